@@ -1,0 +1,291 @@
+-- The public surface. Native where no SQLSTATE of ours is raised; PL/pgSQL where one is. All run as the invoker: the
+-- kernels authorise by the role that called, then act as the owner.
+
+-- Looking before spending -----------------------------------------------------------------------------------------
+
+create function public.check_quota_before_operation(
+    p_tenant_id uuid, p_resource_type text, p_estimated_cost_usd numeric, p_user_id uuid default null)
+    returns table (allowed boolean, status text, blocked_scope text, blocked_resource_type text, limit_usd numeric,
+        current_spend_usd numeric, reserved_usd numeric, remaining_usd numeric, usage_percentage numeric,
+        period_start timestamptz, period_end timestamptz, retry_after_seconds integer, reason text, retryable boolean)
+    language c stable parallel restricted rows 1 set search_path = pg_catalog, pg_temp
+    as 'MODULE_PATHNAME', 'check_quota_before_operation_wrapper';
+comment on function public.check_quota_before_operation(uuid, text, numeric, uuid) is
+    'Whether every quota of the platform, tenant and user leaves room for an operation of this cost (USD). Advisory: it reserves nothing. The row tells of the quota that blocks, or else the tightest.';
+
+create function public.has_quota(
+    p_tenant_id uuid, p_resource_type text, p_estimated_cost_usd numeric, p_user_id uuid default null)
+    returns boolean language c stable parallel restricted set search_path = pg_catalog, pg_temp
+    as 'MODULE_PATHNAME', 'has_quota_wrapper';
+comment on function public.has_quota(uuid, text, numeric, uuid) is
+    'As check_quota_before_operation, as one truth value, for policies. Never raises: a NULL or foreign tenant or a bad amount is false.';
+
+create function public.require_quota(
+    p_tenant_id uuid, p_resource_type text, p_estimated_cost_usd numeric, p_user_id uuid default null)
+    returns void language plpgsql stable parallel restricted set search_path = pg_catalog, pg_temp as $$
+declare
+    v_check record;
+    v_details text;
+    v_hint text;
+begin
+    select * into v_check from public.check_quota_before_operation(
+        p_tenant_id, p_resource_type, p_estimated_cost_usd, p_user_id);
+    if v_check.allowed then
+        return;
+    end if;
+    v_details := jsonb_build_object('reason', v_check.reason, 'scope', v_check.blocked_scope,
+        'resource_type', v_check.blocked_resource_type, 'limit_usd', v_check.limit_usd,
+        'current_spend_usd', v_check.current_spend_usd, 'reserved_usd', v_check.reserved_usd,
+        'remaining_usd', v_check.remaining_usd, 'period_end', v_check.period_end)::text;
+    v_hint := coalesce(format('Retry after %s seconds, or raise the limit.', v_check.retry_after_seconds),
+        'Raise the limit.');
+    -- PostgREST announces its requests by this setting, and lets PGRST set headers. Elsewhere PT429 says it all.
+    if nullif(current_setting('request.method', true), '') is null then
+        raise exception 'Quota exceeded' using errcode = 'PT429', detail = v_details, hint = v_hint;
+    end if;
+    raise exception using errcode = 'PGRST',
+        message = jsonb_build_object('code', 'PT429', 'message', 'Quota exceeded', 'details', v_details,
+            'hint', v_hint)::text,
+        detail = jsonb_build_object('status', 429, 'headers',
+            case when v_check.retry_after_seconds is null then '{}'::jsonb
+                 else jsonb_build_object('Retry-After', v_check.retry_after_seconds::text) end)::text;
+end $$;
+comment on function public.require_quota(uuid, text, numeric, uuid) is
+    'Raises PT429 (HTTP 429) when check_quota_before_operation says no, with the figures as JSON in DETAIL and the wait in HINT; inside a PostgREST request PGRST, so that the answer has a Retry-After header.';
+
+-- Spending ---------------------------------------------------------------------------------------------------------
+
+create function public.check_and_record_quota_atomic(
+    p_scope text, p_scope_id uuid, p_cost_usd numeric, p_resource_type text default 'llm',
+    p_tenant_id uuid default null, p_request_id text default null)
+    returns table (allowed boolean, current_spend_usd numeric, limit_usd numeric, remaining_usd numeric,
+        utilization_percent numeric, reason text, period text, period_end timestamptz)
+    language c volatile rows 1 set search_path = pg_catalog, pg_temp
+    as 'MODULE_PATHNAME', 'check_and_record_quota_atomic_wrapper';
+comment on function public.check_and_record_quota_atomic(text, uuid, numeric, text, uuid, text) is
+    'Charges a cost (USD) that no record explains, if every applicable quota allows it; else charges nothing and says why. The figures are those after the charge. A request id, unique per tenant, makes a retry harmless.';
+
+create function public.record_llm_cost(
+    p_tenant_id uuid, p_model_provider text, p_model_name text, p_input_tokens bigint, p_output_tokens bigint,
+    p_user_id uuid default null, p_conversation_id uuid default null, p_path_id uuid default null,
+    p_task text default null, p_usage jsonb default null, p_service_tier text default null,
+    p_cost_usd numeric default null, p_request_id text default null, p_reservation_id uuid default null,
+    p_enforce boolean default false, p_occurred_at timestamptz default null, p_trace_id text default null,
+    p_span_id text default null, p_metadata jsonb default '{}')
+    returns table (recorded boolean, cost_record_id uuid, cost_usd numeric, cost_status text, quota_status text,
+        remaining_usd numeric, overrun_usd numeric, reason text, replayed boolean)
+    language c volatile rows 1 set search_path = pg_catalog, pg_temp
+    as 'MODULE_PATHNAME', 'record_llm_cost_wrapper';
+comment on function public.record_llm_cost(uuid, text, text, bigint, bigint, uuid, uuid, uuid, text, jsonb, text, numeric, text, uuid, boolean, timestamptz, text, text, jsonb) is
+    'Records what an LLM call cost, priced by the price in force when it happened. Always succeeds, also over a limit, unless p_enforce: then it is check and record in one step, and over a hard limit nothing is recorded. Tokens include cached and reasoning ones; p_usage names the parts.';
+
+create function public.record_e2b_cost(
+    p_tenant_id uuid, p_sandbox_id text, p_sandbox_type text, p_duration_seconds numeric, p_user_id uuid default null,
+    p_conversation_id uuid default null, p_path_id uuid default null, p_region text default null,
+    p_vcpu_seconds numeric default null, p_memory_gib_seconds numeric default null, p_cost_usd numeric default null,
+    p_request_id text default null, p_reservation_id uuid default null, p_enforce boolean default false,
+    p_occurred_at timestamptz default null, p_metadata jsonb default '{}')
+    returns table (recorded boolean, cost_record_id uuid, cost_usd numeric, cost_status text, quota_status text,
+        remaining_usd numeric, overrun_usd numeric, reason text, replayed boolean)
+    language c volatile rows 1 set search_path = pg_catalog, pg_temp
+    as 'MODULE_PATHNAME', 'record_e2b_cost_wrapper';
+comment on function public.record_e2b_cost(uuid, text, text, numeric, uuid, uuid, uuid, text, numeric, numeric, numeric, text, uuid, boolean, timestamptz, jsonb) is
+    'Records what a sandbox session cost, as record_llm_cost does for LLM calls. Quantities in seconds, vCPU-seconds and GiB-seconds.';
+
+create function public.record_llm_costs(p_records jsonb)
+    returns table (ordinal integer, recorded boolean, cost_record_id uuid, cost_usd numeric, cost_status text,
+        quota_status text, remaining_usd numeric, overrun_usd numeric, reason text, replayed boolean)
+    language c volatile rows 100 set search_path = pg_catalog, pg_temp
+    as 'MODULE_PATHNAME', 'record_llm_costs_wrapper';
+comment on function public.record_llm_costs(jsonb) is
+    'record_llm_cost for an array of up to 1,000 objects keyed by its argument names without p_, in one transaction. A bad record refuses the batch, naming its ordinal (from 1). Times as RFC 3339; decimals as numbers or strings.';
+
+-- Reading ----------------------------------------------------------------------------------------------------------
+
+create function public.get_tenant_cost_summary(
+    p_tenant_id uuid, p_from timestamptz default null, p_to timestamptz default null)
+    returns table (tenant_id uuid, period_start timestamptz, period_end timestamptz, llm_cost_usd numeric,
+        e2b_cost_usd numeric, total_cost_usd numeric, llm_request_count bigint, e2b_session_count bigint,
+        input_tokens bigint, output_tokens bigint, e2b_duration_seconds numeric, unpriced_count bigint,
+        reserved_usd numeric, by_model jsonb, by_sandbox_type jsonb, quotas jsonb, other_charges_usd numeric)
+    language c stable parallel restricted rows 1 set search_path = pg_catalog, pg_temp
+    as 'MODULE_PATHNAME', 'get_tenant_cost_summary_wrapper';
+comment on function public.get_tenant_cost_summary(uuid, timestamptz, timestamptz) is
+    'One tenant''s bill between two moments (half-open, exact; default the present calendar month, UTC), to the last committed record, in USD.';
+
+create function public.estimate_llm_cost(
+    p_model_provider text, p_model_name text, p_input_tokens bigint, p_output_tokens bigint,
+    p_usage jsonb default null, p_service_tier text default null)
+    returns table (estimated_cost_usd numeric, input_cost_usd numeric, output_cost_usd numeric, pricing_found boolean,
+        basis text)
+    language c stable parallel restricted rows 1 set search_path = pg_catalog, pg_temp
+    as 'MODULE_PATHNAME', 'estimate_llm_cost_wrapper';
+comment on function public.estimate_llm_cost(text, text, bigint, bigint, jsonb, text) is
+    'What a call of so many tokens costs at most (USD): every token at the dearest rate that may apply, unless p_usage names the parts. NULL, never 0, when no price is known.';
+
+create function public.estimate_e2b_cost(
+    p_sandbox_type text, p_duration_seconds numeric, p_region text default null, p_vcpu_seconds numeric default null,
+    p_memory_gib_seconds numeric default null)
+    returns table (estimated_cost_usd numeric, pricing_found boolean, basis text)
+    language c stable parallel restricted rows 1 set search_path = pg_catalog, pg_temp
+    as 'MODULE_PATHNAME', 'estimate_e2b_cost_wrapper';
+comment on function public.estimate_e2b_cost(text, numeric, text, numeric, numeric) is
+    'What a sandbox session costs (USD). NULL, never 0, when no price is known.';
+
+create function copilot_internal.check_confidence_level(p_level text) returns void
+    language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
+begin
+    if p_level is null or p_level not in ('conservative', 'typical', 'optimistic') then
+        raise exception 'the confidence level must be conservative, typical or optimistic'
+            using errcode = 'invalid_parameter_value';
+    end if;
+end $$;
+comment on function copilot_internal.check_confidence_level(text) is 'Raises 22023 for anything but conservative, typical, optimistic.';
+
+create function public.get_llm_cost_estimate(
+    p_provider text, p_model text, p_operation_type text default 'chat', p_confidence_level text default 'conservative')
+    returns numeric language plpgsql stable parallel restricted set search_path = pg_catalog, pg_temp as $$
+declare
+    v_estimate numeric;
+begin
+    perform copilot_internal.check_confidence_level(p_confidence_level);
+    select e.estimated_cost_usd into v_estimate
+    from copilot_internal.llm_cost_estimates e
+    where e.model_provider = p_provider and e.model_name = p_model and e.operation_type = p_operation_type
+      and e.confidence_level = p_confidence_level and e.effective_from <= clock_timestamp()
+      and (e.effective_to is null or e.effective_to > clock_timestamp())
+    order by e.effective_from desc
+    limit 1;
+    if not found then
+        select c.estimated_cost_usd into v_estimate
+        from copilot_internal.shipped_operation_profiles o
+        cross join lateral public.estimate_llm_cost(p_provider, p_model, o.input_tokens, o.output_tokens) c
+        where o.operation_type = p_operation_type and o.confidence_level = p_confidence_level
+          and o.input_tokens is not null;
+    end if;
+    return v_estimate;
+end $$;
+comment on function public.get_llm_cost_estimate(text, text, text, text) is
+    'What one operation of a kind costs (USD): the operator''s estimate, or the shipped token profile at the model''s price; NULL when there is neither.';
+
+create function public.get_e2b_cost_estimate(
+    p_tier text, p_region text default 'us-east-1', p_operation_type text default 'standard_session',
+    p_confidence_level text default 'conservative')
+    returns numeric language plpgsql stable parallel restricted set search_path = pg_catalog, pg_temp as $$
+declare
+    v_estimate numeric;
+begin
+    perform copilot_internal.check_confidence_level(p_confidence_level);
+    select e.estimated_cost_usd into v_estimate
+    from copilot_internal.e2b_cost_estimates e
+    where e.sandbox_type = p_tier and e.region = p_region and e.operation_type = p_operation_type
+      and e.confidence_level = p_confidence_level and e.effective_from <= clock_timestamp()
+      and (e.effective_to is null or e.effective_to > clock_timestamp())
+    order by e.effective_from desc
+    limit 1;
+    if not found then
+        select c.estimated_cost_usd into v_estimate
+        from copilot_internal.shipped_operation_profiles o
+        cross join lateral public.estimate_e2b_cost(p_tier, o.duration_seconds, p_region) c
+        where o.operation_type = p_operation_type and o.confidence_level = p_confidence_level
+          and o.duration_seconds is not null;
+    end if;
+    return v_estimate;
+end $$;
+comment on function public.get_e2b_cost_estimate(text, text, text, text) is
+    'What one sandbox session of a kind costs (USD): the operator''s estimate, or the shipped duration at the type''s price; NULL when there is neither.';
+
+-- Tenants ----------------------------------------------------------------------------------------------------------
+
+create function public.get_current_tenant_id(p_user_id uuid default null) returns uuid
+    language c stable parallel restricted set search_path = pg_catalog, pg_temp
+    as 'MODULE_PATHNAME', 'get_current_tenant_id_wrapper';
+comment on function public.get_current_tenant_id(uuid) is
+    'The tenant that a user works in: app_metadata.tenant_id of the verified claims, else his preference, and only while he is an active member of it; else NULL. An authenticated caller may ask for himself alone.';
+
+-- Operations -------------------------------------------------------------------------------------------------------
+
+create function public.set_quota(
+    p_scope text, p_scope_id uuid, p_resource_type text, p_limit_usd numeric, p_period text default 'month',
+    p_tenant_id uuid default null, p_time_zone text default 'UTC', p_mode text default 'hard',
+    p_warning_threshold numeric default 0.8)
+    returns uuid language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+    v_id uuid;
+    v_tenant_id uuid := case p_scope when 'tenant' then coalesce(p_tenant_id, p_scope_id) else p_tenant_id end;
+    v_wrong text := case
+        when p_scope is null or p_scope not in ('platform', 'tenant', 'user') then
+            'the scope must be platform, tenant or user'
+        when p_resource_type is null or p_resource_type not in ('llm', 'e2b', 'all') then
+            'the resource type must be llm, e2b or all'
+        when p_period is null or p_period not in ('hour', 'day', 'week', 'month', 'year', 'lifetime') then
+            'the period must be hour, day, week, month, year or lifetime'
+        when p_mode is null or p_mode not in ('hard', 'soft', 'shadow') then 'the mode must be hard, soft or shadow'
+        when p_time_zone is null or not copilot_internal.is_time_zone(p_time_zone) then
+            'the time zone must be an IANA name such as Europe/Berlin'
+        -- NaN compares above every number, so it fails these too.
+        when p_limit_usd < 0 or p_limit_usd > 1000000000 then
+            'the limit must be between 0 and 1000000000 USD, or NULL for none'
+        when p_warning_threshold is null or p_warning_threshold < 0 or p_warning_threshold > 1 then
+            'the warning threshold must be between 0 and 1'
+        when p_scope = 'platform' and (p_scope_id is not null or p_tenant_id is not null) then
+            'a quota of the platform names neither p_scope_id nor p_tenant_id'
+        when p_scope <> 'platform' and p_scope_id is null then 'p_scope_id must not be NULL'
+        when p_scope = 'user' and p_tenant_id is null then 'a user''s quota belongs to one tenant: p_tenant_id is needed'
+        when p_scope = 'tenant' and p_tenant_id <> p_scope_id then 'p_tenant_id and p_scope_id name different tenants'
+        when '00000000-0000-0000-0000-000000000000' in (p_scope_id, p_tenant_id) then 'the nil UUID names nobody'
+    end;
+begin
+    if v_wrong is not null then
+        raise exception '%', v_wrong using errcode = 'invalid_parameter_value';
+    end if;
+    insert into copilot_internal.cost_quotas as q
+        (scope, scope_id, tenant_id, resource_type, limit_usd, period, time_zone, mode, warning_threshold)
+    values (p_scope, p_scope_id, v_tenant_id, p_resource_type, p_limit_usd, p_period, p_time_zone, p_mode,
+        p_warning_threshold)
+    on conflict (tenant_id, scope, scope_id, resource_type, period) do update
+        set limit_usd = excluded.limit_usd, mode = excluded.mode, warning_threshold = excluded.warning_threshold,
+            time_zone = excluded.time_zone
+    returning q.id into v_id;
+    return v_id;
+end $$;
+comment on function public.set_quota(text, uuid, text, numeric, text, uuid, text, text, numeric) is
+    'Creates a quota or changes its limit (USD; NULL none, 0 blocks), mode and warning threshold, and returns its id. The time zone of an existing quota cannot change. Applies when the transaction commits; a new quota counts what its period has already cost.';
+
+create function public.set_model_price(
+    p_model_provider text, p_model_name text, p_input_per_million_usd numeric, p_output_per_million_usd numeric,
+    p_effective_from timestamptz default null, p_components jsonb default '{}', p_tenant_id uuid default null)
+    returns uuid language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+    v_id uuid;
+    v_wrong text := case
+        when p_model_provider is null or length(p_model_provider) not between 1 and 200 then
+            'p_model_provider must have 1 to 200 characters'
+        when p_model_name is null or length(p_model_name) not between 1 and 200 then
+            'p_model_name must have 1 to 200 characters'
+        when p_input_per_million_usd < 0 or p_input_per_million_usd > 1000000000 then
+            'p_input_per_million_usd must be between 0 and 1000000000, or NULL when unknown'
+        when p_output_per_million_usd < 0 or p_output_per_million_usd > 1000000000 then
+            'p_output_per_million_usd must be between 0 and 1000000000, or NULL when unknown'
+        when p_components is null or jsonb_typeof(p_components) <> 'object' then 'p_components must be a JSON object'
+        when not isfinite(p_effective_from) then 'p_effective_from must be finite'
+    end;
+begin
+    v_wrong := coalesce(v_wrong, copilot_internal.price_problem(p_input_per_million_usd, p_output_per_million_usd,
+        p_components));
+    if v_wrong is not null then
+        raise exception '%', v_wrong using errcode = 'invalid_parameter_value';
+    end if;
+    insert into copilot_internal.model_pricing as p
+        (model_provider, model_name, input_per_million_usd, output_per_million_usd, components, effective_from,
+         tenant_id)
+    values (p_model_provider, p_model_name, p_input_per_million_usd, p_output_per_million_usd, p_components,
+        coalesce(p_effective_from, clock_timestamp()), p_tenant_id)
+    on conflict (model_provider, model_name, tenant_id, effective_from) do update
+        set input_per_million_usd = excluded.input_per_million_usd,
+            output_per_million_usd = excluded.output_per_million_usd, components = excluded.components
+    returning p.id into v_id;
+    return v_id;
+end $$;
+comment on function public.set_model_price(text, text, numeric, numeric, timestamptz, jsonb, uuid) is
+    'Adds a model''s price from a moment on (default now), in USD per million tokens; NULL is unknown, 0 is free. p_components as in model_pricing. The same moment again corrects the row.';

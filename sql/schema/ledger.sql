@@ -1,0 +1,258 @@
+-- The ledger: append-only, written by the kernels alone. A charge belongs to (tenant, user, resource, moment), never to
+-- a quota. No foreign key leaves these tables: costs outlive what they were spent on.
+
+create table copilot_internal.llm_cost_records (
+    id uuid not null default pg_catalog.gen_random_uuid(),
+    tenant_id uuid not null,
+    user_id uuid,
+    conversation_id uuid,
+    path_id uuid,
+    task text,
+    model_provider text not null,
+    model_name text not null,
+    input_tokens bigint not null check (input_tokens >= 0),
+    output_tokens bigint not null check (output_tokens >= 0),
+    usage jsonb,
+    service_tier text,
+    cost_usd numeric,
+    cost_status text not null check (cost_status in ('priced', 'provided', 'estimated', 'unpriced')),
+    charge_nanos bigint not null,
+    pricing jsonb,
+    request_id text,
+    reservation_id uuid,
+    charged_at timestamptz not null,
+    occurred_at timestamptz not null,
+    recorded_at timestamptz not null default pg_catalog.clock_timestamp(),
+    trace_id text,
+    span_id text,
+    metadata jsonb not null default '{}',
+    primary key (tenant_id, id),
+    check ((cost_usd is null) = (cost_status = 'unpriced'))
+);
+create unique index llm_cost_records_request_id_idx
+    on copilot_internal.llm_cost_records (tenant_id, request_id) where request_id is not null;
+create index llm_cost_records_occurred_at_idx on copilot_internal.llm_cost_records (tenant_id, occurred_at);
+comment on table copilot_internal.llm_cost_records is 'Every LLM call that cost something, or whose cost is unknown.';
+comment on column copilot_internal.llm_cost_records.id is 'Time-ordered (UUID version 7).';
+comment on column copilot_internal.llm_cost_records.tenant_id is 'Who pays.';
+comment on column copilot_internal.llm_cost_records.user_id is 'Who asked.';
+comment on column copilot_internal.llm_cost_records.conversation_id is 'In which conversation.';
+comment on column copilot_internal.llm_cost_records.path_id is 'On which path of it.';
+comment on column copilot_internal.llm_cost_records.task is 'For which task.';
+comment on column copilot_internal.llm_cost_records.model_provider is 'The provider, as the caller spelled it.';
+comment on column copilot_internal.llm_cost_records.model_name is 'The model, as the caller spelled it.';
+comment on column copilot_internal.llm_cost_records.input_tokens is 'Input tokens, cached ones included.';
+comment on column copilot_internal.llm_cost_records.output_tokens is 'Output tokens, reasoning included.';
+comment on column copilot_internal.llm_cost_records.usage is 'The parts of the tokens, as the caller gave them.';
+comment on column copilot_internal.llm_cost_records.service_tier is 'Such as batches, priority, flex.';
+comment on column copilot_internal.llm_cost_records.cost_usd is 'USD, exact to 1e-12, rounded once, half to even. NULL when no price is known.';
+comment on column copilot_internal.llm_cost_records.cost_status is 'priced (from a price row), provided (by the caller), estimated, or unpriced.';
+comment on column copilot_internal.llm_cost_records.charge_nanos is 'What quotas count: cost_usd in 1e-9 USD, rounded up; 0 when unpriced.';
+comment on column copilot_internal.llm_cost_records.pricing is 'What each part cost and which price row said so; also for a provided cost, as the cost that would have been computed.';
+comment on column copilot_internal.llm_cost_records.request_id is 'The caller''s key, unique per tenant, that makes a retry harmless.';
+comment on column copilot_internal.llm_cost_records.reservation_id is 'The hold that this cost settled.';
+comment on column copilot_internal.llm_cost_records.charged_at is 'The moment whose quota periods are charged.';
+comment on column copilot_internal.llm_cost_records.occurred_at is 'When it happened: decides the price and the UTC day it is shown under.';
+comment on column copilot_internal.llm_cost_records.recorded_at is 'When the row was written.';
+comment on column copilot_internal.llm_cost_records.trace_id is 'OpenTelemetry trace.';
+comment on column copilot_internal.llm_cost_records.span_id is 'OpenTelemetry span.';
+comment on column copilot_internal.llm_cost_records.metadata is 'The caller''s own notes.';
+
+create table copilot_internal.e2b_cost_records (
+    id uuid not null default pg_catalog.gen_random_uuid(),
+    tenant_id uuid not null,
+    user_id uuid,
+    conversation_id uuid,
+    path_id uuid,
+    sandbox_id text,
+    sandbox_type text not null,
+    region text,
+    duration_seconds numeric not null check (duration_seconds >= 0),
+    vcpu_seconds numeric check (vcpu_seconds >= 0),
+    memory_gib_seconds numeric check (memory_gib_seconds >= 0),
+    cost_usd numeric,
+    cost_status text not null check (cost_status in ('priced', 'provided', 'estimated', 'unpriced')),
+    charge_nanos bigint not null,
+    pricing jsonb,
+    request_id text,
+    reservation_id uuid,
+    charged_at timestamptz not null,
+    occurred_at timestamptz not null,
+    recorded_at timestamptz not null default pg_catalog.clock_timestamp(),
+    metadata jsonb not null default '{}',
+    primary key (tenant_id, id),
+    check ((cost_usd is null) = (cost_status = 'unpriced'))
+);
+create unique index e2b_cost_records_request_id_idx
+    on copilot_internal.e2b_cost_records (tenant_id, request_id) where request_id is not null;
+create index e2b_cost_records_occurred_at_idx on copilot_internal.e2b_cost_records (tenant_id, occurred_at);
+comment on table copilot_internal.e2b_cost_records is 'Every sandbox session that cost something, or whose cost is unknown.';
+comment on column copilot_internal.e2b_cost_records.id is 'Time-ordered (UUID version 7).';
+comment on column copilot_internal.e2b_cost_records.tenant_id is 'Who pays.';
+comment on column copilot_internal.e2b_cost_records.user_id is 'Who asked.';
+comment on column copilot_internal.e2b_cost_records.conversation_id is 'In which conversation.';
+comment on column copilot_internal.e2b_cost_records.path_id is 'On which path of it.';
+comment on column copilot_internal.e2b_cost_records.sandbox_id is 'The sandbox.';
+comment on column copilot_internal.e2b_cost_records.sandbox_type is 'Its type, as the caller spelled it.';
+comment on column copilot_internal.e2b_cost_records.region is 'Where it ran.';
+comment on column copilot_internal.e2b_cost_records.duration_seconds is 'Seconds that it ran.';
+comment on column copilot_internal.e2b_cost_records.vcpu_seconds is 'vCPU-seconds allocated.';
+comment on column copilot_internal.e2b_cost_records.memory_gib_seconds is 'GiB-seconds of memory allocated.';
+comment on column copilot_internal.e2b_cost_records.cost_usd is 'USD, exact to 1e-12, rounded once, half to even. NULL when no price is known.';
+comment on column copilot_internal.e2b_cost_records.cost_status is 'priced, provided, estimated or unpriced.';
+comment on column copilot_internal.e2b_cost_records.charge_nanos is 'What quotas count: cost_usd in 1e-9 USD, rounded up; 0 when unpriced.';
+comment on column copilot_internal.e2b_cost_records.pricing is 'What each part cost and which price row said so.';
+comment on column copilot_internal.e2b_cost_records.request_id is 'The caller''s key, unique per tenant, that makes a retry harmless.';
+comment on column copilot_internal.e2b_cost_records.reservation_id is 'The hold that this cost settled.';
+comment on column copilot_internal.e2b_cost_records.charged_at is 'The moment whose quota periods are charged.';
+comment on column copilot_internal.e2b_cost_records.occurred_at is 'When it happened: decides the price and the UTC day it is shown under.';
+comment on column copilot_internal.e2b_cost_records.recorded_at is 'When the row was written.';
+comment on column copilot_internal.e2b_cost_records.metadata is 'The caller''s own notes.';
+
+create table copilot_internal.quota_charges (
+    id uuid primary key default pg_catalog.gen_random_uuid(),
+    tenant_id uuid,
+    user_id uuid,
+    resource_type text not null check (resource_type in ('llm', 'e2b')),
+    cost_usd numeric not null,
+    charge_nanos bigint not null,
+    request_id text,
+    charged_at timestamptz not null,
+    recorded_at timestamptz not null default pg_catalog.clock_timestamp()
+);
+create unique index quota_charges_request_id_idx
+    on copilot_internal.quota_charges (tenant_id, request_id) nulls not distinct where request_id is not null;
+create index quota_charges_charged_at_idx on copilot_internal.quota_charges (tenant_id, charged_at);
+comment on table copilot_internal.quota_charges is 'Charges that no cost record explains, as check_and_record_quota_atomic makes them.';
+comment on column copilot_internal.quota_charges.id is 'Time-ordered (UUID version 7).';
+comment on column copilot_internal.quota_charges.tenant_id is 'Who pays; NULL for a charge to the platform alone.';
+comment on column copilot_internal.quota_charges.user_id is 'Who asked.';
+comment on column copilot_internal.quota_charges.resource_type is 'llm or e2b.';
+comment on column copilot_internal.quota_charges.cost_usd is 'USD, rounded half to even to 1e-12.';
+comment on column copilot_internal.quota_charges.charge_nanos is 'What quotas count: cost_usd in 1e-9 USD, rounded up.';
+comment on column copilot_internal.quota_charges.request_id is 'The caller''s key, unique per tenant, that makes a retry harmless.';
+comment on column copilot_internal.quota_charges.charged_at is 'The moment whose quota periods are charged.';
+comment on column copilot_internal.quota_charges.recorded_at is 'When the row was written.';
+
+-- Each ledger row leaves one narrow row here in the same statement; folding moves it into the rollups. Whoever reads
+-- rollups and pending rows in one snapshot has every committed record exactly once. The nil UUID stands for "the
+-- platform" as a tenant and for "nobody in particular" as a user, so that keys need no NULL.
+
+create table copilot_internal.pending_costs (
+    tenant_id uuid not null,
+    record_id uuid not null,
+    source text not null check (source in ('llm', 'e2b', 'charge', 'fold')),
+    user_id uuid not null,
+    resource_type text not null,
+    charged_at timestamptz not null,
+    nanos numeric not null,
+    primary key (tenant_id, record_id)
+) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000,
+        autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 20000);
+comment on table copilot_internal.pending_costs is 'Ledger rows that no rollup holds yet. Totals are rollups plus these.';
+comment on column copilot_internal.pending_costs.tenant_id is 'The tenant; the nil UUID for the platform.';
+comment on column copilot_internal.pending_costs.record_id is 'The ledger row, or a key of its own for a fold.';
+comment on column copilot_internal.pending_costs.source is 'Where record_id points: llm, e2b, charge; fold is a sum that a fold of a tenant left for the platform.';
+comment on column copilot_internal.pending_costs.user_id is 'The user; the nil UUID for none.';
+comment on column copilot_internal.pending_costs.resource_type is 'llm or e2b.';
+comment on column copilot_internal.pending_costs.charged_at is 'As in the ledger.';
+comment on column copilot_internal.pending_costs.nanos is 'As charge_nanos in the ledger.';
+
+create table copilot_internal.quota_rollups (
+    tenant_id uuid not null,
+    user_id uuid not null,
+    resource_type text not null,
+    grain text not null check (grain in ('quarter', 'day')),
+    bucket timestamptz not null,
+    nanos numeric not null,
+    primary key (tenant_id, user_id, resource_type, grain, bucket)
+);
+comment on table copilot_internal.quota_rollups is
+    'Charges summed by quarter of an hour and again by UTC day, for the platform, each tenant and each user: a period in any time zone is days with quarters at its ends.';
+comment on column copilot_internal.quota_rollups.tenant_id is 'The tenant; the nil UUID for the platform.';
+comment on column copilot_internal.quota_rollups.user_id is 'The user; the nil UUID for the whole tenant.';
+comment on column copilot_internal.quota_rollups.resource_type is 'llm or e2b.';
+comment on column copilot_internal.quota_rollups.grain is 'quarter (15 minutes) or day (UTC). Each holds everything: add rows of one grain only.';
+comment on column copilot_internal.quota_rollups.bucket is 'When the bucket begins.';
+comment on column copilot_internal.quota_rollups.nanos is '1e-9 USD.';
+
+create table copilot_internal.cost_rollups (
+    tenant_id uuid not null,
+    day date not null,
+    source text not null check (source in ('llm', 'e2b', 'charge')),
+    provider text not null,
+    name text not null,
+    user_id uuid not null,
+    cost_usd numeric not null,
+    record_count bigint not null,
+    unpriced_count bigint not null,
+    input_tokens numeric not null,
+    output_tokens numeric not null,
+    duration_seconds numeric not null,
+    primary key (tenant_id, day, source, provider, name, user_id)
+);
+comment on table copilot_internal.cost_rollups is 'Costs summed by UTC day of occurred_at, model or sandbox type, and user.';
+comment on column copilot_internal.cost_rollups.tenant_id is 'The tenant; the nil UUID for the platform.';
+comment on column copilot_internal.cost_rollups.day is 'The UTC day.';
+comment on column copilot_internal.cost_rollups.source is 'llm, e2b, or charge (no record explains it).';
+comment on column copilot_internal.cost_rollups.provider is 'The model''s provider; empty for a sandbox or charge.';
+comment on column copilot_internal.cost_rollups.name is 'The model or sandbox type; empty for a charge.';
+comment on column copilot_internal.cost_rollups.user_id is 'The user; the nil UUID for none.';
+comment on column copilot_internal.cost_rollups.cost_usd is 'USD; unpriced records add nothing and are counted.';
+comment on column copilot_internal.cost_rollups.record_count is 'Records.';
+comment on column copilot_internal.cost_rollups.unpriced_count is 'Records without a price among them.';
+comment on column copilot_internal.cost_rollups.input_tokens is 'Input tokens.';
+comment on column copilot_internal.cost_rollups.output_tokens is 'Output tokens.';
+comment on column copilot_internal.cost_rollups.duration_seconds is 'Sandbox seconds.';
+
+create table copilot_internal.conversation_rollups (
+    tenant_id uuid not null,
+    conversation_id uuid not null,
+    source text not null check (source in ('llm', 'e2b')),
+    cost_usd numeric not null,
+    record_count bigint not null,
+    unpriced_count bigint not null,
+    primary key (tenant_id, conversation_id, source)
+);
+comment on table copilot_internal.conversation_rollups is 'Costs summed by conversation.';
+comment on column copilot_internal.conversation_rollups.tenant_id is 'The tenant.';
+comment on column copilot_internal.conversation_rollups.conversation_id is 'The conversation.';
+comment on column copilot_internal.conversation_rollups.source is 'llm or e2b.';
+comment on column copilot_internal.conversation_rollups.cost_usd is 'USD; unpriced records add nothing and are counted.';
+comment on column copilot_internal.conversation_rollups.record_count is 'Records.';
+comment on column copilot_internal.conversation_rollups.unpriced_count is 'Records without a price among them.';
+
+-- A ledger row in the terms of the rollups, one text for the fold, the views and verify().
+create view copilot_internal.ledger_lines as
+    select r.tenant_id, r.id as record_id, 'llm'::text as source, r.occurred_at,
+           r.model_provider as provider, r.model_name as name,
+           coalesce(r.user_id, '00000000-0000-0000-0000-000000000000') as user_id, r.conversation_id,
+           'llm'::text as resource_type, r.charged_at, r.charge_nanos,
+           r.cost_usd, r.input_tokens, r.output_tokens, 0::numeric as duration_seconds
+    from copilot_internal.llm_cost_records r
+    union all
+    select r.tenant_id, r.id, 'e2b', r.occurred_at, '', r.sandbox_type,
+           coalesce(r.user_id, '00000000-0000-0000-0000-000000000000'), r.conversation_id,
+           'e2b', r.charged_at, r.charge_nanos, r.cost_usd, 0::bigint, 0::bigint, r.duration_seconds
+    from copilot_internal.e2b_cost_records r
+    union all
+    select coalesce(r.tenant_id, '00000000-0000-0000-0000-000000000000'), r.id, 'charge', r.charged_at, '', '',
+           coalesce(r.user_id, '00000000-0000-0000-0000-000000000000'), null::uuid,
+           r.resource_type, r.charged_at, r.charge_nanos, r.cost_usd, 0::bigint, 0::bigint, 0::numeric
+    from copilot_internal.quota_charges r;
+comment on view copilot_internal.ledger_lines is 'Every ledger row in the terms of the rollups, with the nil UUID for the platform and for no user.';
+comment on column copilot_internal.ledger_lines.tenant_id is 'The tenant; the nil UUID for the platform.';
+comment on column copilot_internal.ledger_lines.record_id is 'The ledger row.';
+comment on column copilot_internal.ledger_lines.source is 'llm, e2b or charge: the ledger table.';
+comment on column copilot_internal.ledger_lines.occurred_at is 'When it happened; its UTC day is where it is shown.';
+comment on column copilot_internal.ledger_lines.provider is 'As in cost_rollups.';
+comment on column copilot_internal.ledger_lines.name is 'As in cost_rollups.';
+comment on column copilot_internal.ledger_lines.user_id is 'The user; the nil UUID for none.';
+comment on column copilot_internal.ledger_lines.conversation_id is 'The conversation.';
+comment on column copilot_internal.ledger_lines.resource_type is 'llm or e2b.';
+comment on column copilot_internal.ledger_lines.charged_at is 'The moment whose quota periods are charged.';
+comment on column copilot_internal.ledger_lines.charge_nanos is '1e-9 USD.';
+comment on column copilot_internal.ledger_lines.cost_usd is 'USD, or NULL when unpriced.';
+comment on column copilot_internal.ledger_lines.input_tokens is 'Input tokens.';
+comment on column copilot_internal.ledger_lines.output_tokens is 'Output tokens.';
+comment on column copilot_internal.ledger_lines.duration_seconds is 'Sandbox seconds.';

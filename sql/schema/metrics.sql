@@ -1,0 +1,231 @@
+-- What people see. The views run with the owner's rights, so that a reader of metrics needs nothing beneath it; what he
+-- sees is filtered inside, by the role that asks: everything for service_role, metrics_reader and superusers, the tenants
+-- of which the claims' user is an active member for everybody else. Each arm is switched off whole where it does not
+-- apply, so that a member's query uses the tenant's index.
+
+create view copilot_internal.visible_cost_lines with (security_barrier) as
+    select nullif(l.tenant_id, '00000000-0000-0000-0000-000000000000') as tenant_id, l.day, l.source, l.provider, l.name, l.user_id, l.cost_usd, l.record_count, l.unpriced_count, l.input_tokens, l.output_tokens, l.duration_seconds
+    from copilot_internal.cost_lines l
+    where (select copilot_internal.caller_sees_all())
+    union all
+    select l.tenant_id, l.day, l.source, l.provider, l.name, l.user_id, l.cost_usd, l.record_count, l.unpriced_count, l.input_tokens, l.output_tokens, l.duration_seconds
+    from copilot_internal.cost_lines l
+    where not (select copilot_internal.caller_sees_all())
+      and l.tenant_id = any ((select copilot_internal.caller_tenants())::uuid[]);
+comment on view copilot_internal.visible_cost_lines is 'cost_lines that the asking role may see; a NULL tenant is the platform alone.';
+comment on column copilot_internal.visible_cost_lines.tenant_id is 'As in cost_rollups.';
+comment on column copilot_internal.visible_cost_lines.day is 'As in cost_rollups.';
+comment on column copilot_internal.visible_cost_lines.source is 'As in cost_rollups.';
+comment on column copilot_internal.visible_cost_lines.provider is 'As in cost_rollups.';
+comment on column copilot_internal.visible_cost_lines.name is 'As in cost_rollups.';
+comment on column copilot_internal.visible_cost_lines.user_id is 'As in cost_rollups.';
+comment on column copilot_internal.visible_cost_lines.cost_usd is 'As in cost_rollups.';
+comment on column copilot_internal.visible_cost_lines.record_count is 'As in cost_rollups.';
+comment on column copilot_internal.visible_cost_lines.unpriced_count is 'As in cost_rollups.';
+comment on column copilot_internal.visible_cost_lines.input_tokens is 'As in cost_rollups.';
+comment on column copilot_internal.visible_cost_lines.output_tokens is 'As in cost_rollups.';
+comment on column copilot_internal.visible_cost_lines.duration_seconds is 'As in cost_rollups.';
+
+create view copilot_internal.visible_conversation_lines with (security_barrier) as
+    select nullif(l.tenant_id, '00000000-0000-0000-0000-000000000000') as tenant_id, l.conversation_id, l.source, l.cost_usd, l.record_count, l.unpriced_count
+    from copilot_internal.conversation_lines l
+    where (select copilot_internal.caller_sees_all())
+    union all
+    select l.tenant_id, l.conversation_id, l.source, l.cost_usd, l.record_count, l.unpriced_count
+    from copilot_internal.conversation_lines l
+    where not (select copilot_internal.caller_sees_all())
+      and l.tenant_id = any ((select copilot_internal.caller_tenants())::uuid[]);
+comment on view copilot_internal.visible_conversation_lines is 'conversation_lines that the asking role may see.';
+comment on column copilot_internal.visible_conversation_lines.tenant_id is 'As in conversation_rollups.';
+comment on column copilot_internal.visible_conversation_lines.conversation_id is 'As in conversation_rollups.';
+comment on column copilot_internal.visible_conversation_lines.source is 'As in conversation_rollups.';
+comment on column copilot_internal.visible_conversation_lines.cost_usd is 'As in conversation_rollups.';
+comment on column copilot_internal.visible_conversation_lines.record_count is 'As in conversation_rollups.';
+comment on column copilot_internal.visible_conversation_lines.unpriced_count is 'As in conversation_rollups.';
+
+create view metrics.llm_costs with (security_barrier) as
+    select l.tenant_id, l.provider as model_provider, l.name as model_name,
+           case when sum(l.unpriced_count) < sum(l.record_count) then sum(l.cost_usd) end as total_cost,
+           sum(l.input_tokens) as total_input_tokens, sum(l.output_tokens) as total_output_tokens,
+           sum(l.record_count) as request_count, sum(l.unpriced_count) as unpriced_count
+    from copilot_internal.visible_cost_lines l
+    where l.source = 'llm'
+    group by l.tenant_id, l.provider, l.name;
+comment on view metrics.llm_costs is 'LLM costs by tenant and model, all time.';
+comment on column metrics.llm_costs.tenant_id is 'The tenant.';
+comment on column metrics.llm_costs.model_provider is 'The provider.';
+comment on column metrics.llm_costs.model_name is 'The model.';
+comment on column metrics.llm_costs.total_cost is 'USD; NULL when no record has a price.';
+comment on column metrics.llm_costs.total_input_tokens is 'Input tokens, cached ones included.';
+comment on column metrics.llm_costs.total_output_tokens is 'Output tokens, reasoning included.';
+comment on column metrics.llm_costs.request_count is 'Calls.';
+comment on column metrics.llm_costs.unpriced_count is 'Records among them whose price is not known and that add nothing to the cost.';
+
+create view metrics.e2b_costs with (security_barrier) as
+    select l.tenant_id, l.name as sandbox_type,
+           case when sum(l.unpriced_count) < sum(l.record_count) then sum(l.cost_usd) end as total_cost,
+           sum(l.duration_seconds) as total_duration, sum(l.record_count) as session_count,
+           sum(l.unpriced_count) as unpriced_count
+    from copilot_internal.visible_cost_lines l
+    where l.source = 'e2b'
+    group by l.tenant_id, l.name;
+comment on view metrics.e2b_costs is 'Sandbox costs by tenant and sandbox type, all time.';
+comment on column metrics.e2b_costs.tenant_id is 'The tenant.';
+comment on column metrics.e2b_costs.sandbox_type is 'The sandbox type.';
+comment on column metrics.e2b_costs.total_cost is 'USD; NULL when no record has a price.';
+comment on column metrics.e2b_costs.total_duration is 'Seconds.';
+comment on column metrics.e2b_costs.session_count is 'Sessions.';
+comment on column metrics.e2b_costs.unpriced_count is 'Records among them whose price is not known and that add nothing to the cost.';
+
+create view metrics.llm_costs_daily with (security_barrier) as
+    select l.tenant_id, l.day as date, l.provider as model_provider, l.name as model_name,
+           case when sum(l.unpriced_count) < sum(l.record_count) then sum(l.cost_usd) end as total_cost,
+           sum(l.input_tokens) as total_input_tokens, sum(l.output_tokens) as total_output_tokens,
+           sum(l.record_count) as request_count, sum(l.unpriced_count) as unpriced_count
+    from copilot_internal.visible_cost_lines l
+    where l.source = 'llm'
+    group by l.tenant_id, l.day, l.provider, l.name;
+comment on view metrics.llm_costs_daily is 'LLM costs by tenant, UTC day and model.';
+comment on column metrics.llm_costs_daily.tenant_id is 'The tenant.';
+comment on column metrics.llm_costs_daily.date is 'The UTC day on which it occurred.';
+comment on column metrics.llm_costs_daily.model_provider is 'The provider.';
+comment on column metrics.llm_costs_daily.model_name is 'The model.';
+comment on column metrics.llm_costs_daily.total_cost is 'USD; NULL when no record has a price.';
+comment on column metrics.llm_costs_daily.total_input_tokens is 'Input tokens, cached ones included.';
+comment on column metrics.llm_costs_daily.total_output_tokens is 'Output tokens, reasoning included.';
+comment on column metrics.llm_costs_daily.request_count is 'Calls.';
+comment on column metrics.llm_costs_daily.unpriced_count is 'Records among them whose price is not known and that add nothing to the cost.';
+
+create view metrics.e2b_costs_daily with (security_barrier) as
+    select l.tenant_id, l.day as date, l.name as sandbox_type,
+           case when sum(l.unpriced_count) < sum(l.record_count) then sum(l.cost_usd) end as total_cost,
+           sum(l.duration_seconds) as total_duration, sum(l.record_count) as session_count,
+           sum(l.unpriced_count) as unpriced_count
+    from copilot_internal.visible_cost_lines l
+    where l.source = 'e2b'
+    group by l.tenant_id, l.day, l.name;
+comment on view metrics.e2b_costs_daily is 'Sandbox costs by tenant, UTC day and sandbox type.';
+comment on column metrics.e2b_costs_daily.tenant_id is 'The tenant.';
+comment on column metrics.e2b_costs_daily.date is 'The UTC day on which it occurred.';
+comment on column metrics.e2b_costs_daily.sandbox_type is 'The sandbox type.';
+comment on column metrics.e2b_costs_daily.total_cost is 'USD; NULL when no record has a price.';
+comment on column metrics.e2b_costs_daily.total_duration is 'Seconds.';
+comment on column metrics.e2b_costs_daily.session_count is 'Sessions.';
+comment on column metrics.e2b_costs_daily.unpriced_count is 'Records among them whose price is not known and that add nothing to the cost.';
+
+create view metrics.cost_by_user with (security_barrier) as
+    select l.tenant_id, nullif(l.user_id, '00000000-0000-0000-0000-000000000000') as user_id,
+           coalesce(sum(l.cost_usd) filter (where l.source = 'llm'), 0) as llm_cost,
+           coalesce(sum(l.cost_usd) filter (where l.source = 'e2b'), 0) as e2b_cost,
+           coalesce(sum(l.cost_usd) filter (where l.source = 'charge'), 0) as other_cost,
+           sum(l.cost_usd) as total_cost,
+           coalesce(sum(l.record_count) filter (where l.source = 'llm'), 0) as llm_request_count,
+           coalesce(sum(l.record_count) filter (where l.source = 'e2b'), 0) as e2b_session_count,
+           sum(l.unpriced_count) as unpriced_count
+    from copilot_internal.visible_cost_lines l
+    group by l.tenant_id, l.user_id;
+comment on view metrics.cost_by_user is 'Costs by tenant and user, all time. What no user was named for has a NULL user_id.';
+comment on column metrics.cost_by_user.tenant_id is 'The tenant.';
+comment on column metrics.cost_by_user.user_id is 'The user, or NULL.';
+comment on column metrics.cost_by_user.llm_cost is 'USD for LLM calls with a price.';
+comment on column metrics.cost_by_user.e2b_cost is 'USD for sandbox sessions with a price.';
+comment on column metrics.cost_by_user.other_cost is 'USD charged without a record.';
+comment on column metrics.cost_by_user.total_cost is 'USD in all.';
+comment on column metrics.cost_by_user.llm_request_count is 'LLM calls.';
+comment on column metrics.cost_by_user.e2b_session_count is 'Sandbox sessions.';
+comment on column metrics.cost_by_user.unpriced_count is 'Records among them whose price is not known and that add nothing to the cost.';
+
+create view metrics.cost_by_conversation with (security_barrier) as
+    select l.tenant_id, l.conversation_id,
+           coalesce(sum(l.cost_usd) filter (where l.source = 'llm'), 0) as llm_cost,
+           coalesce(sum(l.cost_usd) filter (where l.source = 'e2b'), 0) as e2b_cost,
+           sum(l.cost_usd) as total_cost,
+           coalesce(sum(l.record_count) filter (where l.source = 'llm'), 0) as llm_request_count,
+           coalesce(sum(l.record_count) filter (where l.source = 'e2b'), 0) as e2b_session_count,
+           sum(l.unpriced_count) as unpriced_count
+    from copilot_internal.visible_conversation_lines l
+    group by l.tenant_id, l.conversation_id;
+comment on view metrics.cost_by_conversation is 'Costs by tenant and conversation, all time.';
+comment on column metrics.cost_by_conversation.tenant_id is 'The tenant.';
+comment on column metrics.cost_by_conversation.conversation_id is 'The conversation.';
+comment on column metrics.cost_by_conversation.llm_cost is 'USD for LLM calls with a price.';
+comment on column metrics.cost_by_conversation.e2b_cost is 'USD for sandbox sessions with a price.';
+comment on column metrics.cost_by_conversation.total_cost is 'USD in all.';
+comment on column metrics.cost_by_conversation.llm_request_count is 'LLM calls.';
+comment on column metrics.cost_by_conversation.e2b_session_count is 'Sandbox sessions.';
+comment on column metrics.cost_by_conversation.unpriced_count is 'Records among them whose price is not known and that add nothing to the cost.';
+
+create view metrics.tenant_total_costs with (security_barrier) as
+    select l.tenant_id,
+           coalesce(sum(l.cost_usd) filter (where l.source = 'llm'), 0) as llm_cost,
+           coalesce(sum(l.cost_usd) filter (where l.source = 'e2b'), 0) as e2b_cost,
+           coalesce(sum(l.cost_usd) filter (where l.source = 'charge'), 0) as other_cost,
+           sum(l.cost_usd) as total_cost,
+           coalesce(sum(l.record_count) filter (where l.source = 'llm'), 0) as llm_request_count,
+           coalesce(sum(l.record_count) filter (where l.source = 'e2b'), 0) as e2b_session_count,
+           sum(l.unpriced_count) as unpriced_count
+    from copilot_internal.visible_cost_lines l
+    group by l.tenant_id;
+comment on view metrics.tenant_total_costs is 'Costs by tenant, all time.';
+comment on column metrics.tenant_total_costs.tenant_id is 'The tenant.';
+comment on column metrics.tenant_total_costs.llm_cost is 'USD for LLM calls with a price.';
+comment on column metrics.tenant_total_costs.e2b_cost is 'USD for sandbox sessions with a price.';
+comment on column metrics.tenant_total_costs.other_cost is 'USD charged without a record.';
+comment on column metrics.tenant_total_costs.total_cost is 'USD in all.';
+comment on column metrics.tenant_total_costs.llm_request_count is 'LLM calls.';
+comment on column metrics.tenant_total_costs.e2b_session_count is 'Sandbox sessions.';
+comment on column metrics.tenant_total_costs.unpriced_count is 'Records among them whose price is not known and that add nothing to the cost.';
+
+create view metrics.quota_status with (security_barrier) as
+    select q.scope, q.scope_id, q.resource_type, q.limit_usd, q.spent_usd as current_spend_usd, q.usage_percentage,
+           q.status, q.reserved_usd, q.remaining_usd, q.period, q.period_start, q.period_end, q.tenant_id, q.mode,
+           q.is_default
+    from copilot_internal.quota_standings q
+    where (select copilot_internal.caller_sees_all())
+    union all
+    select q.scope, q.scope_id, q.resource_type, q.limit_usd, q.spent_usd, q.usage_percentage,
+           q.status, q.reserved_usd, q.remaining_usd, q.period, q.period_start, q.period_end, q.tenant_id, q.mode,
+           q.is_default
+    from copilot_internal.quota_standings q
+    where not (select copilot_internal.caller_sees_all())
+      and q.tenant_id = any ((select copilot_internal.caller_tenants())::uuid[]);
+comment on view metrics.quota_status is 'Every quota in force with what its present period has cost. Quotas of the platform are shown only to those who see all tenants.';
+comment on column metrics.quota_status.scope is 'platform, tenant or user.';
+comment on column metrics.quota_status.scope_id is 'The tenant or user; NULL for the platform.';
+comment on column metrics.quota_status.resource_type is 'llm, e2b or all.';
+comment on column metrics.quota_status.limit_usd is 'USD per period; NULL without a limit.';
+comment on column metrics.quota_status.current_spend_usd is 'USD spent in the present period.';
+comment on column metrics.quota_status.usage_percentage is 'Percent of the limit that is spent.';
+comment on column metrics.quota_status.status is 'EXCEEDED when nothing more fits, WARNING from the warning threshold on, else OK.';
+comment on column metrics.quota_status.reserved_usd is 'USD held by live reservations.';
+comment on column metrics.quota_status.remaining_usd is 'USD left, never below 0; NULL without a limit.';
+comment on column metrics.quota_status.period is 'hour, day, week, month, year or lifetime.';
+comment on column metrics.quota_status.period_start is 'When the present period began; NULL for lifetime.';
+comment on column metrics.quota_status.period_end is 'When it ends (exclusive); NULL for lifetime.';
+comment on column metrics.quota_status.tenant_id is 'The tenant that the quota belongs to; NULL for the platform.';
+comment on column metrics.quota_status.mode is 'hard, soft or shadow.';
+comment on column metrics.quota_status.is_default is 'True for a default that the tenant has no row for.';
+
+create view metrics.cost_estimates with (security_barrier) as
+    select 'llm'::text as resource_type, e.model_provider, e.model_name, null::text as sandbox_type, null::text as region,
+           e.operation_type, e.confidence_level, e.estimated_cost_usd, e.effective_from, e.effective_to
+    from copilot_internal.llm_cost_estimates e
+    where e.effective_from <= pg_catalog.clock_timestamp()
+      and (e.effective_to is null or e.effective_to > pg_catalog.clock_timestamp())
+    union all
+    select 'e2b', null, null, e.sandbox_type, e.region, e.operation_type, e.confidence_level, e.estimated_cost_usd,
+           e.effective_from, e.effective_to
+    from copilot_internal.e2b_cost_estimates e
+    where e.effective_from <= pg_catalog.clock_timestamp()
+      and (e.effective_to is null or e.effective_to > pg_catalog.clock_timestamp());
+comment on view metrics.cost_estimates is 'The named estimates in force: the operator''s, and those that shipped profiles give for models with a shipped price are computed by get_llm_cost_estimate and get_e2b_cost_estimate.';
+comment on column metrics.cost_estimates.resource_type is 'llm or e2b.';
+comment on column metrics.cost_estimates.model_provider is 'The provider of a model.';
+comment on column metrics.cost_estimates.model_name is 'The model.';
+comment on column metrics.cost_estimates.sandbox_type is 'The sandbox type.';
+comment on column metrics.cost_estimates.region is 'The region of a sandbox.';
+comment on column metrics.cost_estimates.operation_type is 'The kind of operation.';
+comment on column metrics.cost_estimates.confidence_level is 'conservative, typical or optimistic.';
+comment on column metrics.cost_estimates.estimated_cost_usd is 'USD for one operation.';
+comment on column metrics.cost_estimates.effective_from is 'From when.';
+comment on column metrics.cost_estimates.effective_to is 'Until when.';

@@ -1,0 +1,189 @@
+-- Prices and named estimates. An operator's rows are data and are dumped; what ships with the extension sits in tables
+-- that are not, so that a restore neither fails nor doubles anything. The operator's rows win.
+
+create table copilot_internal.model_pricing (
+    id uuid primary key default pg_catalog.gen_random_uuid(),
+    tenant_id uuid,
+    model_provider text not null check (pg_catalog.length(model_provider) between 1 and 200),
+    model_name text not null check (pg_catalog.length(model_name) between 1 and 200),
+    input_per_million_usd numeric check (input_per_million_usd >= 0 and input_per_million_usd <= 1000000000),
+    output_per_million_usd numeric check (output_per_million_usd >= 0 and output_per_million_usd <= 1000000000),
+    components jsonb not null default '{}' check (pg_catalog.jsonb_typeof(components) = 'object'),
+    effective_from timestamptz not null default pg_catalog.clock_timestamp(),
+    effective_to timestamptz check (effective_to > effective_from),
+    created_at timestamptz not null default pg_catalog.clock_timestamp(),
+    unique nulls not distinct (model_provider, model_name, tenant_id, effective_from)
+);
+comment on table copilot_internal.model_pricing is
+    'Model prices of the operator, effective-dated. Of the rows whose range holds a moment, the one that began last is in force. A tenant''s own row goes before one for all; either goes before the shipped list.';
+comment on column copilot_internal.model_pricing.id is 'Stored with every cost that this row priced.';
+comment on column copilot_internal.model_pricing.tenant_id is 'The tenant that this price is for; NULL for all.';
+comment on column copilot_internal.model_pricing.model_provider is 'The provider, spelled as in the calls that record costs.';
+comment on column copilot_internal.model_pricing.model_name is 'The model, spelled as in the calls that record costs.';
+comment on column copilot_internal.model_pricing.input_per_million_usd is 'USD per million input tokens. NULL is unknown, 0 is free.';
+comment on column copilot_internal.model_pricing.output_per_million_usd is 'USD per million output tokens. NULL is unknown, 0 is free.';
+comment on column copilot_internal.model_pricing.components is
+    'Prices of parts, USD per token, by LiteLLM''s names: cache_read_input_token_cost, cache_creation_input_token_cost[_above_1hr], output_cost_per_reasoning_token, input_/output_cost_per_audio_/image_token; each also with _above_{N}k_tokens and _batches, _priority or _flex.';
+comment on column copilot_internal.model_pricing.effective_from is 'From when (inclusive) the price applies.';
+comment on column copilot_internal.model_pricing.effective_to is 'Until when (exclusive); NULL until a later row begins.';
+comment on column copilot_internal.model_pricing.created_at is 'When the row was made.';
+create index model_pricing_tenant_id_idx on copilot_internal.model_pricing (tenant_id) where tenant_id is not null;
+
+create table copilot_internal.e2b_pricing (
+    id uuid primary key default pg_catalog.gen_random_uuid(),
+    tenant_id uuid,
+    sandbox_type text not null check (pg_catalog.length(sandbox_type) between 1 and 200),
+    region text check (pg_catalog.length(region) between 1 and 200),
+    per_second_usd numeric check (per_second_usd >= 0 and per_second_usd <= 1000),
+    vcpu_second_usd numeric check (vcpu_second_usd >= 0 and vcpu_second_usd <= 1000),
+    memory_gib_second_usd numeric check (memory_gib_second_usd >= 0 and memory_gib_second_usd <= 1000),
+    effective_from timestamptz not null default pg_catalog.clock_timestamp(),
+    effective_to timestamptz check (effective_to > effective_from),
+    created_at timestamptz not null default pg_catalog.clock_timestamp(),
+    unique nulls not distinct (sandbox_type, region, tenant_id, effective_from)
+);
+comment on table copilot_internal.e2b_pricing is
+    'Sandbox prices of the operator, effective-dated as model_pricing. A cost is the sum over the prices given: per second of duration, per vCPU-second, per GiB-second. A row for the region goes before one for all regions.';
+comment on column copilot_internal.e2b_pricing.id is 'Stored with every cost that this row priced.';
+comment on column copilot_internal.e2b_pricing.tenant_id is 'The tenant that this price is for; NULL for all.';
+comment on column copilot_internal.e2b_pricing.sandbox_type is 'The sandbox type, such as standard, gpu, high-memory, high-cpu.';
+comment on column copilot_internal.e2b_pricing.region is 'The region; NULL for all.';
+comment on column copilot_internal.e2b_pricing.per_second_usd is 'USD per second of duration.';
+comment on column copilot_internal.e2b_pricing.vcpu_second_usd is 'USD per vCPU-second; needs p_vcpu_seconds.';
+comment on column copilot_internal.e2b_pricing.memory_gib_second_usd is 'USD per GiB-second of memory; needs p_memory_gib_seconds.';
+comment on column copilot_internal.e2b_pricing.effective_from is 'From when (inclusive) the price applies.';
+comment on column copilot_internal.e2b_pricing.effective_to is 'Until when (exclusive); NULL until a later row begins.';
+comment on column copilot_internal.e2b_pricing.created_at is 'When the row was made.';
+create index e2b_pricing_tenant_id_idx on copilot_internal.e2b_pricing (tenant_id) where tenant_id is not null;
+
+create table copilot_internal.llm_cost_estimates (
+    id uuid primary key default pg_catalog.gen_random_uuid(),
+    model_provider text not null check (pg_catalog.length(model_provider) between 1 and 200),
+    model_name text not null check (pg_catalog.length(model_name) between 1 and 200),
+    operation_type text not null default 'chat' check (pg_catalog.length(operation_type) between 1 and 200),
+    confidence_level text not null default 'conservative'
+        check (confidence_level in ('conservative', 'typical', 'optimistic')),
+    estimated_cost_usd numeric not null check (estimated_cost_usd >= 0 and estimated_cost_usd <= 1000000000),
+    effective_from timestamptz not null default pg_catalog.clock_timestamp(),
+    effective_to timestamptz check (effective_to > effective_from),
+    unique (model_provider, model_name, operation_type, confidence_level, effective_from)
+);
+comment on table copilot_internal.llm_cost_estimates is
+    'What one operation of a kind costs, as an operator estimates it. Goes before the estimate that the shipped token profile gives.';
+comment on column copilot_internal.llm_cost_estimates.id is 'Key.';
+comment on column copilot_internal.llm_cost_estimates.model_provider is 'The provider.';
+comment on column copilot_internal.llm_cost_estimates.model_name is 'The model.';
+comment on column copilot_internal.llm_cost_estimates.operation_type is 'The kind of operation, such as chat.';
+comment on column copilot_internal.llm_cost_estimates.confidence_level is 'conservative (rarely exceeded), typical, or optimistic.';
+comment on column copilot_internal.llm_cost_estimates.estimated_cost_usd is 'USD for one operation.';
+comment on column copilot_internal.llm_cost_estimates.effective_from is 'From when (inclusive).';
+comment on column copilot_internal.llm_cost_estimates.effective_to is 'Until when (exclusive).';
+
+create table copilot_internal.e2b_cost_estimates (
+    id uuid primary key default pg_catalog.gen_random_uuid(),
+    sandbox_type text not null check (pg_catalog.length(sandbox_type) between 1 and 200),
+    region text not null default 'us-east-1' check (pg_catalog.length(region) between 1 and 200),
+    operation_type text not null default 'standard_session' check (pg_catalog.length(operation_type) between 1 and 200),
+    confidence_level text not null default 'conservative'
+        check (confidence_level in ('conservative', 'typical', 'optimistic')),
+    estimated_cost_usd numeric not null check (estimated_cost_usd >= 0 and estimated_cost_usd <= 1000000000),
+    effective_from timestamptz not null default pg_catalog.clock_timestamp(),
+    effective_to timestamptz check (effective_to > effective_from),
+    unique (sandbox_type, region, operation_type, confidence_level, effective_from)
+);
+comment on table copilot_internal.e2b_cost_estimates is
+    'What one sandbox session of a kind costs, as an operator estimates it. Goes before the estimate from the shipped durations.';
+comment on column copilot_internal.e2b_cost_estimates.id is 'Key.';
+comment on column copilot_internal.e2b_cost_estimates.sandbox_type is 'The sandbox type.';
+comment on column copilot_internal.e2b_cost_estimates.region is 'The region.';
+comment on column copilot_internal.e2b_cost_estimates.operation_type is 'The kind of session, such as standard_session.';
+comment on column copilot_internal.e2b_cost_estimates.confidence_level is 'conservative (rarely exceeded), typical, or optimistic.';
+comment on column copilot_internal.e2b_cost_estimates.estimated_cost_usd is 'USD for one session.';
+comment on column copilot_internal.e2b_cost_estimates.effective_from is 'From when (inclusive).';
+comment on column copilot_internal.e2b_cost_estimates.effective_to is 'Until when (exclusive).';
+
+-- What ships. Not dumped: an upgrade of the extension may change it, and a restore gets that of the version restored to.
+
+create table copilot_internal.shipped_model_prices (
+    model_provider text not null,
+    model_name text not null,
+    input_per_million_usd numeric not null,
+    output_per_million_usd numeric not null,
+    components jsonb not null,
+    primary key (model_provider, model_name)
+);
+comment on table copilot_internal.shipped_model_prices is
+    'List prices that come with the extension, from LiteLLM''s price list (MIT), package 1.109.1, 2026. Without dates: add rows to model_pricing for history or to differ.';
+comment on column copilot_internal.shipped_model_prices.model_provider is 'The provider, as LiteLLM names it.';
+comment on column copilot_internal.shipped_model_prices.model_name is 'The model, as LiteLLM names it.';
+comment on column copilot_internal.shipped_model_prices.input_per_million_usd is 'USD per million input tokens.';
+comment on column copilot_internal.shipped_model_prices.output_per_million_usd is 'USD per million output tokens.';
+comment on column copilot_internal.shipped_model_prices.components is 'As in model_pricing.';
+insert into copilot_internal.shipped_model_prices
+    (model_provider, model_name, input_per_million_usd, output_per_million_usd, components) values
+    ('openai', 'gpt-4o', 2.5, 10, '{"cache_read_input_token_cost": 0.00000125, "cache_read_input_token_cost_priority": 0.000002125, "input_cost_per_token_batches": 0.00000125, "input_cost_per_token_priority": 0.00000425, "output_cost_per_token_batches": 0.000005, "output_cost_per_token_priority": 0.000017}'),
+    ('openai', 'gpt-4o-mini', 0.15, 0.6, '{"cache_read_input_token_cost": 0.000000075, "cache_read_input_token_cost_priority": 0.000000125, "input_cost_per_token_batches": 0.000000075, "input_cost_per_token_priority": 0.00000025, "output_cost_per_token_batches": 0.0000003, "output_cost_per_token_priority": 0.000001}'),
+    ('openai', 'gpt-4.1', 2, 8, '{"cache_read_input_token_cost": 0.0000005, "cache_read_input_token_cost_priority": 0.000000875, "input_cost_per_token_batches": 0.000001, "input_cost_per_token_priority": 0.0000035, "output_cost_per_token_batches": 0.000004, "output_cost_per_token_priority": 0.000014}'),
+    ('openai', 'gpt-4.1-mini', 0.4, 1.6, '{"cache_read_input_token_cost": 0.0000001, "cache_read_input_token_cost_priority": 0.000000175, "input_cost_per_token_batches": 0.0000002, "input_cost_per_token_priority": 0.0000007, "output_cost_per_token_batches": 0.0000008, "output_cost_per_token_priority": 0.0000028}'),
+    ('openai', 'gpt-4.1-nano', 0.1, 0.4, '{"cache_read_input_token_cost": 0.000000025, "cache_read_input_token_cost_priority": 0.00000005, "input_cost_per_token_batches": 0.00000005, "input_cost_per_token_priority": 0.0000002, "output_cost_per_token_batches": 0.0000002, "output_cost_per_token_priority": 0.0000008}'),
+    ('openai', 'o3', 2, 8, '{"cache_read_input_token_cost": 0.0000005, "cache_read_input_token_cost_flex": 0.00000025, "cache_read_input_token_cost_priority": 0.000000875, "input_cost_per_token_batches": 0.000001, "input_cost_per_token_flex": 0.000001, "input_cost_per_token_priority": 0.0000035, "output_cost_per_token_batches": 0.000004, "output_cost_per_token_flex": 0.000004, "output_cost_per_token_priority": 0.000014}'),
+    ('openai', 'o3-mini', 1.1, 4.4, '{"cache_read_input_token_cost": 0.00000055, "input_cost_per_token_batches": 0.00000055, "output_cost_per_token_batches": 0.0000022}'),
+    ('openai', 'o4-mini', 1.1, 4.4, '{"cache_read_input_token_cost": 0.000000275, "cache_read_input_token_cost_flex": 0.000000138, "cache_read_input_token_cost_priority": 0.0000005, "input_cost_per_token_batches": 0.00000055, "input_cost_per_token_flex": 0.00000055, "input_cost_per_token_priority": 0.000002, "output_cost_per_token_batches": 0.0000022, "output_cost_per_token_flex": 0.0000022, "output_cost_per_token_priority": 0.000008}'),
+    ('openai', 'gpt-5', 1.25, 10, '{"cache_read_input_token_cost": 0.000000125, "cache_read_input_token_cost_batches": 0.0000000625, "cache_read_input_token_cost_flex": 0.0000000625, "cache_read_input_token_cost_priority": 0.00000025, "input_cost_per_token_batches": 0.000000625, "input_cost_per_token_flex": 0.000000625, "input_cost_per_token_priority": 0.0000025, "output_cost_per_token_batches": 0.000005, "output_cost_per_token_flex": 0.000005, "output_cost_per_token_priority": 0.00002}'),
+    ('openai', 'gpt-5-mini', 0.25, 2, '{"cache_read_input_token_cost": 0.000000025, "cache_read_input_token_cost_batches": 0.0000000125, "cache_read_input_token_cost_flex": 0.0000000125, "cache_read_input_token_cost_priority": 0.000000045, "input_cost_per_token_batches": 0.000000125, "input_cost_per_token_flex": 0.000000125, "input_cost_per_token_priority": 0.00000045, "output_cost_per_token_batches": 0.000001, "output_cost_per_token_flex": 0.000001, "output_cost_per_token_priority": 0.0000036}'),
+    ('openai', 'gpt-5-nano', 0.05, 0.4, '{"cache_read_input_token_cost": 0.000000005, "cache_read_input_token_cost_batches": 0.0000000025, "cache_read_input_token_cost_flex": 0.0000000025, "input_cost_per_token_batches": 0.000000025, "input_cost_per_token_flex": 0.000000025, "output_cost_per_token_batches": 0.0000002, "output_cost_per_token_flex": 0.0000002}'),
+    ('openai', 'gpt-5.1', 1.25, 10, '{"cache_read_input_token_cost": 0.000000125, "cache_read_input_token_cost_batches": 0.0000000625, "cache_read_input_token_cost_flex": 0.0000000625, "cache_read_input_token_cost_priority": 0.00000025, "input_cost_per_token_priority": 0.0000025, "output_cost_per_token_priority": 0.00002, "input_cost_per_token_batches": 0.000000625, "input_cost_per_token_flex": 0.000000625, "output_cost_per_token_batches": 0.000005, "output_cost_per_token_flex": 0.000005}'),
+    ('openai', 'gpt-5.2', 1.75, 14, '{"cache_read_input_token_cost": 0.000000175, "cache_read_input_token_cost_batches": 0.0000000875, "cache_read_input_token_cost_flex": 0.0000000875, "cache_read_input_token_cost_priority": 0.00000035, "input_cost_per_token_priority": 0.0000035, "output_cost_per_token_priority": 0.000028, "input_cost_per_token_batches": 0.000000875, "input_cost_per_token_flex": 0.000000875, "output_cost_per_token_batches": 0.000007, "output_cost_per_token_flex": 0.000007}'),
+    ('openai', 'gpt-4-turbo', 10, 30, '{}'),
+    ('openai', 'gpt-3.5-turbo', 0.5, 1.5, '{}'),
+    ('openai', 'text-embedding-3-small', 0.02, 0, '{"input_cost_per_token_batches": 0.00000001, "output_cost_per_token_batches": 0}'),
+    ('openai', 'text-embedding-3-large', 0.13, 0, '{"input_cost_per_token_batches": 0.000000065, "output_cost_per_token_batches": 0}'),
+    ('anthropic', 'claude-opus-4-5', 5, 25, '{"cache_creation_input_token_cost": 0.00000625, "cache_creation_input_token_cost_above_1hr": 0.00001, "cache_creation_input_token_cost_batches": 0.000003125, "cache_read_input_token_cost": 0.0000005, "cache_read_input_token_cost_batches": 0.00000025, "input_cost_per_token_batches": 0.0000025, "output_cost_per_token_batches": 0.0000125}'),
+    ('anthropic', 'claude-sonnet-4-5', 3, 15, '{"cache_creation_input_token_cost": 0.00000375, "cache_creation_input_token_cost_above_1hr": 0.000006, "cache_read_input_token_cost": 0.0000003, "cache_creation_input_token_cost_batches": 0.000001875, "cache_read_input_token_cost_batches": 0.00000015, "input_cost_per_token_batches": 0.0000015, "output_cost_per_token_batches": 0.0000075}'),
+    ('anthropic', 'claude-haiku-4-5', 1, 5, '{"cache_creation_input_token_cost": 0.00000125, "cache_creation_input_token_cost_above_1hr": 0.000002, "cache_creation_input_token_cost_batches": 0.000000625, "cache_read_input_token_cost": 0.0000001, "cache_read_input_token_cost_batches": 0.00000005, "input_cost_per_token_batches": 0.0000005, "output_cost_per_token_batches": 0.0000025}'),
+    ('anthropic', 'claude-opus-4-6', 5, 25, '{"cache_creation_input_token_cost": 0.00000625, "cache_creation_input_token_cost_above_1hr": 0.00001, "cache_creation_input_token_cost_batches": 0.000003125, "cache_read_input_token_cost": 0.0000005, "cache_read_input_token_cost_batches": 0.00000025, "input_cost_per_token_batches": 0.0000025, "output_cost_per_token_batches": 0.0000125}'),
+    ('anthropic', 'claude-sonnet-4-6', 3, 15, '{"cache_creation_input_token_cost": 0.00000375, "cache_creation_input_token_cost_above_1hr": 0.000006, "cache_creation_input_token_cost_batches": 0.000001875, "cache_read_input_token_cost": 0.0000003, "cache_read_input_token_cost_batches": 0.00000015, "input_cost_per_token_batches": 0.0000015, "output_cost_per_token_batches": 0.0000075}'),
+    ('gemini', 'gemini-2.5-pro', 1.25, 10, '{"cache_read_input_token_cost": 0.000000125, "cache_read_input_token_cost_above_200k_tokens": 0.00000025, "cache_read_input_token_cost_above_200k_tokens_priority": 0.00000045, "cache_read_input_token_cost_batches": 0.000000125, "cache_read_input_token_cost_flex": 0.000000125, "cache_read_input_token_cost_priority": 0.000000225, "input_cost_per_token_above_200k_tokens": 0.0000025, "input_cost_per_token_priority": 0.00000225, "input_cost_per_token_above_200k_tokens_priority": 0.0000045, "output_cost_per_token_above_200k_tokens": 0.000015, "output_cost_per_token_priority": 0.000018, "output_cost_per_token_above_200k_tokens_priority": 0.000027, "input_cost_per_token_batches": 0.000000625, "input_cost_per_token_flex": 0.000000625, "output_cost_per_token_batches": 0.000005, "output_cost_per_token_flex": 0.000005, "cache_read_input_token_cost_above_200k_tokens_batches": 0.00000025, "input_cost_per_token_above_200k_tokens_batches": 0.00000125, "output_cost_per_token_above_200k_tokens_batches": 0.0000075}'),
+    ('gemini', 'gemini-2.5-flash', 0.3, 2.5, '{"cache_read_input_token_cost": 0.00000003, "cache_read_input_token_cost_batches": 0.00000003, "cache_read_input_token_cost_flex": 0.00000003, "cache_read_input_token_cost_priority": 0.000000054, "input_cost_per_audio_token": 0.000001, "input_cost_per_audio_token_flex": 0.0000005, "output_cost_per_reasoning_token": 0.0000025, "input_cost_per_audio_token_batches": 0.0000005, "input_cost_per_audio_token_priority": 0.0000018, "input_cost_per_token_batches": 0.00000015, "input_cost_per_token_flex": 0.00000015, "input_cost_per_token_priority": 0.00000054, "output_cost_per_token_batches": 0.00000125, "output_cost_per_token_flex": 0.00000125, "output_cost_per_token_priority": 0.0000045}'),
+    ('gemini', 'gemini-2.5-flash-lite', 0.1, 0.4, '{"cache_read_input_token_cost": 0.00000001, "cache_read_input_token_cost_batches": 0.00000001, "cache_read_input_token_cost_flex": 0.00000001, "cache_read_input_token_cost_priority": 0.000000018, "input_cost_per_audio_token": 0.0000003, "input_cost_per_audio_token_flex": 0.00000015, "output_cost_per_reasoning_token": 0.0000004, "input_cost_per_audio_token_batches": 0.00000015, "input_cost_per_audio_token_priority": 0.00000054, "input_cost_per_token_batches": 0.00000005, "input_cost_per_token_flex": 0.00000005, "input_cost_per_token_priority": 0.00000018, "output_cost_per_token_batches": 0.0000002, "output_cost_per_token_flex": 0.0000002, "output_cost_per_token_priority": 0.00000072}'),
+    ('mistral', 'mistral-large-latest', 0.5, 1.5, '{"cache_read_input_token_cost": 0.00000005}'),
+    ('mistral', 'mistral-small-latest', 0.15, 0.6, '{"cache_read_input_token_cost": 0.000000015}'),
+    ('deepseek', 'deepseek-chat', 0.28, 0.42, '{"cache_creation_input_token_cost": 0, "cache_read_input_token_cost": 0.000000028}'),
+    ('deepseek', 'deepseek-reasoner', 0.28, 0.42, '{"cache_read_input_token_cost": 0.000000028}');
+
+create table copilot_internal.shipped_sandbox_prices (
+    sandbox_type text primary key,
+    per_second_usd numeric not null
+);
+comment on table copilot_internal.shipped_sandbox_prices is 'Flat prices of the four sandbox types, as the seed application charged them.';
+comment on column copilot_internal.shipped_sandbox_prices.sandbox_type is 'The sandbox type.';
+comment on column copilot_internal.shipped_sandbox_prices.per_second_usd is 'USD per second of duration.';
+insert into copilot_internal.shipped_sandbox_prices (sandbox_type, per_second_usd) values
+    ('standard', 0.0001), ('gpu', 0.001), ('high-memory', 0.0005), ('high-cpu', 0.0003);
+
+create table copilot_internal.shipped_operation_profiles (
+    operation_type text not null,
+    confidence_level text not null,
+    input_tokens bigint,
+    output_tokens bigint,
+    duration_seconds numeric,
+    primary key (operation_type, confidence_level)
+);
+comment on table copilot_internal.shipped_operation_profiles is
+    'The size of an operation that a named estimate assumes where the operator gave none: tokens of an LLM call, or seconds of a sandbox session.';
+comment on column copilot_internal.shipped_operation_profiles.operation_type is 'The kind of operation.';
+comment on column copilot_internal.shipped_operation_profiles.confidence_level is 'conservative, typical or optimistic.';
+comment on column copilot_internal.shipped_operation_profiles.input_tokens is 'Input tokens of one call.';
+comment on column copilot_internal.shipped_operation_profiles.output_tokens is 'Output tokens of one call.';
+comment on column copilot_internal.shipped_operation_profiles.duration_seconds is 'Seconds of one session.';
+insert into copilot_internal.shipped_operation_profiles
+    (operation_type, confidence_level, input_tokens, output_tokens, duration_seconds) values
+    ('chat', 'conservative', 8000, 2000, null),
+    ('chat', 'typical', 1000, 250, null),
+    ('chat', 'optimistic', 300, 50, null),
+    ('embedding', 'conservative', 8000, 0, null),
+    ('embedding', 'typical', 500, 0, null),
+    ('embedding', 'optimistic', 100, 0, null),
+    ('standard_session', 'conservative', null, null, 3600),
+    ('standard_session', 'typical', null, null, 600),
+    ('standard_session', 'optimistic', null, null, 60);

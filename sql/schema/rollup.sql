@@ -1,0 +1,245 @@
+-- Folding, and the proof that folding loses nothing.
+
+create function copilot_internal.try_fold_lock(p_tenant_id uuid) returns boolean
+    language c volatile strict as 'MODULE_PATHNAME', 'try_fold_lock_wrapper';
+comment on function copilot_internal.try_fold_lock(uuid) is
+    'Takes the right to fold one tenant''s pending rows until the transaction ends, unless somebody has it.';
+
+-- One statement, so that every snapshot sees a cost either pending or rolled up. The rollup rows of a tenant are only
+-- ever written under its fold lock, so nobody waits for them. A tenant's fold adds nothing to the platform's rollups,
+-- which would be one hot row for all: it leaves sums in the platform's own queue.
+create function copilot_internal.fold(p_tenant_id uuid, p_limit integer) returns bigint
+    language sql volatile
+begin atomic
+    with batch as (
+        delete from copilot_internal.pending_costs p
+        where p.ctid = any (array(
+                select c.ctid from copilot_internal.pending_costs c where c.tenant_id = p_tenant_id limit p_limit))
+          and (select copilot_internal.try_fold_lock(p_tenant_id))
+        returning p.*
+    ), quota_sums as (
+        select b.tenant_id, u.user_id, b.resource_type, g.grain, g.bucket, sum(b.nanos) as nanos
+        from batch b
+        cross join lateral (
+            select b.user_id
+            union
+            select '00000000-0000-0000-0000-000000000000'::uuid
+        ) u
+        cross join lateral (values
+            ('quarter', pg_catalog.date_bin('15 minutes', b.charged_at, '2000-01-01 00:00+00')),
+            ('day', pg_catalog.date_bin('1 day', b.charged_at, '2000-01-01 00:00+00'))
+        ) as g (grain, bucket)
+        group by 1, 2, 3, 4, 5
+    ), quota_done as (
+        insert into copilot_internal.quota_rollups as r (tenant_id, user_id, resource_type, grain, bucket, nanos)
+        select * from quota_sums s order by s.tenant_id, s.user_id, s.resource_type, s.grain, s.bucket
+        on conflict (tenant_id, user_id, resource_type, grain, bucket) do update set nanos = r.nanos + excluded.nanos
+    ), platform_done as (
+        insert into copilot_internal.pending_costs
+            (tenant_id, record_id, source, user_id, resource_type, charged_at, nanos)
+        select '00000000-0000-0000-0000-000000000000', pg_catalog.gen_random_uuid(), 'fold',
+               '00000000-0000-0000-0000-000000000000', s.resource_type, s.bucket, s.nanos
+        from quota_sums s
+        where s.grain = 'quarter' and s.user_id = '00000000-0000-0000-0000-000000000000'
+          and s.tenant_id <> '00000000-0000-0000-0000-000000000000'
+    ), lines as materialized (
+        select l.* from batch b
+        join copilot_internal.ledger_lines l
+          on l.tenant_id = b.tenant_id and l.record_id = b.record_id and l.source = b.source
+    ), cost_done as (
+        insert into copilot_internal.cost_rollups as r
+            (tenant_id, day, source, provider, name, user_id, cost_usd, record_count, unpriced_count,
+             input_tokens, output_tokens, duration_seconds)
+        select l.tenant_id, (l.occurred_at at time zone 'UTC')::date, l.source, l.provider, l.name, l.user_id,
+               coalesce(sum(l.cost_usd), 0), count(*), count(*) filter (where l.cost_usd is null),
+               sum(l.input_tokens), sum(l.output_tokens), sum(l.duration_seconds)
+        from lines l
+        group by 1, 2, 3, 4, 5, 6
+        on conflict (tenant_id, day, source, provider, name, user_id) do update set
+            cost_usd = r.cost_usd + excluded.cost_usd,
+            record_count = r.record_count + excluded.record_count,
+            unpriced_count = r.unpriced_count + excluded.unpriced_count,
+            input_tokens = r.input_tokens + excluded.input_tokens,
+            output_tokens = r.output_tokens + excluded.output_tokens,
+            duration_seconds = r.duration_seconds + excluded.duration_seconds
+    ), conversation_done as (
+        insert into copilot_internal.conversation_rollups as r
+            (tenant_id, conversation_id, source, cost_usd, record_count, unpriced_count)
+        select l.tenant_id, l.conversation_id, l.source, coalesce(sum(l.cost_usd), 0), count(*),
+               count(*) filter (where l.cost_usd is null)
+        from lines l
+        where l.conversation_id is not null
+        group by 1, 2, 3
+        on conflict (tenant_id, conversation_id, source) do update set
+            cost_usd = r.cost_usd + excluded.cost_usd,
+            record_count = r.record_count + excluded.record_count,
+            unpriced_count = r.unpriced_count + excluded.unpriced_count
+    )
+    select count(*) from batch;
+end;
+comment on function copilot_internal.fold(uuid, integer) is
+    'Moves up to p_limit pending rows of one tenant (the nil UUID for the platform) into the rollups and returns how many; 0 also when another session is folding it. Run as the owner.';
+
+create function copilot_internal.maintain(p_limit integer default 10000)
+    returns table (task text, done bigint)
+    language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_tenant_id uuid;
+    v_done bigint;
+begin
+    if p_limit is null or p_limit < 1 then
+        raise exception 'p_limit must be at least 1' using errcode = 'invalid_parameter_value';
+    end if;
+    task := 'fold';
+    done := 0;
+    -- The platform's queue comes last: the tenants' folds add to it.
+    for v_tenant_id in
+        select distinct p.tenant_id, p.tenant_id = '00000000-0000-0000-0000-000000000000'
+        from copilot_internal.pending_costs p order by 2, 1
+    loop
+        exit when done >= p_limit;
+        v_done := copilot_internal.fold(v_tenant_id, (p_limit - done)::integer);
+        done := done + v_done;
+    end loop;
+    if done < p_limit then
+        done := done + copilot_internal.fold('00000000-0000-0000-0000-000000000000', (p_limit - done)::integer);
+    end if;
+    return next;
+end $$;
+comment on function copilot_internal.maintain(integer) is
+    'Housekeeping: folds at most p_limit pending rows into the rollups, skipping tenants that another session is folding. Changes no figure that anybody can read; safe to call at any time, by anybody who may, as often as liked.';
+
+create function copilot_internal.verify()
+    returns table (check_name text, tenant_id uuid, expected numeric, actual numeric)
+    language sql stable security definer set search_path = pg_catalog, pg_temp
+begin atomic
+    with ledger as materialized (
+        select * from copilot_internal.ledger_lines
+    ), pending as materialized (
+        select * from copilot_internal.pending_costs
+    ), charges as (
+        select l.tenant_id, l.user_id, l.resource_type, l.charged_at, l.charge_nanos::numeric as nanos, true as is_ledger
+        from ledger l
+        union all
+        select p.tenant_id, p.user_id, p.resource_type, p.charged_at, p.nanos, false
+        from pending p where p.source <> 'fold'
+    ), levels as (
+        select c.tenant_id, u.user_id, c.resource_type, c.charged_at, c.nanos, c.is_ledger
+        from charges c
+        cross join lateral (
+            select c.user_id
+            union
+            select '00000000-0000-0000-0000-000000000000'::uuid
+        ) u
+        union all
+        select '00000000-0000-0000-0000-000000000000', '00000000-0000-0000-0000-000000000000', c.resource_type,
+               c.charged_at, c.nanos, c.is_ledger
+        from charges c
+        where c.tenant_id <> '00000000-0000-0000-0000-000000000000'
+        union all
+        select p.tenant_id, p.user_id, p.resource_type, p.charged_at, p.nanos, false
+        from pending p where p.source = 'fold'
+    ), buckets as (
+        select v.tenant_id, v.user_id, v.resource_type, g.grain, g.bucket, v.nanos, v.is_ledger
+        from levels v
+        cross join lateral (values
+            ('quarter', pg_catalog.date_bin('15 minutes', v.charged_at, '2000-01-01 00:00+00')),
+            ('day', pg_catalog.date_bin('1 day', v.charged_at, '2000-01-01 00:00+00'))
+        ) as g (grain, bucket)
+        union all
+        select r.tenant_id, r.user_id, r.resource_type, r.grain, r.bucket, r.nanos, false
+        from copilot_internal.quota_rollups r
+    ), costs as (
+        select l.tenant_id, (l.occurred_at at time zone 'UTC')::date as day, l.source, l.provider, l.name, l.user_id,
+               coalesce(l.cost_usd, 0) as cost_usd, 1::numeric as record_count,
+               (l.cost_usd is null)::integer::numeric as unpriced_count,
+               l.input_tokens::numeric as input_tokens, l.output_tokens::numeric as output_tokens, l.duration_seconds,
+               true as is_ledger
+        from ledger l
+        union all
+        select l.tenant_id, (l.occurred_at at time zone 'UTC')::date, l.source, l.provider, l.name, l.user_id,
+               coalesce(l.cost_usd, 0), 1, (l.cost_usd is null)::integer, l.input_tokens, l.output_tokens,
+               l.duration_seconds, false
+        from pending p
+        join ledger l on l.tenant_id = p.tenant_id and l.record_id = p.record_id and l.source = p.source
+        union all
+        select r.tenant_id, r.day, r.source, r.provider, r.name, r.user_id, r.cost_usd, r.record_count,
+               r.unpriced_count, r.input_tokens, r.output_tokens, r.duration_seconds, false
+        from copilot_internal.cost_rollups r
+    ), conversations as (
+        select l.tenant_id, l.conversation_id, l.source, coalesce(l.cost_usd, 0) as cost_usd,
+               1::numeric as record_count, (l.cost_usd is null)::integer::numeric as unpriced_count, true as is_ledger
+        from ledger l where l.conversation_id is not null
+        union all
+        select l.tenant_id, l.conversation_id, l.source, coalesce(l.cost_usd, 0), 1, (l.cost_usd is null)::integer, false
+        from pending p
+        join ledger l on l.tenant_id = p.tenant_id and l.record_id = p.record_id and l.source = p.source
+        where l.conversation_id is not null
+        union all
+        select r.tenant_id, r.conversation_id, r.source, r.cost_usd, r.record_count, r.unpriced_count, false
+        from copilot_internal.conversation_rollups r
+    ), differences as (
+        select 'quota charges by ' || b.grain || ' (nano USD)' as check_name, b.tenant_id,
+               coalesce(sum(b.nanos) filter (where b.is_ledger), 0) as expected,
+               coalesce(sum(b.nanos) filter (where not b.is_ledger), 0) as actual
+        from buckets b
+        group by b.tenant_id, b.user_id, b.resource_type, b.grain, b.bucket
+        union all
+        select v.check_name, c.tenant_id, v.expected, v.actual
+        from (
+            select c.tenant_id,
+                   coalesce(sum(c.cost_usd) filter (where c.is_ledger), 0) as cost_expected,
+                   coalesce(sum(c.cost_usd) filter (where not c.is_ledger), 0) as cost_actual,
+                   coalesce(sum(c.record_count) filter (where c.is_ledger), 0) as count_expected,
+                   coalesce(sum(c.record_count) filter (where not c.is_ledger), 0) as count_actual,
+                   coalesce(sum(c.unpriced_count) filter (where c.is_ledger), 0) as unpriced_expected,
+                   coalesce(sum(c.unpriced_count) filter (where not c.is_ledger), 0) as unpriced_actual,
+                   coalesce(sum(c.input_tokens + c.output_tokens) filter (where c.is_ledger), 0) as tokens_expected,
+                   coalesce(sum(c.input_tokens + c.output_tokens) filter (where not c.is_ledger), 0) as tokens_actual,
+                   coalesce(sum(c.duration_seconds) filter (where c.is_ledger), 0) as seconds_expected,
+                   coalesce(sum(c.duration_seconds) filter (where not c.is_ledger), 0) as seconds_actual
+            from costs c
+            group by c.tenant_id, c.day, c.source, c.provider, c.name, c.user_id
+        ) c
+        cross join lateral (values
+            ('costs by day (USD)', c.cost_expected, c.cost_actual),
+            ('records by day', c.count_expected, c.count_actual),
+            ('unpriced records by day', c.unpriced_expected, c.unpriced_actual),
+            ('tokens by day', c.tokens_expected, c.tokens_actual),
+            ('sandbox seconds by day', c.seconds_expected, c.seconds_actual)
+        ) as v (check_name, expected, actual)
+        union all
+        select v.check_name, c.tenant_id, v.expected, v.actual
+        from (
+            select c.tenant_id,
+                   coalesce(sum(c.cost_usd) filter (where c.is_ledger), 0) as cost_expected,
+                   coalesce(sum(c.cost_usd) filter (where not c.is_ledger), 0) as cost_actual,
+                   coalesce(sum(c.record_count) filter (where c.is_ledger), 0) as count_expected,
+                   coalesce(sum(c.record_count) filter (where not c.is_ledger), 0) as count_actual,
+                   coalesce(sum(c.unpriced_count) filter (where c.is_ledger), 0) as unpriced_expected,
+                   coalesce(sum(c.unpriced_count) filter (where not c.is_ledger), 0) as unpriced_actual
+            from conversations c
+            group by c.tenant_id, c.conversation_id, c.source
+        ) c
+        cross join lateral (values
+            ('costs by conversation (USD)', c.cost_expected, c.cost_actual),
+            ('records by conversation', c.count_expected, c.count_actual),
+            ('unpriced records by conversation', c.unpriced_expected, c.unpriced_actual)
+        ) as v (check_name, expected, actual)
+        union all
+        select 'charge of a priced record (nano USD)', l.tenant_id, ceil(coalesce(l.cost_usd, 0) * 1000000000),
+               l.charge_nanos
+        from ledger l
+        union all
+        select 'ledger rows of a pending row', p.tenant_id, 1, count(l.record_id)
+        from pending p
+        left join ledger l on l.tenant_id = p.tenant_id and l.record_id = p.record_id and l.source = p.source
+        where p.source <> 'fold'
+        group by p.tenant_id, p.record_id
+    )
+    select d.check_name, nullif(d.tenant_id, '00000000-0000-0000-0000-000000000000'), d.expected, d.actual
+    from differences d
+    where d.expected <> d.actual;
+end;
+comment on function copilot_internal.verify() is
+    'Recomputes every rollup from the ledger in one snapshot and returns where they differ; no rows means exact. Reads the whole ledger.';

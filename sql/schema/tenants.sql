@@ -1,0 +1,70 @@
+-- The multi-tenant model. Membership is a table; an owner is a member by being the owner, so that no trigger has to
+-- write a row (a restore would fire it).
+
+create table copilot_internal.tenants (
+    id uuid primary key default pg_catalog.gen_random_uuid()
+        check (id <> '00000000-0000-0000-0000-000000000000'),
+    name text not null check (pg_catalog.length(name) between 1 and 200),
+    slug text unique check (pg_catalog.length(slug) between 1 and 100),
+    type text not null default 'team' check (type ~ '^[a-z][a-z0-9_-]{0,39}$'),
+    plan text not null default 'free' check (plan ~ '^[a-z][a-z0-9_-]{0,39}$'),
+    owner_id uuid check (owner_id <> '00000000-0000-0000-0000-000000000000'),
+    settings jsonb not null default '{}' check (pg_catalog.jsonb_typeof(settings) = 'object'),
+    deleted_at timestamptz,
+    created_at timestamptz not null default pg_catalog.clock_timestamp(),
+    updated_at timestamptz not null default pg_catalog.clock_timestamp()
+);
+create index tenants_owner_id_idx on copilot_internal.tenants (owner_id);
+comment on table copilot_internal.tenants is 'The tenants that are metered, limited and billed.';
+comment on column copilot_internal.tenants.id is 'The key of everything a tenant owns; never the nil UUID, which stands for the platform.';
+comment on column copilot_internal.tenants.name is 'What people call it.';
+comment on column copilot_internal.tenants.slug is 'Its unique name in addresses.';
+comment on column copilot_internal.tenants.type is 'Such as personal or team.';
+comment on column copilot_internal.tenants.plan is 'The plan, by which default_quotas may differ.';
+comment on column copilot_internal.tenants.owner_id is 'The user who owns it: an active member with role owner, without a row in tenant_memberships.';
+comment on column copilot_internal.tenants.settings is 'The application''s own settings.';
+comment on column copilot_internal.tenants.deleted_at is 'When it was deleted; nobody is a member of a deleted tenant, and its ledger stays.';
+comment on column copilot_internal.tenants.created_at is 'When the row was made.';
+comment on column copilot_internal.tenants.updated_at is 'When the row was last changed, as far as the writer says.';
+
+create table copilot_internal.tenant_memberships (
+    tenant_id uuid not null references copilot_internal.tenants (id) on delete cascade,
+    user_id uuid not null check (user_id <> '00000000-0000-0000-0000-000000000000'),
+    role text not null default 'member' check (role in ('owner', 'admin', 'member', 'viewer')),
+    status text not null default 'active' check (status in ('pending', 'active', 'suspended', 'removed')),
+    joined_at timestamptz not null default pg_catalog.clock_timestamp(),
+    primary key (tenant_id, user_id)
+);
+create index tenant_memberships_user_id_idx on copilot_internal.tenant_memberships (user_id);
+comment on table copilot_internal.tenant_memberships is 'Who belongs to which tenant. Only active rows open anything.';
+comment on column copilot_internal.tenant_memberships.tenant_id is 'The tenant.';
+comment on column copilot_internal.tenant_memberships.user_id is 'The user, as in auth.users where that exists.';
+comment on column copilot_internal.tenant_memberships.role is 'owner, admin, member or viewer. Owners and admins may ask about any member.';
+comment on column copilot_internal.tenant_memberships.status is 'pending, active, suspended or removed.';
+comment on column copilot_internal.tenant_memberships.joined_at is 'When the membership began.';
+
+create table copilot_internal.user_preferences (
+    user_id uuid primary key check (user_id <> '00000000-0000-0000-0000-000000000000'),
+    current_tenant_id uuid references copilot_internal.tenants (id) on delete set null,
+    preferences jsonb not null default '{}' check (pg_catalog.jsonb_typeof(preferences) = 'object')
+);
+create index user_preferences_current_tenant_id_idx on copilot_internal.user_preferences (current_tenant_id);
+comment on table copilot_internal.user_preferences is 'What a user chose, the tenant he works in among it.';
+comment on column copilot_internal.user_preferences.user_id is 'The user.';
+comment on column copilot_internal.user_preferences.current_tenant_id is 'The tenant to use where the claims name none; counts only while the user is an active member.';
+comment on column copilot_internal.user_preferences.preferences is 'The application''s own preferences.';
+
+create view copilot_internal.active_memberships as
+    select t.id as tenant_id, t.owner_id as user_id, 'owner'::text as role
+    from copilot_internal.tenants t
+    where t.owner_id is not null and t.deleted_at is null
+    union all
+    select m.tenant_id, m.user_id, m.role
+    from copilot_internal.tenant_memberships m
+    join copilot_internal.tenants t on t.id = m.tenant_id
+    where m.status = 'active' and t.deleted_at is null and t.owner_id is distinct from m.user_id;
+comment on view copilot_internal.active_memberships is
+    'Whoever belongs to a living tenant now: its owner, and its active members. Read by kernels with the owner''s rights.';
+comment on column copilot_internal.active_memberships.tenant_id is 'The tenant.';
+comment on column copilot_internal.active_memberships.user_id is 'The user.';
+comment on column copilot_internal.active_memberships.role is 'His role in it.';

@@ -1,0 +1,62 @@
+//! Who calls, and the calendar.
+
+use pgrx::{Uuid, pg_extern, pg_sys};
+
+use crate::error::Error;
+use crate::period::{self, Period};
+use crate::pg::call::{Call, Reply};
+use crate::pg::identity::Caller;
+use crate::pg::value::Value;
+use crate::pg::zone::{PostgresZone, is_iana_name};
+use crate::pg::{from_unix_seconds, lock, spi, to_unix_seconds};
+use crate::{ledger::input, tenants};
+
+#[pg_extern(sql = false)]
+fn caller_sees_all() -> bool {
+    Caller::current().reads_all_metrics()
+}
+
+#[pg_extern(sql = false)]
+fn caller_user() -> Option<Uuid> {
+    Caller::current().subject()
+}
+
+#[pg_extern(sql = false)]
+fn caller_tenants(fcinfo: pg_sys::FunctionCallInfo) -> Vec<Uuid> {
+    Call::new(fcinfo).kernel(|caller| spi::session(|spi| tenants::of_caller(spi, caller)))
+}
+
+#[pg_extern(sql = false)]
+fn get_current_tenant_id(fcinfo: pg_sys::FunctionCallInfo) -> Option<Uuid> {
+    let call = Call::new(fcinfo);
+    call.kernel(|caller| spi::session(|spi| tenants::current(spi, caller, call.uuid(0))))
+}
+
+#[pg_extern(sql = false)]
+fn is_time_zone(name: &str) -> bool {
+    is_iana_name(name)
+}
+
+#[pg_extern(sql = false)]
+fn try_fold_lock(tenant: Uuid) -> bool {
+    lock::Subject::Fold(lock::key(tenant)).try_lock(lock::Strength::Exclusive)
+}
+
+#[pg_extern(sql = false)]
+fn period_bounds(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
+    let call = Call::new(fcinfo);
+    let bounds = || {
+        let name = input::required(call.text(0), "p_period")?;
+        let period = Period::parse(&name)
+            .ok_or_else(|| Error::invalid(format!("unknown period \"{}\"", input::shown(&name))))?;
+        let zone = input::required(call.text(1), "p_time_zone")?;
+        let at = input::required(call.timestamp(2), "p_at")?;
+        if at == i64::MIN || at == i64::MAX {
+            return Err(Error::invalid("p_at must be finite"));
+        }
+        Ok(period::bounds(period, &PostgresZone::named(&zone)?, to_unix_seconds(at)))
+    };
+    let bounds = bounds().unwrap_or_else(|error| error.raise());
+    let moment = |seconds: Option<i64>| seconds.map_or(Value::NULL, |at| Value::timestamp(from_unix_seconds(at)));
+    call.row(&[moment(bounds.start), moment(bounds.end)])
+}

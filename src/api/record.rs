@@ -1,0 +1,178 @@
+//! Spending: every function here is for `service_role` alone, by its grants.
+
+use pgrx::{Uuid, pg_extern, pg_sys};
+
+use super::{figure, numeric};
+use crate::admission::{Quota, Scope};
+use crate::error::{Error, Result};
+use crate::ledger::bare::BareCharge;
+use crate::ledger::e2b::{self, SandboxSession};
+use crate::ledger::llm::{self, LlmCall};
+use crate::ledger::{Outcome, Record, batch, input, record};
+use crate::look::Figures;
+use crate::money::usd_from_nanos;
+use crate::pg::call::{Call, Reply};
+use crate::pg::spi::{self, Session};
+use crate::pg::value::Value;
+use crate::quota::Subject;
+use crate::tenants;
+
+fn told(outcome: &Outcome) -> Option<&Quota> {
+    outcome.told.map(|index| &outcome.standing.quotas[index])
+}
+
+/// The columns of `record_llm_cost`, `record_e2b_cost` and, after its ordinal, `record_llm_costs`.
+fn columns(outcome: &Outcome) -> Vec<Value> {
+    let remaining = told(outcome).and_then(|quota| Figures::of(quota).remaining_usd);
+    vec![
+        outcome.recorded.into(),
+        outcome.id.into(),
+        numeric(outcome.cost_usd.as_deref()),
+        outcome.cost_status.as_str().into(),
+        outcome.quota_status.as_str().into(),
+        numeric(remaining.as_deref()),
+        Value::numeric(&usd_from_nanos(outcome.overrun_nanos.into())),
+        outcome.reason.as_deref().into(),
+        outcome.replayed.into(),
+    ]
+}
+
+fn record_one(spi: &Session, one: &dyn Record) -> Result<Outcome> {
+    record(spi, &[one])?.pop().ok_or_else(|| Error::internal("a record had no outcome"))
+}
+
+#[pg_extern(sql = false)]
+fn record_llm_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
+    let call = Call::new(fcinfo);
+    let given = llm::Arguments {
+        tenant_id: call.uuid(0),
+        model_provider: call.text(1),
+        model_name: call.text(2),
+        input_tokens: call.bigint(3),
+        output_tokens: call.bigint(4),
+        user_id: call.uuid(5),
+        conversation_id: call.uuid(6),
+        path_id: call.uuid(7),
+        task: call.text(8),
+        usage: call.jsonb(9),
+        service_tier: call.text(10),
+        cost_usd: call.numeric(11),
+        request_id: call.text(12),
+        reservation_id: call.uuid(13),
+        enforce: call.boolean(14),
+        occurred_at: call.timestamp(15),
+        trace_id: call.text(16),
+        span_id: call.text(17),
+        metadata: call.jsonb(18),
+    };
+    let outcome = call.kernel(|_| {
+        let one = LlmCall::try_from(given)?;
+        spi::session(|spi| record_one(spi, &one))
+    });
+    call.row(&columns(&outcome))
+}
+
+#[pg_extern(sql = false)]
+fn record_e2b_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
+    let call = Call::new(fcinfo);
+    let given = e2b::Arguments {
+        tenant_id: call.uuid(0),
+        sandbox_id: call.text(1),
+        sandbox_type: call.text(2),
+        duration_seconds: call.numeric(3),
+        user_id: call.uuid(4),
+        conversation_id: call.uuid(5),
+        path_id: call.uuid(6),
+        region: call.text(7),
+        vcpu_seconds: call.numeric(8),
+        memory_gib_seconds: call.numeric(9),
+        cost_usd: call.numeric(10),
+        request_id: call.text(11),
+        reservation_id: call.uuid(12),
+        enforce: call.boolean(13),
+        occurred_at: call.timestamp(14),
+        metadata: call.jsonb(15),
+    };
+    let outcome = call.kernel(|_| {
+        let one = SandboxSession::try_from(given)?;
+        spi::session(|spi| record_one(spi, &one))
+    });
+    call.row(&columns(&outcome))
+}
+
+#[pg_extern(sql = false)]
+fn record_llm_costs(fcinfo: pg_sys::FunctionCallInfo) {
+    let call = Call::new(fcinfo);
+    let outcomes = call.kernel(|_| {
+        let records = batch::parse(&input::required(call.jsonb(0), "p_records")?)?;
+        let records: Vec<&dyn Record> = records.iter().map(|one| one as &dyn Record).collect();
+        spi::session(|spi| record(spi, &records))
+    });
+    call.rows(outcomes.iter().zip(1i32..).map(|(outcome, ordinal)| {
+        let mut row = vec![Value::from(ordinal)];
+        row.extend(columns(outcome));
+        row
+    }));
+}
+
+/// Whose quotas a charge counts against, from the seed application's way of saying it.
+fn subject(spi: &Session, call: Call) -> Result<Subject> {
+    let text = input::required(call.text(0), "p_scope")?;
+    let scope =
+        Scope::parse(&text).ok_or_else(|| Error::invalid(format!("unknown scope \"{}\"", input::shown(&text))))?;
+    let scope_id = input::id(call.uuid(1), "p_scope_id")?;
+    let tenant = input::id(call.uuid(4), "p_tenant_id")?;
+    let resource = input::resource(call.text(3))?;
+    match scope {
+        Scope::Platform if scope_id.is_some() || tenant.is_some() => {
+            Err(Error::invalid("a charge to the platform names neither p_scope_id nor p_tenant_id"))
+        }
+        Scope::Platform => Ok(Subject { tenant: None, user: None, resource }),
+        Scope::Tenant => {
+            let id = input::required(scope_id, "p_scope_id")?;
+            if tenant.is_some_and(|tenant| tenant != id) {
+                return Err(Error::invalid("p_tenant_id and p_scope_id name different tenants"));
+            }
+            Ok(Subject { tenant: Some(id), user: None, resource })
+        }
+        Scope::User => {
+            let user = input::required(scope_id, "p_scope_id")?;
+            let tenant: Option<Uuid> = match tenant {
+                None => tenants::sole(spi, user)?,
+                given => given,
+            };
+            let tenant = tenant.ok_or_else(|| {
+                Error::invalid("p_tenant_id is needed: the user does not belong to exactly one tenant")
+            })?;
+            Ok(Subject { tenant: Some(tenant), user: Some(user), resource })
+        }
+    }
+}
+
+#[pg_extern(sql = false)]
+fn check_and_record_quota_atomic(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
+    let call = Call::new(fcinfo);
+    let outcome = call.kernel(|_| {
+        spi::session(|spi| {
+            let cost = input::required(call.numeric(2), "p_cost_usd")?;
+            let one = BareCharge {
+                subject: subject(spi, call)?,
+                cost: input::amount(&cost, "p_cost_usd")?,
+                request_id: input::text(call.text(5), "p_request_id")?,
+            };
+            record_one(spi, &one)
+        })
+    });
+    let figures = told(&outcome).map(Figures::of);
+    let figures = figures.as_ref();
+    call.row(&[
+        outcome.recorded.into(),
+        figure(figures, |figures| figures.spent_usd.as_ref()),
+        figure(figures, |figures| figures.limit_usd.as_ref()),
+        figure(figures, |figures| figures.remaining_usd.as_ref()),
+        figure(figures, |figures| figures.usage_percentage.as_ref()),
+        outcome.reason.as_deref().into(),
+        figures.map(|figures| figures.period).into(),
+        figures.and_then(|figures| figures.period_end).map_or(Value::NULL, Value::timestamp),
+    ])
+}

@@ -1,0 +1,32 @@
+//! One tenant's bill.
+
+use pgrx::{pg_extern, pg_sys};
+
+use crate::error::{Error, Result};
+use crate::ledger::input;
+use crate::pg::call::{Call, Reply};
+use crate::pg::spi::{self, Look, Plan};
+use crate::tenants::authorise;
+
+const SUMMARY: &str = "select * from copilot_internal.cost_summary($1, $2, $3)";
+
+static SUMMARY_PLAN: Plan = Plan::new(SUMMARY, &[pg_sys::UUIDOID, pg_sys::TIMESTAMPTZOID, pg_sys::TIMESTAMPTZOID]);
+
+/// Authorises; the sums themselves are SQL, run as the owner.
+#[pg_extern(sql = false)]
+fn get_tenant_cost_summary(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
+    let call = Call::new(fcinfo);
+    call.kernel(|caller| -> Result<Reply> {
+        let tenant = input::tenant(call.uuid(0))?;
+        if let (Some(from), Some(to)) = (call.timestamp(1), call.timestamp(2))
+            && from > to
+        {
+            return Err(Error::invalid("p_from must not be after p_to"));
+        }
+        spi::session(|spi| {
+            authorise(spi, caller, tenant, None)?;
+            let rows = spi.run(&SUMMARY_PLAN, Look::Statement, &[tenant.into(), call.value(1), call.value(2)])?;
+            rows.first().map(|row| row.reply()).ok_or_else(|| Error::internal("the summary gave no row"))
+        })
+    })
+}

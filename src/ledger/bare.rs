@@ -1,0 +1,108 @@
+//! Charges that no cost record explains.
+
+use pgrx::{Uuid, pg_sys};
+
+use super::{Cost, Moments, Record, Stored};
+use crate::error::Result;
+use crate::money::Picos;
+use crate::pg::Timestamp;
+use crate::pg::spi::{Look, Plan, Session};
+use crate::pg::value::Value;
+use crate::quota::{Subject, nil};
+
+/// A charge whose arguments hold.
+pub struct BareCharge {
+    pub subject: Subject,
+    pub cost: Picos,
+    pub request_id: Option<String>,
+}
+
+const INSERT: &str = "
+    with charge as (
+        insert into copilot_internal.quota_charges
+            (id, tenant_id, user_id, resource_type, cost_usd, charge_nanos, request_id, charged_at)
+        values ($1, $2, $3, $4, $5, $6, $7, $8)
+    )
+    insert into copilot_internal.pending_costs
+        (tenant_id, record_id, source, user_id, resource_type, charged_at, nanos)
+    values ($9, $1, 'charge', $10, $4, $8, $6)";
+
+const FIND: &str = "
+    select c.id, c.cost_usd::text, 'provided'::text,
+           (c.user_id, c.resource_type, c.cost_usd) is not distinct from ($3::uuid, $4::text, $5::numeric)
+    from copilot_internal.quota_charges c
+    where (c.tenant_id = $1 or (c.tenant_id is null and $1 is null)) and c.request_id = $2";
+
+static INSERT_PLAN: Plan = Plan::new(
+    INSERT,
+    &[
+        pg_sys::UUIDOID,
+        pg_sys::UUIDOID,
+        pg_sys::UUIDOID,
+        pg_sys::TEXTOID,
+        pg_sys::NUMERICOID,
+        pg_sys::INT8OID,
+        pg_sys::TEXTOID,
+        pg_sys::TIMESTAMPTZOID,
+        pg_sys::UUIDOID,
+        pg_sys::UUIDOID,
+    ],
+);
+static FIND_PLAN: Plan =
+    Plan::new(FIND, &[pg_sys::UUIDOID, pg_sys::TEXTOID, pg_sys::UUIDOID, pg_sys::TEXTOID, pg_sys::NUMERICOID]);
+
+impl Record for BareCharge {
+    fn subject(&self) -> Subject {
+        self.subject
+    }
+
+    fn request_id(&self) -> Option<&str> {
+        self.request_id.as_deref()
+    }
+
+    fn enforce(&self) -> bool {
+        true
+    }
+
+    fn occurred_at(&self) -> Option<Timestamp> {
+        None
+    }
+
+    fn find(&self, spi: &Session, request_id: &str) -> Result<Option<Stored>> {
+        let parameters = [
+            self.subject.tenant.into(),
+            request_id.into(),
+            self.subject.user.into(),
+            self.subject.resource.as_str().into(),
+            Value::numeric(&self.cost.to_string()),
+        ];
+        super::stored(&spi.run(&FIND_PLAN, Look::Latest, &parameters)?)
+    }
+
+    fn cost(&self, _spi: &Session, _occurred_at: Timestamp) -> Result<Cost> {
+        Ok(Cost {
+            usd: Some(self.cost),
+            status: "provided",
+            nanos: self.cost.ceil_nanos(),
+            pricing: None,
+            unpriced_because: None,
+        })
+    }
+
+    fn insert(&self, spi: &Session, id: Uuid, cost: &Cost, moments: Moments) -> Result<()> {
+        let parameters = [
+            id.into(),
+            self.subject.tenant.into(),
+            self.subject.user.into(),
+            self.subject.resource.as_str().into(),
+            Value::numeric(&self.cost.to_string()),
+            cost.nanos.into(),
+            self.request_id.as_deref().into(),
+            Value::timestamp(moments.charged_at),
+            self.subject.tenant.unwrap_or_else(nil).into(),
+            self.subject.user.unwrap_or_else(nil).into(),
+        ];
+        spi.run(&INSERT_PLAN, Look::Write, &parameters)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,41 @@
+//! `pg_tollgate` meters and limits what AI features cost, inside the database.
+//!
+//! Data flows one way: SQL facade (`sql/schema/facade.sql`) → kernel ([`look`], [`ledger`], [`tenants`]) → pure decision
+//! ([`admission`], [`pricing`], [`period`], [`money`]) → ledger. ARCHITECTURE.md names the invariants.
+
+use pgrx::pg_guard;
+
+mod admission;
+mod api;
+mod error;
+mod ledger;
+mod look;
+mod money;
+mod period;
+mod pg;
+mod prices;
+mod pricing;
+mod quota;
+mod settings;
+mod tenants;
+
+pgrx::pg_module_magic!(name, version);
+
+pgrx::extension_sql_file!("../sql/schema/roles.sql", name = "roles", bootstrap);
+pgrx::extension_sql_file!("../sql/schema/identity.sql", name = "identity", requires = ["roles"]);
+pgrx::extension_sql_file!("../sql/schema/tenants.sql", name = "tenants", requires = ["identity"]);
+pgrx::extension_sql_file!("../sql/schema/pricing.sql", name = "pricing", requires = ["tenants"]);
+pgrx::extension_sql_file!("../sql/schema/quotas.sql", name = "quotas", requires = ["pricing"]);
+pgrx::extension_sql_file!("../sql/schema/ledger.sql", name = "ledger", requires = ["quotas"]);
+pgrx::extension_sql_file!("../sql/schema/rollup.sql", name = "rollup", requires = ["ledger"]);
+pgrx::extension_sql_file!("../sql/schema/kernels.sql", name = "kernels", requires = ["rollup"]);
+pgrx::extension_sql_file!("../sql/schema/reading.sql", name = "reading", requires = ["kernels"]);
+pgrx::extension_sql_file!("../sql/schema/facade.sql", name = "facade", requires = ["reading"]);
+pgrx::extension_sql_file!("../sql/schema/metrics.sql", name = "metrics", requires = ["facade"]);
+pgrx::extension_sql_file!("../sql/schema/security.sql", name = "security", requires = ["metrics"], finalize);
+
+/// Runs once in every backend that loads the library.
+#[pg_guard]
+pub extern "C-unwind" fn _PG_init() {
+    settings::register();
+}

@@ -1,0 +1,162 @@
+//! One call of a native function: its arguments read by position, its result formed by hand.
+//!
+//! The SQL signature is written in `sql/schema/`, where it can be reviewed. A result row is a composite datum returned
+//! once: Postgres takes it from a set-returning function that never says "more", without the two calls of an iterator.
+
+use std::ffi::CStr;
+
+use pgrx::callconv::{BoxRet, FcInfo};
+use pgrx::datum::Datum;
+use pgrx::{FromDatum, Uuid, pg_sys};
+
+use super::value::Value;
+use super::{Timestamp, identity};
+use crate::error::{self, Error};
+
+/// The arguments of the running call.
+#[derive(Clone, Copy)]
+pub struct Call(pg_sys::FunctionCallInfo);
+
+impl Call {
+    pub fn new(fcinfo: pg_sys::FunctionCallInfo) -> Self {
+        Self(fcinfo)
+    }
+
+    /// The argument as it came, to be handed on unread.
+    pub fn raw(self, index: usize) -> Option<pg_sys::Datum> {
+        // SAFETY: fcinfo is that of the running call, and the index is checked against its argument count.
+        unsafe {
+            let count = usize::try_from((*self.0).nargs).unwrap_or(0);
+            if index >= count {
+                return None;
+            }
+            let argument = &(&(*self.0).args).as_slice(count)[index];
+            (!argument.isnull).then_some(argument.value)
+        }
+    }
+
+    pub fn value(self, index: usize) -> Value {
+        Value::raw(self.raw(index))
+    }
+
+    fn read<T: FromDatum>(self, index: usize) -> Option<T> {
+        // SAFETY: the SQL signature gives the argument the type that T reads.
+        self.raw(index).and_then(|datum| unsafe { T::from_datum(datum, false) })
+    }
+
+    pub fn uuid(self, index: usize) -> Option<Uuid> {
+        self.read(index)
+    }
+
+    pub fn text(self, index: usize) -> Option<String> {
+        self.read(index)
+    }
+
+    pub fn bigint(self, index: usize) -> Option<i64> {
+        self.read(index)
+    }
+
+    pub fn boolean(self, index: usize) -> Option<bool> {
+        self.read(index)
+    }
+
+    pub fn timestamp(self, index: usize) -> Option<Timestamp> {
+        self.raw(index).map(|datum| datum.value() as i64)
+    }
+
+    /// A `numeric` as its exact decimal text; `NaN` and `Infinity` come out as these words.
+    pub fn numeric(self, index: usize) -> Option<String> {
+        self.raw(index).map(|datum| output(pg_sys::numeric_out, datum))
+    }
+
+    /// A `jsonb` as its normalised text.
+    pub fn jsonb(self, index: usize) -> Option<String> {
+        self.raw(index).map(|datum| output(pg_sys::jsonb_out, datum))
+    }
+
+    /// Runs a kernel with the rights of the function's owner, having told it who called, and raises its error.
+    pub fn kernel<T>(self, kernel: impl FnOnce(&identity::Caller) -> error::Result<T>) -> T {
+        let caller = identity::Caller::current();
+        let outcome = {
+            let _owner = identity::ActAsOwner::of_function(self.0);
+            kernel(&caller)
+        };
+        outcome.unwrap_or_else(|error| error.raise())
+    }
+
+    /// Gives a set of rows back, in the column order of the SQL signature.
+    pub fn rows(self, rows: impl IntoIterator<Item = Vec<Value>>) {
+        // SAFETY: the function is declared to return a set; InitMaterializedSRF raises where the caller cannot take
+        // one, and fills setResult and setDesc otherwise.
+        unsafe {
+            pg_sys::InitMaterializedSRF(self.0, 0);
+            let info = (*self.0).resultinfo.cast::<pg_sys::ReturnSetInfo>();
+            for row in rows {
+                let (mut values, mut nulls) = split(&row);
+                pg_sys::tuplestore_putvalues(
+                    (*info).setResult,
+                    (*info).setDesc,
+                    values.as_mut_ptr(),
+                    nulls.as_mut_ptr(),
+                );
+            }
+        }
+    }
+
+    /// Forms the one result row, in the column order of the SQL signature.
+    pub fn row(self, row: &[Value]) -> Reply {
+        // SAFETY: get_call_result_type resolves the row type of this call's function, and the count of values is
+        // checked against it before a tuple is formed.
+        unsafe {
+            let mut descriptor: pg_sys::TupleDesc = std::ptr::null_mut();
+            let kind = pg_sys::get_call_result_type(self.0, std::ptr::null_mut(), &raw mut descriptor);
+            if kind != pg_sys::TypeFuncClass::TYPEFUNC_COMPOSITE
+                || (*descriptor).natts != i32::try_from(row.len()).unwrap_or(-1)
+            {
+                Error::internal("the function's SQL signature does not fit the library").raise();
+            }
+            let descriptor = pg_sys::BlessTupleDesc(descriptor);
+            let (mut values, mut nulls) = split(row);
+            let tuple = pg_sys::heap_form_tuple(descriptor, values.as_mut_ptr(), nulls.as_mut_ptr());
+            Reply(pg_sys::HeapTupleHeaderGetDatum((*tuple).t_data))
+        }
+    }
+}
+
+fn split(row: &[Value]) -> (Vec<pg_sys::Datum>, Vec<bool>) {
+    row.iter().map(|value| (value.datum(), value.is_null())).unzip()
+}
+
+/// What a type's output function prints of a datum.
+fn output(function: unsafe fn(pg_sys::FunctionCallInfo) -> pg_sys::Datum, datum: pg_sys::Datum) -> String {
+    // SAFETY: an output function takes the datum of its type and gives a palloc'd C string, freed once it is copied.
+    unsafe {
+        let Some(printed) = pgrx::direct_function_call_as_datum(function, &[Some(datum)]) else {
+            return String::new();
+        };
+        let printed = printed.cast_mut_ptr::<std::ffi::c_char>();
+        let text = CStr::from_ptr(printed).to_string_lossy().into_owned();
+        pg_sys::pfree(printed.cast());
+        text
+    }
+}
+
+/// A composite datum on its way back to Postgres.
+pub struct Reply(pg_sys::Datum);
+
+impl Reply {
+    /// The datum must be a composite in memory that lives as long as the call.
+    pub fn new(composite: pg_sys::Datum) -> Self {
+        Self(composite)
+    }
+}
+
+// SAFETY: the datum is a composite of the row type that the function's SQL signature declares.
+unsafe impl BoxRet for Reply {
+    unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
+        // SAFETY: the datum was allocated in the context of this very call.
+        unsafe { fcinfo.return_raw_datum(self.0) }
+    }
+}
+
+pgrx::pgrx_sql_entity_graph::impl_sql_translatable!(Reply, "record");

@@ -1,0 +1,128 @@
+//! Heavyweight locks of our own: cancellable, deadlock-checked, visible in `pg_locks`, kept by a prepared transaction.
+//!
+//! They are advisory locks by type, but of a class (`objsubid`) that SQL's `pg_advisory_lock` cannot name, so that no
+//! user can take one and block admission.
+//!
+//! # Protocol
+//! Everything that writes a charge takes its locks in one total order and keeps them to the end of the transaction:
+//! 1. the platform: shared while no quota of scope `platform` exists, exclusive while one does;
+//! 2. its tenants, sorted, exclusive (the nil UUID for a charge to the platform alone).
+//!
+//! So whoever decides sees every charge of that subject, committed, in a snapshot taken after the lock. Locks belong to
+//! subjects, never to quotas: a charge in flight has its tenant's lock whatever quotas existed when it was made, and a
+//! quota that is created meanwhile cannot be slipped by. One strength for every writer of a tenant leaves nothing to
+//! upgrade, hence no deadlock among calls of one tenant; a duplicate of a request waits here and then replays.
+//! Transactions that call for several tenants, one after the other and in different orders, can deadlock (`40P01`).
+//!
+//! The fold lock is only ever tried, never waited for.
+
+use pgrx::{Uuid, pg_sys};
+
+/// What a lock protects.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Subject {
+    /// The sum over all tenants.
+    Platform,
+    /// The charges of one tenant; of the nil UUID, those to the platform alone.
+    Tenant([u8; 16]),
+    /// The moving of one tenant's pending rows into rollups.
+    Fold([u8; 16]),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Strength {
+    Shared,
+    Exclusive,
+}
+
+/// The class that sets these locks apart from SQL's advisory locks, which use 1 and 2.
+const LOCK_CLASS: u16 = 47_101;
+
+impl Strength {
+    fn mode(self) -> pg_sys::LOCKMODE {
+        let mode = match self {
+            Self::Shared => pg_sys::ShareLock,
+            Self::Exclusive => pg_sys::ExclusiveLock,
+        };
+        mode.cast_signed()
+    }
+}
+
+impl Subject {
+    /// A collision of two subjects makes them wait for each other needlessly and does nothing else.
+    fn tag(self) -> pg_sys::LOCKTAG {
+        let mut hash = Fnv::new();
+        match self {
+            Self::Platform => hash.add(b"platform"),
+            Self::Tenant(tenant) => {
+                hash.add(b"tenant");
+                hash.add(&tenant);
+            }
+            Self::Fold(tenant) => {
+                hash.add(b"fold");
+                hash.add(&tenant);
+            }
+        }
+        let [high, low] = hash.halves();
+        pg_sys::LOCKTAG {
+            // SAFETY: set once when the backend chose its database.
+            locktag_field1: unsafe { pg_sys::MyDatabaseId }.to_u32(),
+            locktag_field2: high,
+            locktag_field3: low,
+            locktag_field4: LOCK_CLASS,
+            locktag_type: pg_sys::LockTagType::LOCKTAG_ADVISORY as u8,
+            locktag_lockmethodid: pg_sys::USER_LOCKMETHOD as u8,
+        }
+    }
+
+    /// Waits for the lock and holds it to the end of the transaction.
+    pub fn lock(self, strength: Strength) {
+        let tag = self.tag();
+        // SAFETY: the tag is complete; a transaction-level lock is released by Postgres at the transaction's end.
+        unsafe {
+            pg_sys::LockAcquire(&raw const tag, strength.mode(), false, false);
+        }
+    }
+
+    /// Takes the lock if nobody holds it against us.
+    pub fn try_lock(self, strength: Strength) -> bool {
+        let tag = self.tag();
+        // SAFETY: as in `lock`, without waiting.
+        let result = unsafe { pg_sys::LockAcquire(&raw const tag, strength.mode(), false, true) };
+        result != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
+    }
+
+    /// Gives back what the latest `lock` of this strength took; an earlier one of the transaction still counts.
+    pub fn unlock(self, strength: Strength) {
+        let tag = self.tag();
+        // SAFETY: called only for a lock that this transaction has just taken.
+        unsafe {
+            pg_sys::LockRelease(&raw const tag, strength.mode(), false);
+        }
+    }
+}
+
+/// The tenant's id as bytes, which order as Postgres orders uuids.
+pub fn key(id: Uuid) -> [u8; 16] {
+    *id.as_bytes()
+}
+
+/// FNV-1a, 64 bits (Fowler, Noll, Vo): the same in every build, since a prepared transaction may outlive one.
+struct Fnv(u64);
+
+impl Fnv {
+    fn new() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+
+    fn add(&mut self, bytes: &[u8]) {
+        // The length keeps two neighbouring fields from running into each other.
+        for byte in bytes.len().to_le_bytes().iter().chain(bytes) {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+
+    fn halves(&self) -> [u32; 2] {
+        [(self.0 >> 32) as u32, self.0 as u32]
+    }
+}

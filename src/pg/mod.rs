@@ -1,0 +1,45 @@
+//! The thin shell around Postgres: arguments and results, SPI, locks, identity, time zones. All `unsafe` lives here.
+
+pub mod call;
+pub mod identity;
+pub mod lock;
+pub mod spi;
+pub mod value;
+pub mod zone;
+
+/// Microseconds since 2000-01-01 00:00 UTC, Postgres' own `timestamptz`.
+pub type Timestamp = i64;
+
+/// Seconds between the Unix epoch and Postgres' epoch, 2000-01-01 00:00 UTC.
+const POSTGRES_EPOCH_UNIX_SECONDS: i64 = 946_684_800;
+
+/// The wall clock now. Never the transaction's start: a long transaction must not write into an old period.
+pub fn clock_timestamp() -> Timestamp {
+    // SAFETY: reads the system clock; no Postgres state is touched.
+    unsafe { pgrx::pg_sys::GetCurrentTimestamp() }
+}
+
+/// Whole seconds since the Unix epoch, rounded down.
+pub fn to_unix_seconds(at: Timestamp) -> i64 {
+    at.div_euclid(1_000_000) + POSTGRES_EPOCH_UNIX_SECONDS
+}
+
+pub fn from_unix_seconds(seconds: i64) -> Timestamp {
+    seconds.saturating_sub(POSTGRES_EPOCH_UNIX_SECONDS).saturating_mul(1_000_000)
+}
+
+/// A new time-ordered UUID (version 7, RFC 9562 §5.7): rows that are written together stay together in their index.
+pub fn new_id() -> pgrx::Uuid {
+    let mut bytes = [0u8; 16];
+    // SAFETY: the buffer has the 16 bytes that are named.
+    let filled = unsafe { pgrx::pg_sys::pg_strong_random(bytes.as_mut_ptr().cast(), bytes.len()) };
+    if !filled {
+        crate::error::Error::internal("the system gave no random bytes").raise();
+    }
+    let at = clock_timestamp();
+    let milliseconds = (to_unix_seconds(at) * 1_000 + at.rem_euclid(1_000_000) / 1_000).cast_unsigned();
+    bytes[..6].copy_from_slice(&milliseconds.to_be_bytes()[2..]);
+    bytes[6] = (bytes[6] & 0x0f) | 0x70;
+    bytes[8] = (bytes[8] & 0x3f) | 0x80;
+    pgrx::Uuid::from_bytes(bytes)
+}

@@ -1,0 +1,101 @@
+//! A value on its way into Postgres: an SPI parameter or a column of a result row.
+
+use std::ffi::CString;
+
+use pgrx::{IntoDatum, Uuid, pg_sys};
+
+use super::Timestamp;
+
+/// A datum, or NULL. The datum's memory belongs to the memory context that was current when it was made.
+#[derive(Clone, Copy)]
+pub struct Value(Option<pg_sys::Datum>);
+
+impl Value {
+    pub const NULL: Self = Self(None);
+
+    /// A datum that came from Postgres and is handed on unread.
+    pub const fn raw(datum: Option<pg_sys::Datum>) -> Self {
+        Self(datum)
+    }
+
+    pub const fn is_null(self) -> bool {
+        self.0.is_none()
+    }
+
+    pub fn datum(self) -> pg_sys::Datum {
+        self.0.unwrap_or(pg_sys::Datum::null())
+    }
+
+    /// A `numeric` from its exact decimal text, which must be one that this code wrote.
+    pub fn numeric(text: &str) -> Self {
+        let modifiers = [Some(pg_sys::Datum::from(0usize)), Some(pg_sys::Datum::from(-1i32))];
+        Self::through_input(pg_sys::numeric_in, text, &modifiers)
+    }
+
+    /// A `jsonb` from its text, which must be one that this code wrote.
+    pub fn jsonb(text: &str) -> Self {
+        Self::through_input(pg_sys::jsonb_in, text, &[])
+    }
+
+    fn through_input(
+        input: unsafe fn(pg_sys::FunctionCallInfo) -> pg_sys::Datum,
+        text: &str,
+        more: &[Option<pg_sys::Datum>],
+    ) -> Self {
+        let Ok(text) = CString::new(text) else { return Self::NULL };
+        let mut arguments = vec![Some(pg_sys::Datum::from(text.as_ptr()))];
+        arguments.extend(more);
+        // SAFETY: an input function takes a C string and, for numeric, a type oid and a typmod; it copies the text.
+        Self(unsafe { pgrx::direct_function_call_as_datum(input, &arguments) })
+    }
+
+    pub fn timestamp(at: Timestamp) -> Self {
+        Self(Some(pg_sys::Datum::from(at)))
+    }
+}
+
+impl From<Uuid> for Value {
+    fn from(id: Uuid) -> Self {
+        Self(id.into_datum())
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self(text.into_datum())
+    }
+}
+
+impl From<i64> for Value {
+    fn from(number: i64) -> Self {
+        Self(Some(pg_sys::Datum::from(number)))
+    }
+}
+
+impl From<i32> for Value {
+    fn from(number: i32) -> Self {
+        Self(Some(pg_sys::Datum::from(number)))
+    }
+}
+
+impl From<bool> for Value {
+    fn from(truth: bool) -> Self {
+        Self(Some(pg_sys::Datum::from(truth)))
+    }
+}
+
+impl<T> From<Option<T>> for Value
+where
+    Value: From<T>,
+{
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::NULL, Self::from)
+    }
+}
+
+impl Value {
+    /// A `text[]`.
+    pub fn texts(texts: &[&str]) -> Self {
+        Self(texts.to_vec().into_datum())
+    }
+}

@@ -1,0 +1,278 @@
+//! What the quotas of a subject have counted, and the locked mode of admission: correct without preloading the library.
+//!
+//! The locked mode takes the subject's locks (see [`crate::pg::lock`]), then reads definitions and sums in a snapshot
+//! taken after them, at every isolation level. Nothing is cached: the tables alone decide.
+
+use std::cell::Cell;
+
+use pgrx::{Uuid, pg_sys};
+
+use crate::admission::{ALL_RESOURCES, Mode, Quota, Resource, Scope};
+use crate::error::{Error, Result};
+use crate::period::{self, Period};
+use crate::pg::lock::{self, Strength};
+use crate::pg::spi::{Look, Plan, Session};
+use crate::pg::value::Value;
+use crate::pg::zone::PostgresZone;
+use crate::pg::{Timestamp, from_unix_seconds, to_unix_seconds};
+
+/// Whose spending, on what.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject {
+    /// `None` is the platform alone.
+    pub tenant: Option<Uuid>,
+    pub user: Option<Uuid>,
+    pub resource: Resource,
+}
+
+/// Every quota that applies to a subject, with what it has counted in the period that holds a moment.
+pub struct Standing {
+    pub quotas: Vec<Quota>,
+    /// How many pending rows had to be added to the rollups.
+    pub tail: i64,
+}
+
+/// The nil UUID: the platform where a tenant stands, nobody in particular where a user stands.
+pub fn nil() -> Uuid {
+    Uuid::from_bytes([0; 16])
+}
+
+const DEFINITIONS: &str = "
+    select q.scope, q.resource_type, q.mode, q.period, q.time_zone,
+           pg_catalog.floor(q.limit_usd * 1000000000)::bigint,
+           pg_catalog.ceil(pg_catalog.floor(q.limit_usd * 1000000000) * q.warning_threshold)::bigint
+    from copilot_internal.effective_quotas q
+    where q.tenant_id = $1 and (q.scope = 'tenant' or (q.scope = 'user' and q.scope_id = $2))
+      and q.resource_type in ($3, 'all')
+    union all
+    select q.scope, q.resource_type, q.mode, q.period, q.time_zone,
+           pg_catalog.floor(q.limit_usd * 1000000000)::bigint,
+           pg_catalog.ceil(pg_catalog.floor(q.limit_usd * 1000000000) * q.warning_threshold)::bigint
+    from copilot_internal.cost_quotas q
+    where q.tenant_id is null and q.resource_type in ($3, 'all')";
+
+/// A period is whole UTC days, with quarters of an hour before and after them, and what is pending.
+const SPENT: &str = "
+    select least(coalesce(sum(s.nanos), 0), 9223372036854775807)::bigint, coalesce(sum(s.tail), 0)::bigint
+    from (
+        select r.nanos, 0 as tail from copilot_internal.quota_rollups r
+        where r.tenant_id = $1 and r.user_id = $2 and r.resource_type = any ($3)
+          and r.grain = 'quarter' and r.bucket >= $4 and r.bucket < $5
+        union all
+        select r.nanos, 0 from copilot_internal.quota_rollups r
+        where r.tenant_id = $1 and r.user_id = $2 and r.resource_type = any ($3)
+          and r.grain = 'day' and r.bucket >= $5 and r.bucket < $6
+        union all
+        select r.nanos, 0 from copilot_internal.quota_rollups r
+        where r.tenant_id = $1 and r.user_id = $2 and r.resource_type = any ($3)
+          and r.grain = 'quarter' and r.bucket >= $6 and r.bucket < $7
+        union all
+        select p.nanos, 1 from copilot_internal.pending_costs p
+        where p.tenant_id = $1 and ($2 = '00000000-0000-0000-0000-000000000000' or p.user_id = $2)
+          and p.resource_type = any ($3) and p.charged_at >= $4 and p.charged_at < $7
+    ) s";
+
+/// What tenants have pending belongs to the platform too; its own queue holds what their folds left for it.
+const PENDING_OF_TENANTS: &str = "
+    select least(coalesce(sum(p.nanos), 0), 9223372036854775807)::bigint
+    from copilot_internal.pending_costs p
+    where p.tenant_id <> '00000000-0000-0000-0000-000000000000'
+      and p.resource_type = any ($1) and p.charged_at >= $2 and p.charged_at < $3";
+
+const PLATFORM_QUOTA_EXISTS: &str =
+    "select exists (select from copilot_internal.cost_quotas q where q.tenant_id is null)";
+
+const FOLD: &str = "select copilot_internal.fold($1, $2)";
+
+static DEFINITIONS_PLAN: Plan = Plan::new(DEFINITIONS, &[pg_sys::UUIDOID, pg_sys::UUIDOID, pg_sys::TEXTOID]);
+static SPENT_PLAN: Plan = Plan::new(
+    SPENT,
+    &[
+        pg_sys::UUIDOID,
+        pg_sys::UUIDOID,
+        pg_sys::TEXTARRAYOID,
+        pg_sys::TIMESTAMPTZOID,
+        pg_sys::TIMESTAMPTZOID,
+        pg_sys::TIMESTAMPTZOID,
+        pg_sys::TIMESTAMPTZOID,
+    ],
+);
+static PENDING_OF_TENANTS_PLAN: Plan =
+    Plan::new(PENDING_OF_TENANTS, &[pg_sys::TEXTARRAYOID, pg_sys::TIMESTAMPTZOID, pg_sys::TIMESTAMPTZOID]);
+static PLATFORM_QUOTA_EXISTS_PLAN: Plan = Plan::new(PLATFORM_QUOTA_EXISTS, &[]);
+static FOLD_PLAN: Plan = Plan::new(FOLD, &[pg_sys::UUIDOID, pg_sys::INT4OID]);
+
+/// Reads every quota that applies to the subject, as of the moment.
+pub fn standing(spi: &Session, subject: Subject, at: Timestamp, look: Look) -> Result<Standing> {
+    let tenant = subject.tenant.unwrap_or_else(nil);
+    let user = subject.user.unwrap_or_else(nil);
+    let rows = spi.run(&DEFINITIONS_PLAN, look, &[tenant.into(), user.into(), subject.resource.as_str().into()])?;
+    let mut standing = Standing { quotas: Vec::with_capacity(rows.len()), tail: 0 };
+    for row in rows.iter() {
+        let scope: String = row.need(1)?;
+        let mode: String = row.need(3)?;
+        let period: String = row.need(4)?;
+        let zone: String = row.need(5)?;
+        let (Some(scope), Some(mode), Some(period)) =
+            (Scope::parse(&scope), Mode::parse(&mode), Period::parse(&period))
+        else {
+            return Err(Error::internal("a quota has an unknown scope, mode or period"));
+        };
+        let mut quota = Quota {
+            scope,
+            resource_type: if row.need::<String>(2)? == ALL_RESOURCES {
+                ALL_RESOURCES
+            } else {
+                subject.resource.as_str()
+            },
+            mode,
+            limit: row.get(6),
+            warning: row.get(7).unwrap_or(i64::MAX),
+            period,
+            bounds: period::bounds(period, &PostgresZone::named(&zone)?, to_unix_seconds(at)),
+            spent: 0,
+            held: 0,
+        };
+        let tail = read_spent(spi, &mut quota, tenant, user, subject.resource, look)?;
+        standing.tail = standing.tail.max(tail);
+        standing.quotas.push(quota);
+    }
+    Ok(standing)
+}
+
+/// Fills in what the quota has counted and returns how many pending rows that took.
+fn read_spent(
+    spi: &Session,
+    quota: &mut Quota,
+    tenant: Uuid,
+    user: Uuid,
+    resource: Resource,
+    look: Look,
+) -> Result<i64> {
+    let (tenant, user) = match quota.scope {
+        Scope::Platform => (nil(), nil()),
+        Scope::Tenant => (tenant, nil()),
+        Scope::User => (tenant, user),
+    };
+    let resources = if quota.counts_all() { vec!["llm", "e2b"] } else { vec![resource.as_str()] };
+    let span = Span::of(quota.bounds);
+    let moments = [span.start, span.first_day, span.last_day, span.end].map(Value::timestamp);
+    let [start, first_day, last_day, end] = moments;
+    let resources = Value::texts(&resources);
+    let rows = spi.run(&SPENT_PLAN, look, &[tenant.into(), user.into(), resources, start, first_day, last_day, end])?;
+    let row = rows.first().ok_or_else(|| Error::internal("a sum gave no row"))?;
+    quota.spent = row.need(1)?;
+    let tail = row.need(2)?;
+    if quota.scope != Scope::Platform {
+        return Ok(tail);
+    }
+    let rows = spi.run(&PENDING_OF_TENANTS_PLAN, look, &[resources, start, end])?;
+    let row = rows.first().ok_or_else(|| Error::internal("a sum gave no row"))?;
+    quota.spent = quota.spent.saturating_add(row.need(1)?);
+    // The platform's queue is folded by maintain() alone: a charge must not take what every tenant would wait for.
+    Ok(0)
+}
+
+/// The stretches of a period: quarters in `[start, first_day)`, days in `[first_day, last_day)`, quarters in
+/// `[last_day, end)`.
+struct Span {
+    start: Timestamp,
+    first_day: Timestamp,
+    last_day: Timestamp,
+    end: Timestamp,
+}
+
+impl Span {
+    fn of(bounds: period::Bounds) -> Self {
+        const DAY: i64 = 86_400_000_000;
+        // No moment outside these is ever recorded, so a lifetime lies between them.
+        const EARLIEST: Timestamp = 0;
+        const LATEST: Timestamp = 200 * 365 * DAY;
+        let start = bounds.start.map_or(EARLIEST, from_unix_seconds);
+        let end = bounds.end.map_or(LATEST, from_unix_seconds);
+        let first_day = start.div_euclid(DAY) * DAY + if start.rem_euclid(DAY) == 0 { 0 } else { DAY };
+        let last_day = end.div_euclid(DAY) * DAY;
+        if first_day < last_day {
+            Self { start, first_day, last_day, end }
+        } else {
+            Self { start, first_day: end, last_day: end, end }
+        }
+    }
+}
+
+thread_local! {
+    /// Whether a platform quota existed when last looked: only a first guess at which lock to take.
+    static PLATFORM_IS_LIMITED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Takes the locks of everybody who is about to be charged; see the protocol in [`crate::pg::lock`].
+pub fn lock_subjects(spi: &Session, tenants: impl IntoIterator<Item = Option<Uuid>>) -> Result<()> {
+    let mut tenants: Vec<[u8; 16]> = tenants.into_iter().map(|id| lock::key(id.unwrap_or_else(nil))).collect();
+    tenants.sort_unstable();
+    tenants.dedup();
+    loop {
+        let limited = PLATFORM_IS_LIMITED.get();
+        let strength = if limited { Strength::Exclusive } else { Strength::Shared };
+        lock::Subject::Platform.lock(strength);
+        for tenant in &tenants {
+            lock::Subject::Tenant(*tenant).lock(Strength::Exclusive);
+        }
+        let rows = spi.run(&PLATFORM_QUOTA_EXISTS_PLAN, Look::Latest, &[])?;
+        let exists: bool = rows.first().ok_or_else(|| Error::internal("exists gave no row"))?.need(1)?;
+        PLATFORM_IS_LIMITED.set(exists);
+        if limited || !exists {
+            return Ok(());
+        }
+        // A platform quota has appeared. The order is platform first, so start again; nothing was decided yet.
+        for tenant in &tenants {
+            lock::Subject::Tenant(*tenant).unlock(Strength::Exclusive);
+        }
+        lock::Subject::Platform.unlock(strength);
+    }
+}
+
+/// How many pending rows a charger leaves alone, and how many it folds when there are more.
+const TAIL_KEPT: i64 = 256;
+const TAIL_FOLDED: i32 = 1_024;
+
+/// Shortens a long tail of pending rows, so that sums stay quick where nobody calls `maintain()`. Only at READ
+/// COMMITTED: elsewhere a rollup row that another fold has written since would be a serialization failure.
+pub fn fold_long_tail(spi: &Session, tenant: Option<Uuid>, tail: i64) -> Result<()> {
+    // SAFETY: reads a variable of the running transaction.
+    let isolation = unsafe { pg_sys::XactIsoLevel };
+    if tail <= TAIL_KEPT || isolation >= pg_sys::XACT_REPEATABLE_READ.cast_signed() {
+        return Ok(());
+    }
+    if let Some(tenant) = tenant {
+        spi.run(&FOLD_PLAN, Look::Write, &[tenant.into(), TAIL_FOLDED.into()])?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::period::Bounds;
+
+    fn span(start: i64, end: i64) -> [i64; 4] {
+        let hour = |hours: i64| Some(946_684_800 + hours * 3_600);
+        let span = Span::of(Bounds { start: hour(start), end: hour(end) });
+        [span.start, span.first_day, span.last_day, span.end].map(|at| at / 3_600_000_000)
+    }
+
+    #[test]
+    fn a_period_is_days_with_quarters_at_its_ends() {
+        assert_eq!(span(0, 48), [0, 0, 48, 48]);
+        assert_eq!(span(23, 49), [23, 24, 48, 49]);
+        assert_eq!(span(23, 25), [23, 25, 25, 25]);
+        assert_eq!(span(3, 4), [3, 4, 4, 4]);
+        assert_eq!(span(-1, 720), [-1, 0, 720, 720]);
+    }
+
+    #[test]
+    fn a_lifetime_holds_every_moment_that_can_be_recorded() {
+        let span = Span::of(Bounds { start: None, end: None });
+        assert!(span.start == 0 && span.start == span.first_day && span.last_day == span.end);
+        assert!(span.end > 3_000_000_000_000_000);
+    }
+}

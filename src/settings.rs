@@ -1,0 +1,55 @@
+//! Settings. Each weakens a limit in one of its values, so only a superuser may change it.
+
+use std::ffi::CStr;
+
+use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum, pg_sys};
+
+#[derive(PostgresGucEnum, Clone, Copy, PartialEq, Eq)]
+enum NoQuota {
+    #[name = c"allow"]
+    Allow,
+    #[name = c"deny"]
+    Deny,
+}
+
+#[derive(PostgresGucEnum, Clone, Copy, PartialEq, Eq)]
+enum Unpriced {
+    #[name = c"deny"]
+    Deny,
+    #[name = c"allow"]
+    Allow,
+}
+
+static NO_QUOTA: GucSetting<NoQuota> = GucSetting::<NoQuota>::new(NoQuota::Allow);
+static UNPRICED: GucSetting<Unpriced> = GucSetting::<Unpriced>::new(Unpriced::Deny);
+
+const PREFIX: &CStr = c"pg_tollgate";
+
+pub fn register() {
+    GucRegistry::define_enum_guc(
+        c"pg_tollgate.no_quota",
+        c"Whether an operation is allowed where no quota applies to it.",
+        c"allow (the default: a database that has just got the extension keeps working) or deny (every tenant needs a quota).",
+        &NO_QUOTA,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_enum_guc(
+        c"pg_tollgate.unpriced",
+        c"Whether an enforced charge is allowed when no price is known.",
+        c"deny (the default: a model without a price must not be free) or allow. Recording after the fact is always taken.",
+        &UNPRICED,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    // SAFETY: takes a C string that lives as long as the program.
+    unsafe { pg_sys::MarkGUCPrefixReserved(PREFIX.as_ptr()) }
+}
+
+pub fn allow_without_quota() -> bool {
+    NO_QUOTA.get() == NoQuota::Allow
+}
+
+pub fn allow_unpriced() -> bool {
+    UNPRICED.get() == Unpriced::Allow
+}

@@ -1,0 +1,72 @@
+//! Who may ask about which tenant, and which tenant a person is working in.
+
+use pgrx::{Uuid, pg_sys};
+
+use crate::error::{Error, Result};
+use crate::pg::identity::Caller;
+use crate::pg::spi::{Look, Plan, Session};
+
+const ROLE: &str = "select m.role from copilot_internal.active_memberships m where m.tenant_id = $1 and m.user_id = $2";
+
+const TENANTS: &str = "select m.tenant_id from copilot_internal.active_memberships m where m.user_id = $1";
+
+const CURRENT: &str = "
+    select m.tenant_id
+    from copilot_internal.active_memberships m
+    left join copilot_internal.user_preferences p on p.user_id = $1
+    where m.user_id = $1 and (m.tenant_id = $2 or m.tenant_id = p.current_tenant_id)
+    order by m.tenant_id = $2 desc nulls last
+    limit 1";
+
+const SOLE: &str = "select copilot_internal.sole_tenant($1)";
+
+static ROLE_PLAN: Plan = Plan::new(ROLE, &[pg_sys::UUIDOID, pg_sys::UUIDOID]);
+static TENANTS_PLAN: Plan = Plan::new(TENANTS, &[pg_sys::UUIDOID]);
+static CURRENT_PLAN: Plan = Plan::new(CURRENT, &[pg_sys::UUIDOID, pg_sys::UUIDOID]);
+static SOLE_PLAN: Plan = Plan::new(SOLE, &[pg_sys::UUIDOID]);
+
+/// Refuses whoever is neither `service_role` nor an active member, and a member who asks about somebody else without
+/// being owner or admin. Whether the tenant exists is not told.
+pub fn authorise(spi: &Session, caller: &Caller, tenant: Uuid, about: Option<Uuid>) -> Result<()> {
+    if caller.serves_all_tenants() {
+        return Ok(());
+    }
+    let stranger = || Error::forbidden("you are not an active member of this tenant");
+    let subject = caller.subject().ok_or_else(stranger)?;
+    let rows = spi.run(&ROLE_PLAN, Look::Statement, &[tenant.into(), subject.into()])?;
+    let role: String = rows.first().ok_or_else(stranger)?.need(1)?;
+    if about.is_some_and(|user| user != subject) && !matches!(role.as_str(), "owner" | "admin") {
+        return Err(Error::forbidden("only an owner or admin may ask about another user"));
+    }
+    Ok(())
+}
+
+/// The tenants of which the caller is an active member.
+pub fn of_caller(spi: &Session, caller: &Caller) -> Result<Vec<Uuid>> {
+    let Some(subject) = caller.subject() else { return Ok(Vec::new()) };
+    let rows = spi.run(&TENANTS_PLAN, Look::Statement, &[subject.into()])?;
+    rows.iter().map(|row| row.need(1)).collect()
+}
+
+/// The tenant of the token, else of the user's preference, and only while he is an active member of it.
+pub fn current(spi: &Session, caller: &Caller, user: Option<Uuid>) -> Result<Option<Uuid>> {
+    let subject = if caller.serves_all_tenants() {
+        user
+    } else {
+        let subject = caller.subject();
+        if user.is_some() && user != subject {
+            return Err(Error::forbidden("you may ask for your own tenant only"));
+        }
+        subject
+    };
+    let Some(subject) = subject else { return Ok(None) };
+    let claimed = if caller.serves_all_tenants() { None } else { caller.claimed_tenant() };
+    let rows = spi.run(&CURRENT_PLAN, Look::Statement, &[subject.into(), claimed.into()])?;
+    Ok(rows.first().and_then(|row| row.get(1)))
+}
+
+/// The tenant of a user who has exactly one.
+pub fn sole(spi: &Session, user: Uuid) -> Result<Option<Uuid>> {
+    let rows = spi.run(&SOLE_PLAN, Look::Latest, &[user.into()])?;
+    Ok(rows.first().and_then(|row| row.get(1)))
+}
