@@ -39,3 +39,16 @@ pgrx::extension_sql_file!("../sql/schema/security.sql", name = "security", requi
 pub extern "C-unwind" fn _PG_init() {
     settings::register();
 }
+
+#[cfg(any(test, feature = "pg_test"))]
+mod pg_tests;
+
+/// Asked for by `cargo pgrx test`.
+#[cfg(test)]
+pub mod pg_test {
+    pub fn setup(_options: Vec<&str>) {}
+
+    pub fn postgresql_conf_options() -> Vec<&'static str> {
+        Vec::new()
+    }
+}

@@ -68,6 +68,7 @@ impl Picos {
     pub const ZERO: Self = Self(0);
 
     /// The largest amount, [`MAX_USD`].
+    #[cfg(test)]
     pub const MAX: Self = Self(MAX_PICOS);
 
     /// Takes a count of pico-dollars (1e-12 USD), refusing what is negative or above [`MAX_USD`].
@@ -85,6 +86,7 @@ impl Picos {
     }
 
     /// The amount in pico-dollars (1e-12 USD).
+    #[cfg(test)]
     pub fn get(self) -> i128 {
         self.0
     }
@@ -94,12 +96,8 @@ impl Picos {
         narrow(self.0.saturating_add(PICOS_PER_NANO - 1) / PICOS_PER_NANO)
     }
 
-    /// The amount in nano-dollars, rounded down: what a limit gives.
-    pub fn floor_nanos(self) -> i64 {
-        narrow(self.0 / PICOS_PER_NANO)
-    }
-
     /// The sum, or `TooLarge` above [`MAX_USD`].
+    #[cfg(test)]
     pub fn checked_add(self, other: Self) -> Result<Self, AmountError> {
         Self::new(self.0.saturating_add(other.0))
     }

@@ -30,7 +30,7 @@ impl Call {
             if index >= count {
                 return None;
             }
-            let argument = &(&(*self.0).args).as_slice(count)[index];
+            let argument = &(*self.0).args.as_slice(count)[index];
             (!argument.isnull).then_some(argument.value)
         }
     }

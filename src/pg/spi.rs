@@ -125,10 +125,6 @@ pub struct Rows {
 }
 
 impl Rows {
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     pub fn len(&self) -> usize {
         if self.table.is_null() { 0 } else { self.count }
     }

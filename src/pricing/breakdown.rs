@@ -129,11 +129,13 @@ impl Breakdown {
     }
 
     /// The components that were used.
+    #[cfg(test)]
     pub fn lines(&self) -> &[Line] {
         &self.lines
     }
 
     /// The exact sum of the lines.
+    #[cfg(test)]
     pub fn exact(&self) -> ExactCost {
         self.exact
     }

@@ -1,6 +1,6 @@
 //! What a call costs: exact products of tokens and rates, one sum, one rounding.
 //!
-//! The rules are those of pricing.md, "Arithmetic", stated where they are applied: usage is taken apart in [`usage`],
+//! The rules are stated where they are applied: usage is taken apart in [`usage`],
 //! rates are chosen in [`rates`], and this module multiplies and adds. Exact costs are whole numbers of 1e-27 USD; the
 //! only rounding is that of the total to 1e-12 USD, half-even.
 
@@ -11,8 +11,8 @@ mod sandbox;
 mod usage;
 
 pub use bound::upper_bound;
-pub use breakdown::{Breakdown, ExactCost, Line, Quantity, Side};
-pub use rates::{ModelPrice, PriceError, Rate, Tier};
+pub use breakdown::{Breakdown, Line, Side};
+pub use rates::{ModelPrice, Rate, Tier};
 pub use sandbox::{SandboxPrice, price_sandbox};
 pub use usage::{Usage, UsageError};
 

@@ -198,7 +198,7 @@ impl ModelPrice {
         self.entries.iter().filter_map(|entry| entry.above)
     }
 
-    /// The rate of a part in a call with `prompt_tokens` input tokens in all; pricing.md, "Arithmetic".
+    /// The rate of a part in a call with `prompt_tokens` input tokens in all.
     ///
     /// A part without any price that applies takes the price of the part that it falls back to.
     pub(super) fn rate(&self, part: Part, prompt_tokens: i64, tier: Tier) -> Option<Rate> {
@@ -224,7 +224,7 @@ impl ModelPrice {
     }
 }
 
-/// Reads `base [_above_1hr] [_above_{N}k_tokens] [_tier]`, the grammar of pricing.md for the bases that are priced.
+/// Reads `base [_above_1hr] [_above_{N}k_tokens] [_tier]`, the grammar of LiteLLM's keys for the bases that are priced.
 fn parse_key(key: &str) -> Option<(Part, Option<i64>, Tier)> {
     let (base, suffix) = Part::ALL
         .into_iter()

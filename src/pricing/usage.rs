@@ -112,6 +112,7 @@ impl Usage {
     }
 
     /// All output tokens, reasoning included.
+    #[cfg(test)]
     pub fn output_tokens(&self) -> i64 {
         self.completion
     }

@@ -1,6 +1,7 @@
 //! Laws of pricing over generated models and calls.
 
 use super::*;
+use crate::pricing::breakdown::Quantity;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
