@@ -1,0 +1,349 @@
+//! A private server for one process: own data directory, Unix socket only, gone when the process ends.
+
+use std::collections::HashMap;
+use std::env;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use postgres::{Client, NoTls};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::install;
+use crate::layout;
+use crate::postgres_tree::PostgresTree;
+use crate::progress::{capture, tail};
+use crate::server_user::{ServerUser, clean_environment};
+use crate::setup::lock;
+use crate::supabase::{self, DefaultPrivileges};
+use crate::watchdog::Watchdog;
+
+/// The superuser, as on Supabase.
+pub const SUPERUSER: &str = "supabase_admin";
+/// Only part of the socket's name: nothing listens on TCP.
+pub const PORT: u16 = 5432;
+/// The kernel's limit on a socket's path is 107 bytes; the rest of it is `/.s.PGSQL.5432`.
+const LONGEST_SOCKET_DIR: usize = 90;
+
+#[derive(Clone, Debug)]
+pub struct ClusterOptions {
+    /// `shared_preload_libraries = 'pg_tollgate'`.
+    pub preload: bool,
+    /// Further lines of postgresql.conf, as name and value.
+    pub extra_conf: Vec<(String, String)>,
+    pub default_privileges: DefaultPrivileges,
+    /// Supabase's roles, schemas and privileges; without, a plain server with no role but the superuser.
+    pub supabase: bool,
+    /// Whether commits are flushed to disk. Tests do without.
+    pub fsync: bool,
+}
+
+impl Default for ClusterOptions {
+    fn default() -> Self {
+        ClusterOptions {
+            preload: false,
+            extra_conf: Vec::new(),
+            default_privileges: DefaultPrivileges::Secure,
+            supabase: true,
+            fsync: false,
+        }
+    }
+}
+
+pub struct Cluster {
+    dir: PathBuf,
+    postgres: PostgresTree,
+    user: &'static ServerUser,
+    options: ClusterOptions,
+    /// Databases to copy, made at first use; by default privileges.
+    templates: Mutex<HashMap<DefaultPrivileges, String>>,
+    watchdog: Option<Watchdog>,
+}
+
+impl Cluster {
+    pub fn start(options: ClusterOptions) -> Result<Cluster> {
+        let postgres = install::ensure()?.clone();
+        let user = ServerUser::detect()?;
+        let dir = short_temporary_directory()?;
+        let watchdog = Some(Watchdog::watch(&dir)?);
+        let cluster = Cluster { dir, postgres, user, options, templates: Mutex::default(), watchdog };
+        cluster.create_data_directory()?;
+        cluster.pg_ctl("start")?;
+        if cluster.options.supabase {
+            let mut client = cluster.superuser("postgres")?;
+            supabase::create_roles(&mut client)?;
+            supabase::furnish_database(&mut client, cluster.options.default_privileges)?;
+            supabase::hand_over(&mut client, "postgres")?;
+        }
+        Ok(cluster)
+    }
+
+    /// One server for all tests of a process. It is never dropped; the watchdog ends it with the process.
+    pub fn shared() -> &'static Cluster {
+        static SHARED: OnceLock<Cluster> = OnceLock::new();
+        SHARED.get_or_init(|| match Cluster::start(ClusterOptions::default()) {
+            Ok(cluster) => cluster,
+            Err(error) => panic!("the shared server does not start: {error:#}"),
+        })
+    }
+
+    /// The directory of the socket, the data directory and the log.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub fn data_dir(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
+    pub fn log_path(&self) -> PathBuf {
+        self.dir.join("log")
+    }
+
+    pub fn postgres(&self) -> &PostgresTree {
+        &self.postgres
+    }
+
+    /// How a client of the `postgres` crate reaches a database.
+    pub fn config(&self, database: &str, user: &str) -> postgres::Config {
+        let mut config = postgres::Config::new();
+        config.host_path(&self.dir).port(PORT).dbname(database).user(user).application_name("tollgate-tests");
+        config
+    }
+
+    pub fn connect(&self, database: &str, user: &str) -> Result<Client> {
+        let config = self.config(database, user);
+        config.connect(NoTls).with_context(|| format!("cannot connect to database {database} as {user}"))
+    }
+
+    pub fn superuser(&self, database: &str) -> Result<Client> {
+        self.connect(database, SUPERUSER)
+    }
+
+    /// A client program such as `psql`, `pg_dump` or `pgbench`, pointed at this server.
+    pub fn client_program(&self, program: &str, database: &str, user: &str) -> Command {
+        let mut command = Command::new(self.postgres.bin(program));
+        clean_environment(&mut command);
+        command.env("PGHOST", &self.dir).env("PGPORT", PORT.to_string());
+        command.env("PGDATABASE", database).env("PGUSER", user);
+        command
+    }
+
+    /// What a person types to look around.
+    pub fn psql_line(&self, database: &str, user: &str) -> String {
+        format!("{} -h {} -p {PORT} -U {user} {database}", self.postgres.bin("psql").display(), self.dir.display())
+    }
+
+    /// Stops in good order and starts again.
+    pub fn restart(&self) -> Result<()> {
+        self.pg_ctl("stop")?;
+        self.pg_ctl("start")
+    }
+
+    /// Kills the postmaster, as the out-of-memory killer would, and starts again.
+    pub fn crash(&self) -> Result<()> {
+        self.kill()?;
+        // The orphans notice within moments; until then the data directory is not free.
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            match self.pg_ctl("start") {
+                Ok(()) => return Ok(()),
+                Err(error) if Instant::now() >= deadline => return Err(error.context("the server does not come back")),
+                Err(_) => thread::sleep(Duration::from_millis(100)),
+            }
+        }
+    }
+
+    /// Kills the postmaster and leaves it at that.
+    pub fn kill(&self) -> Result<()> {
+        let pid = self.postmaster_pid()?;
+        let process = Pid::from_raw(pid).with_context(|| format!("{pid} is no process id"))?;
+        kill_process(process, Signal::KILL).with_context(|| format!("cannot kill process {pid}"))?;
+        while is_alive(pid) {
+            thread::sleep(Duration::from_millis(5));
+        }
+        // As long as the pid exists, also as a zombie that nobody reaps, the file would keep a new server from starting.
+        let file = self.data_dir().join("postmaster.pid");
+        fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))
+    }
+
+    pub fn postmaster_pid(&self) -> Result<i32> {
+        let path = self.data_dir().join("postmaster.pid");
+        let text =
+            fs::read_to_string(&path).with_context(|| format!("cannot read {}: no server runs", path.display()))?;
+        let pid = text.lines().next().and_then(|line| line.trim().parse().ok());
+        pid.with_context(|| format!("{} names no process", path.display()))
+    }
+
+    /// A database with the cluster's look and the extension in it, copied from a template.
+    pub fn create_database(&self, name: &str) -> Result<()> {
+        self.create_database_with(name, self.options.default_privileges)
+    }
+
+    /// The same with given default privileges.
+    pub fn create_database_with(&self, name: &str, privileges: DefaultPrivileges) -> Result<()> {
+        let template = self.template(privileges)?;
+        self.copy_database(&template, name)
+    }
+
+    /// A database with the cluster's look and without the extension.
+    pub fn create_database_without_extension(&self, name: &str) -> Result<()> {
+        self.copy_database("template0", name)?;
+        if self.options.supabase {
+            supabase::furnish_database(&mut self.superuser(name)?, self.options.default_privileges)?;
+        }
+        Ok(())
+    }
+
+    /// A database of its own for one test; returns the name.
+    pub fn fresh_database(&self) -> Result<String> {
+        static COUNT: AtomicU32 = AtomicU32::new(1);
+        let name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        self.create_database(&name)?;
+        Ok(name)
+    }
+
+    pub fn drop_database(&self, name: &str) -> Result<()> {
+        let sql = format!("drop database \"{name}\" with (force)");
+        self.superuser("postgres")?.batch_execute(&sql).with_context(|| format!("cannot drop database {name}"))
+    }
+
+    /// The server and its files stay when this process ends. Returns the line that stops and removes them.
+    pub fn keep(mut self) -> Result<String> {
+        if let Some(watchdog) = self.watchdog.take() {
+            watchdog.dismiss()?;
+        }
+        let pid = self.postmaster_pid()?;
+        Ok(format!("kill -INT {pid}; sleep 2; rm -r {}", self.dir.display()))
+    }
+
+    fn template(&self, privileges: DefaultPrivileges) -> Result<String> {
+        let mut templates = self.templates.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(name) = templates.get(&privileges) {
+            return Ok(name.clone());
+        }
+        let name = format!("template_{}", privileges.name());
+        self.copy_database("template0", &name)?;
+        let mut client = self.superuser(&name)?;
+        if self.options.supabase {
+            supabase::furnish_database(&mut client, privileges)?;
+        }
+        client.batch_execute("create extension pg_tollgate").context("cannot create the extension")?;
+        drop(client);
+        // A connection to it would stand in the way of copying it.
+        self.superuser("postgres")?.batch_execute(&format!("alter database \"{name}\" allow_connections false"))?;
+        templates.insert(privileges, name.clone());
+        Ok(name)
+    }
+
+    fn copy_database(&self, template: &str, name: &str) -> Result<()> {
+        let mut client = self.superuser("postgres")?;
+        let sql = format!("create database \"{name}\" template \"{template}\"");
+        client.batch_execute(&sql).with_context(|| format!("cannot create database {name}"))?;
+        if self.options.supabase {
+            supabase::hand_over(&mut client, name)?;
+        }
+        Ok(())
+    }
+
+    fn create_data_directory(&self) -> Result<()> {
+        let template = data_template(&self.postgres, self.user)?;
+        capture(Command::new("cp").args(["-a", "--reflink=auto"]).arg(&template).arg(self.data_dir()))?;
+        let conf = self.data_dir().join("postgresql.conf");
+        let mut file = OpenOptions::new().append(true).open(&conf).context("cannot open postgresql.conf")?;
+        file.write_all(self.configuration().as_bytes()).context("cannot write postgresql.conf")?;
+        self.user.give(&self.dir)
+    }
+
+    fn configuration(&self) -> String {
+        let flush = if self.options.fsync { "on" } else { "off" };
+        let mut lines = vec![
+            ("listen_addresses", String::new()),
+            ("unix_socket_directories", self.dir.display().to_string()),
+            ("port", PORT.to_string()),
+            ("max_connections", "200".to_string()),
+            ("fsync", flush.to_string()),
+            ("full_page_writes", flush.to_string()),
+            ("timezone", "UTC".to_string()),
+            ("log_timezone", "UTC".to_string()),
+            ("log_line_prefix", "%m [%p] %u@%d ".to_string()),
+        ];
+        if self.options.preload {
+            lines.push(("shared_preload_libraries", "pg_tollgate".to_string()));
+        }
+        lines.extend(self.options.extra_conf.iter().map(|(name, value)| (name.as_str(), value.clone())));
+        lines.iter().map(|(name, value)| format!("{name} = '{}'\n", value.replace('\'', "''"))).collect()
+    }
+
+    fn pg_ctl(&self, verb: &str) -> Result<()> {
+        let mut command = self.user.command(&self.postgres.bin("pg_ctl"));
+        command.args([verb, "-w", "-s", "-t", "60", "-D"]).arg(self.data_dir());
+        match verb {
+            "start" => command.arg("-l").arg(self.log_path()),
+            _ => command.args(["-m", "fast"]),
+        };
+        if let Err(error) = capture(&mut command) {
+            let log = fs::read_to_string(self.log_path()).unwrap_or_default();
+            bail!("cannot {verb} the server: {error:#}\nThe end of its log:\n{}", tail(&log, 20));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if let Some(watchdog) = self.watchdog.take() {
+            watchdog.finish();
+        }
+    }
+}
+
+/// Whether a process runs. The state comes after the name, which is in parentheses and may hold anything.
+fn is_alive(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+}
+
+/// Below the system's temporary directory, unless that is too long for a socket.
+fn short_temporary_directory() -> Result<PathBuf> {
+    let mut parent = env::temp_dir();
+    if parent.as_os_str().len() > LONGEST_SOCKET_DIR - "/tollgate-123456".len() {
+        parent = PathBuf::from("/tmp");
+    }
+    let dir = tempfile::Builder::new().prefix("tollgate-").tempdir_in(&parent);
+    // The watchdog removes it, also when we are killed.
+    Ok(dir.with_context(|| format!("cannot create a directory below {}", parent.display()))?.keep())
+}
+
+/// What `initdb` makes, kept for the next time: it takes longer than everything else here.
+fn data_template(postgres: &PostgresTree, user: &ServerUser) -> Result<PathBuf> {
+    let _lock = lock("cluster-template")?;
+    let version = postgres.version()?;
+    let key: String = version.chars().map(|it| if it.is_ascii_alphanumeric() { it } else { '-' }).collect();
+    let template = layout::target().join("cluster-template").join(key);
+    if template.is_dir() {
+        return Ok(template);
+    }
+    let parent = layout::target().join("cluster-template");
+    fs::create_dir_all(&parent).with_context(|| format!("cannot create {}", parent.display()))?;
+    // Made elsewhere first: the server's user may not be allowed to write below the checkout.
+    let workshop = tempfile::Builder::new().prefix("tollgate-initdb-").tempdir().context("no temporary directory")?;
+    user.give(workshop.path())?;
+    let data = workshop.path().join("data");
+    let mut initdb = user.command(&postgres.bin("initdb"));
+    initdb.args(["-U", SUPERUSER, "--auth", "trust", "--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync", "-D"]);
+    capture(initdb.arg(&data)).context("cannot initialise a data directory")?;
+    let unfinished = template.with_extension("unfinished");
+    if unfinished.exists() {
+        fs::remove_dir_all(&unfinished).with_context(|| format!("cannot remove {}", unfinished.display()))?;
+    }
+    capture(Command::new("cp").args(["-a", "--reflink=auto"]).arg(&data).arg(&unfinished))?;
+    fs::rename(&unfinished, &template).with_context(|| format!("cannot rename {}", unfinished.display()))?;
+    Ok(template)
+}

@@ -1,0 +1,60 @@
+//! `cargo xtask demo`: a real trace of model calls against three tenants with quotas, on a server of its own.
+
+mod replay;
+mod report;
+mod world;
+
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+
+use crate::cluster::{Cluster, ClusterOptions, SUPERUSER};
+use crate::trace;
+
+/// Supabase's one database.
+const DATABASE: &str = "postgres";
+
+#[derive(Clone, Debug)]
+pub struct DemoOptions {
+    /// The server stays up.
+    pub keep: bool,
+    /// Only so many calls of the trace.
+    pub rows: Option<usize>,
+    /// Connections that replay them.
+    pub clients: usize,
+}
+
+/// Whether everything that the demo claims came out true.
+pub fn run(options: &DemoOptions) -> Result<bool> {
+    let calls = trace::load(options.rows)?;
+    let cluster = Cluster::start(ClusterOptions { fsync: true, ..ClusterOptions::default() })?;
+    let mut admin = cluster.superuser(DATABASE)?;
+    admin.batch_execute("create extension pg_tollgate").context("create extension pg_tollgate")?;
+    println!(
+        "A server that looks like Supabase runs in {}; create extension pg_tollgate: done.\n",
+        cluster.dir().display()
+    );
+    let world = world::build(&cluster, &calls)?;
+    world.describe();
+    let started = Instant::now();
+    let results = replay::replay(&cluster, &world, &calls, options.clients)?;
+    let took = started.elapsed();
+    let good = report::print(&mut admin, &world, &calls, &results, took, options.clients)?;
+    drop(admin);
+    farewell(cluster, options.keep)?;
+    Ok(good)
+}
+
+fn farewell(cluster: Cluster, keep: bool) -> Result<()> {
+    if !keep {
+        println!(
+            "The server and its files are removed now; `cargo xtask demo --keep` leaves them, to look around with psql."
+        );
+        return Ok(());
+    }
+    println!("The server stays up. Look around, for example with `select * from metrics.quota_status`:");
+    println!("  {}", cluster.psql_line(DATABASE, SUPERUSER));
+    println!("Be the application's server with `set role service_role`. Stop and remove it with:");
+    println!("  {}", cluster.keep()?);
+    Ok(())
+}

@@ -1,0 +1,217 @@
+//! The replay: several connections take the calls of the trace in turn, each asking before it "calls the model".
+
+use std::io::{self, IsTerminal};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+use indicatif::ProgressBar;
+use postgres::{Client, Row, Statement};
+
+use super::DATABASE;
+use super::world::World;
+use crate::cluster::Cluster;
+use crate::progress;
+use crate::trace::Call;
+
+/// One sandbox session after so many calls: two in a hundred.
+const CALLS_PER_SANDBOX: usize = 50;
+
+const RECORD_LLM: &str = "
+    select recorded, reason, to_char(clock_timestamp() at time zone 'UTC', 'HH24:MI:SS.MS')
+      from public.record_llm_cost(p_tenant_id => $1, p_model_provider => $2, p_model_name => $3, p_input_tokens => $4,
+               p_output_tokens => $5, p_user_id => $6, p_conversation_id => $7, p_request_id => $8, p_enforce => true)";
+
+const RECORD_E2B: &str = "
+    select recorded, reason, to_char(clock_timestamp() at time zone 'UTC', 'HH24:MI:SS.MS')
+      from public.record_e2b_cost(p_tenant_id => $1, p_sandbox_id => $2, p_sandbox_type => $3,
+               p_duration_seconds => $4::bigint, p_user_id => $5, p_conversation_id => $6,
+               p_vcpu_seconds => $7::bigint, p_memory_gib_seconds => $8::bigint, p_request_id => $9, p_enforce => true)";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Job {
+    /// A call of the trace.
+    Call(usize),
+    /// A sandbox session, made on behalf of whoever made the call before it.
+    Sandbox { number: usize, call: usize },
+}
+
+impl Job {
+    /// The call that this job is, or comes after.
+    pub fn call(self) -> usize {
+        match self {
+            Job::Call(call) | Job::Sandbox { call, .. } => call,
+        }
+    }
+}
+
+pub struct Answer {
+    pub job: Job,
+    pub admitted: bool,
+    pub reason: Option<String>,
+    /// The server's clock, UTC.
+    pub moment: String,
+    pub latency: Duration,
+}
+
+pub struct Replayed {
+    /// In the order of the trace.
+    pub answers: Vec<Answer>,
+    /// How often a model was called: as often as a call was admitted.
+    pub model_calls: usize,
+}
+
+pub fn replay(cluster: &Cluster, world: &World, calls: &[Call], clients: usize) -> Result<Replayed> {
+    let shared = Shared {
+        world,
+        calls,
+        jobs: jobs(calls.len()),
+        next: AtomicUsize::new(0),
+        failed: AtomicBool::new(false),
+        model_calls: AtomicUsize::new(0),
+        bar: progress::bar(jobs(calls.len()).len() as u64, &format!("Replaying over {clients} connections")),
+    };
+    let answers = thread::scope(|scope| {
+        let threads: Vec<_> = (0..clients).map(|_| scope.spawn(|| shared.work(cluster))).collect();
+        let mut answers = Vec::with_capacity(shared.jobs.len());
+        for thread in threads {
+            answers.extend(thread.join().map_err(|_| anyhow!("a connection's thread ended badly"))??);
+        }
+        Ok::<_, anyhow::Error>(answers)
+    });
+    shared.bar.finish_and_clear();
+    let mut answers = answers?;
+    answers.sort_by_key(|answer| (answer.job.call(), matches!(answer.job, Job::Sandbox { .. })));
+    Ok(Replayed { answers, model_calls: shared.model_calls.into_inner() })
+}
+
+fn jobs(calls: usize) -> Vec<Job> {
+    let mut jobs = Vec::with_capacity(calls + calls / CALLS_PER_SANDBOX);
+    for call in 0..calls {
+        jobs.push(Job::Call(call));
+        if call % CALLS_PER_SANDBOX == CALLS_PER_SANDBOX - 1 {
+            jobs.push(Job::Sandbox { number: call / CALLS_PER_SANDBOX, call });
+        }
+    }
+    jobs
+}
+
+struct Shared<'a> {
+    world: &'a World,
+    calls: &'a [Call],
+    jobs: Vec<Job>,
+    next: AtomicUsize,
+    failed: AtomicBool,
+    model_calls: AtomicUsize,
+    bar: ProgressBar,
+}
+
+struct Connection {
+    client: Client,
+    record_llm: Statement,
+    record_e2b: Statement,
+}
+
+impl Shared<'_> {
+    fn work(&self, cluster: &Cluster) -> Result<Vec<Answer>> {
+        let result = self.take_jobs(cluster);
+        if result.is_err() {
+            // The others need not go on for a result that nobody will see.
+            self.failed.store(true, Ordering::Relaxed);
+        }
+        result
+    }
+
+    fn take_jobs(&self, cluster: &Cluster) -> Result<Vec<Answer>> {
+        let mut client = cluster.connect(DATABASE, "authenticator")?;
+        client.batch_execute("set role service_role").context("cannot become service_role")?;
+        let record_llm = client.prepare(RECORD_LLM).context("record_llm_cost")?;
+        let record_e2b = client.prepare(RECORD_E2B).context("record_e2b_cost")?;
+        let mut connection = Connection { client, record_llm, record_e2b };
+        let mut answers = Vec::new();
+        while !self.failed.load(Ordering::Relaxed) {
+            let taken = self.next.fetch_add(1, Ordering::Relaxed);
+            let Some(job) = self.jobs.get(taken) else { break };
+            answers.push(self.run(&mut connection, *job)?);
+            self.tell(taken + 1);
+        }
+        Ok(answers)
+    }
+
+    fn run(&self, connection: &mut Connection, job: Job) -> Result<Answer> {
+        let started = Instant::now();
+        let row = match job {
+            Job::Call(call) => self.admit_call(connection, call),
+            Job::Sandbox { number, call } => self.admit_sandbox(connection, number, call),
+        };
+        let latency = started.elapsed();
+        let row = row.with_context(|| format!("{job:?}"))?;
+        let admitted: bool = row.get(0);
+        if admitted && matches!(job, Job::Call(_)) {
+            self.model_calls.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(Answer { job, admitted, reason: row.get(1), moment: row.get(2), latency })
+    }
+
+    fn admit_call(&self, connection: &mut Connection, index: usize) -> Result<Row, postgres::Error> {
+        let (hand, call) = (self.world.hand(index), &self.calls[index]);
+        let tenant = self.world.tenants[hand.tenant].id;
+        let request = format!("call-{index}");
+        connection.client.query_one(
+            &connection.record_llm,
+            &[
+                &tenant,
+                &hand.provider,
+                &hand.model,
+                &call.input_tokens,
+                &call.output_tokens,
+                &hand.user,
+                &hand.conversation,
+                &request,
+            ],
+        )
+    }
+
+    fn admit_sandbox(&self, connection: &mut Connection, number: usize, call: usize) -> Result<Row, postgres::Error> {
+        let (hand, sandbox) = (self.world.hand(call), self.world.sandbox(number));
+        let tenant = self.world.tenants[hand.tenant].id;
+        let (name, request) = (format!("sandbox-{number}"), format!("session-{number}"));
+        connection.client.query_one(
+            &connection.record_e2b,
+            &[
+                &tenant,
+                &name,
+                &sandbox.kind,
+                &sandbox.seconds,
+                &hand.user,
+                &hand.conversation,
+                &sandbox.vcpu_seconds,
+                &sandbox.memory_gib_seconds,
+                &request,
+            ],
+        )
+    }
+
+    /// A bar on a terminal, a line for each fifth elsewhere.
+    fn tell(&self, done: usize) {
+        self.bar.inc(1);
+        let fifth = (self.jobs.len() / 5).max(1);
+        if done.is_multiple_of(fifth) && !io::stderr().is_terminal() {
+            eprintln!("replayed {done} of {}", self.jobs.len());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_sandbox_sessions_in_a_hundred_calls() {
+        let jobs = jobs(200);
+        assert_eq!(jobs.iter().filter(|job| matches!(job, Job::Sandbox { .. })).count(), 4);
+        assert_eq!(jobs[50], Job::Sandbox { number: 0, call: 49 });
+        assert_eq!(jobs.len(), 204);
+    }
+}

@@ -1,0 +1,19 @@
+//! The harness of `pg_tollgate`: sets a machine up, runs private servers that look like Supabase, and everything that
+//! `cargo xtask` offers. It has no dependency on pgrx and links nothing of the extension: it speaks SQL.
+
+pub mod bench;
+pub mod cluster;
+pub mod demo;
+pub mod install;
+pub mod layout;
+pub mod lint;
+pub mod postgres_tree;
+pub mod progress;
+pub mod server_user;
+pub mod session;
+pub mod setup;
+pub mod suite;
+pub mod supabase;
+pub mod table;
+pub mod trace;
+mod watchdog;

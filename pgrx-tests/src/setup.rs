@@ -1,0 +1,218 @@
+//! Everything a fresh Debian 12 with only Rust lacks. Each step is skipped when it has been done.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::layout;
+use crate::postgres_tree::{MAJOR, PostgresTree};
+use crate::progress::{capture, run_checked};
+use crate::server_user::clean_environment;
+
+/// Packages of Debian 12, by what shows that they are there.
+struct Requirement {
+    package: &'static str,
+    present: fn() -> bool,
+}
+
+const REQUIREMENTS: [Requirement; 8] = [
+    Requirement { package: "postgresql-15", present: || PostgresTree::system().bin("initdb").is_file() },
+    Requirement { package: "postgresql-client-15", present: || PostgresTree::system().bin("psql").is_file() },
+    // pg_regress and pg_isolation_regress come with the headers.
+    Requirement {
+        package: "postgresql-server-dev-15",
+        present: || {
+            let system = PostgresTree::system();
+            system.server_headers().is_dir() && system.pg_config().is_file() && system.pg_isolation_regress().is_file()
+        },
+    },
+    // bindgen reads the server's headers through it.
+    Requirement { package: "libclang-14-dev", present: libclang_is_there },
+    Requirement { package: "gcc", present: || in_path("cc") && in_path("gcc") },
+    Requirement { package: "libc6-dev", present: || Path::new("/usr/include/stdio.h").is_file() },
+    // Only cargo-pgrx's own build needs these two: it downloads over TLS through the system's OpenSSL.
+    Requirement {
+        package: "libssl-dev",
+        present: || cargo_pgrx_is_there() || Path::new("/usr/include/openssl/ssl.h").is_file(),
+    },
+    Requirement { package: "pkg-config", present: || cargo_pgrx_is_there() || in_path("pkg-config") },
+];
+
+/// What has been set up, and how cargo-pgrx is called in it.
+pub struct Toolbox {
+    pub postgres: PostgresTree,
+}
+
+/// Does what is missing. Processes that run at the same time wait for each other.
+pub fn setup() -> Result<Toolbox> {
+    let _lock = lock("setup")?;
+    packages()?;
+    let postgres = PostgresTree::prepare()?;
+    cargo_pgrx()?;
+    pgrx_home(&postgres)?;
+    Ok(Toolbox { postgres })
+}
+
+impl Toolbox {
+    /// `cargo pgrx <subcommand>`, in the checkout and with our own PGRX_HOME.
+    pub fn cargo_pgrx(&self, subcommand: &str) -> Command {
+        let mut command = Command::new(layout::cargo_pgrx());
+        command.args(["pgrx", subcommand]);
+        self.environment(&mut command);
+        command
+    }
+
+    /// Plain cargo.
+    pub fn cargo(&self) -> Command {
+        let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        self.environment(&mut command);
+        command
+    }
+
+    /// The same variables for every call: the build script of pgrx runs again when they change.
+    pub fn environment(&self, command: &mut Command) {
+        clean_environment(command);
+        command.current_dir(layout::root()).env("PGRX_HOME", layout::pgrx_home()).env("PATH", path_with_tools());
+        // What `cargo run` set for xtask would be taken for the extension's own.
+        for (name, _) in env::vars_os() {
+            let text = name.to_string_lossy();
+            if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") || text == "CARGO_BIN_NAME" {
+                command.env_remove(&name);
+            }
+        }
+    }
+}
+
+/// Held until dropped; `name` is a file below the build directory.
+pub fn lock(name: &str) -> Result<File> {
+    let path = layout::target().join(format!("{name}.lock"));
+    fs::create_dir_all(layout::target()).with_context(|| format!("cannot create {}", layout::target().display()))?;
+    let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+    file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
+    Ok(file)
+}
+
+fn packages() -> Result<()> {
+    let missing = missing_packages();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names = missing.join(" ");
+    if !rustix::process::geteuid().is_root() || !in_path("apt-get") {
+        bail!("this needs PostgreSQL {MAJOR} and a C compiler: install the packages (Debian 12 names) {names}");
+    }
+    let log = layout::target().join("setup-apt.log");
+    run_checked("Reading apt's package lists", "about 20 seconds", &log, &mut apt("update", &[]))?;
+    let title = format!("Installing {names}");
+    run_checked(&title, "about 2 minutes, once", &log, &mut apt("install", &missing))?;
+    let still = missing_packages();
+    if !still.is_empty() {
+        bail!("apt installed {names}, but {} cannot be found: is this a Debian 12?", still.join(" "));
+    }
+    Ok(())
+}
+
+fn missing_packages() -> Vec<&'static str> {
+    REQUIREMENTS.iter().filter(|it| !(it.present)()).map(|it| it.package).collect()
+}
+
+fn apt(verb: &str, packages: &[&str]) -> Command {
+    let mut command = Command::new("apt-get");
+    command.arg(verb);
+    if verb == "install" {
+        command.args(["-y", "--no-install-recommends"]).args(packages);
+    }
+    // The server package would start a server of its own; single-user run level 1 tells it not to.
+    command.env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1");
+    command
+}
+
+fn cargo_pgrx_version() -> Option<String> {
+    let mut command = Command::new(layout::cargo_pgrx());
+    let said = capture(command.args(["pgrx", "--version"])).ok()?;
+    said.split_whitespace().last().map(str::to_string)
+}
+
+fn cargo_pgrx_is_there() -> bool {
+    layout::pgrx_version().is_ok_and(|wanted| cargo_pgrx_version() == Some(wanted))
+}
+
+fn cargo_pgrx() -> Result<()> {
+    if cargo_pgrx_is_there() {
+        return Ok(());
+    }
+    let version = layout::pgrx_version()?;
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // A debug build: it compiles in half the time, and cargo-pgrx itself has little to do.
+    command.args(["install", "cargo-pgrx", "--locked", "--debug", "--force", "--version", &format!("={version}")]);
+    command.arg("--root").arg(layout::tools()).arg("--target-dir").arg(layout::target().join("tools-build"));
+    command.current_dir(layout::root());
+    let log = layout::target().join("setup-cargo-pgrx.log");
+    run_checked(&format!("Building cargo-pgrx {version}"), "about 7 minutes, once", &log, &mut command)?;
+    Ok(())
+}
+
+/// Tells cargo-pgrx which Postgres to use.
+fn pgrx_home(postgres: &PostgresTree) -> Result<()> {
+    let home = layout::pgrx_home();
+    let config = home.join("config.toml");
+    let wanted = format!("pg{MAJOR} = {:?}", postgres.pg_config().display().to_string());
+    if fs::read_to_string(&config).is_ok_and(|text| text.lines().any(|line| line.trim().replace('\'', "\"") == wanted))
+    {
+        return Ok(());
+    }
+    fs::create_dir_all(&home).with_context(|| format!("cannot create {}", home.display()))?;
+    let toolbox = Toolbox { postgres: postgres.clone() };
+    let mut command = toolbox.cargo_pgrx("init");
+    command.arg(format!("--pg{MAJOR}")).arg(postgres.pg_config());
+    let log = layout::target().join("setup-pgrx-init.log");
+    run_checked("Telling cargo-pgrx about target/postgres", "some seconds, once", &log, &mut command)?;
+    Ok(())
+}
+
+/// PATH, with our own tools first.
+pub fn path_with_tools() -> OsString {
+    let mut path = OsString::from(layout::tools().join("bin"));
+    if let Some(rest) = env::var_os("PATH") {
+        path.push(":");
+        path.push(rest);
+    }
+    path
+}
+
+fn in_path(program: &str) -> bool {
+    env::var_os("PATH").is_some_and(|path| env::split_paths(&path).any(|dir| dir.join(program).is_file()))
+}
+
+/// Where clang-sys looks: its variable, the compiler's directories, the loader's.
+fn libclang_is_there() -> bool {
+    let mut dirs: Vec<PathBuf> = vec!["/usr/lib/x86_64-linux-gnu".into(), "/usr/lib/aarch64-linux-gnu".into()];
+    dirs.extend(env::var_os("LIBCLANG_PATH").map(PathBuf::from));
+    let compilers = fs::read_dir("/usr/lib").into_iter().flatten().flatten().map(|entry| entry.path());
+    let llvm = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("llvm-"));
+    dirs.extend(compilers.filter(llvm).map(|path| path.join("lib")));
+    dirs.iter().any(|dir| {
+        fs::read_dir(dir).into_iter().flatten().flatten().any(|entry| is_libclang(&entry.file_name().to_string_lossy()))
+    })
+}
+
+fn is_libclang(name: &str) -> bool {
+    name == "libclang.so" || name.starts_with("libclang-") && !name.starts_with("libclang-cpp") && name.contains(".so")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libclang_is_not_its_cpp_sibling() {
+        assert!(is_libclang("libclang.so"));
+        assert!(is_libclang("libclang-14.so.14.0.6"));
+        assert!(!is_libclang("libclang-cpp.so.14"));
+        assert!(!is_libclang("libclangAST.a"));
+    }
+}

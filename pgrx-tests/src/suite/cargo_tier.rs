@@ -1,0 +1,163 @@
+//! Tiers that cargo runs; their result is read from its "test result" lines.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::{Outcome, results_dir};
+use crate::install;
+use crate::layout;
+use crate::progress::{Output, run_logged};
+use crate::server_user::ServerUser;
+use crate::setup::{self, Toolbox};
+
+/// Set for the outside tests when shorter runs are wanted.
+pub const QUICK: &str = "PG_TOLLGATE_QUICK";
+
+/// Stands in for sudo where cargo-pgrx calls it: `sudo [-u user] [NAME=value ...] program ...`, by root.
+const SUDO: &str = r#"#!/bin/sh
+if [ "$1" = -u ]; then
+    user=$2
+    shift 2
+    exec setpriv --reuid="$user" --regid="$(id -g "$user")" --init-groups env "$@"
+fi
+exec env "$@"
+"#;
+
+/// Unit tests of the pure core and `#[pg_test]`s inside a server, which cargo-pgrx starts itself.
+pub fn backend(toolbox: &Toolbox) -> Result<Outcome> {
+    let user = ServerUser::detect()?;
+    let plain = toolbox.cargo_pgrx("test");
+    // Where we cannot merely look like another user, cargo-pgrx becomes him for the server, in a directory of his.
+    let data = tempfile::Builder::new().prefix("tollgate-pgrx-").tempdir().context("no temporary directory")?;
+    let mut command = match user {
+        ServerUser::Ourselves | ServerUser::Namespace(_) => user.command(plain.get_program().as_ref()),
+        ServerUser::Switched(_) => Command::new(plain.get_program()),
+    };
+    command.args(plain.get_args()).current_dir(layout::root());
+    for (name, value) in plain.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    if let ServerUser::Switched(account) = user {
+        user.give(data.path())?;
+        command.args(["--runas", &account.name, "--pgdata"]).arg(data.path().join("data"));
+        let mut path = sudo_dir()?.into_os_string();
+        path.push(":");
+        path.push(setup::path_with_tools());
+        command.env("PATH", path);
+    }
+    command.arg("pg15");
+    run("Unit tests and tests inside the server", "about 4 minutes the first time", "core+backend", &mut command)
+}
+
+fn sudo_dir() -> Result<PathBuf> {
+    let dir = layout::target().join("sudo");
+    let file = dir.join("sudo");
+    fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    fs::write(&file, SUDO).with_context(|| format!("cannot write {}", file.display()))?;
+    fs::set_permissions(&file, Permissions::from_mode(0o755))
+        .with_context(|| format!("cannot open {}", file.display()))?;
+    Ok(dir)
+}
+
+/// This crate's own tests, which reach a server as clients do.
+pub fn outside(toolbox: &Toolbox, quick: bool) -> Result<Outcome> {
+    install::ensure()?;
+    let mut command = toolbox.cargo();
+    command.args(["test", "-p", "pg_tollgate-tests", "--no-fail-fast"]);
+    command.env(install::INSTALLED, "1");
+    if quick {
+        command.env(QUICK, "1");
+    }
+    run("Tests from outside, over real connections", "about a minute", "outside", &mut command)
+}
+
+fn run(title: &str, usual: &str, tier: &str, command: &mut Command) -> Result<Outcome> {
+    let output = run_logged(title, usual, &results_dir(tier).join("output.log"), command)?;
+    Ok(judge(&output.text, output.status.success(), &output))
+}
+
+fn judge(text: &str, success: bool, output: &Output) -> Outcome {
+    let counts = count(text);
+    let mut outcome = Outcome { passed: counts.passed, failed: counts.failed, ..Outcome::default() };
+    if counts.ignored > 0 {
+        outcome.problems.push(format!("{} tests are ignored; a test that does not run is not one", counts.ignored));
+    }
+    if counts.filtered > 0 {
+        outcome.problems.push(format!("{} tests were filtered out", counts.filtered));
+    }
+    if !success && counts.failed == 0 {
+        outcome.problems.push(format!("cargo ended with {}", output.status));
+    }
+    if !success {
+        outcome.details = failures(text).unwrap_or_else(|| output.tail());
+    }
+    outcome
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Counts {
+    passed: usize,
+    failed: usize,
+    ignored: usize,
+    filtered: usize,
+}
+
+/// Adds up lines such as `test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.1s`.
+fn count(text: &str) -> Counts {
+    let mut counts = Counts::default();
+    for line in text.lines().filter_map(|line| line.trim().strip_prefix("test result: ")) {
+        let (_, figures) = line.split_once(". ").unwrap_or(("", line));
+        for figure in figures.split(';') {
+            let mut words = figure.split_whitespace();
+            let (Some(number), Some(what)) = (words.next(), words.next()) else { continue };
+            let Ok(number) = number.parse::<usize>() else { continue };
+            match what {
+                "passed" => counts.passed += number,
+                "failed" => counts.failed += number,
+                "ignored" => counts.ignored += number,
+                "filtered" => counts.filtered += number,
+                _ => {}
+            }
+        }
+    }
+    counts
+}
+
+/// The sections that the test runner prints under "failures:", bounded; nothing when it printed none.
+fn failures(text: &str) -> Option<String> {
+    const LINES: usize = 120;
+    let lines: Vec<&str> = text.lines().collect();
+    let first = lines.iter().position(|line| *line == "failures:")?;
+    let wanted = lines[first..].iter().filter(|line| !line.starts_with("test ") || !line.ends_with("... ok"));
+    let shown: Vec<&str> = wanted.copied().take(LINES).collect();
+    Some(shown.join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn result_lines_are_added_up() {
+        let text = "running 3 tests\n\
+            test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.10s\n\
+            noise\n\
+            test result: FAILED. 1 passed; 2 failed; 4 ignored; 0 measured; 5 filtered out; finished in 1.00s\n";
+        assert_eq!(count(text), Counts { passed: 4, failed: 2, ignored: 4, filtered: 5 });
+        assert_eq!(count("error: could not compile"), Counts::default());
+    }
+
+    #[test]
+    fn failures_are_cut_out() {
+        let text = "test a ... ok\ntest b ... FAILED\n\nfailures:\n\n---- b stdout ----\nboom\ntest c ... ok\n";
+        assert_eq!(failures(text).as_deref(), Some("failures:\n\n---- b stdout ----\nboom"));
+        assert_eq!(failures("error[E0308]"), None);
+    }
+}

@@ -1,0 +1,128 @@
+//! `cargo xtask test`: the tiers, in an order in which none spoils the next.
+
+mod cargo_tier;
+mod regress_tier;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::cluster::{Cluster, ClusterOptions};
+use crate::layout;
+use crate::setup::{Toolbox, setup};
+use crate::table::Table;
+
+/// What one tier found.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    pub passed: usize,
+    pub failed: usize,
+    /// Why the tier is not good, beyond single tests: nothing ran, something was skipped, a file is missing.
+    pub problems: Vec<String>,
+    /// What to show of the failures.
+    pub details: String,
+}
+
+impl Outcome {
+    /// A tier in which nothing ran has shown nothing.
+    fn judged(mut self) -> Outcome {
+        if self.passed + self.failed == 0 && self.problems.is_empty() {
+            self.problems.push("no test ran".to_string());
+        }
+        self
+    }
+
+    fn failures(&self) -> usize {
+        self.failed + self.problems.len()
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct SuiteOptions {
+    /// Only these tiers; all when empty.
+    pub tiers: Vec<String>,
+    /// Shorter runs of the tests that can be had in two lengths.
+    pub quick: bool,
+    /// Take what golden and isolation tests print as what they should print.
+    pub bless: bool,
+}
+
+/// In the order in which they run: `cargo pgrx test` installs a test build, which the installation for the others replaces.
+pub const TIERS: [&str; 4] = ["core+backend", "golden", "isolation", "outside"];
+
+/// Runs the tiers and prints the result. `Ok(false)` means that something failed.
+pub fn run(options: &SuiteOptions) -> Result<bool> {
+    if let Some(unknown) = options.tiers.iter().find(|tier| !TIERS.contains(&tier.as_str())) {
+        bail!("there is no tier {unknown}; there are: {}", TIERS.join(", "));
+    }
+    let wanted = |tier: &&str| options.tiers.is_empty() || options.tiers.iter().any(|it| it == tier);
+    let toolbox = setup()?;
+    let mut results: Vec<(&str, Outcome, Duration)> = Vec::new();
+    for tier in TIERS.into_iter().filter(|tier| wanted(tier)) {
+        println!("\n== {tier}");
+        let started = Instant::now();
+        // A tier that cannot even start is a failed one, and the others still run.
+        let outcome = run_tier(tier, &toolbox, options).unwrap_or_else(|error| Outcome {
+            problems: vec!["the tier did not run to its end".to_string()],
+            details: format!("{error:#}"),
+            ..Outcome::default()
+        });
+        let outcome = outcome.judged();
+        report(tier, &outcome);
+        results.push((tier, outcome, started.elapsed()));
+    }
+    Ok(summarise(&results))
+}
+
+fn run_tier(tier: &str, toolbox: &Toolbox, options: &SuiteOptions) -> Result<Outcome> {
+    match tier {
+        "core+backend" => cargo_tier::backend(toolbox),
+        "golden" => regress_tier::golden(&cluster()?, options.bless),
+        "isolation" => regress_tier::isolation(&cluster()?, options.bless),
+        "outside" => cargo_tier::outside(toolbox, options.quick),
+        _ => bail!("there is no tier {tier}"),
+    }
+}
+
+fn cluster() -> Result<Cluster> {
+    Cluster::start(ClusterOptions::default()).context("cannot start the server for this tier")
+}
+
+fn report(tier: &str, outcome: &Outcome) {
+    if !outcome.details.is_empty() {
+        println!("{}", outcome.details.trim_end());
+    }
+    for problem in &outcome.problems {
+        println!("{tier}: {problem}");
+    }
+    println!("{tier}: {} passed, {} failed", outcome.passed, outcome.failures());
+}
+
+fn summarise(results: &[(&str, Outcome, Duration)]) -> bool {
+    let mut table = Table::new(&["tier", "passed", "failed", "time"]);
+    for (tier, outcome, took) in results {
+        let time = format!("{:.1} s", took.as_secs_f64());
+        table.row(vec![tier.to_string(), outcome.passed.to_string(), outcome.failures().to_string(), time]);
+    }
+    let passed: usize = results.iter().map(|(_, outcome, _)| outcome.passed).sum();
+    let failed: usize = results.iter().map(|(_, outcome, _)| outcome.failures()).sum();
+    println!("\n{}\n{passed} passed, {failed} failed", table.render());
+    failed == 0 && passed > 0
+}
+
+/// Where a tier leaves what it produced.
+fn results_dir(tier: &str) -> PathBuf {
+    layout::target().join("test-results").join(tier)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tier_without_tests_fails() {
+        assert_eq!(Outcome::default().judged().failures(), 1);
+        assert_eq!(Outcome { passed: 1, ..Outcome::default() }.judged().failures(), 0);
+    }
+}

@@ -1,0 +1,241 @@
+//! The audit: what the extension leaves in the catalogs, read back from the catalogs.
+//!
+//! The lists in `expected/` are reviewed, not generated: `PG_TOLLGATE_BLESS=1` rewrites them for a diff to be read.
+
+mod support;
+
+use std::{env, fs};
+
+use anyhow::{Context, Result};
+use postgres::Client;
+use support::{Database, assert_none, texts};
+use tollgate_tests::layout;
+use tollgate_tests::supabase::DefaultPrivileges;
+
+/// Every object that `drop extension` would take with it.
+const MEMBERS: &str = "
+    select d.classid, d.objid, d.objsubid from pg_depend d
+    where d.refclassid = 'pg_extension'::regclass and d.deptype = 'e'
+      and d.refobjid = (select oid from pg_extension where extname = 'pg_tollgate')";
+
+/// A catalog query that may read the members, and the tables and functions among them.
+fn query(body: &str) -> String {
+    format!(
+        "with members as ({MEMBERS}),
+              tables as (select c.* from pg_class c
+                         join members m on m.classid = 'pg_class'::regclass and m.objid = c.oid
+                         where c.relkind in ('r', 'p')),
+              functions as (select p.* from pg_proc p
+                            join members m on m.classid = 'pg_proc'::regclass and m.objid = p.oid)
+         {body}"
+    )
+}
+
+fn audited() -> Result<Client> {
+    let mut client = Database::fresh()?.superuser()?;
+    // So that every name is printed with its schema.
+    client.batch_execute("set search_path = pg_catalog")?;
+    Ok(client)
+}
+
+#[track_caller]
+fn no_offender(client: &mut Client, what: &str, body: &str) {
+    assert_none(client, what, &query(body));
+}
+
+/// Compares with a file of `expected/`, one line an entry; rewrites it when asked to.
+fn assert_listed(file: &str, found: &[String]) -> Result<()> {
+    let path = layout::tests_dir().join("tests/expected").join(file);
+    if env::var_os("PG_TOLLGATE_BLESS").is_some() {
+        fs::write(&path, found.iter().map(|line| format!("{line}\n")).collect::<String>())?;
+    }
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let listed: Vec<&str> = text.lines().collect();
+    assert_eq!(found, listed, "differs from {} (PG_TOLLGATE_BLESS=1 rewrites it)", path.display());
+    Ok(())
+}
+
+#[test]
+fn the_members_are_those_on_the_list() -> Result<()> {
+    let mut client = audited()?;
+    let sql = query("select pg_describe_object(classid, objid, objsubid) from members");
+    let mut found = texts(&mut client, &sql, &[])?;
+    found.sort_unstable();
+    assert_listed("members.txt", &found)
+}
+
+#[test]
+fn nothing_lies_in_the_wrong_schema() -> Result<()> {
+    let mut client = audited()?;
+    assert_none(
+        &mut client,
+        "relations in public",
+        "select oid::regclass::text from pg_class where relnamespace = 'public'::regnamespace",
+    );
+    no_offender(
+        &mut client,
+        "objects outside copilot_internal, public and metrics",
+        "select o.type || ' ' || o.identity from members m, pg_identify_object(m.classid, m.objid, m.objsubid) o
+         where coalesce(o.schema, o.name) not in ('copilot_internal', 'public', 'metrics')",
+    );
+    no_offender(
+        &mut client,
+        "views that an API role may select outside metrics",
+        "select c.oid::regclass || ' to ' || r.role
+         from pg_class c join members m on m.classid = 'pg_class'::regclass and m.objid = c.oid
+         cross join unnest(array['anon', 'authenticated', 'service_role', 'metrics_reader', 'authenticator']) as r (role)
+         where c.relkind in ('v', 'm') and c.relnamespace <> 'metrics'::regnamespace
+           and (has_table_privilege(r.role, c.oid, 'select') or has_any_column_privilege(r.role, c.oid, 'select'))",
+    );
+    no_offender(
+        &mut client,
+        "tables that the analytics role may read",
+        "select t.oid::regclass::text from tables t where has_table_privilege('metrics_reader', t.oid, 'select')",
+    );
+    Ok(())
+}
+
+#[test]
+fn every_table_has_row_level_security() -> Result<()> {
+    let mut client = audited()?;
+    no_offender(
+        &mut client,
+        "tables without row level security or without a policy",
+        "select t.oid::regclass::text from tables t
+         where not t.relrowsecurity or not exists (select from pg_policy p where p.polrelid = t.oid)",
+    );
+    assert_none(
+        &mut client,
+        "tables in copilot_internal that are no members",
+        &query("select c.oid::regclass::text from pg_class c
+                where c.relnamespace = 'copilot_internal'::regnamespace and c.relkind in ('r', 'p')
+                  and c.oid not in (select oid from tables)"),
+    );
+    // Permissive policies are or-ed: the second one for the same command is a hole that nobody looks for.
+    no_offender(
+        &mut client,
+        "two permissive policies for one table, role and command",
+        "select format('%s: %s and %s', a.polrelid::regclass, a.polname, b.polname)
+         from pg_policy a join pg_policy b on a.polrelid = b.polrelid and a.polname < b.polname
+         where a.polpermissive and b.polpermissive
+           and (a.polcmd = b.polcmd or a.polcmd = '*' or b.polcmd = '*')
+           and (a.polroles && b.polroles or 0 = any (a.polroles) or 0 = any (b.polroles))",
+    );
+    Ok(())
+}
+
+#[test]
+fn no_function_is_open_to_everybody() -> Result<()> {
+    for (name, profile) in [("audit_legacy", DefaultPrivileges::Legacy), ("audit_secure", DefaultPrivileges::Secure)] {
+        let mut client = Database::with_privileges(name, profile)?.superuser()?;
+        no_offender(
+            &mut client,
+            "functions that PUBLIC or anon may execute",
+            "select f.oid::regprocedure::text from functions f
+             where has_function_privilege('anon', f.oid, 'execute')
+                or exists (select from aclexplode(coalesce(f.proacl, acldefault('f', f.proowner))) a
+                           where a.grantee = 0 or a.grantee = 'anon'::regrole)",
+        );
+        no_offender(
+            &mut client,
+            "relations that PUBLIC or anon may use",
+            "select c.oid::regclass::text from pg_class c
+             join members m on m.classid = 'pg_class'::regclass and m.objid = c.oid
+             cross join aclexplode(c.relacl) a where a.grantee = 0 or a.grantee = 'anon'::regrole",
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn every_function_that_resolves_names_fixes_its_search_path() -> Result<()> {
+    let mut client = audited()?;
+    no_offender(
+        &mut client,
+        "functions whose search_path is the caller's",
+        "select f.oid::regprocedure::text from functions f join pg_language l on l.oid = f.prolang
+         where l.lanname <> 'c' and f.prosqlbody is null
+           and not coalesce('search_path=pg_catalog, pg_temp' = any (f.proconfig), false)",
+    );
+    // A C function may do without only where it resolves no name; that is reviewed and listed.
+    let sql = query(
+        "select f.oid::regprocedure::text from functions f join pg_language l on l.oid = f.prolang
+         where l.lanname = 'c' and not coalesce('search_path=pg_catalog, pg_temp' = any (f.proconfig), false)",
+    );
+    let mut found = texts(&mut client, &sql, &[])?;
+    found.sort_unstable();
+    assert_listed("functions_without_search_path.txt", &found)?;
+    // SECURITY DEFINER hides who called, so it is for what looks at nobody's identity.
+    let sql = query("select f.proname::text from functions f where f.prosecdef order by 1");
+    assert_eq!(texts(&mut client, &sql, &[])?, ["maintain", "verify"]);
+    Ok(())
+}
+
+#[test]
+fn everything_has_a_comment() -> Result<()> {
+    let mut client = audited()?;
+    no_offender(
+        &mut client,
+        "relations, columns, functions and schemas without a comment",
+        "select c.oid::regclass || coalesce('.' || a.attname, '')
+         from pg_class c join members m on m.classid = 'pg_class'::regclass and m.objid = c.oid
+         left join lateral (
+             select 0 as attnum, null::name as attname
+             union all
+             select a.attnum, a.attname from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not attisdropped
+         ) a on true
+         where c.relkind in ('r', 'p', 'v', 'm')
+           and not exists (select from pg_description d where d.classoid = 'pg_class'::regclass
+                             and d.objoid = c.oid and d.objsubid = a.attnum and length(d.description) > 3)
+         union all
+         select f.oid::regprocedure::text from functions f where obj_description(f.oid, 'pg_proc') is null
+         union all
+         select n.nspname::text from pg_namespace n join members m on m.objid = n.oid and m.classid = 'pg_namespace'::regclass
+         where obj_description(n.oid, 'pg_namespace') is null",
+    );
+    Ok(())
+}
+
+#[test]
+fn data_is_dumped_and_what_ships_is_not() -> Result<()> {
+    let mut client = audited()?;
+    no_offender(
+        &mut client,
+        "tables on the wrong side of the dump",
+        "select t.oid::regclass::text from tables t, pg_extension e
+         where e.extname = 'pg_tollgate' and (t.oid = any (e.extconfig)) = (t.relname like 'shipped\\_%')",
+    );
+    no_offender(
+        &mut client,
+        "sequences that would have to be dumped",
+        "select c.oid::regclass::text from pg_class c where c.relkind = 'S'
+           and c.relnamespace in ('copilot_internal'::regnamespace, 'metrics'::regnamespace)",
+    );
+    let tables = texts(&mut client, &query("select t.oid::regclass::text from tables t order by 1"), &[])?;
+    assert!(tables.len() > 10, "{tables:?}");
+    for table in tables {
+        let empty: bool = client.query_one(&format!("select not exists (select from {table})"), &[])?.get(0);
+        assert_eq!(empty, !table.contains("shipped_"), "{table}");
+    }
+    Ok(())
+}
+
+#[test]
+fn views_to_come_in_metrics_get_the_same_readers() -> Result<()> {
+    let database = Database::fresh()?;
+    let mut client = database.superuser()?;
+    client.batch_execute("create view metrics.made_by_superuser as select 1 as a; grant create on schema metrics to postgres")?;
+    database.cluster.connect(&database.name, "postgres")?.batch_execute("create view metrics.made_by_postgres as select 2 as a")?;
+    for role in ["metrics_reader", "service_role", "authenticated"] {
+        let sql = format!(
+            "begin; set local role {role};
+             select a from metrics.made_by_superuser union all select a from metrics.made_by_postgres; commit"
+        );
+        client.batch_execute(&sql).with_context(|| format!("{role} cannot read views made later"))?;
+    }
+    let open: bool = client
+        .query_one("select has_table_privilege('anon', 'metrics.made_by_postgres', 'select')", &[])?
+        .get(0);
+    assert!(!open, "anon reads what is made in metrics");
+    Ok(())
+}

@@ -1,0 +1,154 @@
+//! Who calls: the kinds of callers, what each is entitled to, and one request in his name.
+
+use anyhow::Result;
+use postgres::{Error, Transaction};
+use serde_json::{Value, json};
+use tollgate_tests::cluster::SUPERUSER;
+use tollgate_tests::session::{Caller, Session, claims, message, sqlstate};
+use uuid::Uuid;
+
+use crate::support::{Database, id};
+use crate::world::{PLATFORM_MARKERS, admin_a, suspended_a, tenant_a, tenant_b, viewer_a};
+
+/// What a caller is to the extension.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    Superuser,
+    /// Supabase's `postgres`: no superuser, but has `service_role` and reads everything.
+    Administrator,
+    Service,
+    Analyst,
+    /// An active member of tenant A.
+    MemberOfA,
+    /// An active member of tenant B.
+    MemberOfB,
+    /// `authenticated`, and a member of nothing.
+    Stranger,
+    Anon,
+}
+
+pub struct Asker {
+    pub label: &'static str,
+    pub kind: Kind,
+    caller: Caller,
+    /// Claims as they stand in the setting, where no JSON value could say it.
+    raw_claims: Option<String>,
+}
+
+impl Asker {
+    fn new(label: &'static str, kind: Kind, caller: Caller) -> Asker {
+        Asker { label, kind, caller, raw_claims: None }
+    }
+
+    fn forged(label: &'static str, claims: &Value) -> Asker {
+        let caller = Caller::role("authenticated", None);
+        Asker { label, kind: Kind::Stranger, caller, raw_claims: Some(claims.to_string()) }
+    }
+
+    fn malformed(label: &'static str, text: &str) -> Asker {
+        let caller = Caller::role("authenticated", None);
+        Asker { label, kind: Kind::Stranger, caller, raw_claims: Some(text.to_string()) }
+    }
+
+    /// What this caller must not find in anything that he gets.
+    pub fn forbidden_markers(&self) -> Vec<String> {
+        let platform = PLATFORM_MARKERS.map(str::to_string).to_vec();
+        let (a, b) = (tenant_a().markers(), tenant_b().markers());
+        match self.kind {
+            Kind::Superuser | Kind::Administrator | Kind::Service | Kind::Analyst => Vec::new(),
+            Kind::MemberOfA => [b, platform].concat(),
+            Kind::MemberOfB => [a, platform].concat(),
+            Kind::Stranger | Kind::Anon => [a, b, platform].concat(),
+        }
+    }
+
+    pub fn sees_all(&self) -> bool {
+        matches!(self.kind, Kind::Superuser | Kind::Administrator | Kind::Service | Kind::Analyst)
+    }
+}
+
+/// One connection as PostgREST has it, one for the roles that PostgREST cannot take on.
+pub struct Sessions {
+    api: Session,
+    other: Session,
+}
+
+impl Sessions {
+    pub fn open(database: &Database) -> Result<Sessions> {
+        let other = Session::open_as(database.cluster, &database.name, SUPERUSER)?;
+        Ok(Sessions { api: database.session()?, other })
+    }
+
+    fn request<T>(
+        &mut self,
+        asker: &Asker,
+        work: impl FnOnce(&mut Transaction) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let session = match asker.kind {
+            Kind::Superuser | Kind::Administrator | Kind::Analyst => &mut self.other,
+            _ => &mut self.api,
+        };
+        session.request(&asker.caller, |tx| {
+            if let Some(claims) = &asker.raw_claims {
+                tx.execute("select set_config('request.jwt.claims', $1, true)", &[claims])?;
+            }
+            work(tx)
+        })
+    }
+
+    /// Runs a query that gives one text column and undoes what it did; the texts, or the SQLSTATE with its message.
+    pub fn ask(&mut self, asker: &Asker, sql: &str) -> Result<Vec<String>, String> {
+        let result = self.request(asker, |tx| {
+            let mut savepoint = tx.savepoint("asked")?;
+            let rows = savepoint.query(sql, &[])?;
+            savepoint.rollback()?;
+            rows.iter().map(|row| row.try_get::<_, Option<String>>(0).map(Option::unwrap_or_default)).collect()
+        });
+        result.map_err(|error| match sqlstate(&error) {
+            "" => format!("client: {error}"),
+            code => format!("{code} {}", message(&error)),
+        })
+    }
+}
+
+/// A token that says what its bearer would like to be.
+fn token(user: Uuid, app: Value, own: Value) -> Value {
+    json!({ "sub": user.to_string(), "role": "authenticated", "app_metadata": app, "user_metadata": own })
+}
+
+pub fn all() -> Vec<Asker> {
+    let (a, b) = (tenant_a(), tenant_b());
+    let stranger = id(0xe000_0000_0000_0001);
+    let (ta, tb) = (a.tenant.to_string(), b.tenant.to_string());
+    let person = |user| Caller::user(user, Some(a.tenant));
+    let padding = "x".repeat(100_000);
+    vec![
+        Asker::new("superuser", Kind::Superuser, Caller::role(SUPERUSER, None)),
+        Asker::new("postgres", Kind::Administrator, Caller::role("postgres", None)),
+        Asker::new("service_role", Kind::Service, Caller::service()),
+        Asker::new("metrics_reader", Kind::Analyst, Caller::role("metrics_reader", None)),
+        Asker::new("owner", Kind::MemberOfA, person(a.owner)),
+        Asker::new("admin", Kind::MemberOfA, person(admin_a())),
+        Asker::new("member", Kind::MemberOfA, person(a.member)),
+        Asker::new("viewer", Kind::MemberOfA, person(viewer_a())),
+        // The token names the victim's tenant; the membership decides.
+        Asker::new("member with the other tenant's id", Kind::MemberOfA, Caller::user(a.member, Some(b.tenant))),
+        Asker::new("suspended member", Kind::Stranger, person(suspended_a())),
+        Asker::new("owner of the other tenant", Kind::MemberOfB, Caller::user(b.owner, Some(b.tenant))),
+        Asker::new("no claims", Kind::Stranger, Caller::role("authenticated", None)),
+        Asker::new("member of nothing", Kind::Stranger, Caller::user(stranger, None)),
+        Asker::malformed("claims of a reused session", ""),
+        Asker::malformed("malformed claims", &format!("{{\"sub\": \"{}\"", a.owner)),
+        Asker::malformed("claims that are a list", &format!("[\"{}\"]", a.owner)),
+        Asker::forged("sub that is no uuid", &json!({ "sub": "1 or 1=1", "role": "authenticated" })),
+        Asker::forged("sub that is a list", &json!({ "sub": [a.owner.to_string()], "role": "authenticated" })),
+        Asker::forged("sub in capitals and braces", &json!({ "sub": format!("{{{}}}", a.owner) })),
+        Asker::forged("user_metadata of the victim", &token(stranger, json!({}), json!({ "tenant_id": ta, "sub": tb }))),
+        Asker::forged("app_metadata of the victim", &token(stranger, json!({ "tenant_id": ta }), json!({}))),
+        Asker::forged("role in the claims", &json!({ "sub": stranger.to_string(), "role": "service_role" })),
+        Asker::forged("100 KB of claims", &token(stranger, json!({ "tenant_id": tb }), json!({ "x": padding }))),
+        Asker::new("anon", Kind::Anon, Caller::anon()),
+        // A token without the role: the claims say who, the role says that he is nobody.
+        Asker::new("anon with an owner's claims", Kind::Anon, Caller::role("anon", Some(claims(a.owner, Some(a.tenant))))),
+    ]
+}

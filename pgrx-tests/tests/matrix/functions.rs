@@ -1,0 +1,167 @@
+//! Functions.
+
+use anyhow::Result;
+use tollgate_tests::supabase::DefaultPrivileges;
+
+use crate::callers::{Asker, Kind, Sessions, all};
+use crate::support::{Database, texts};
+use crate::world::{Tenant, seed, tenant_a, tenant_b};
+
+/// For whom a function is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum For {
+    /// Signed-in people, for a tenant they belong to, and the server.
+    Members,
+    /// The same, without a tenant in question.
+    SignedIn,
+    /// As `Members`, but a refusal is an answer.
+    Policies,
+    /// The server.
+    Server,
+    /// Part of another function or view: callable where a view or constraint needs it, and harmless.
+    Machinery(&'static [Kind]),
+    /// Called by kernels and triggers only.
+    Nobody,
+}
+
+const PEOPLE: &[Kind] = &[Kind::MemberOfA, Kind::MemberOfB, Kind::Stranger, Kind::Service];
+const SERVER: &[Kind] = &[Kind::Service];
+
+/// Name, for whom, and a call; `$T` is a tenant, `$U` its plain member.
+const FUNCTIONS: &[(&str, For, &str)] = &[
+    ("check_quota_before_operation", For::Members, "public.check_quota_before_operation($T, 'llm', 0.5)"),
+    ("has_quota", For::Policies, "public.has_quota($T, 'llm', 0.5)"),
+    ("require_quota", For::Members, "public.require_quota($T, 'llm', 0.5)"),
+    ("get_tenant_cost_summary", For::Members, "public.get_tenant_cost_summary($T)"),
+    ("estimate_llm_cost", For::SignedIn, "public.estimate_llm_cost('shared', 'model-for-all', 10, 10)"),
+    ("estimate_e2b_cost", For::SignedIn, "public.estimate_e2b_cost('box-for-all', 10)"),
+    ("get_llm_cost_estimate", For::SignedIn, "public.get_llm_cost_estimate('shared', 'model-for-all')"),
+    ("get_e2b_cost_estimate", For::SignedIn, "public.get_e2b_cost_estimate('box-for-all')"),
+    ("get_current_tenant_id", For::SignedIn, "public.get_current_tenant_id()"),
+    ("check_and_record_quota_atomic", For::Server, "public.check_and_record_quota_atomic('tenant', $T, 0.01)"),
+    ("record_llm_cost", For::Server, "public.record_llm_cost($T, 'shared', 'model-for-all', 1, 1, $U)"),
+    ("record_e2b_cost", For::Server, "public.record_e2b_cost($T, 's', 'box-for-all', 1, $U)"),
+    ("record_llm_costs", For::Server, "public.record_llm_costs('[]')"),
+    ("set_quota", For::Server, "public.set_quota('tenant', $T, 'llm', 10)"),
+    ("set_model_price", For::Server, "public.set_model_price('shared', 'another', 1, 1)"),
+    ("maintain", For::Server, "copilot_internal.maintain()"),
+    ("verify", For::Server, "copilot_internal.verify()"),
+    ("caller_sees_all", For::Machinery(PEOPLE), "copilot_internal.caller_sees_all()"),
+    ("caller_tenants", For::Machinery(PEOPLE), "copilot_internal.caller_tenants()"),
+    ("caller_user", For::Machinery(PEOPLE), "copilot_internal.caller_user()"),
+    ("period_bounds", For::Machinery(PEOPLE), "copilot_internal.period_bounds('day', 'UTC', '2026-01-01')"),
+    ("check_confidence_level", For::Machinery(PEOPLE), "copilot_internal.check_confidence_level('typical')"),
+    ("is_time_zone", For::Machinery(SERVER), "copilot_internal.is_time_zone('UTC')"),
+    ("price_problem", For::Machinery(SERVER), "copilot_internal.price_problem(1, 1, '{}')"),
+    ("complete_quota", For::Nobody, "copilot_internal.complete_quota()"),
+    ("cost_summary", For::Nobody, "copilot_internal.cost_summary($T, null, null)"),
+    ("fold", For::Nobody, "copilot_internal.fold($T, 10)"),
+    ("sole_tenant", For::Nobody, "copilot_internal.sole_tenant($U)"),
+    ("try_fold_lock", For::Nobody, "copilot_internal.try_fold_lock($T)"),
+];
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Outcome {
+    Answered,
+    False,
+    Denied,
+}
+
+fn expected(who: For, kind: Kind, tenant: &Tenant) -> Outcome {
+    let own = match kind {
+        Kind::Superuser | Kind::Administrator | Kind::Service => true,
+        Kind::MemberOfA => tenant.tenant == tenant_a().tenant,
+        Kind::MemberOfB => tenant.tenant == tenant_b().tenant,
+        _ => false,
+    };
+    let signed_in = own || matches!(kind, Kind::MemberOfA | Kind::MemberOfB | Kind::Stranger);
+    // Administrators have service_role.
+    let kind = if kind == Kind::Administrator { Kind::Service } else { kind };
+    let when = |allowed| if allowed { Outcome::Answered } else { Outcome::Denied };
+    match who {
+        _ if kind == Kind::Superuser => Outcome::Answered,
+        For::Members => when(own),
+        For::SignedIn => when(signed_in),
+        For::Policies if own => Outcome::Answered,
+        For::Policies if signed_in => Outcome::False,
+        For::Policies => Outcome::Denied,
+        For::Server => when(kind == Kind::Service),
+        For::Machinery(kinds) => when(kinds.contains(&kind)),
+        For::Nobody => Outcome::Denied,
+    }
+}
+
+#[test]
+fn each_function_is_classified() -> Result<()> {
+    let mut client = Database::fresh()?.superuser()?;
+    let sql = "
+        select p.proname::text from pg_proc p join pg_depend d on d.classid = 'pg_proc'::regclass and d.objid = p.oid
+        where d.deptype = 'e' and d.refobjid = (select oid from pg_extension where extname = 'pg_tollgate')";
+    let mut found = texts(&mut client, sql, &[])?;
+    let mut listed: Vec<&str> = FUNCTIONS.iter().map(|(name, ..)| *name).collect();
+    found.sort_unstable();
+    listed.sort_unstable();
+    assert_eq!(found, listed, "say for whom a new function is");
+    Ok(())
+}
+
+#[test]
+fn functions_where_projects_grant_nothing() -> Result<()> {
+    each_caller_against_each_function(DefaultPrivileges::Secure)
+}
+
+#[test]
+fn functions_where_projects_grant_everything() -> Result<()> {
+    each_caller_against_each_function(DefaultPrivileges::Legacy)
+}
+
+fn each_caller_against_each_function(privileges: DefaultPrivileges) -> Result<()> {
+    let database = Database::with_privileges(&format!("functions_{}", privileges.name()), privileges)?;
+    seed(&database)?;
+    let mut sessions = Sessions::open(&database)?;
+    let mut wrong = Vec::new();
+    for asker in all() {
+        for (name, who, call) in FUNCTIONS {
+            for tenant in [tenant_a(), tenant_b()] {
+                check(&mut sessions, &asker, (name, *who, call), &tenant, &mut wrong);
+            }
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+    Ok(())
+}
+
+fn check(
+    sessions: &mut Sessions,
+    asker: &Asker,
+    (name, who, call): (&str, For, &str),
+    tenant: &Tenant,
+    wrong: &mut Vec<String>,
+) {
+    let sql = call.replace("$T", &format!("'{}'", tenant.tenant)).replace("$U", &format!("'{}'", tenant.member));
+    let outcome = sessions.ask(asker, &format!("select to_jsonb(r)::text from {sql} r"));
+    let told = |what: &str| format!("{} {what} {sql}", asker.label);
+    match (expected(who, asker.kind, tenant), &outcome) {
+        // Nothing but a trigger can call a trigger's function.
+        (Outcome::Answered, Err(error)) if name == "complete_quota" && error.starts_with("0A000") => {}
+        (Outcome::Answered, Err(error)) => wrong.push(told(&format!("({error}) may not call"))),
+        (Outcome::Denied, Ok(rows)) => wrong.push(told(&format!("({rows:?}) may call"))),
+        (Outcome::Denied, Err(error)) if !error.starts_with("42501") => {
+            wrong.push(told(&format!("({error}) is not denied but fails at")));
+        }
+        (Outcome::False, answer) if *answer != Ok(vec!["false".to_string()]) => {
+            wrong.push(told(&format!("({answer:?}) is not told false by")));
+        }
+        (Outcome::Answered, Ok(rows)) if who == For::Policies && rows != &["true"] => {
+            wrong.push(told(&format!("({rows:?}) is not told true by")));
+        }
+        _ => {}
+    }
+    // Neither an answer nor an error may tell of others. A caller may find his own question in it.
+    let said = format!("{outcome:?}").replace(&tenant.tenant.to_string(), "");
+    for marker in asker.forbidden_markers() {
+        if said.contains(&marker) {
+            wrong.push(told(&format!("finds {marker} ({said}) in")));
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Tables and views.
+
+use anyhow::Result;
+use tollgate_tests::supabase::DefaultPrivileges;
+
+use crate::callers::{Asker, Kind, Sessions, all};
+use crate::support::{Database, texts};
+use crate::world::{seed, tenant_a, tenant_b};
+
+/// Written by the application's server; read by people, except `default_quotas`.
+const CONFIGURATION: &[&str] = &[
+    "cost_quotas",
+    "default_quotas",
+    "e2b_cost_estimates",
+    "e2b_pricing",
+    "llm_cost_estimates",
+    "model_pricing",
+    "tenant_memberships",
+    "tenants",
+    "user_preferences",
+];
+/// Written by the kernels alone.
+const MONEY: &[&str] = &[
+    "conversation_rollups",
+    "cost_rollups",
+    "e2b_cost_records",
+    "llm_cost_records",
+    "pending_costs",
+    "quota_charges",
+    "quota_rollups",
+];
+const SHIPPED: &[&str] = &["shipped_model_prices", "shipped_operation_profiles", "shipped_sandbox_prices"];
+/// Configuration that people have no business with.
+const SERVER_ONLY: &[&str] = &["default_quotas"];
+
+struct Relation {
+    schema: String,
+    name: String,
+    is_view: bool,
+    /// A column to write to.
+    column: String,
+}
+
+impl Relation {
+    fn full(&self) -> String {
+        format!("{}.{}", self.schema, self.name)
+    }
+
+    fn readable_by(&self, kind: Kind) -> bool {
+        let inner = self.schema == "copilot_internal";
+        match kind {
+            Kind::Superuser | Kind::Administrator => true,
+            Kind::Service => !(inner && self.is_view),
+            Kind::Analyst => !inner,
+            Kind::MemberOfA | Kind::MemberOfB | Kind::Stranger => {
+                !inner || !self.is_view && !SERVER_ONLY.contains(&self.name.as_str())
+            }
+            Kind::Anon => false,
+        }
+    }
+
+    fn writable_by(&self, kind: Kind) -> bool {
+        match kind {
+            Kind::Superuser => true,
+            Kind::Administrator | Kind::Service => CONFIGURATION.contains(&self.name.as_str()),
+            _ => false,
+        }
+    }
+}
+
+fn relations(database: &Database) -> Result<Vec<Relation>> {
+    let sql = "
+        select n.nspname::text, c.relname::text, c.relkind = 'v',
+               (select a.attname::text from pg_attribute a where a.attrelid = c.oid and a.attnum = 1)
+        from pg_class c join pg_namespace n on n.oid = c.relnamespace
+        where n.nspname in ('copilot_internal', 'metrics') and c.relkind in ('r', 'v', 'm', 'p') order by 1, 2";
+    let rows = database.superuser()?.query(sql, &[])?;
+    let relation = |row: &postgres::Row| Relation {
+        schema: row.get(0),
+        name: row.get(1),
+        is_view: row.get(2),
+        column: row.get(3),
+    };
+    Ok(rows.iter().map(relation).collect())
+}
+
+#[test]
+fn each_table_is_classified() -> Result<()> {
+    let mut client = Database::fresh()?.superuser()?;
+    let sql = "select relname::text from pg_class where relnamespace = 'copilot_internal'::regnamespace
+               and relkind in ('r', 'p')";
+    let mut found = texts(&mut client, sql, &[])?;
+    let mut listed = [CONFIGURATION, MONEY, SHIPPED].concat();
+    found.sort_unstable();
+    listed.sort_unstable();
+    assert_eq!(found, listed, "say who may write a new table");
+    Ok(())
+}
+
+#[test]
+fn relations_where_projects_grant_nothing() -> Result<()> {
+    each_caller_against_each_relation(DefaultPrivileges::Secure)
+}
+
+#[test]
+fn relations_where_projects_grant_everything() -> Result<()> {
+    each_caller_against_each_relation(DefaultPrivileges::Legacy)
+}
+
+fn each_caller_against_each_relation(privileges: DefaultPrivileges) -> Result<()> {
+    let database = Database::with_privileges(&format!("relations_{}", privileges.name()), privileges)?;
+    seed(&database)?;
+    let relations = relations(&database)?;
+    let mut sessions = Sessions::open(&database)?;
+    let mut wrong = Vec::new();
+    for asker in all() {
+        for relation in &relations {
+            read(&mut sessions, &asker, relation, &mut wrong);
+            if !relation.is_view {
+                write(&mut sessions, &asker, relation, &mut wrong);
+            }
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+    no_privilege_beside(&database)
+}
+
+fn read(sessions: &mut Sessions, asker: &Asker, relation: &Relation, wrong: &mut Vec<String>) {
+    let name = relation.full();
+    let expected = relation.readable_by(asker.kind);
+    match sessions.ask(asker, &format!("select to_jsonb(r)::text from {name} r")) {
+        Ok(_) if !expected => wrong.push(format!("{} may select {name}", asker.label)),
+        Ok(rows) => {
+            for marker in asker.forbidden_markers() {
+                if let Some(row) = rows.iter().find(|row| row.contains(&marker)) {
+                    wrong.push(format!("{} finds {marker} in {name}: {row}", asker.label));
+                }
+            }
+            // He who may see must see, or the search above proves nothing.
+            let own = match asker.kind {
+                Kind::MemberOfA => vec![tenant_a()],
+                Kind::MemberOfB => vec![tenant_b()],
+                _ if asker.sees_all() => vec![tenant_a(), tenant_b()],
+                _ => Vec::new(),
+            };
+            for tenant in own.iter().filter(|_| shows_tenants(relation, asker)) {
+                if !rows.iter().any(|row| row.contains(&tenant.tenant.to_string())) {
+                    wrong.push(format!("{} sees nothing of {} in {name}", asker.label, tenant.name));
+                }
+            }
+        }
+        Err(error) if expected => wrong.push(format!("{} may not select {name}: {error}", asker.label)),
+        Err(error) if !error.starts_with("42501") => wrong.push(format!("{} on {name}: {error}", asker.label)),
+        Err(_) => {}
+    }
+}
+
+/// Whether the seed has left rows there that name each tenant, for this caller.
+fn shows_tenants(relation: &Relation, asker: &Asker) -> bool {
+    match relation.name.as_str() {
+        "llm_cost_estimates" | "e2b_cost_estimates" | "cost_estimates" | "default_quotas" => false,
+        // A row for each person, of which people see their own; not everybody has one.
+        "user_preferences" => asker.sees_all(),
+        name => !SHIPPED.contains(&name),
+    }
+}
+
+/// Privileges are checked before a row is looked at, so none of these needs to change one.
+fn write(sessions: &mut Sessions, asker: &Asker, relation: &Relation, wrong: &mut Vec<String>) {
+    let (name, column) = (relation.full(), &relation.column);
+    let expected = relation.writable_by(asker.kind);
+    for sql in [
+        format!("insert into {name} select * from {name} where false returning ''::text"),
+        format!("insert into {name} default values returning ''::text"),
+        format!("update {name} set {column} = {column} where false returning ''::text"),
+        format!("delete from {name} where false returning ''::text"),
+    ] {
+        let denied = matches!(sessions.ask(asker, &sql), Err(error) if error.starts_with("42501"));
+        if denied == expected {
+            let verb = if denied { "may not" } else { "may" };
+            wrong.push(format!("{} {verb}: {sql}", asker.label));
+        }
+    }
+}
+
+/// What no statement above has tried: TRUNCATE passes by every policy, TRIGGER runs code as whoever writes.
+fn no_privilege_beside(database: &Database) -> Result<()> {
+    let sql = "
+        select format('%s on %s to %s', p.name, c.oid::regclass, r.name)
+        from pg_class c
+        cross join unnest(array['anon', 'authenticated', 'service_role', 'metrics_reader']) as r (name)
+        cross join unnest(array['insert', 'update', 'delete', 'truncate', 'trigger', 'references']) as p (name)
+        where c.relnamespace in ('copilot_internal'::regnamespace, 'metrics'::regnamespace) and c.relkind in ('r', 'v', 'm', 'p')
+          and has_table_privilege(r.name, c.oid, p.name)
+          and not (r.name = 'service_role' and p.name in ('insert', 'update', 'delete') and c.relname = any ($1))
+          -- An application's tables refer to tenants.
+          and not (r.name = 'service_role' and p.name = 'references' and c.relname = 'tenants')
+        union all
+        select format('create in %s to %s', n.nspname, r.name)
+        from pg_namespace n cross join unnest(array['anon', 'authenticated', 'service_role', 'metrics_reader']) as r (name)
+        where n.nspname in ('copilot_internal', 'metrics') and has_schema_privilege(r.name, n.oid, 'create')";
+    let found = texts(&mut database.superuser()?, sql, &[&CONFIGURATION])?;
+    assert_eq!(found, Vec::<String>::new());
+    Ok(())
+}

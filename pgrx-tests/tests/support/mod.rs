@@ -1,0 +1,106 @@
+//! What several of these tests need: a database of their own, tenants in it, and the figures that must be exact.
+//!
+//! Money crosses the wire as nano-dollars or as text, never as a float.
+
+// Each test binary compiles this module for itself and uses a part of it.
+#![allow(dead_code)]
+
+use anyhow::Result;
+use postgres::Client;
+use postgres::types::ToSql;
+use tollgate_tests::cluster::Cluster;
+use tollgate_tests::session::Session;
+use tollgate_tests::supabase::DefaultPrivileges;
+use uuid::Uuid;
+
+/// A database that no other test touches.
+pub struct Database {
+    pub cluster: &'static Cluster,
+    pub name: String,
+}
+
+impl Database {
+    pub fn fresh() -> Result<Database> {
+        let cluster = Cluster::shared();
+        Ok(Database { cluster, name: cluster.fresh_database()? })
+    }
+
+    pub fn with_privileges(name: &str, privileges: DefaultPrivileges) -> Result<Database> {
+        let cluster = Cluster::shared();
+        cluster.create_database_with(name, privileges)?;
+        Ok(Database { cluster, name: name.to_string() })
+    }
+
+    pub fn superuser(&self) -> Result<Client> {
+        self.cluster.superuser(&self.name)
+    }
+
+    /// A connection as PostgREST's login role.
+    pub fn session(&self) -> Result<Session> {
+        Session::open(self.cluster, &self.name)
+    }
+}
+
+/// Ids that can be told apart in a failure's text: `0000…0a01`.
+pub fn id(number: u128) -> Uuid {
+    Uuid::from_u128(number)
+}
+
+/// A tenant without an owner; its shipped default quotas (100, 50 and 150 USD a month) apply.
+pub fn make_tenant(client: &mut Client, tenant: Uuid) -> Result<()> {
+    client
+        .execute("insert into copilot_internal.tenants (id, name) values ($1, 'tenant ' || $1::text)", &[&tenant])?;
+    Ok(())
+}
+
+/// Replaces a tenant's default for a resource by its own limit, for ever, so that no test depends on the calendar.
+pub fn limit(client: &mut Client, tenant: Uuid, resource: &str, usd: &str) -> Result<()> {
+    let sql = "select public.set_quota('tenant', $1, $2, $3::text::numeric, 'lifetime')";
+    client.execute(sql, &[&tenant, &resource, &usd])?;
+    Ok(())
+}
+
+/// What `verify()` finds wrong, as text.
+pub fn differences(client: &mut Client) -> Result<Vec<String>> {
+    texts(client, "select v::text from copilot_internal.verify() v", &[])
+}
+
+#[track_caller]
+pub fn assert_verified(client: &mut Client) {
+    match differences(client) {
+        Ok(found) => assert_eq!(found, Vec::<String>::new(), "verify() finds differences"),
+        Err(error) => panic!("verify() fails: {error:#}"),
+    }
+}
+
+/// What a tenant has been charged in nano-dollars, straight from the ledger.
+pub fn charged_nanos(client: &mut Client, tenant: Uuid) -> Result<i64> {
+    let sql = "select coalesce(sum(charge_nanos), 0)::bigint from copilot_internal.ledger_lines where tenant_id = $1";
+    Ok(client.query_one(sql, &[&tenant])?.get(0))
+}
+
+pub fn all_charged_nanos(client: &mut Client) -> Result<i64> {
+    let sql = "select coalesce(sum(charge_nanos), 0)::bigint from copilot_internal.ledger_lines";
+    Ok(client.query_one(sql, &[])?.get(0))
+}
+
+/// The first column of every row.
+pub fn texts(client: &mut Client, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<String>> {
+    Ok(client.query(sql, params)?.iter().map(|row| row.get(0)).collect())
+}
+
+/// The one text that a query gives.
+pub fn text(client: &mut Client, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Result<String> {
+    Ok(client.query_one(sql, params)?.get(0))
+}
+
+/// Fails with the list, when a query that looks for offenders finds any.
+#[track_caller]
+pub fn assert_none(client: &mut Client, what: &str, sql: &str) {
+    match texts(client, sql, &[]) {
+        Ok(found) => assert_eq!(found, Vec::<String>::new(), "{what}"),
+        Err(error) => panic!("{what}: {error:#}"),
+    }
+}
+
+pub const USD: i64 = 1_000_000_000;
