@@ -51,33 +51,39 @@ const DEFINITIONS: &str = "
     from copilot_internal.cost_quotas q
     where q.tenant_id is null and q.resource_type in ($3, 'all')";
 
-/// A period is whole UTC days, with quarters of an hour before and after them, and what is pending.
+/// A period is whole UTC days, with quarters of an hour before and after them, and what is pending. Gives the sum of one
+/// resource, the sum of all, and how many pending rows were read.
 const SPENT: &str = "
-    select least(coalesce(sum(s.nanos), 0), 9223372036854775807)::bigint, coalesce(sum(s.tail), 0)::bigint
+    select least(coalesce(sum(s.nanos) filter (where s.resource_type = $3), 0), 9223372036854775807)::bigint,
+           least(coalesce(sum(s.nanos), 0), 9223372036854775807)::bigint,
+           coalesce(sum(s.tail), 0)::bigint
     from (
-        select r.nanos, 0 as tail from copilot_internal.quota_rollups r
-        where r.tenant_id = $1 and r.user_id = $2 and r.resource_type = any ($3)
+        select r.resource_type, r.nanos, 0 as tail from copilot_internal.quota_rollups r
+        where r.tenant_id = $1 and r.user_id = $2 and r.resource_type in ('llm', 'e2b')
           and r.grain = 'quarter' and r.bucket >= $4 and r.bucket < $5
         union all
-        select r.nanos, 0 from copilot_internal.quota_rollups r
-        where r.tenant_id = $1 and r.user_id = $2 and r.resource_type = any ($3)
+        select r.resource_type, r.nanos, 0 from copilot_internal.quota_rollups r
+        where r.tenant_id = $1 and r.user_id = $2 and r.resource_type in ('llm', 'e2b')
           and r.grain = 'day' and r.bucket >= $5 and r.bucket < $6
         union all
-        select r.nanos, 0 from copilot_internal.quota_rollups r
-        where r.tenant_id = $1 and r.user_id = $2 and r.resource_type = any ($3)
+        select r.resource_type, r.nanos, 0 from copilot_internal.quota_rollups r
+        where r.tenant_id = $1 and r.user_id = $2 and r.resource_type in ('llm', 'e2b')
           and r.grain = 'quarter' and r.bucket >= $6 and r.bucket < $7
         union all
-        select p.nanos, 1 from copilot_internal.pending_costs p
-        where p.tenant_id = $1 and ($2 = '00000000-0000-0000-0000-000000000000' or p.user_id = $2)
-          and p.resource_type = any ($3) and p.charged_at >= $4 and p.charged_at < $7
+        select p.resource_type,
+               case when p.charged_at >= $4 and p.charged_at < $7
+                         and ($2 = '00000000-0000-0000-0000-000000000000' or p.user_id = $2)
+                    then p.nanos else 0 end, 1
+        from copilot_internal.pending_costs p
+        where p.tenant_id = $1
     ) s";
 
 /// What tenants have pending belongs to the platform too; its own queue holds what their folds left for it.
 const PENDING_OF_TENANTS: &str = "
-    select least(coalesce(sum(p.nanos), 0), 9223372036854775807)::bigint
+    select least(coalesce(sum(p.nanos) filter (where p.resource_type = $1), 0), 9223372036854775807)::bigint,
+           least(coalesce(sum(p.nanos), 0), 9223372036854775807)::bigint
     from copilot_internal.pending_costs p
-    where p.tenant_id <> '00000000-0000-0000-0000-000000000000'
-      and p.resource_type = any ($1) and p.charged_at >= $2 and p.charged_at < $3";
+    where p.tenant_id <> '00000000-0000-0000-0000-000000000000' and p.charged_at >= $2 and p.charged_at < $3";
 
 const PLATFORM_QUOTA_EXISTS: &str =
     "select exists (select from copilot_internal.cost_quotas q where q.tenant_id is null)";
@@ -90,7 +96,7 @@ static SPENT_PLAN: Plan = Plan::new(
     &[
         pg_sys::UUIDOID,
         pg_sys::UUIDOID,
-        pg_sys::TEXTARRAYOID,
+        pg_sys::TEXTOID,
         pg_sys::TIMESTAMPTZOID,
         pg_sys::TIMESTAMPTZOID,
         pg_sys::TIMESTAMPTZOID,
@@ -98,7 +104,7 @@ static SPENT_PLAN: Plan = Plan::new(
     ],
 );
 static PENDING_OF_TENANTS_PLAN: Plan =
-    Plan::new(PENDING_OF_TENANTS, &[pg_sys::TEXTARRAYOID, pg_sys::TIMESTAMPTZOID, pg_sys::TIMESTAMPTZOID]);
+    Plan::new(PENDING_OF_TENANTS, &[pg_sys::TEXTOID, pg_sys::TIMESTAMPTZOID, pg_sys::TIMESTAMPTZOID]);
 static PLATFORM_QUOTA_EXISTS_PLAN: Plan = Plan::new(PLATFORM_QUOTA_EXISTS, &[]);
 static FOLD_PLAN: Plan = Plan::new(FOLD, &[pg_sys::UUIDOID, pg_sys::INT4OID]);
 
@@ -108,6 +114,7 @@ pub fn standing(spi: &Session, subject: Subject, at: Timestamp, look: Look) -> R
     let user = subject.user.unwrap_or_else(nil);
     let rows = spi.run(&DEFINITIONS_PLAN, look, &[tenant.into(), user.into(), subject.resource.as_str().into()])?;
     let mut standing = Standing { quotas: Vec::with_capacity(rows.len()), tail: 0 };
+    let mut sums: Vec<Sum> = Vec::new();
     for row in rows.iter() {
         let scope: String = row.need(1)?;
         let mode: String = row.need(3)?;
@@ -118,59 +125,72 @@ pub fn standing(spi: &Session, subject: Subject, at: Timestamp, look: Look) -> R
         else {
             return Err(Error::internal("a quota has an unknown scope, mode or period"));
         };
-        let mut quota = Quota {
+        let counts_all = row.need::<String>(2)? == ALL_RESOURCES;
+        let bounds = period::bounds(period, &PostgresZone::named(&zone)?, to_unix_seconds(at));
+        let known = sums.iter().position(|sum| sum.scope == scope && sum.bounds == bounds);
+        let sum = match known {
+            Some(index) => &sums[index],
+            None => {
+                sums.push(Sum::read(spi, subject, scope, bounds, look)?);
+                &sums[sums.len() - 1]
+            }
+        };
+        standing.tail = standing.tail.max(sum.tail);
+        standing.quotas.push(Quota {
             scope,
-            resource_type: if row.need::<String>(2)? == ALL_RESOURCES {
-                ALL_RESOURCES
-            } else {
-                subject.resource.as_str()
-            },
+            resource_type: if counts_all { ALL_RESOURCES } else { subject.resource.as_str() },
             mode,
             limit: row.get(6),
             warning: row.get(7).unwrap_or(i64::MAX),
             period,
-            bounds: period::bounds(period, &PostgresZone::named(&zone)?, to_unix_seconds(at)),
-            spent: 0,
+            bounds,
+            spent: if counts_all { sum.all } else { sum.own },
             held: 0,
-        };
-        let tail = read_spent(spi, &mut quota, tenant, user, subject.resource, look)?;
-        standing.tail = standing.tail.max(tail);
-        standing.quotas.push(quota);
+        });
     }
     Ok(standing)
 }
 
-/// Fills in what the quota has counted and returns how many pending rows that took.
-fn read_spent(
-    spi: &Session,
-    quota: &mut Quota,
-    tenant: Uuid,
-    user: Uuid,
-    resource: Resource,
-    look: Look,
-) -> Result<i64> {
-    let (tenant, user) = match quota.scope {
-        Scope::Platform => (nil(), nil()),
-        Scope::Tenant => (tenant, nil()),
-        Scope::User => (tenant, user),
-    };
-    let resources = if quota.counts_all() { vec!["llm", "e2b"] } else { vec![resource.as_str()] };
-    let span = Span::of(quota.bounds);
-    let moments = [span.start, span.first_day, span.last_day, span.end].map(Value::timestamp);
-    let [start, first_day, last_day, end] = moments;
-    let resources = Value::texts(&resources);
-    let rows = spi.run(&SPENT_PLAN, look, &[tenant.into(), user.into(), resources, start, first_day, last_day, end])?;
-    let row = rows.first().ok_or_else(|| Error::internal("a sum gave no row"))?;
-    quota.spent = row.need(1)?;
-    let tail = row.need(2)?;
-    if quota.scope != Scope::Platform {
-        return Ok(tail);
+/// What has been spent in one scope and period: the quotas of a subject that share both share it.
+struct Sum {
+    scope: Scope,
+    bounds: period::Bounds,
+    /// On the subject's resource.
+    own: i64,
+    /// On every resource.
+    all: i64,
+    /// Pending rows that had to be read; of the tenant, for only his charges may shorten it.
+    tail: i64,
+}
+
+impl Sum {
+    fn read(spi: &Session, subject: Subject, scope: Scope, bounds: period::Bounds, look: Look) -> Result<Self> {
+        let (tenant, user) = match scope {
+            Scope::Platform => (None, None),
+            Scope::Tenant => (subject.tenant, None),
+            Scope::User => (subject.tenant, subject.user),
+        };
+        let resource = Value::from(subject.resource.as_str());
+        let span = Span::of(bounds);
+        let [start, first_day, last_day, end] =
+            [span.start, span.first_day, span.last_day, span.end].map(Value::timestamp);
+        let (tenant, user) = (tenant.unwrap_or_else(nil).into(), user.unwrap_or_else(nil).into());
+        let rows = spi.run(&SPENT_PLAN, look, &[tenant, user, resource, start, first_day, last_day, end])?;
+        let row = rows.first().ok_or_else(|| Error::internal("a sum gave no row"))?;
+        let sum = Self { scope, bounds, own: row.need(1)?, all: row.need(2)?, tail: row.need(3)? };
+        if scope != Scope::Platform {
+            return Ok(sum);
+        }
+        // The platform's queue is folded by maintain() alone: a charge must not take what every tenant would wait for.
+        let rows = spi.run(&PENDING_OF_TENANTS_PLAN, look, &[resource, start, end])?;
+        let row = rows.first().ok_or_else(|| Error::internal("a sum gave no row"))?;
+        Ok(Self {
+            own: sum.own.saturating_add(row.need(1)?),
+            all: sum.all.saturating_add(row.need(2)?),
+            tail: 0,
+            ..sum
+        })
     }
-    let rows = spi.run(&PENDING_OF_TENANTS_PLAN, look, &[resources, start, end])?;
-    let row = rows.first().ok_or_else(|| Error::internal("a sum gave no row"))?;
-    quota.spent = quota.spent.saturating_add(row.need(1)?);
-    // The platform's queue is folded by maintain() alone: a charge must not take what every tenant would wait for.
-    Ok(0)
 }
 
 /// The stretches of a period: quarters in `[start, first_day)`, days in `[first_day, last_day)`, quarters in

@@ -64,7 +64,13 @@ impl Plan {
         // SAFETY: SPI is open, the text is a C string, and the types are as many as counted. A kept plan lives as long
         // as the backend.
         unsafe {
-            let plan = pg_sys::SPI_prepare(sql.as_ptr(), count, types.as_mut_ptr());
+            let plan = pg_sys::SPI_prepare_cursor(
+                sql.as_ptr(),
+                count,
+                types.as_mut_ptr(),
+                // Every query here is a handful of index look-ups whatever the parameters: plan it once.
+                pg_sys::CURSOR_OPT_GENERIC_PLAN.cast_signed(),
+            );
             if plan.is_null() || pg_sys::SPI_keepplan(plan) != 0 {
                 return Err(Error::internal("a query could not be prepared"));
             }

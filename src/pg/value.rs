@@ -92,10 +92,3 @@ where
         value.map_or(Self::NULL, Self::from)
     }
 }
-
-impl Value {
-    /// A `text[]`.
-    pub fn texts(texts: &[&str]) -> Self {
-        Self(texts.to_vec().into_datum())
-    }
-}
