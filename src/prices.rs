@@ -1,9 +1,11 @@
 //! Which price is in force for a model or sandbox, and what a call costs by it.
 
-use pgrx::{Uuid, pg_sys};
+use pgrx::Uuid;
+use pgrx::pg_sys::Oid;
 
 use crate::error::Result;
 use crate::pg::Timestamp;
+use crate::pg::spi::types::{MOMENT, TEXT, UUID};
 use crate::pg::spi::{Look, Plan, Row, Session};
 use crate::pg::value::Value;
 use crate::pricing::{ModelPrice, Priced, Rate, SandboxPrice, Usage, price_llm, price_sandbox};
@@ -50,7 +52,7 @@ const SANDBOX_PRICE: &str = "
     order by c.precedence, c.region nulls last, c.effective_from desc
     limit 1";
 
-const PARAMETERS: &[pg_sys::Oid] = &[pg_sys::UUIDOID, pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::TIMESTAMPTZOID];
+const PARAMETERS: &[Oid] = &[UUID, TEXT, TEXT, MOMENT];
 static MODEL_PRICE_PLAN: Plan = Plan::new(MODEL_PRICE, PARAMETERS);
 static SANDBOX_PRICE_PLAN: Plan = Plan::new(SANDBOX_PRICE, PARAMETERS);
 

@@ -11,6 +11,7 @@ use crate::admission::{ALL_RESOURCES, Mode, Quota, Resource, Scope};
 use crate::error::{Error, Result};
 use crate::period::{self, Period};
 use crate::pg::lock::{self, Strength};
+use crate::pg::spi::types::{INT, MOMENT, TEXT, UUID};
 use crate::pg::spi::{Look, Plan, Session};
 use crate::pg::value::Value;
 use crate::pg::zone::PostgresZone;
@@ -90,23 +91,11 @@ const PLATFORM_QUOTA_EXISTS: &str =
 
 const FOLD: &str = "select copilot_internal.fold($1, $2)";
 
-static DEFINITIONS_PLAN: Plan = Plan::new(DEFINITIONS, &[pg_sys::UUIDOID, pg_sys::UUIDOID, pg_sys::TEXTOID]);
-static SPENT_PLAN: Plan = Plan::new(
-    SPENT,
-    &[
-        pg_sys::UUIDOID,
-        pg_sys::UUIDOID,
-        pg_sys::TEXTOID,
-        pg_sys::TIMESTAMPTZOID,
-        pg_sys::TIMESTAMPTZOID,
-        pg_sys::TIMESTAMPTZOID,
-        pg_sys::TIMESTAMPTZOID,
-    ],
-);
-static PENDING_OF_TENANTS_PLAN: Plan =
-    Plan::new(PENDING_OF_TENANTS, &[pg_sys::TEXTOID, pg_sys::TIMESTAMPTZOID, pg_sys::TIMESTAMPTZOID]);
+static DEFINITIONS_PLAN: Plan = Plan::new(DEFINITIONS, &[UUID, UUID, TEXT]);
+static SPENT_PLAN: Plan = Plan::new(SPENT, &[UUID, UUID, TEXT, MOMENT, MOMENT, MOMENT, MOMENT]);
+static PENDING_OF_TENANTS_PLAN: Plan = Plan::new(PENDING_OF_TENANTS, &[TEXT, MOMENT, MOMENT]);
 static PLATFORM_QUOTA_EXISTS_PLAN: Plan = Plan::new(PLATFORM_QUOTA_EXISTS, &[]);
-static FOLD_PLAN: Plan = Plan::new(FOLD, &[pg_sys::UUIDOID, pg_sys::INT4OID]);
+static FOLD_PLAN: Plan = Plan::new(FOLD, &[UUID, INT]);
 
 /// Reads every quota that applies to the subject, as of the moment.
 pub fn standing(spi: &Session, subject: Subject, at: Timestamp, look: Look) -> Result<Standing> {

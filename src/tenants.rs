@@ -1,9 +1,10 @@
 //! Who may ask about which tenant, and which tenant a person is working in.
 
-use pgrx::{Uuid, pg_sys};
+use pgrx::Uuid;
 
 use crate::error::{Error, Result};
 use crate::pg::identity::Caller;
+use crate::pg::spi::types::UUID;
 use crate::pg::spi::{Look, Plan, Session};
 
 const ROLE: &str = "select m.role from copilot_internal.active_memberships m where m.tenant_id = $1 and m.user_id = $2";
@@ -20,10 +21,10 @@ const CURRENT: &str = "
 
 const SOLE: &str = "select copilot_internal.sole_tenant($1)";
 
-static ROLE_PLAN: Plan = Plan::new(ROLE, &[pg_sys::UUIDOID, pg_sys::UUIDOID]);
-static TENANTS_PLAN: Plan = Plan::new(TENANTS, &[pg_sys::UUIDOID]);
-static CURRENT_PLAN: Plan = Plan::new(CURRENT, &[pg_sys::UUIDOID, pg_sys::UUIDOID]);
-static SOLE_PLAN: Plan = Plan::new(SOLE, &[pg_sys::UUIDOID]);
+static ROLE_PLAN: Plan = Plan::new(ROLE, &[UUID, UUID]);
+static TENANTS_PLAN: Plan = Plan::new(TENANTS, &[UUID]);
+static CURRENT_PLAN: Plan = Plan::new(CURRENT, &[UUID, UUID]);
+static SOLE_PLAN: Plan = Plan::new(SOLE, &[UUID]);
 
 /// Refuses whoever is neither `service_role` nor an active member, and a member who asks about somebody else without
 /// being owner or admin. Whether the tenant exists is not told.

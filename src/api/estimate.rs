@@ -2,7 +2,6 @@
 
 use pgrx::{pg_extern, pg_sys};
 
-use super::numeric;
 use crate::error::{Error, Result};
 use crate::ledger::{e2b, input, llm};
 use crate::pg;
@@ -46,9 +45,9 @@ fn estimate_llm_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
     });
     let (breakdown, found, basis) = answer(&quote);
     call.row(&[
-        numeric(breakdown.map(|costs| costs.total().to_string()).as_deref()),
-        numeric(breakdown.map(|costs| costs.input_cost().to_string()).as_deref()),
-        numeric(breakdown.map(|costs| costs.output_cost().to_string()).as_deref()),
+        Value::decimal(breakdown.map(|costs| costs.total().to_string()).as_deref()),
+        Value::decimal(breakdown.map(|costs| costs.input_cost().to_string()).as_deref()),
+        Value::decimal(breakdown.map(|costs| costs.output_cost().to_string()).as_deref()),
         found,
         basis,
     ])
@@ -77,7 +76,7 @@ fn estimate_e2b_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
         spi::session(|spi| quote_sandbox(spi, Look::Statement, None, sandbox, pg::clock_timestamp()))
     });
     let (breakdown, found, basis) = answer(&quote);
-    call.row(&[numeric(breakdown.map(|costs| costs.total().to_string()).as_deref()), found, basis])
+    call.row(&[Value::decimal(breakdown.map(|costs| costs.total().to_string()).as_deref()), found, basis])
 }
 
 #[pg_extern(sql = false)]

@@ -10,11 +10,7 @@ mod summary;
 use crate::look::Figures;
 use crate::pg::value::Value;
 
-fn numeric(text: Option<&str>) -> Value {
-    text.map_or(Value::NULL, Value::numeric)
-}
-
 /// The figures' columns where there is no quota to tell about.
 fn figure(figures: Option<&Figures>, pick: fn(&Figures) -> Option<&String>) -> Value {
-    numeric(figures.and_then(pick).map(String::as_str))
+    Value::decimal(figures.and_then(pick).map(String::as_str))
 }

@@ -2,9 +2,10 @@
 
 use pgrx::{Uuid, pg_extern, pg_sys};
 
-use super::{figure, numeric};
+use super::figure;
 use crate::admission::{Quota, Scope};
 use crate::error::{Error, Result};
+use crate::ledger::attribution::Given;
 use crate::ledger::bare::BareCharge;
 use crate::ledger::e2b::{self, SandboxSession};
 use crate::ledger::llm::{self, LlmCall};
@@ -27,10 +28,10 @@ fn columns(outcome: &Outcome) -> Vec<Value> {
     vec![
         outcome.recorded.into(),
         outcome.id.into(),
-        numeric(outcome.cost_usd.as_deref()),
+        Value::decimal(outcome.cost_usd.as_deref()),
         outcome.cost_status.as_str().into(),
         outcome.quota_status.as_str().into(),
-        numeric(remaining.as_deref()),
+        Value::decimal(remaining.as_deref()),
         Value::numeric(&usd_from_nanos(outcome.overrun_nanos.into())),
         outcome.reason.as_deref().into(),
         outcome.replayed.into(),
@@ -45,25 +46,27 @@ fn record_one(spi: &Session, one: &dyn Record) -> Result<Outcome> {
 fn record_llm_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
     let call = Call::new(fcinfo);
     let given = llm::Arguments {
-        tenant_id: call.uuid(0),
+        attribution: Given {
+            tenant_id: call.uuid(0),
+            user_id: call.uuid(5),
+            conversation_id: call.uuid(6),
+            path_id: call.uuid(7),
+            cost_usd: call.numeric(11),
+            request_id: call.text(12),
+            reservation_id: call.uuid(13),
+            enforce: call.boolean(14),
+            occurred_at: call.timestamp(15),
+            metadata: call.jsonb(18),
+        },
         model_provider: call.text(1),
         model_name: call.text(2),
         input_tokens: call.bigint(3),
         output_tokens: call.bigint(4),
-        user_id: call.uuid(5),
-        conversation_id: call.uuid(6),
-        path_id: call.uuid(7),
         task: call.text(8),
         usage: call.jsonb(9),
         service_tier: call.text(10),
-        cost_usd: call.numeric(11),
-        request_id: call.text(12),
-        reservation_id: call.uuid(13),
-        enforce: call.boolean(14),
-        occurred_at: call.timestamp(15),
         trace_id: call.text(16),
         span_id: call.text(17),
-        metadata: call.jsonb(18),
     };
     let outcome = call.kernel(|_| {
         let one = LlmCall::try_from(given)?;
@@ -76,22 +79,24 @@ fn record_llm_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
 fn record_e2b_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
     let call = Call::new(fcinfo);
     let given = e2b::Arguments {
-        tenant_id: call.uuid(0),
+        attribution: Given {
+            tenant_id: call.uuid(0),
+            user_id: call.uuid(4),
+            conversation_id: call.uuid(5),
+            path_id: call.uuid(6),
+            cost_usd: call.numeric(10),
+            request_id: call.text(11),
+            reservation_id: call.uuid(12),
+            enforce: call.boolean(13),
+            occurred_at: call.timestamp(14),
+            metadata: call.jsonb(15),
+        },
         sandbox_id: call.text(1),
         sandbox_type: call.text(2),
         duration_seconds: call.numeric(3),
-        user_id: call.uuid(4),
-        conversation_id: call.uuid(5),
-        path_id: call.uuid(6),
         region: call.text(7),
         vcpu_seconds: call.numeric(8),
         memory_gib_seconds: call.numeric(9),
-        cost_usd: call.numeric(10),
-        request_id: call.text(11),
-        reservation_id: call.uuid(12),
-        enforce: call.boolean(13),
-        occurred_at: call.timestamp(14),
-        metadata: call.jsonb(15),
     };
     let outcome = call.kernel(|_| {
         let one = SandboxSession::try_from(given)?;

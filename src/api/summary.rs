@@ -5,12 +5,13 @@ use pgrx::{pg_extern, pg_sys};
 use crate::error::{Error, Result};
 use crate::ledger::input;
 use crate::pg::call::{Call, Reply};
+use crate::pg::spi::types::{MOMENT, UUID};
 use crate::pg::spi::{self, Look, Plan};
 use crate::tenants::authorise;
 
 const SUMMARY: &str = "select * from copilot_internal.cost_summary($1, $2, $3)";
 
-static SUMMARY_PLAN: Plan = Plan::new(SUMMARY, &[pg_sys::UUIDOID, pg_sys::TIMESTAMPTZOID, pg_sys::TIMESTAMPTZOID]);
+static SUMMARY_PLAN: Plan = Plan::new(SUMMARY, &[UUID, MOMENT, MOMENT]);
 
 /// Authorises; the sums themselves are SQL, run as the owner.
 #[pg_extern(sql = false)]

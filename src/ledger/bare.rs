@@ -1,11 +1,12 @@
 //! Charges that no cost record explains.
 
-use pgrx::{Uuid, pg_sys};
+use pgrx::Uuid;
 
-use super::{Cost, Moments, Record, Stored};
+use super::{Cost, Moments, Record, Stored, Terms};
 use crate::error::Result;
 use crate::money::Picos;
 use crate::pg::Timestamp;
+use crate::pg::spi::types::{BIGINT, MOMENT, NUMERIC, TEXT, UUID};
 use crate::pg::spi::{Look, Plan, Session};
 use crate::pg::value::Value;
 use crate::quota::{Subject, nil};
@@ -33,39 +34,12 @@ const FIND: &str = "
     from copilot_internal.quota_charges c
     where (c.tenant_id = $1 or (c.tenant_id is null and $1 is null)) and c.request_id = $2";
 
-static INSERT_PLAN: Plan = Plan::new(
-    INSERT,
-    &[
-        pg_sys::UUIDOID,
-        pg_sys::UUIDOID,
-        pg_sys::UUIDOID,
-        pg_sys::TEXTOID,
-        pg_sys::NUMERICOID,
-        pg_sys::INT8OID,
-        pg_sys::TEXTOID,
-        pg_sys::TIMESTAMPTZOID,
-        pg_sys::UUIDOID,
-        pg_sys::UUIDOID,
-    ],
-);
-static FIND_PLAN: Plan =
-    Plan::new(FIND, &[pg_sys::UUIDOID, pg_sys::TEXTOID, pg_sys::UUIDOID, pg_sys::TEXTOID, pg_sys::NUMERICOID]);
+static INSERT_PLAN: Plan = Plan::new(INSERT, &[UUID, UUID, UUID, TEXT, NUMERIC, BIGINT, TEXT, MOMENT, UUID, UUID]);
+static FIND_PLAN: Plan = Plan::new(FIND, &[UUID, TEXT, UUID, TEXT, NUMERIC]);
 
 impl Record for BareCharge {
-    fn subject(&self) -> Subject {
-        self.subject
-    }
-
-    fn request_id(&self) -> Option<&str> {
-        self.request_id.as_deref()
-    }
-
-    fn enforce(&self) -> bool {
-        true
-    }
-
-    fn occurred_at(&self) -> Option<Timestamp> {
-        None
+    fn terms(&self) -> Terms<'_> {
+        Terms { subject: self.subject, request_id: self.request_id.as_deref(), enforce: true, occurred_at: None }
     }
 
     fn find(&self, spi: &Session, request_id: &str) -> Result<Option<Stored>> {

@@ -31,7 +31,8 @@ pub fn parse(text: &str) -> Result<Vec<LlmCall>> {
 }
 
 fn arguments(fields: Map<String, Value>) -> Result<Arguments> {
-    let mut given = Arguments { enforce: Some(false), ..Arguments::default() };
+    let mut given = Arguments::default();
+    given.attribution.enforce = Some(false);
     for (key, value) in fields {
         if value.is_null() {
             // As an absent argument: the default applies.
@@ -39,27 +40,27 @@ fn arguments(fields: Map<String, Value>) -> Result<Arguments> {
             continue;
         }
         match key.as_str() {
-            "tenant_id" => given.tenant_id = Some(uuid(&key, &value)?),
+            "tenant_id" => given.attribution.tenant_id = Some(uuid(&key, &value)?),
             "model_provider" => given.model_provider = Some(text(&key, value)?),
             "model_name" => given.model_name = Some(text(&key, value)?),
             "input_tokens" => given.input_tokens = Some(whole(&key, &value)?),
             "output_tokens" => given.output_tokens = Some(whole(&key, &value)?),
-            "user_id" => given.user_id = Some(uuid(&key, &value)?),
-            "conversation_id" => given.conversation_id = Some(uuid(&key, &value)?),
-            "path_id" => given.path_id = Some(uuid(&key, &value)?),
+            "user_id" => given.attribution.user_id = Some(uuid(&key, &value)?),
+            "conversation_id" => given.attribution.conversation_id = Some(uuid(&key, &value)?),
+            "path_id" => given.attribution.path_id = Some(uuid(&key, &value)?),
             "task" => given.task = Some(text(&key, value)?),
             "usage" => given.usage = Some(value.to_string()),
             "service_tier" => given.service_tier = Some(text(&key, value)?),
-            "cost_usd" => given.cost_usd = Some(decimal(&key, value)?),
-            "request_id" => given.request_id = Some(text(&key, value)?),
-            "reservation_id" => given.reservation_id = Some(uuid(&key, &value)?),
+            "cost_usd" => given.attribution.cost_usd = Some(decimal(&key, value)?),
+            "request_id" => given.attribution.request_id = Some(text(&key, value)?),
+            "reservation_id" => given.attribution.reservation_id = Some(uuid(&key, &value)?),
             "enforce" => {
-                given.enforce = Some(value.as_bool().ok_or_else(|| wrong(&key, "true or false"))?);
+                given.attribution.enforce = Some(value.as_bool().ok_or_else(|| wrong(&key, "true or false"))?);
             }
-            "occurred_at" => given.occurred_at = Some(moment(&key, &value)?),
+            "occurred_at" => given.attribution.occurred_at = Some(moment(&key, &value)?),
             "trace_id" => given.trace_id = Some(text(&key, value)?),
             "span_id" => given.span_id = Some(text(&key, value)?),
-            "metadata" => given.metadata = Some(value.to_string()),
+            "metadata" => given.attribution.metadata = Some(value.to_string()),
             _ => known(&key)?,
         }
     }

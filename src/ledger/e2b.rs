@@ -1,54 +1,38 @@
 //! Sandbox sessions in the ledger.
 
-use pgrx::{Uuid, pg_sys};
+use pgrx::Uuid;
 
-use super::{Cost, Moments, Record, Stored, input};
+use super::attribution::{Attribution, Given, json, moment, usd};
+use super::{Cost, Moments, Record, Stored, Terms, input};
 use crate::admission::Resource;
 use crate::error::{Error, Result};
-use crate::money::{Picos, Rounding, format_scaled, parse_scaled};
+use crate::money::{Rounding, format_scaled, parse_scaled};
 use crate::pg::Timestamp;
+use crate::pg::spi::types::{BIGINT, JSONB, MOMENT, NUMERIC, TEXT, UUID};
 use crate::pg::spi::{Look, Plan, Session};
 use crate::pg::value::Value;
 use crate::prices::{SandboxUse, quote_sandbox};
-use crate::quota::{Subject, nil};
 
 /// The arguments of `record_e2b_cost`, as they came.
 pub struct Arguments {
-    pub tenant_id: Option<Uuid>,
+    pub attribution: Given,
     pub sandbox_id: Option<String>,
     pub sandbox_type: Option<String>,
     pub duration_seconds: Option<String>,
-    pub user_id: Option<Uuid>,
-    pub conversation_id: Option<Uuid>,
-    pub path_id: Option<Uuid>,
     pub region: Option<String>,
     pub vcpu_seconds: Option<String>,
     pub memory_gib_seconds: Option<String>,
-    pub cost_usd: Option<String>,
-    pub request_id: Option<String>,
-    pub reservation_id: Option<Uuid>,
-    pub enforce: Option<bool>,
-    pub occurred_at: Option<Timestamp>,
-    pub metadata: Option<String>,
 }
 
 /// A session whose arguments hold. Quantities are decimal text of at most nine places.
 pub struct SandboxSession {
-    tenant: Uuid,
+    attribution: Attribution,
     sandbox_id: Option<String>,
     sandbox_type: String,
     duration_seconds: String,
-    user: Option<Uuid>,
-    conversation: Option<Uuid>,
-    path: Option<Uuid>,
     region: Option<String>,
     vcpu_seconds: Option<String>,
     memory_gib_seconds: Option<String>,
-    provided: Option<Picos>,
-    request_id: Option<String>,
-    enforce: bool,
-    occurred_at: Option<Timestamp>,
-    metadata: Option<String>,
 }
 
 /// Decimal places of a stored quantity: nanoseconds.
@@ -70,28 +54,17 @@ impl TryFrom<Arguments> for SandboxSession {
     type Error = Error;
 
     fn try_from(given: Arguments) -> Result<Self> {
-        if given.reservation_id.is_some() {
-            return Err(Error::NotFound { message: "there is no such reservation".to_owned() });
-        }
         let duration = input::required(given.duration_seconds, "p_duration_seconds")?;
         let vcpu = given.vcpu_seconds.map(|text| quantity(&text, "p_vcpu_seconds"));
         let memory = given.memory_gib_seconds.map(|text| quantity(&text, "p_memory_gib_seconds"));
         Ok(Self {
-            tenant: input::tenant(given.tenant_id)?,
+            attribution: given.attribution.try_into()?,
             sandbox_id: input::text(given.sandbox_id, "p_sandbox_id")?,
             sandbox_type: input::required_text(given.sandbox_type, "p_sandbox_type")?,
             duration_seconds: quantity(&duration, "p_duration_seconds")?,
-            user: input::id(given.user_id, "p_user_id")?,
-            conversation: given.conversation_id,
-            path: given.path_id,
             region: input::text(given.region, "p_region")?,
             vcpu_seconds: vcpu.transpose()?,
             memory_gib_seconds: memory.transpose()?,
-            provided: given.cost_usd.map(|text| input::amount(&text, "p_cost_usd")).transpose()?,
-            request_id: input::text(given.request_id, "p_request_id")?,
-            enforce: input::required(given.enforce, "p_enforce")?,
-            occurred_at: input::moment(given.occurred_at)?,
-            metadata: input::json(given.metadata, "p_metadata")?,
         })
     }
 }
@@ -123,88 +96,40 @@ const FIND: &str = "
 static INSERT_PLAN: Plan = Plan::new(
     INSERT,
     &[
-        pg_sys::UUIDOID,
-        pg_sys::UUIDOID,
-        pg_sys::UUIDOID,
-        pg_sys::UUIDOID,
-        pg_sys::UUIDOID,
-        pg_sys::TEXTOID,
-        pg_sys::TEXTOID,
-        pg_sys::TEXTOID,
-        pg_sys::NUMERICOID,
-        pg_sys::NUMERICOID,
-        pg_sys::NUMERICOID,
-        pg_sys::NUMERICOID,
-        pg_sys::TEXTOID,
-        pg_sys::INT8OID,
-        pg_sys::JSONBOID,
-        pg_sys::TEXTOID,
-        pg_sys::TIMESTAMPTZOID,
-        pg_sys::TIMESTAMPTZOID,
-        pg_sys::JSONBOID,
-        pg_sys::UUIDOID,
+        UUID, UUID, UUID, UUID, UUID, TEXT, TEXT, TEXT, NUMERIC, NUMERIC, NUMERIC, NUMERIC, TEXT, BIGINT, JSONB, TEXT,
+        MOMENT, MOMENT, JSONB, UUID,
     ],
 );
-static FIND_PLAN: Plan = Plan::new(
-    FIND,
-    &[
-        pg_sys::UUIDOID,
-        pg_sys::TEXTOID,
-        pg_sys::UUIDOID,
-        pg_sys::UUIDOID,
-        pg_sys::UUIDOID,
-        pg_sys::TEXTOID,
-        pg_sys::TEXTOID,
-        pg_sys::TEXTOID,
-        pg_sys::NUMERICOID,
-        pg_sys::NUMERICOID,
-        pg_sys::NUMERICOID,
-        pg_sys::NUMERICOID,
-        pg_sys::TIMESTAMPTZOID,
-    ],
-);
-
-fn numeric(text: Option<&str>) -> Value {
-    text.map_or(Value::NULL, Value::numeric)
-}
+static FIND_PLAN: Plan =
+    Plan::new(FIND, &[UUID, TEXT, UUID, UUID, UUID, TEXT, TEXT, TEXT, NUMERIC, NUMERIC, NUMERIC, NUMERIC, MOMENT]);
 
 impl Record for SandboxSession {
-    fn subject(&self) -> Subject {
-        Subject { tenant: Some(self.tenant), user: self.user, resource: Resource::E2b }
-    }
-
-    fn request_id(&self) -> Option<&str> {
-        self.request_id.as_deref()
-    }
-
-    fn enforce(&self) -> bool {
-        self.enforce
-    }
-
-    fn occurred_at(&self) -> Option<Timestamp> {
-        self.occurred_at
+    fn terms(&self) -> Terms<'_> {
+        self.attribution.terms(Resource::E2b)
     }
 
     fn find(&self, spi: &Session, request_id: &str) -> Result<Option<Stored>> {
+        let who = &self.attribution;
         let parameters = [
-            self.tenant.into(),
+            who.tenant.into(),
             request_id.into(),
-            self.user.into(),
-            self.conversation.into(),
-            self.path.into(),
+            who.user.into(),
+            who.conversation.into(),
+            who.path.into(),
             self.sandbox_id.as_deref().into(),
             self.sandbox_type.as_str().into(),
             self.region.as_deref().into(),
             Value::numeric(&self.duration_seconds),
-            numeric(self.vcpu_seconds.as_deref()),
-            numeric(self.memory_gib_seconds.as_deref()),
-            self.provided.map_or(Value::NULL, |usd| Value::numeric(&usd.to_string())),
-            self.occurred_at.map_or(Value::NULL, Value::timestamp),
+            Value::decimal(self.vcpu_seconds.as_deref()),
+            Value::decimal(self.memory_gib_seconds.as_deref()),
+            who.provided_usd(),
+            moment(who.occurred_at),
         ];
         super::stored(&spi.run(&FIND_PLAN, Look::Latest, &parameters)?)
     }
 
     fn cost(&self, spi: &Session, occurred_at: Timestamp) -> Result<Cost> {
+        let who = &self.attribution;
         let sandbox = SandboxUse {
             sandbox_type: &self.sandbox_type,
             region: self.region.as_deref(),
@@ -212,31 +137,33 @@ impl Record for SandboxSession {
             vcpu_seconds: self.vcpu_seconds.as_deref(),
             memory_gib_seconds: self.memory_gib_seconds.as_deref(),
         };
-        Ok(Cost::new(self.provided, &quote_sandbox(spi, Look::Latest, Some(self.tenant), sandbox, occurred_at)?))
+        let quote = quote_sandbox(spi, Look::Latest, Some(who.tenant), sandbox, occurred_at)?;
+        Ok(Cost::new(who.provided, &quote))
     }
 
     fn insert(&self, spi: &Session, id: Uuid, cost: &Cost, moments: Moments) -> Result<()> {
+        let who = &self.attribution;
         let parameters = [
             id.into(),
-            self.tenant.into(),
-            self.user.into(),
-            self.conversation.into(),
-            self.path.into(),
+            who.tenant.into(),
+            who.user.into(),
+            who.conversation.into(),
+            who.path.into(),
             self.sandbox_id.as_deref().into(),
             self.sandbox_type.as_str().into(),
             self.region.as_deref().into(),
             Value::numeric(&self.duration_seconds),
-            numeric(self.vcpu_seconds.as_deref()),
-            numeric(self.memory_gib_seconds.as_deref()),
-            cost.usd.map_or(Value::NULL, |usd| Value::numeric(&usd.to_string())),
+            Value::decimal(self.vcpu_seconds.as_deref()),
+            Value::decimal(self.memory_gib_seconds.as_deref()),
+            usd(cost.usd),
             cost.status.into(),
             cost.nanos.into(),
-            cost.pricing.as_deref().map_or(Value::NULL, Value::jsonb),
-            self.request_id.as_deref().into(),
+            json(cost.pricing.as_deref()),
+            who.request_id.as_deref().into(),
             Value::timestamp(moments.charged_at),
             Value::timestamp(moments.occurred_at),
-            self.metadata.as_deref().map_or(Value::NULL, Value::jsonb),
-            self.user.unwrap_or_else(nil).into(),
+            json(who.metadata.as_deref()),
+            who.user_or_nil(),
         ];
         spi.run(&INSERT_PLAN, Look::Write, &parameters)?;
         Ok(())

@@ -3,6 +3,7 @@
 //! One charge goes through here from top to bottom: [`record`] locks and calls [`charge`] for each record, which replays
 //! a request that is known, prices, asks [`crate::admission::judge`], and has the record insert itself.
 
+pub mod attribution;
 pub mod bare;
 pub mod batch;
 pub mod e2b;
@@ -74,14 +75,19 @@ pub struct Stored {
     pub same_content: bool,
 }
 
+/// On what terms a record is to be taken.
+pub struct Terms<'a> {
+    pub subject: Subject,
+    pub request_id: Option<&'a str>,
+    /// Over a hard limit nothing is recorded; otherwise recording always succeeds.
+    pub enforce: bool,
+    /// When it happened, if the caller said.
+    pub occurred_at: Option<Timestamp>,
+}
+
 /// What every kind of record can do.
 pub trait Record {
-    fn subject(&self) -> Subject;
-    fn request_id(&self) -> Option<&str>;
-    /// Over a hard limit nothing is recorded; otherwise recording always succeeds.
-    fn enforce(&self) -> bool;
-    /// When it happened, if the caller said.
-    fn occurred_at(&self) -> Option<Timestamp>;
+    fn terms(&self) -> Terms<'_>;
     /// The record with this request id, if there is one.
     fn find(&self, spi: &Session, request_id: &str) -> Result<Option<Stored>>;
     fn cost(&self, spi: &Session, occurred_at: Timestamp) -> Result<Cost>;
@@ -108,7 +114,7 @@ pub struct Outcome {
 
 /// Records all of them or, by raising an error, none. Each answer says whether its record was admitted.
 pub fn record(spi: &Session, records: &[&dyn Record]) -> Result<Vec<Outcome>> {
-    lock_subjects(spi, records.iter().map(|record| record.subject().tenant))?;
+    lock_subjects(spi, records.iter().map(|record| record.terms().subject.tenant))?;
     let single = records.len() == 1;
     let mut outcomes = Vec::with_capacity(records.len());
     for (index, record) in records.iter().enumerate() {
@@ -116,26 +122,27 @@ pub fn record(spi: &Session, records: &[&dyn Record]) -> Result<Vec<Outcome>> {
         outcomes.push(if single { outcome? } else { outcome.map_err(|error| error.at_ordinal(index + 1))? });
     }
     if let Some((record, outcome)) = records.iter().zip(&outcomes).max_by_key(|(_, outcome)| outcome.standing.tail) {
-        fold_long_tail(spi, record.subject().tenant, outcome.standing.tail)?;
+        fold_long_tail(spi, record.terms().subject.tenant, outcome.standing.tail)?;
     }
     Ok(outcomes)
 }
 
 fn charge(spi: &Session, record: &dyn Record) -> Result<Outcome> {
-    if let Some(request_id) = record.request_id()
+    let terms = record.terms();
+    if let Some(request_id) = terms.request_id
         && let Some(stored) = record.find(spi, request_id)?
     {
-        return replay(spi, record, stored);
+        return replay(spi, terms.subject, stored);
     }
     // The clock is read under the locks, so that periods follow the order of the charges.
     let now = pg::clock_timestamp();
-    let occurred_at = record.occurred_at().unwrap_or(now);
-    let charged_at = if record.enforce() { now } else { occurred_at };
+    let occurred_at = terms.occurred_at.unwrap_or(now);
+    let charged_at = if terms.enforce { now } else { occurred_at };
     let cost = record.cost(spi, occurred_at)?;
-    let mut standing = standing(spi, record.subject(), charged_at, Look::Latest)?;
+    let mut standing = standing(spi, terms.subject, charged_at, Look::Latest)?;
     let verdict = judge(&standing.quotas, cost.nanos, settings::allow_without_quota());
 
-    let refusal = if !record.enforce() {
+    let refusal = if !terms.enforce {
         None
     } else if cost.usd.is_none() && !settings::allow_unpriced() {
         Some(format!("unpriced: {}", cost.unpriced_because.as_deref().unwrap_or("no price")))
@@ -169,14 +176,14 @@ fn charge(spi: &Session, record: &dyn Record) -> Result<Outcome> {
 }
 
 /// The stored effect, with the quotas as they are now.
-fn replay(spi: &Session, record: &dyn Record, stored: Stored) -> Result<Outcome> {
+fn replay(spi: &Session, subject: Subject, stored: Stored) -> Result<Outcome> {
     if !stored.same_content {
         return Err(Error::Conflict {
             message: "this request id was used before with other arguments".to_owned(),
             detail: Some(format!("It recorded {}.", stored.id)),
         });
     }
-    let standing = standing(spi, record.subject(), pg::clock_timestamp(), Look::Latest)?;
+    let standing = standing(spi, subject, pg::clock_timestamp(), Look::Latest)?;
     let verdict = judge(&standing.quotas, 0, settings::allow_without_quota());
     Ok(Outcome {
         recorded: true,

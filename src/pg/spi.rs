@@ -23,6 +23,19 @@ pub enum Look {
     Write,
 }
 
+/// The types of parameters.
+pub mod types {
+    use pgrx::pg_sys::{self, Oid};
+
+    pub const UUID: Oid = pg_sys::UUIDOID;
+    pub const TEXT: Oid = pg_sys::TEXTOID;
+    pub const INT: Oid = pg_sys::INT4OID;
+    pub const BIGINT: Oid = pg_sys::INT8OID;
+    pub const NUMERIC: Oid = pg_sys::NUMERICOID;
+    pub const JSONB: Oid = pg_sys::JSONBOID;
+    pub const MOMENT: Oid = pg_sys::TIMESTAMPTZOID;
+}
+
 /// One prepared statement of this backend. The text's parameters have the types that are named.
 pub struct Plan {
     sql: &'static str,

@@ -32,6 +32,11 @@ impl Value {
         Self::through_input(pg_sys::numeric_in, text, &modifiers)
     }
 
+    /// A `numeric`, or NULL.
+    pub fn decimal(text: Option<&str>) -> Self {
+        text.map_or(Self::NULL, Self::numeric)
+    }
+
     /// A `jsonb` from its text, which must be one that this code wrote.
     pub fn jsonb(text: &str) -> Self {
         Self::through_input(pg_sys::jsonb_in, text, &[])

@@ -1,7 +1,7 @@
 //! Who calls: the kinds of callers, what each is entitled to, and one request in his name.
 
 use anyhow::Result;
-use postgres::{Error, Transaction};
+use postgres::{Error, SimpleQueryMessage, Transaction};
 use serde_json::{Value, json};
 use tollgate_tests::cluster::SUPERUSER;
 use tollgate_tests::session::{Caller, Session, claims, message, sqlstate};
@@ -96,19 +96,33 @@ impl Sessions {
         })
     }
 
-    /// Runs a query that gives one text column and undoes what it did; the texts, or the SQLSTATE with its message.
-    pub fn ask(&mut self, asker: &Asker, sql: &str) -> Result<Vec<String>, String> {
-        let result = self.request(asker, |tx| {
-            let mut savepoint = tx.savepoint("asked")?;
-            let rows = savepoint.query(sql, &[])?;
-            savepoint.rollback()?;
-            rows.iter().map(|row| row.try_get::<_, Option<String>>(0).map(Option::unwrap_or_default)).collect()
-        });
-        result.map_err(|error| match sqlstate(&error) {
-            "" => format!("client: {error}"),
-            code => format!("{code} {}", message(&error)),
-        })
+    /// Runs each query, whose first column is text, and undoes what it did: its texts, or the SQLSTATE with the
+    /// message. All in one request, for a hundred callers' questions are many.
+    pub fn ask(&mut self, asker: &Asker, queries: &[String]) -> Result<Vec<Answer>> {
+        let answers = self.request(asker, |tx| {
+            let mut answers = Vec::with_capacity(queries.len());
+            for sql in queries {
+                let mut savepoint = tx.savepoint("asked")?;
+                answers.push(savepoint.simple_query(sql).map(first_column).map_err(|error| match sqlstate(&error) {
+                    "" => format!("client: {error}"),
+                    code => format!("{code} {}", message(&error)),
+                }));
+                savepoint.rollback()?;
+            }
+            Ok(answers)
+        })?;
+        Ok(answers)
     }
+}
+
+pub type Answer = Result<Vec<String>, String>;
+
+fn first_column(messages: Vec<SimpleQueryMessage>) -> Vec<String> {
+    let text = |message| match message {
+        SimpleQueryMessage::Row(row) => Some(row.get(0).unwrap_or_default().to_string()),
+        _ => None,
+    };
+    messages.into_iter().filter_map(text).collect()
 }
 
 /// A token that says what its bearer would like to be.

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use tollgate_tests::supabase::DefaultPrivileges;
 
-use crate::callers::{Asker, Kind, Sessions, all};
+use crate::callers::{Answer, Asker, Kind, Sessions, all};
 use crate::support::{Database, texts};
 use crate::world::{seed, tenant_a, tenant_b};
 
@@ -114,10 +114,19 @@ fn each_caller_against_each_relation(privileges: DefaultPrivileges) -> Result<()
     let mut sessions = Sessions::open(&database)?;
     let mut wrong = Vec::new();
     for asker in all() {
-        for relation in &relations {
-            read(&mut sessions, &asker, relation, &mut wrong);
-            if !relation.is_view {
-                write(&mut sessions, &asker, relation, &mut wrong);
+        let queries: Vec<String> =
+            relations.iter().map(|relation| format!("select to_jsonb(r)::text from {} r", relation.full())).collect();
+        for (relation, answer) in relations.iter().zip(sessions.ask(&asker, &queries)?) {
+            judge_reading(&asker, relation, answer, &mut wrong);
+        }
+    }
+    // What may be written depends on the role, never on the claims.
+    let mut kinds: Vec<Kind> = Vec::new();
+    for asker in all() {
+        if !kinds.contains(&asker.kind) {
+            kinds.push(asker.kind);
+            for relation in relations.iter().filter(|relation| !relation.is_view) {
+                try_writing(&mut sessions, &asker, relation, &mut wrong)?;
             }
         }
     }
@@ -125,10 +134,10 @@ fn each_caller_against_each_relation(privileges: DefaultPrivileges) -> Result<()
     no_privilege_beside(&database)
 }
 
-fn read(sessions: &mut Sessions, asker: &Asker, relation: &Relation, wrong: &mut Vec<String>) {
+fn judge_reading(asker: &Asker, relation: &Relation, answer: Answer, wrong: &mut Vec<String>) {
     let name = relation.full();
     let expected = relation.readable_by(asker.kind);
-    match sessions.ask(asker, &format!("select to_jsonb(r)::text from {name} r")) {
+    match answer {
         Ok(_) if !expected => wrong.push(format!("{} may select {name}", asker.label)),
         Ok(rows) => {
             for marker in asker.forbidden_markers() {
@@ -166,21 +175,23 @@ fn shows_tenants(relation: &Relation, asker: &Asker) -> bool {
 }
 
 /// Privileges are checked before a row is looked at, so none of these needs to change one.
-fn write(sessions: &mut Sessions, asker: &Asker, relation: &Relation, wrong: &mut Vec<String>) {
+fn try_writing(sessions: &mut Sessions, asker: &Asker, relation: &Relation, wrong: &mut Vec<String>) -> Result<()> {
     let (name, column) = (relation.full(), &relation.column);
     let expected = relation.writable_by(asker.kind);
-    for sql in [
-        format!("insert into {name} select * from {name} where false returning ''::text"),
-        format!("insert into {name} default values returning ''::text"),
-        format!("update {name} set {column} = {column} where false returning ''::text"),
-        format!("delete from {name} where false returning ''::text"),
-    ] {
-        let denied = matches!(sessions.ask(asker, &sql), Err(error) if error.starts_with("42501"));
+    let statements = [
+        format!("insert into {name} select * from {name} where false"),
+        format!("insert into {name} default values"),
+        format!("update {name} set {column} = {column} where false"),
+        format!("delete from {name} where false"),
+    ];
+    for (sql, answer) in statements.iter().zip(sessions.ask(asker, &statements)?) {
+        let denied = matches!(answer, Err(error) if error.starts_with("42501"));
         if denied == expected {
             let verb = if denied { "may not" } else { "may" };
             wrong.push(format!("{} {verb}: {sql}", asker.label));
         }
     }
+    Ok(())
 }
 
 /// What no statement above has tried: TRUNCATE passes by every policy, TRIGGER runs code as whoever writes.

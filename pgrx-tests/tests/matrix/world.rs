@@ -6,8 +6,6 @@ use uuid::Uuid;
 
 use crate::support::{Database, id};
 
-pub const NOBODY_S_TENANT: u128 = 0xdead_0000_dead_0000;
-
 /// One tenant's people and the values that only it uses.
 pub struct Tenant {
     pub tenant: Uuid,
@@ -88,7 +86,6 @@ impl Tenant {
 /// Seeds rows of every kind, of them some folded and some pending.
 pub fn seed(database: &Database) -> Result<()> {
     let mut client = database.superuser()?;
-    client.batch_execute("insert into copilot_internal.tenants (id, name) values ('00000000-0000-0000-dead-0000dead0000', 'nobody''s')")?;
     let (a, b) = (tenant_a(), tenant_b());
     a.seed(&mut client)?;
     b.seed(&mut client)?;

@@ -1,0 +1,108 @@
+//! Folding while others charge and read: no figure ever moves by it.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use crate::charger::{LEVELS, Way, race, transact};
+use crate::support::{Database, assert_verified, differences, id, make_tenant};
+
+const CHARGERS: usize = 3;
+const CHARGES: usize = 120;
+
+#[test]
+fn totals_are_monotone_and_exact_while_everybody_folds() -> Result<()> {
+    let database = Database::fresh()?;
+    let tenants = [id(1), id(2)];
+    for tenant in tenants {
+        make_tenant(&mut database.superuser()?, tenant)?;
+    }
+    database.superuser()?.batch_execute("select public.set_quota('platform', null, 'all', 1000, 'lifetime')")?;
+    let charging = AtomicUsize::new(CHARGERS);
+    let folded = AtomicUsize::new(0);
+    race(&database, CHARGERS + 4, |index, client| match index {
+        0..CHARGERS => {
+            let outcome = (0..CHARGES).try_for_each(|call| {
+                let charges = [Way::Llm.charge(tenants[(index + call) % 2], Some(id(0xf1)), "0.001", "")];
+                transact(client, LEVELS[call % 3], &charges).map(drop)
+            });
+            charging.fetch_sub(1, Ordering::SeqCst);
+            outcome
+        }
+        3 | 4 => {
+            while charging.load(Ordering::SeqCst) > 0 {
+                // Small steps, so that there are many.
+                let row = client.query_one("select done from copilot_internal.maintain(7)", &[])?;
+                folded.fetch_add(usize::try_from(row.get::<_, i64>(0))?, Ordering::SeqCst);
+            }
+            Ok(())
+        }
+        5 => {
+            client.batch_execute("reset role")?;
+            while charging.load(Ordering::SeqCst) > 0 {
+                assert_eq!(differences(client)?, Vec::<String>::new(), "while running");
+            }
+            Ok(())
+        }
+        _ => watch_totals(client, &charging),
+    })?;
+    assert!(folded.load(Ordering::SeqCst) > 0, "nothing was folded meanwhile");
+    let mut client = database.superuser()?;
+    let sql = "select sum(request_count)::bigint, sum(total_cost) = 0.001 * sum(request_count) from metrics.llm_costs";
+    let before = client.query_one(sql, &[])?;
+    assert_eq!((before.get::<_, i64>(0), before.get::<_, bool>(1)), ((CHARGERS * CHARGES) as i64, true));
+    client.batch_execute("select copilot_internal.maintain()")?;
+    let pending: i64 = client.query_one("select count(*) from copilot_internal.pending_costs", &[])?.get(0);
+    assert_eq!(pending, 0);
+    assert_verified(&mut client);
+    Ok(())
+}
+
+/// Every charge is a thousandth, so the totals of each view say how many there are, and they only grow.
+fn watch_totals(client: &mut postgres::Client, charging: &AtomicUsize) -> Result<()> {
+    let sql = "
+        select (select coalesce(sum(request_count), 0)::bigint from metrics.llm_costs),
+               (select coalesce(sum(total_cost) * 1000, 0)::bigint from metrics.llm_costs),
+               (select coalesce(sum(llm_cost) * 1000, 0)::bigint from metrics.tenant_total_costs),
+               (select coalesce(sum(total_cost) * 1000, 0)::bigint from metrics.cost_by_user),
+               (select coalesce(sum(total_cost) * 1000, 0)::bigint from metrics.llm_costs_daily),
+               (select (current_spend_usd * 1000)::bigint from metrics.quota_status where scope = 'platform')";
+    let mut last = 0;
+    while charging.load(Ordering::SeqCst) > 0 {
+        let row = client.query_one(sql, &[])?;
+        let totals: Vec<i64> = (0..row.len()).map(|column| row.get(column)).collect();
+        assert!(totals.iter().all(|total| *total == totals[0]), "the views disagree: {totals:?}");
+        assert!(totals[0] >= last, "{} after {last}", totals[0]);
+        last = totals[0];
+    }
+    Ok(())
+}
+
+/// Where nobody calls `maintain()`, chargers themselves keep the tail short.
+#[test]
+fn a_long_tail_is_folded_by_those_who_charge() -> Result<()> {
+    let database = Database::fresh()?;
+    let tenant = id(1);
+    make_tenant(&mut database.superuser()?, tenant)?;
+    let mut client = database.superuser()?;
+    let batch = format!(
+        "select count(*) from public.record_llm_costs((select jsonb_agg(jsonb_build_object('tenant_id', '{tenant}',
+             'model_provider', 'p', 'model_name', 'm', 'input_tokens', 1, 'output_tokens', 1, 'cost_usd', 0.001))
+         from generate_series(1, 1000)))"
+    );
+    let begun = Instant::now();
+    for _ in 0..3 {
+        client.batch_execute(&batch)?;
+    }
+    race(&database, 3, |_, client| {
+        (0..20).try_for_each(|_| transact(client, LEVELS[0], &[Way::Llm.charge(tenant, None, "0.001", "")]).map(drop))
+    })?;
+    let pending: i64 = client.query_one("select count(*) from copilot_internal.pending_costs where tenant_id = $1", &[&tenant])?.get(0);
+    assert!(pending < 1000, "{pending} rows are pending");
+    assert!(begun.elapsed() < Duration::from_secs(60));
+    let total: String = client.query_one("select total_cost::text from metrics.tenant_total_costs", &[])?.try_get(0).context("no total")?;
+    assert_eq!(total, "3.060");
+    assert_verified(&mut client);
+    Ok(())
+}

@@ -1,0 +1,93 @@
+//! Who pays for a record and how it is to be taken: what every kind of cost record has in common.
+
+use pgrx::Uuid;
+
+use super::{Terms, input};
+use crate::admission::Resource;
+use crate::error::{Error, Result};
+use crate::money::Picos;
+use crate::pg::Timestamp;
+use crate::pg::value::Value;
+use crate::quota::{Subject, nil};
+
+/// The arguments that `record_llm_cost` and `record_e2b_cost` share, as they came.
+#[derive(Default)]
+pub struct Given {
+    pub tenant_id: Option<Uuid>,
+    pub user_id: Option<Uuid>,
+    pub conversation_id: Option<Uuid>,
+    pub path_id: Option<Uuid>,
+    pub cost_usd: Option<String>,
+    pub request_id: Option<String>,
+    pub reservation_id: Option<Uuid>,
+    pub enforce: Option<bool>,
+    pub occurred_at: Option<Timestamp>,
+    pub metadata: Option<String>,
+}
+
+/// The same, once they hold.
+pub struct Attribution {
+    pub tenant: Uuid,
+    pub user: Option<Uuid>,
+    pub conversation: Option<Uuid>,
+    pub path: Option<Uuid>,
+    /// What the caller says that it cost.
+    pub provided: Option<Picos>,
+    pub request_id: Option<String>,
+    pub enforce: bool,
+    pub occurred_at: Option<Timestamp>,
+    pub metadata: Option<String>,
+}
+
+impl TryFrom<Given> for Attribution {
+    type Error = Error;
+
+    fn try_from(given: Given) -> Result<Self> {
+        if given.reservation_id.is_some() {
+            return Err(Error::NotFound { message: "there is no such reservation".to_owned() });
+        }
+        Ok(Self {
+            tenant: input::tenant(given.tenant_id)?,
+            user: input::id(given.user_id, "p_user_id")?,
+            conversation: given.conversation_id,
+            path: given.path_id,
+            provided: given.cost_usd.map(|text| input::amount(&text, "p_cost_usd")).transpose()?,
+            request_id: input::text(given.request_id, "p_request_id")?,
+            enforce: input::required(given.enforce, "p_enforce")?,
+            occurred_at: input::moment(given.occurred_at)?,
+            metadata: input::json(given.metadata, "p_metadata")?,
+        })
+    }
+}
+
+impl Attribution {
+    pub fn terms(&self, resource: Resource) -> Terms<'_> {
+        Terms {
+            subject: Subject { tenant: Some(self.tenant), user: self.user, resource },
+            request_id: self.request_id.as_deref(),
+            enforce: self.enforce,
+            occurred_at: self.occurred_at,
+        }
+    }
+
+    /// The user as pending rows have him, without NULL.
+    pub fn user_or_nil(&self) -> Value {
+        self.user.unwrap_or_else(nil).into()
+    }
+
+    pub fn provided_usd(&self) -> Value {
+        usd(self.provided)
+    }
+}
+
+pub fn usd(amount: Option<Picos>) -> Value {
+    amount.map_or(Value::NULL, |amount| Value::numeric(&amount.to_string()))
+}
+
+pub fn moment(at: Option<Timestamp>) -> Value {
+    at.map_or(Value::NULL, Value::timestamp)
+}
+
+pub fn json(text: Option<&str>) -> Value {
+    text.map_or(Value::NULL, Value::jsonb)
+}
