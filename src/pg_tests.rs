@@ -1,1 +1,266 @@
-//! Tests that need a backend.
+//! Tests inside a server, of what needs a backend's own interfaces. How SQL behaves is told by `pgrx-tests/regress`.
+
+#[pgrx::pg_schema]
+mod tests {
+    use std::collections::HashSet;
+
+    use pgrx::prelude::*;
+    use pgrx::{AnyNumeric, FromDatum, JsonB};
+
+    use crate::period::Zone;
+    use crate::pg::identity::{Caller, parse_uuid};
+    use crate::pg::spi::{Look, Plan, session};
+    use crate::pg::value::Value;
+    use crate::pg::zone::{PostgresZone, is_iana_name};
+    use crate::pg::{clock_timestamp, from_unix_seconds, new_id, to_unix_seconds};
+
+    const TENANT: &str = "a0000000-0000-4000-8000-000000000001";
+    const USER: &str = "b0000000-0000-4000-8000-000000000001";
+
+    fn ask<T: FromDatum + IntoDatum>(sql: &str) -> T {
+        match Spi::get_one(sql) {
+            Ok(Some(value)) => value,
+            other => panic!("{sql} gave {:?}", other.map(|_| "NULL")),
+        }
+    }
+
+    fn run(sql: &str) {
+        if let Err(error) = Spi::run(sql) {
+            panic!("{sql}: {error}");
+        }
+    }
+
+    /// Every five and a half days from 2000 to 2040, so that all hours of the day and both sides of each change are met.
+    #[pg_test]
+    fn a_zones_offset_is_that_of_at_time_zone() {
+        const STEP: i64 = 475_200;
+        let moments: Vec<i64> = (0..2_650).map(|index| 946_684_800 + index * STEP).collect();
+        for name in [
+            "UTC",
+            "Europe/Berlin",
+            "America/New_York",
+            "America/St_Johns",
+            "Asia/Kathmandu",
+            "Asia/Gaza",
+            "Africa/Casablanca",
+            "Antarctica/Casey",
+            "Australia/Lord_Howe",
+            "Pacific/Apia",
+            "Pacific/Kiritimati",
+        ] {
+            let expected: Vec<i32> = ask(&format!(
+                "select array_agg(extract(epoch from (to_timestamp(s) at time zone '{name}')
+                                               - (to_timestamp(s) at time zone 'UTC'))::integer order by s)
+                 from generate_series(946684800, 946684800 + 2649 * {STEP}::bigint, {STEP}) as s"
+            ));
+            let Ok(zone) = PostgresZone::named(name) else { panic!("{name} is unknown") };
+            let found: Vec<i32> = moments.iter().map(|&at| zone.offset_at(at)).collect();
+            assert_eq!(found, expected, "{name}");
+        }
+    }
+
+    /// Where no clock is changed within two hours of either end, a period is what date_trunc says.
+    #[pg_test]
+    fn a_period_is_that_of_date_trunc_in_every_zone() {
+        run("create temp table bounds as
+            select z.name, p.period, m.at, b.period_start, b.period_end, s.start as local_start, s.next as local_next,
+                   s.start at time zone z.name as expected_start, s.next at time zone z.name as expected_end
+            from (
+                -- at time zone takes these as abbreviations, of a fixed offset, before it looks for a zone.
+                select n.name from pg_catalog.pg_timezone_names n
+                where not exists (select from pg_catalog.pg_timezone_abbrevs a where a.abbrev = upper(n.name))
+            ) z
+            cross join unnest(array['hour', 'day', 'week', 'month', 'year']) as p (period)
+            cross join unnest(array['2001-09-09 01:46:40Z', '2007-12-31 23:59:59.999999Z', '2012-02-29 12:00Z',
+                '2020-07-15 06:30Z', '2024-12-30 10:00Z', '2026-01-01 00:00Z', '2037-05-04 17:45Z']::timestamptz[]) as m (at)
+            cross join lateral (
+                select date_trunc(p.period, m.at at time zone z.name) as start,
+                       date_trunc(p.period, m.at at time zone z.name) + ('1 ' || p.period)::interval as next
+            ) s
+            cross join lateral copilot_internal.period_bounds(p.period, z.name, m.at) b");
+        run("delete from bounds
+            where (expected_start - interval '2 hours') at time zone name <> local_start - interval '2 hours'
+               or (expected_start + interval '2 hours') at time zone name <> local_start + interval '2 hours'
+               or (expected_end - interval '2 hours') at time zone name <> local_next - interval '2 hours'
+               or (expected_end + interval '2 hours') at time zone name <> local_next + interval '2 hours'");
+        let wrong: Option<String> = match Spi::get_one(
+            "select string_agg(format('%s %s %s: %s to %s', name, period, at, period_start, period_end), E'\\n')
+             from bounds where (period_start, period_end) is distinct from (expected_start, expected_end)",
+        ) {
+            Ok(wrong) => wrong,
+            Err(error) => panic!("{error}"),
+        };
+        assert_eq!(wrong, None);
+        assert!(ask::<i64>("select count(*) from bounds") > 15_000);
+    }
+
+    #[pg_test]
+    fn the_names_of_zones_are_those_that_postgres_lists() {
+        let listed: Vec<String> =
+            ask("select array_agg(name) from pg_catalog.pg_timezone_names where abs(hashtext(name)) % 24 = 0");
+        assert!(listed.len() > 10);
+        for name in listed.iter().map(String::as_str).chain(["UTC", "Europe/Berlin"]) {
+            assert!(is_iana_name(name), "{name}");
+        }
+        // pg_tzset takes all of these, and some of them it reads as rules of its own.
+        for name in ["", "europe/berlin", "Europe/Berlin ", "UTC+3", "<+03>-3", "CET-1CEST", "Europe", "../UTC", "Mars"]
+        {
+            assert!(!is_iana_name(name), "{name}");
+        }
+    }
+
+    #[pg_test]
+    fn new_ids_are_ordered_by_millisecond() {
+        let milliseconds = |at: i64| to_unix_seconds(at) * 1_000 + at.rem_euclid(1_000_000) / 1_000;
+        let first = milliseconds(clock_timestamp());
+        let ids: Vec<[u8; 16]> = (0..2_000).map(|_| *new_id().as_bytes()).collect();
+        let last = milliseconds(clock_timestamp());
+        let mut latest = first;
+        for id in &ids {
+            assert_eq!(id[6] >> 4, 7, "version");
+            assert_eq!(id[8] >> 6, 0b10, "variant");
+            let at = id[..6].iter().fold(0_i64, |sum, byte| (sum << 8) | i64::from(*byte));
+            assert!(at >= latest && at <= last, "{at} is not between {latest} and {last}");
+            latest = at;
+        }
+        assert_eq!(ids.iter().collect::<HashSet<_>>().len(), ids.len());
+    }
+
+    #[pg_test]
+    fn moments_are_counted_as_postgres_counts_them() {
+        for (unix, text) in [(0, "1970-01-01Z"), (946_684_800, "2000-01-01Z"), (1_709_251_199, "2024-02-29 23:59:59Z")]
+        {
+            let Some(found) = (unsafe {
+                // SAFETY: a timestamptz is what Value::timestamp makes.
+                TimestampWithTimeZone::from_datum(Value::timestamp(from_unix_seconds(unix)).datum(), false)
+            }) else {
+                panic!("{text} is NULL")
+            };
+            assert_eq!(found, ask::<TimestampWithTimeZone>(&format!("select '{text}'::timestamptz")));
+        }
+        assert_eq!(to_unix_seconds(from_unix_seconds(-1)), -1);
+        // Half a second before the epoch is within the second that begins one before it.
+        assert_eq!(to_unix_seconds(-500_000), 946_684_799);
+    }
+
+    #[pg_test]
+    fn decimals_and_documents_pass_through_unchanged() {
+        for text in ["0", "0.000000000001", "1000000000", "-0.5", "123456789.123456789012"] {
+            // SAFETY: a numeric is what Value::numeric makes.
+            let found = unsafe { AnyNumeric::from_datum(Value::numeric(text).datum(), false) };
+            assert_eq!(found.map(|number| number.to_string()).as_deref(), Some(text));
+        }
+        let text = r#"{"a": [1, 2.50, "\u00e4\"", null], "b": {"c": 1e-12}}"#;
+        let Ok(expected) = serde_json::from_str::<serde_json::Value>(text) else { panic!("{text}") };
+        // SAFETY: a jsonb is what Value::jsonb makes.
+        let found = unsafe { JsonB::from_datum(Value::jsonb(text).datum(), false) };
+        let Some(JsonB(found)) = found else { panic!("NULL") };
+        assert_eq!(found["a"][2], expected["a"][2]);
+        assert_eq!(found["a"][3], serde_json::Value::Null);
+        assert_eq!(found["b"]["c"].as_f64(), Some(1e-12));
+        assert!(Value::from(None::<i64>).is_null());
+        assert!(Value::numeric("a\0b").is_null());
+    }
+
+    /// A charge decides on what it and the statements before it in its transaction have written.
+    #[pg_test]
+    fn a_latest_look_sees_what_its_own_transaction_wrote() {
+        static COUNT: Plan = Plan::new("select count(*) from copilot_internal.tenants", &[]);
+        static INSERT: Plan = Plan::new("insert into copilot_internal.tenants (name) values ($1)", &[pg_sys::TEXTOID]);
+        let counts = session(|spi| {
+            let count = |look| -> crate::error::Result<i64> {
+                spi.run(&COUNT, look, &[])?.first().map_or(Ok(-1), |row| row.need(1))
+            };
+            let before = count(Look::Latest)?;
+            spi.run(&INSERT, Look::Write, &["Acme".into()])?;
+            Ok((before, count(Look::Statement)?, count(Look::Latest)?))
+        });
+        // The snapshot of the calling statement is older than the row.
+        assert_eq!(counts, Ok((0, 0, 1)));
+    }
+
+    #[pg_test]
+    fn a_query_of_the_wrong_shape_is_an_error_and_no_crash() {
+        static COUNT: Plan =
+            Plan::new("select count(*), null::text from copilot_internal.tenants where name = $1", &[pg_sys::TEXTOID]);
+        assert!(session(|spi| spi.run(&COUNT, Look::Statement, &[]).map(|_| ())).is_err());
+        let row = session(|spi| {
+            let rows = spi.run(&COUNT, Look::Statement, &["nobody".into()])?;
+            let row = rows.first().ok_or_else(|| crate::error::Error::internal("no row"))?;
+            Ok((
+                rows.len(),
+                row.need::<i64>(1)?,
+                row.get::<String>(2),
+                row.need::<String>(2).is_err(),
+                row.get::<i64>(9),
+            ))
+        });
+        assert_eq!(row, Ok((1, 0, None, true, None)));
+    }
+
+    #[pg_test]
+    fn admission_holds_locks_that_sql_cannot_name() {
+        const HELD: &str = "select coalesce(string_agg(mode, ' ' order by mode), '') from pg_catalog.pg_locks
+            where locktype = 'advisory' and objsubid = 21575 and pid = pg_catalog.pg_backend_pid()";
+        assert_eq!(ask::<String>(HELD), "");
+        run(&format!("select * from public.check_and_record_quota_atomic('tenant', '{TENANT}', 1)"));
+        // The platform shared, the tenant exclusively.
+        assert_eq!(ask::<String>(HELD), "ExclusiveLock ShareLock");
+        // Whatever is done to SQL's advisory locks of the same numbers, or to all of them, leaves ours alone.
+        run("select pg_catalog.pg_advisory_xact_lock(classid::bigint::bit(32)::integer, objid::bigint::bit(32)::integer)
+            from pg_catalog.pg_locks where objsubid = 21575 and pid = pg_catalog.pg_backend_pid()");
+        run("select pg_catalog.pg_advisory_unlock_all()");
+        assert_eq!(ask::<String>(HELD), "ExclusiveLock ShareLock");
+        assert_eq!(
+            ask::<i64>("select count(*) from pg_catalog.pg_locks where locktype = 'advisory' and objsubid = 2"),
+            2
+        );
+    }
+
+    #[pg_test]
+    fn a_subject_is_read_from_the_claims_of_an_authenticated_role_alone() {
+        run(&format!(
+            "select set_config('request.jwt.claims', '{{\"sub\": \"{USER}\", \"app_metadata\": {{\"tenant_id\": \"{TENANT}\"}}}}', true)"
+        ));
+        let (user, tenant) = (parse_uuid(USER), parse_uuid(TENANT));
+        assert!(user.is_some() && tenant.is_some());
+        let told = |role: &str| {
+            run(&format!("set local role {role}"));
+            let caller = Caller::current();
+            let told = (
+                caller.serves_all_tenants(),
+                caller.reads_all_metrics(),
+                caller.subject() == user,
+                caller.claimed_tenant() == tenant,
+            );
+            run("reset role");
+            told
+        };
+        assert_eq!(told("anon"), (false, false, false, false));
+        assert_eq!(told("authenticated"), (false, false, true, true));
+        assert_eq!(told("metrics_reader"), (false, true, false, false));
+        assert_eq!(told("service_role"), (true, true, false, false));
+        // Claims longer than any issuer writes are not read.
+        run(&format!(
+            "select set_config('request.jwt.claims', format('{{\"sub\": \"{USER}\", \"x\": \"%s\"}}', repeat('x', 70000)), true)"
+        ));
+        assert_eq!(told("authenticated"), (false, false, false, false));
+    }
+
+    #[pg_test]
+    fn only_the_hyphenated_form_names_a_user() {
+        assert_eq!(parse_uuid(USER).map(|id| id.to_string()).as_deref(), Some(USER));
+        assert_eq!(parse_uuid(&USER.to_uppercase()), parse_uuid(USER));
+        for text in [
+            "",
+            "b0000000000040008000000000000001",
+            "{b0000000-0000-4000-8000-000000000001}",
+            "b0000000-0000-4000-8000-00000000000g",
+            "b0000000-0000-4000-8000-0000000000011",
+            "b000000-00000-4000-8000-000000000001",
+            "b0000000-0000-4000-8000-00000000000é",
+        ] {
+            assert_eq!(parse_uuid(text), None, "{text}");
+        }
+    }
+}

@@ -156,8 +156,13 @@ pub fn quote_sandbox(
     let price = || {
         let price =
             SandboxPrice { per_second: rate(&row, 3)?, vcpu_second: rate(&row, 4)?, memory_gib_second: rate(&row, 5)? };
-        price_sandbox(&price, sandbox.duration_seconds, sandbox.vcpu_seconds, sandbox.memory_gib_seconds)
-            .map_err(|error| error.to_string())
+        match price_sandbox(&price, sandbox.duration_seconds, sandbox.vcpu_seconds, sandbox.memory_gib_seconds) {
+            // The duration is always given; of the others it is the caller's quantity that is missing, not our price.
+            Ok(Priced::Unpriced { missing }) if missing != "duration_seconds" => {
+                Err(format!("the price needs {missing}, which was not given"))
+            }
+            other => other.map_err(|error| error.to_string()),
+        }
     };
     Ok(Quote { priced: price(), source: row.get(1), price_id: row.get(2) })
 }

@@ -53,7 +53,8 @@ const DEFINITIONS: &str = "
     where q.tenant_id is null and q.resource_type in ($3, 'all')";
 
 /// A period is whole UTC days, with quarters of an hour before and after them, and what is pending. Gives the sum of one
-/// resource, the sum of all, and how many pending rows were read.
+/// resource, the sum of all, and how many pending rows were read. What tenants have pending belongs to the platform too,
+/// whose own queue holds what their folds left for it: one statement, for a fold moves rows from the one to the other.
 const SPENT: &str = "
     select least(coalesce(sum(s.nanos) filter (where s.resource_type = $3), 0), 9223372036854775807)::bigint,
            least(coalesce(sum(s.nanos), 0), 9223372036854775807)::bigint,
@@ -77,14 +78,12 @@ const SPENT: &str = "
                     then p.nanos else 0 end, 1
         from copilot_internal.pending_costs p
         where p.tenant_id = $1
+        union all
+        select p.resource_type, p.nanos, 0
+        from copilot_internal.pending_costs p
+        where $1 = '00000000-0000-0000-0000-000000000000' and p.tenant_id > '00000000-0000-0000-0000-000000000000'
+          and p.charged_at >= $4 and p.charged_at < $7
     ) s";
-
-/// What tenants have pending belongs to the platform too; its own queue holds what their folds left for it.
-const PENDING_OF_TENANTS: &str = "
-    select least(coalesce(sum(p.nanos) filter (where p.resource_type = $1), 0), 9223372036854775807)::bigint,
-           least(coalesce(sum(p.nanos), 0), 9223372036854775807)::bigint
-    from copilot_internal.pending_costs p
-    where p.tenant_id <> '00000000-0000-0000-0000-000000000000' and p.charged_at >= $2 and p.charged_at < $3";
 
 const PLATFORM_QUOTA_EXISTS: &str =
     "select exists (select from copilot_internal.cost_quotas q where q.tenant_id is null)";
@@ -93,7 +92,6 @@ const FOLD: &str = "select copilot_internal.fold($1, $2)";
 
 static DEFINITIONS_PLAN: Plan = Plan::new(DEFINITIONS, &[UUID, UUID, TEXT]);
 static SPENT_PLAN: Plan = Plan::new(SPENT, &[UUID, UUID, TEXT, MOMENT, MOMENT, MOMENT, MOMENT]);
-static PENDING_OF_TENANTS_PLAN: Plan = Plan::new(PENDING_OF_TENANTS, &[TEXT, MOMENT, MOMENT]);
 static PLATFORM_QUOTA_EXISTS_PLAN: Plan = Plan::new(PLATFORM_QUOTA_EXISTS, &[]);
 static FOLD_PLAN: Plan = Plan::new(FOLD, &[UUID, INT]);
 
@@ -166,19 +164,9 @@ impl Sum {
         let (tenant, user) = (tenant.unwrap_or_else(nil).into(), user.unwrap_or_else(nil).into());
         let rows = spi.run(&SPENT_PLAN, look, &[tenant, user, resource, start, first_day, last_day, end])?;
         let row = rows.first().ok_or_else(|| Error::internal("a sum gave no row"))?;
-        let sum = Self { scope, bounds, own: row.need(1)?, all: row.need(2)?, tail: row.need(3)? };
-        if scope != Scope::Platform {
-            return Ok(sum);
-        }
         // The platform's queue is folded by maintain() alone: a charge must not take what every tenant would wait for.
-        let rows = spi.run(&PENDING_OF_TENANTS_PLAN, look, &[resource, start, end])?;
-        let row = rows.first().ok_or_else(|| Error::internal("a sum gave no row"))?;
-        Ok(Self {
-            own: sum.own.saturating_add(row.need(1)?),
-            all: sum.all.saturating_add(row.need(2)?),
-            tail: 0,
-            ..sum
-        })
+        let tail = if scope == Scope::Platform { 0 } else { row.need(3)? };
+        Ok(Self { scope, bounds, own: row.need(1)?, all: row.need(2)?, tail })
     }
 }
 
@@ -232,7 +220,8 @@ pub fn lock_subjects(spi: &Session, tenants: impl IntoIterator<Item = Option<Uui
         if limited || !exists {
             return Ok(());
         }
-        // A platform quota has appeared. The order is platform first, so start again; nothing was decided yet.
+        // A platform quota exists that this backend had not seen. It was committed while nobody held the platform's
+        // lock, so what is given back here was taken just now: start again in the right strength.
         for tenant in &tenants {
             lock::Subject::Tenant(*tenant).unlock(Strength::Exclusive);
         }

@@ -175,7 +175,7 @@ fn pgrx_home(postgres: &PostgresTree) -> Result<()> {
 }
 
 /// PATH, with our own tools first.
-pub fn path_with_tools() -> OsString {
+fn path_with_tools() -> OsString {
     let mut path = OsString::from(layout::tools().join("bin"));
     if let Some(rest) = env::var_os("PATH") {
         path.push(":");

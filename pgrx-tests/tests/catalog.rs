@@ -107,9 +107,11 @@ fn every_table_has_row_level_security() -> Result<()> {
     assert_none(
         &mut client,
         "tables in copilot_internal that are no members",
-        &query("select c.oid::regclass::text from pg_class c
+        &query(
+            "select c.oid::regclass::text from pg_class c
                 where c.relnamespace = 'copilot_internal'::regnamespace and c.relkind in ('r', 'p')
-                  and c.oid not in (select oid from tables)"),
+                  and c.oid not in (select oid from tables)",
+        ),
     );
     // Permissive policies are or-ed: the second one for the same command is a hole that nobody looks for.
     no_offender(
@@ -224,8 +226,13 @@ fn data_is_dumped_and_what_ships_is_not() -> Result<()> {
 fn views_to_come_in_metrics_get_the_same_readers() -> Result<()> {
     let database = Database::fresh()?;
     let mut client = database.superuser()?;
-    client.batch_execute("create view metrics.made_by_superuser as select 1 as a; grant create on schema metrics to postgres")?;
-    database.cluster.connect(&database.name, "postgres")?.batch_execute("create view metrics.made_by_postgres as select 2 as a")?;
+    client.batch_execute(
+        "create view metrics.made_by_superuser as select 1 as a; grant create on schema metrics to postgres",
+    )?;
+    database
+        .cluster
+        .connect(&database.name, "postgres")?
+        .batch_execute("create view metrics.made_by_postgres as select 2 as a")?;
     for role in ["metrics_reader", "service_role", "authenticated"] {
         let sql = format!(
             "begin; set local role {role};
@@ -233,9 +240,8 @@ fn views_to_come_in_metrics_get_the_same_readers() -> Result<()> {
         );
         client.batch_execute(&sql).with_context(|| format!("{role} cannot read views made later"))?;
     }
-    let open: bool = client
-        .query_one("select has_table_privilege('anon', 'metrics.made_by_postgres', 'select')", &[])?
-        .get(0);
+    let open: bool =
+        client.query_one("select has_table_privilege('anon', 'metrics.made_by_postgres', 'select')", &[])?.get(0);
     assert!(!open, "anon reads what is made in metrics");
     Ok(())
 }

@@ -2,7 +2,8 @@
 -- kernels authorise by the role that called, then act as the owner.
 --
 -- The kernels that charge keep their plans for the session. Made while tables are small those would be sequential scans,
--- and stay so while the queue of pending rows fills with dead ones: hence enable_seqscan = off.
+-- and stay so while the queue of pending rows fills with dead ones: hence enable_seqscan = off, and jit = off, for the
+-- planner's price for a scan that it was told to avoid would have every execution compiled.
 
 -- Looking before spending -----------------------------------------------------------------------------------------
 
@@ -11,14 +12,14 @@ create function public.check_quota_before_operation(
     returns table (allowed boolean, status text, blocked_scope text, blocked_resource_type text, limit_usd numeric,
         current_spend_usd numeric, reserved_usd numeric, remaining_usd numeric, usage_percentage numeric,
         period_start timestamptz, period_end timestamptz, retry_after_seconds integer, reason text, retryable boolean)
-    language c stable parallel restricted rows 1 set search_path = pg_catalog, pg_temp set enable_seqscan = off
+    language c stable parallel restricted rows 1 set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off
     as 'MODULE_PATHNAME', 'check_quota_before_operation_wrapper';
 comment on function public.check_quota_before_operation(uuid, text, numeric, uuid) is
     'Whether every quota of the platform, tenant and user leaves room for an operation of this cost (USD). Advisory: it reserves nothing. The row tells of the quota that blocks, or else the tightest.';
 
 create function public.has_quota(
     p_tenant_id uuid, p_resource_type text, p_estimated_cost_usd numeric, p_user_id uuid default null)
-    returns boolean language c stable parallel restricted set search_path = pg_catalog, pg_temp set enable_seqscan = off
+    returns boolean language c stable parallel restricted set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off
     as 'MODULE_PATHNAME', 'has_quota_wrapper';
 comment on function public.has_quota(uuid, text, numeric, uuid) is
     'As check_quota_before_operation, as one truth value, for policies. Never raises: a NULL or foreign tenant or a bad amount is false.';
@@ -40,8 +41,8 @@ begin
         'resource_type', v_check.blocked_resource_type, 'limit_usd', v_check.limit_usd,
         'current_spend_usd', v_check.current_spend_usd, 'reserved_usd', v_check.reserved_usd,
         'remaining_usd', v_check.remaining_usd, 'period_end', v_check.period_end)::text;
-    v_hint := coalesce(format('Retry after %s seconds, or raise the limit.', v_check.retry_after_seconds),
-        'Raise the limit.');
+    v_hint := case when v_check.retry_after_seconds is null then 'Raise the limit.'
+        else format('Retry after %s seconds, or raise the limit.', v_check.retry_after_seconds) end;
     -- PostgREST announces its requests by this setting, and lets PGRST set headers. Elsewhere PT429 says it all.
     if nullif(current_setting('request.method', true), '') is null then
         raise exception 'Quota exceeded' using errcode = 'PT429', detail = v_details, hint = v_hint;
@@ -63,7 +64,7 @@ create function public.check_and_record_quota_atomic(
     p_tenant_id uuid default null, p_request_id text default null)
     returns table (allowed boolean, current_spend_usd numeric, limit_usd numeric, remaining_usd numeric,
         utilization_percent numeric, reason text, period text, period_end timestamptz)
-    language c volatile rows 1 set search_path = pg_catalog, pg_temp set enable_seqscan = off
+    language c volatile rows 1 set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off
     as 'MODULE_PATHNAME', 'check_and_record_quota_atomic_wrapper';
 comment on function public.check_and_record_quota_atomic(text, uuid, numeric, text, uuid, text) is
     'Charges a cost (USD) that no record explains, if every applicable quota allows it; else charges nothing and says why. The figures are those after the charge. A request id, unique per tenant, makes a retry harmless.';
@@ -77,7 +78,7 @@ create function public.record_llm_cost(
     p_span_id text default null, p_metadata jsonb default '{}')
     returns table (recorded boolean, cost_record_id uuid, cost_usd numeric, cost_status text, quota_status text,
         remaining_usd numeric, overrun_usd numeric, reason text, replayed boolean)
-    language c volatile rows 1 set search_path = pg_catalog, pg_temp set enable_seqscan = off
+    language c volatile rows 1 set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off
     as 'MODULE_PATHNAME', 'record_llm_cost_wrapper';
 comment on function public.record_llm_cost(uuid, text, text, bigint, bigint, uuid, uuid, uuid, text, jsonb, text, numeric, text, uuid, boolean, timestamptz, text, text, jsonb) is
     'Records what an LLM call cost, priced by the price in force when it happened. Always succeeds, also over a limit, unless p_enforce: then it is check and record in one step, and over a hard limit nothing is recorded. Tokens include cached and reasoning ones; p_usage names the parts.';
@@ -90,7 +91,7 @@ create function public.record_e2b_cost(
     p_occurred_at timestamptz default null, p_metadata jsonb default '{}')
     returns table (recorded boolean, cost_record_id uuid, cost_usd numeric, cost_status text, quota_status text,
         remaining_usd numeric, overrun_usd numeric, reason text, replayed boolean)
-    language c volatile rows 1 set search_path = pg_catalog, pg_temp set enable_seqscan = off
+    language c volatile rows 1 set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off
     as 'MODULE_PATHNAME', 'record_e2b_cost_wrapper';
 comment on function public.record_e2b_cost(uuid, text, text, numeric, uuid, uuid, uuid, text, numeric, numeric, numeric, text, uuid, boolean, timestamptz, jsonb) is
     'Records what a sandbox session cost, as record_llm_cost does for LLM calls. Quantities in seconds, vCPU-seconds and GiB-seconds.';
@@ -98,7 +99,7 @@ comment on function public.record_e2b_cost(uuid, text, text, numeric, uuid, uuid
 create function public.record_llm_costs(p_records jsonb)
     returns table (ordinal integer, recorded boolean, cost_record_id uuid, cost_usd numeric, cost_status text,
         quota_status text, remaining_usd numeric, overrun_usd numeric, reason text, replayed boolean)
-    language c volatile rows 100 set search_path = pg_catalog, pg_temp set enable_seqscan = off
+    language c volatile rows 100 set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off
     as 'MODULE_PATHNAME', 'record_llm_costs_wrapper';
 comment on function public.record_llm_costs(jsonb) is
     'record_llm_cost for an array of up to 1,000 objects keyed by its argument names without p_, in one transaction. A bad record refuses the batch, naming its ordinal (from 1). Times as RFC 3339; decimals as numbers or strings.';
@@ -272,6 +273,7 @@ declare
             'p_output_per_million_usd must be between 0 and 1000000000, or NULL when unknown'
         when p_components is null or jsonb_typeof(p_components) <> 'object' then 'p_components must be a JSON object'
         when not isfinite(p_effective_from) then 'p_effective_from must be finite'
+        when p_tenant_id = '00000000-0000-0000-0000-000000000000' then 'the nil UUID names nobody'
     end;
 begin
     v_wrong := coalesce(v_wrong, copilot_internal.price_problem(p_input_per_million_usd, p_output_per_million_usd,

@@ -3,7 +3,7 @@
 
 create table copilot_internal.model_pricing (
     id uuid primary key default pg_catalog.gen_random_uuid(),
-    tenant_id uuid,
+    tenant_id uuid check (tenant_id <> '00000000-0000-0000-0000-000000000000'),
     model_provider text not null check (pg_catalog.length(model_provider) between 1 and 200),
     model_name text not null check (pg_catalog.length(model_name) between 1 and 200),
     input_per_million_usd numeric check (input_per_million_usd >= 0 and input_per_million_usd <= 1000000000),
@@ -31,7 +31,7 @@ create index model_pricing_tenant_id_idx on copilot_internal.model_pricing (tena
 
 create table copilot_internal.e2b_pricing (
     id uuid primary key default pg_catalog.gen_random_uuid(),
-    tenant_id uuid,
+    tenant_id uuid check (tenant_id <> '00000000-0000-0000-0000-000000000000'),
     sandbox_type text not null check (pg_catalog.length(sandbox_type) between 1 and 200),
     region text check (pg_catalog.length(region) between 1 and 200),
     per_second_usd numeric check (per_second_usd >= 0 and per_second_usd <= 1000),

@@ -61,6 +61,14 @@ comment on function copilot_internal.complete_quota() is
 create trigger complete_quota before insert or update on copilot_internal.cost_quotas
     for each row execute function copilot_internal.complete_quota();
 
+-- Fires after the row is there and before anybody sees it; see the lock protocol in the library's lock module.
+create function copilot_internal.lock_platform() returns trigger
+    language c as 'MODULE_PATHNAME', 'lock_platform_wrapper';
+comment on function copilot_internal.lock_platform() is
+    'Makes the creation of a platform quota wait for the charges in flight, and later charges for its commit: so no transaction that charges sees the first one appear half way.';
+create trigger lock_platform after insert on copilot_internal.cost_quotas
+    for each row when (new.scope = 'platform') execute function copilot_internal.lock_platform();
+
 create table copilot_internal.default_quotas (
     id uuid primary key default pg_catalog.gen_random_uuid(),
     plan text check (plan ~ '^[a-z][a-z0-9_-]{0,39}$'),

@@ -46,16 +46,18 @@ comment on column copilot_internal.conversation_lines.unpriced_count is 'As in c
 
 -- What each quota has spent in its present period. The same sum as the admission kernel's, over all quotas at once.
 create view copilot_internal.quota_standings as
-    select q.quota_id, q.scope, q.scope_id, q.tenant_id, q.resource_type, q.limit_usd, pg_catalog.trim_scale(s.nanos * 0.000000001) as spent_usd,
-           case when q.limit_usd = 0 then 100.00
-                else pg_catalog.round(s.nanos / (q.limit_usd * 10000000), 2) end as usage_percentage,
-           case when s.nanos >= pg_catalog.floor(q.limit_usd * 1000000000) then 'EXCEEDED'
-                when s.nanos >= pg_catalog.floor(q.limit_usd * 1000000000) * q.warning_threshold then 'WARNING'
+    select q.quota_id, q.scope, q.scope_id, q.tenant_id, q.resource_type, q.limit_usd,
+           pg_catalog.trim_scale(s.nanos * 0.000000001) as spent_usd,
+           case when m.nanos = 0 then 100.00 else pg_catalog.round(s.nanos * 100 / m.nanos, 2) end as usage_percentage,
+           case when s.nanos >= m.nanos then 'EXCEEDED'
+                when s.nanos >= m.nanos * q.warning_threshold then 'WARNING'
                 else 'OK' end as status,
            0::numeric as reserved_usd,
-           pg_catalog.trim_scale(greatest(q.limit_usd - s.nanos * 0.000000001, 0)) as remaining_usd,
+           case when m.nanos is not null
+                then pg_catalog.trim_scale(greatest(m.nanos - s.nanos, 0) * 0.000000001) end as remaining_usd,
            q.period, b.period_start, b.period_end, q.mode, q.is_default
     from copilot_internal.effective_quotas q
+    cross join lateral (select pg_catalog.floor(q.limit_usd * 1000000000) as nanos) m
     cross join lateral copilot_internal.period_bounds(q.period, q.time_zone, pg_catalog.clock_timestamp()) b
     cross join lateral (
         select coalesce(b.period_start, '2000-01-01 00:00+00') as first_moment,
@@ -92,7 +94,7 @@ create view copilot_internal.quota_standings as
               and p.charged_at >= k.first_moment and p.charged_at < k.last_moment
             union all
             select p.nanos from copilot_internal.pending_costs p
-            where q.scope = 'platform' and p.tenant_id <> '00000000-0000-0000-0000-000000000000'
+            where q.scope = 'platform' and p.tenant_id > '00000000-0000-0000-0000-000000000000'
               and p.resource_type = any (k.resources)
               and p.charged_at >= k.first_moment and p.charged_at < k.last_moment
         ) n

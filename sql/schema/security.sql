@@ -92,6 +92,7 @@ alter default privileges in schema metrics grant select on tables to authenticat
 do $$
 begin
     if exists (select from pg_catalog.pg_roles where rolname = 'postgres') then
+        grant create on schema metrics to postgres;
         alter default privileges for role postgres in schema metrics
             grant select on tables to authenticated, service_role, metrics_reader;
     end if;

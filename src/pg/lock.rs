@@ -8,6 +8,9 @@
 //! 1. the platform: shared while no quota of scope `platform` exists, exclusive while one does;
 //! 2. its tenants, sorted, exclusive (the nil UUID for a charge to the platform alone).
 //!
+//! Whoever inserts a platform quota takes the platform exclusively as well, by a trigger: the first one becomes visible
+//! while nobody holds the lock shared, so that no transaction has to upgrade it.
+//!
 //! So whoever decides sees every charge of that subject, committed, in a snapshot taken after the lock. Locks belong to
 //! subjects, never to quotas: a charge in flight has its tenant's lock whatever quotas existed when it was made, and a
 //! quota that is created meanwhile cannot be slipped by. One strength for every writer of a tenant leaves nothing to
@@ -36,7 +39,7 @@ pub enum Strength {
 }
 
 /// The class that sets these locks apart from SQL's advisory locks, which use 1 and 2.
-const LOCK_CLASS: u16 = 47_101;
+const LOCK_CLASS: u16 = 21_575;
 
 impl Strength {
     fn mode(self) -> pg_sys::LOCKMODE {

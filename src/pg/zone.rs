@@ -1,4 +1,4 @@
-//! Time zones from Postgres' own database, so that a period and `at time zone` never disagree.
+//! Time zones from Postgres' own database, the same that `at time zone` reads.
 
 use std::cell::RefCell;
 use std::collections::HashSet;

@@ -43,6 +43,7 @@ select estimated_cost_usd, pricing_found, basis from estimate_e2b_cost('standard
 select * from record_e2b_cost(:'tenant', 'box', 'standard', -1);
 select * from record_e2b_cost(:'tenant', 'box', 'standard', 'NaN');
 select * from record_e2b_cost(:'tenant', 'box', 'standard', 'Infinity');
+select * from record_e2b_cost(:'tenant', 'box', 'standard', 31622400000001);
 select * from record_e2b_cost(:'tenant', 'box', 'standard', null);
 select * from record_e2b_cost(:'tenant', 'box', 'standard', 60, p_vcpu_seconds => -1);
 select * from record_e2b_cost(:'tenant', 'box', 'standard', 60, p_memory_gib_seconds => 'NaN');

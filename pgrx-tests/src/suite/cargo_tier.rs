@@ -1,42 +1,24 @@
 //! Tiers that cargo runs; their result is read from its "test result" lines.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::{Outcome, results_dir};
 use crate::install;
 use crate::layout;
 use crate::progress::{Output, run_logged};
 use crate::server_user::ServerUser;
-use crate::setup::{self, Toolbox};
+use crate::setup::Toolbox;
 
 /// Set for the outside tests when shorter runs are wanted.
 pub const QUICK: &str = "PG_TOLLGATE_QUICK";
-
-/// Stands in for sudo where cargo-pgrx calls it: `sudo [-u user] [NAME=value ...] program ...`, by root.
-const SUDO: &str = r#"#!/bin/sh
-if [ "$1" = -u ]; then
-    user=$2
-    shift 2
-    exec setpriv --reuid="$user" --regid="$(id -g "$user")" --init-groups env "$@"
-fi
-exec env "$@"
-"#;
 
 /// Unit tests of the pure core and `#[pg_test]`s inside a server, which cargo-pgrx starts itself.
 pub fn backend(toolbox: &Toolbox) -> Result<Outcome> {
     let user = ServerUser::detect()?;
     let plain = toolbox.cargo_pgrx("test");
-    // Where we cannot merely look like another user, cargo-pgrx becomes him for the server, in a directory of his.
-    let data = tempfile::Builder::new().prefix("tollgate-pgrx-").tempdir().context("no temporary directory")?;
-    let mut command = match user {
-        ServerUser::Ourselves | ServerUser::Namespace(_) => user.command(plain.get_program().as_ref()),
-        ServerUser::Switched(_) => Command::new(plain.get_program()),
-    };
+    let mut command = user.command(plain.get_program().as_ref());
     command.args(plain.get_args()).current_dir(layout::root());
     for (name, value) in plain.get_envs() {
         match value {
@@ -44,26 +26,8 @@ pub fn backend(toolbox: &Toolbox) -> Result<Outcome> {
             None => command.env_remove(name),
         };
     }
-    if let ServerUser::Switched(account) = user {
-        user.give(data.path())?;
-        command.args(["--runas", &account.name, "--pgdata"]).arg(data.path().join("data"));
-        let mut path = sudo_dir()?.into_os_string();
-        path.push(":");
-        path.push(setup::path_with_tools());
-        command.env("PATH", path);
-    }
     command.arg("pg15");
     run("Unit tests and tests inside the server", "about 4 minutes the first time", "core+backend", &mut command)
-}
-
-fn sudo_dir() -> Result<PathBuf> {
-    let dir = layout::target().join("sudo");
-    let file = dir.join("sudo");
-    fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
-    fs::write(&file, SUDO).with_context(|| format!("cannot write {}", file.display()))?;
-    fs::set_permissions(&file, Permissions::from_mode(0o755))
-        .with_context(|| format!("cannot open {}", file.display()))?;
-    Ok(dir)
 }
 
 /// This crate's own tests, which reach a server as clients do.

@@ -157,12 +157,19 @@ pub fn all() -> Vec<Asker> {
         Asker::forged("sub that is no uuid", &json!({ "sub": "1 or 1=1", "role": "authenticated" })),
         Asker::forged("sub that is a list", &json!({ "sub": [a.owner.to_string()], "role": "authenticated" })),
         Asker::forged("sub in capitals and braces", &json!({ "sub": format!("{{{}}}", a.owner) })),
-        Asker::forged("user_metadata of the victim", &token(stranger, json!({}), json!({ "tenant_id": ta, "sub": tb }))),
+        Asker::forged(
+            "user_metadata of the victim",
+            &token(stranger, json!({}), json!({ "tenant_id": ta, "sub": tb })),
+        ),
         Asker::forged("app_metadata of the victim", &token(stranger, json!({ "tenant_id": ta }), json!({}))),
         Asker::forged("role in the claims", &json!({ "sub": stranger.to_string(), "role": "service_role" })),
         Asker::forged("100 KB of claims", &token(stranger, json!({ "tenant_id": tb }), json!({ "x": padding }))),
         Asker::new("anon", Kind::Anon, Caller::anon()),
         // A token without the role: the claims say who, the role says that he is nobody.
-        Asker::new("anon with an owner's claims", Kind::Anon, Caller::role("anon", Some(claims(a.owner, Some(a.tenant))))),
+        Asker::new(
+            "anon with an owner's claims",
+            Kind::Anon,
+            Caller::role("anon", Some(claims(a.owner, Some(a.tenant)))),
+        ),
     ]
 }

@@ -105,6 +105,35 @@ fn each_function_is_classified() -> Result<()> {
     Ok(())
 }
 
+/// A call that is denied may be denied further in; what must not be open is closed at the door.
+#[test]
+fn only_those_whom_a_function_is_for_may_execute_it() -> Result<()> {
+    for privileges in [DefaultPrivileges::Secure, DefaultPrivileges::Legacy] {
+        let database = Database::with_privileges(&format!("executed_{}", privileges.name()), privileges)?;
+        let mut client = database.superuser()?;
+        for (name, who, _) in FUNCTIONS {
+            let sql = "
+                select r.name from pg_proc p
+                join pg_depend d on d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e'
+                cross join unnest(array['anon', 'authenticated', 'metrics_reader', 'service_role']) as r (name)
+                where p.proname = $1 and d.refobjid = (select oid from pg_extension where extname = 'pg_tollgate')
+                  and has_function_privilege(r.name, p.oid, 'execute') order by 1";
+            let mut roles = match who {
+                For::Members | For::SignedIn | For::Policies => vec!["authenticated", "service_role"],
+                For::Machinery(kinds) if *kinds == PEOPLE => vec!["authenticated", "service_role"],
+                For::Server | For::Machinery(_) => vec!["service_role"],
+                For::Nobody => Vec::new(),
+            };
+            // A view needs its reader's right to execute what it calls.
+            if ["caller_sees_all", "caller_tenants", "period_bounds"].contains(name) {
+                roles.insert(1, "metrics_reader");
+            }
+            assert_eq!(texts(&mut client, sql, &[name])?, roles, "{name}");
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn functions_where_projects_grant_nothing() -> Result<()> {
     each_caller_against_each_function(DefaultPrivileges::Secure)
@@ -123,7 +152,9 @@ fn each_caller_against_each_function(privileges: DefaultPrivileges) -> Result<()
     for asker in all() {
         for tenant in [tenant_a(), tenant_b()] {
             let queries: Vec<String> = FUNCTIONS.iter().map(|(name, _, call)| query(name, call, &tenant)).collect();
-            for ((name, who, _), (sql, answer)) in FUNCTIONS.iter().zip(queries.iter().zip(sessions.ask(&asker, &queries)?)) {
+            for ((name, who, _), (sql, answer)) in
+                FUNCTIONS.iter().zip(queries.iter().zip(sessions.ask(&asker, &queries)?))
+            {
                 let outcome = expected(*who, asker.kind, &tenant);
                 judge_answer(&asker, &tenant, (name, *who, outcome), sql, &answer, &mut wrong);
             }

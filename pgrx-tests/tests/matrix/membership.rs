@@ -143,7 +143,11 @@ fn a_refusal_by_the_platform_tells_a_member_no_figures() -> Result<()> {
     let refused = session.expect_sqlstate(&caller, REQUIRE, &[&a.tenant, &a.owner], "PGRST");
     assert!(!format!("{refused:?}").contains("0.000001"), "{refused:?}");
     // The server sees them.
-    let told = texts(&mut server, "select limit_usd::text from public.check_quota_before_operation($1, 'llm', 0.01)", &[&a.tenant])?;
+    let told = texts(
+        &mut server,
+        "select limit_usd::text from public.check_quota_before_operation($1, 'llm', 0.01)",
+        &[&a.tenant],
+    )?;
     assert_eq!(told, ["0.000001"]);
     Ok(())
 }

@@ -1,8 +1,8 @@
 //! The same request, sent again and again, by several at once.
 
 use anyhow::Result;
-use tollgate_tests::session::sqlstate;
 use postgres::Client;
+use tollgate_tests::session::sqlstate;
 use uuid::Uuid;
 
 use crate::charger::{LEVELS, Way, connect, race};
@@ -11,7 +11,13 @@ use crate::support::{Database, USD, assert_verified, charged_nanos, id, limit, m
 const SESSIONS: usize = 8;
 
 /// Charges a dollar under a request id; whether it was admitted, whether it was a replay, and the record's id.
-fn send(client: &mut Client, level: postgres::IsolationLevel, way: Way, tenant: Uuid, request: &str) -> Result<(bool, bool, Option<Uuid>)> {
+fn send(
+    client: &mut Client,
+    level: postgres::IsolationLevel,
+    way: Way,
+    tenant: Uuid,
+    request: &str,
+) -> Result<(bool, bool, Option<Uuid>)> {
     let sql = way.charge(tenant, None, "1", &format!(", p_request_id => '{request}'"));
     let sql = match way {
         // This one does not say; the ledger does.

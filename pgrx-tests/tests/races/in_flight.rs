@@ -1,6 +1,7 @@
 //! Charges in flight while something else changes: definitions, snapshots, the first quota of the platform.
 
 use std::thread;
+use std::time::Duration;
 
 use anyhow::Result;
 use postgres::{Client, IsolationLevel};
@@ -52,6 +53,16 @@ fn a_quota_created_meanwhile_counts_what_is_in_flight() -> Result<()> {
     Ok(())
 }
 
+/// Makes the platform's quota in a session of its own: whether it waits for the charges in flight, or is there at once
+/// and they are waited for, is the implementation's choice. Either way it has made its move when this returns.
+fn create_platform_quota(database: &Database) -> Result<thread::JoinHandle<Result<(), postgres::Error>>> {
+    let mut client = connect(database)?;
+    let creator =
+        thread::spawn(move || client.batch_execute("select public.set_quota('platform', null, 'llm', 10, 'lifetime')"));
+    thread::sleep(Duration::from_millis(300));
+    Ok(creator)
+}
+
 #[test]
 fn the_first_platform_quota_counts_what_all_tenants_have_in_flight() -> Result<()> {
     for end in ["commit", "rollback"] {
@@ -66,18 +77,18 @@ fn the_first_platform_quota_counts_what_all_tenants_have_in_flight() -> Result<(
                 flying.push(client);
             }
         }
-        server.batch_execute("select public.set_quota('platform', null, 'llm', 10, 'lifetime')")?;
+        let creator = create_platform_quota(&database)?;
         let third = thread::scope(|scope| {
             let database = &database;
-            let third = scope.spawn(move || {
-                transact(&mut connect(database)?, LEVELS[0], &[Way::Llm.charge(id(3), None, "5", "")])
-            });
+            let third = scope
+                .spawn(move || transact(&mut connect(database)?, LEVELS[0], &[Way::Llm.charge(id(3), None, "5", "")]));
             wait_until_blocked(database, 1)?;
             for client in &mut flying {
                 client.batch_execute(end)?;
             }
             third.join().unwrap_or_else(|_| anyhow::bail!("the third session panicked"))
         })?;
+        creator.join().unwrap_or_else(|_| panic!("the creator panicked"))?;
         assert_eq!(third, usize::from(end == "rollback"));
         assert_eq!(all_charged_nanos(&mut server)?, if end == "commit" { 6 } else { 5 } * USD);
         assert_verified(&mut server);
@@ -98,12 +109,7 @@ fn the_first_platform_quota_deadlocks_nobody_in_mid_transaction() -> Result<()> 
         begin_with(&mut client, LEVELS[0], &Way::Llm.charge(id(number), None, "3", ""))?;
         sessions.push((number, client));
     }
-    // Whether the quota waits for them, or they go on without it, is the implementation's choice.
-    let creator = {
-        let mut client = connect(&database)?;
-        thread::spawn(move || client.batch_execute("select public.set_quota('platform', null, 'llm', 10, 'lifetime')"))
-    };
-    thread::sleep(std::time::Duration::from_millis(200));
+    let creator = create_platform_quota(&database)?;
     let outcomes: Vec<String> = thread::scope(|scope| {
         let threads: Vec<_> = sessions
             .iter_mut()
@@ -131,9 +137,7 @@ fn the_first_platform_quota_deadlocks_nobody_in_mid_transaction() -> Result<()> 
 fn a_snapshot_older_than_a_charge_does_not_hide_it() -> Result<()> {
     let database = Database::fresh()?;
     let mut server = connect(&database)?;
-    for (number, (level, name)) in
-        (1..).zip([(LEVELS[1], "repeatable read"), (LEVELS[2], "serializable")])
-    {
+    for (number, (level, name)) in (1..).zip([(LEVELS[1], "repeatable read"), (LEVELS[2], "serializable")]) {
         for way in [Way::Llm, Way::Bare] {
             let tenant = id(number * 16 + way as u128);
             make_tenant(&mut database.superuser()?, tenant)?;

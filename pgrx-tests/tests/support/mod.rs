@@ -48,8 +48,7 @@ pub fn id(number: u128) -> Uuid {
 
 /// A tenant without an owner; its shipped default quotas (100, 50 and 150 USD a month) apply.
 pub fn make_tenant(client: &mut Client, tenant: Uuid) -> Result<()> {
-    client
-        .execute("insert into copilot_internal.tenants (id, name) values ($1, 'tenant')", &[&tenant])?;
+    client.execute("insert into copilot_internal.tenants (id, name) values ($1, 'tenant')", &[&tenant])?;
     Ok(())
 }
 

@@ -1,0 +1,61 @@
+//! Batches: refused whole, with the ordinal of the record that is wrong.
+
+use anyhow::Result;
+use tollgate_tests::session::{Caller, message};
+
+use crate::calls::{prepared, refused};
+
+#[test]
+fn a_bad_batch_is_refused_whole_and_says_where() -> Result<()> {
+    let good = r#"{"tenant_id":"00000000-0000-0000-0000-000000000001","model_provider":"p","model_name":"m","input_tokens":1,"output_tokens":1,"cost_usd":1}"#;
+    let with = |more: &str| format!("{},{more}}}", good.trim_end_matches('}'));
+    let batch = |json: &str| format!("select * from public.record_llm_costs('{json}')");
+    let second = |record: &str| batch(&format!("[{good},{record},{good}]"));
+    let shapes = ["{}", "1", "null", "\"x\"", "true", good].map(|json| (batch(json), "22023"));
+    let too_many = format!(
+        "select * from public.record_llm_costs((select jsonb_agg('{good}'::jsonb) from generate_series(1, 1001)))"
+    );
+    refused(
+        &[
+            shapes.as_slice(),
+            &[(too_many, "22023"), ("select * from public.record_llm_costs(null)".to_string(), "22023")],
+        ]
+        .concat(),
+    )?;
+
+    let bad = [
+        "1".to_string(),
+        "null".to_string(),
+        "[]".to_string(),
+        "{}".to_string(),
+        with("\"modelname\":\"x\""),
+        with("\"p_tenant_id\":null"),
+        with("\"input_tokens\":\"1\""),
+        with("\"input_tokens\":1.5"),
+        with("\"input_tokens\":-1"),
+        with("\"input_tokens\":1e300"),
+        with("\"model_name\":7"),
+        with("\"user_id\":\"me\""),
+        with("\"enforce\":\"true\""),
+        with("\"enforce\":1"),
+        with("\"cost_usd\":\"NaN\""),
+        with("\"cost_usd\":-1"),
+        with("\"cost_usd\":{}"),
+        with("\"usage\":[]"),
+        with("\"usage\":{\"cache_read_input_tokens\":2}"),
+        with("\"metadata\":\"x\""),
+        with("\"occurred_at\":\"yesterday\""),
+        with("\"occurred_at\":\"9999-01-01T00:00:00Z\""),
+        with("\"occurred_at\":0"),
+        with("\"request_id\":\"\""),
+    ];
+    let cases: Vec<(String, &str)> = bad.iter().map(|record| (second(record), "22023")).collect();
+    refused(&cases)?;
+    refused(&[(second(&with("\"reservation_id\":\"00000000-0000-0000-0000-000000000009\"")), "P0002")])?;
+    let (_database, mut session) = prepared()?;
+    for (sql, expected) in cases {
+        let error = session.expect_sqlstate(&Caller::service(), &sql, &[], expected);
+        assert!(message(&error).starts_with("record 2: "), "{}", message(&error));
+    }
+    Ok(())
+}
