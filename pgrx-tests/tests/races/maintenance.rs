@@ -79,6 +79,33 @@ fn watch_totals(client: &mut postgres::Client, charging: &AtomicUsize) -> Result
     Ok(())
 }
 
+/// A fold moves a tenant's rows into the platform's own queue: a charge must find each in the one or the other.
+#[test]
+fn a_charge_to_the_platform_counts_what_a_fold_is_moving() -> Result<()> {
+    const ALONE: usize = 800;
+    let database = Database::fresh()?;
+    let tenant = id(1);
+    make_tenant(&mut database.superuser()?, tenant)?;
+    database.superuser()?.batch_execute("select public.set_quota('platform', null, 'llm', 10, 'lifetime')")?;
+    let charging = AtomicUsize::new(1);
+    race(&database, 3, |index, client| -> Result<()> {
+        if index > 0 {
+            while charging.load(Ordering::SeqCst) > 0 {
+                client.batch_execute("select copilot_internal.maintain(2)")?;
+            }
+            return Ok(());
+        }
+        let sql = "select (current_spend_usd * 1000)::bigint
+            from public.check_and_record_quota_atomic('tenant', $1, 0.001)";
+        let spent = (0..ALONE).map(|_| Ok(client.query_one(sql, &[&tenant])?.get(0))).collect::<Result<Vec<i64>>>();
+        charging.fetch_sub(1, Ordering::SeqCst);
+        // Nobody else charges, so each answer is one more than the last.
+        assert_eq!(spent?, (1..=i64::try_from(ALONE)?).collect::<Vec<i64>>());
+        Ok(())
+    })?;
+    Ok(())
+}
+
 /// Where nobody calls `maintain()`, chargers themselves keep the tail short.
 #[test]
 fn a_long_tail_is_folded_by_those_who_charge() -> Result<()> {
