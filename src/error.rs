@@ -50,12 +50,7 @@ impl Error {
     pub fn raise(self) -> ! {
         let (code, message, detail, hint) = match self {
             Self::Invalid { message, hint } => (PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, message, None, hint),
-            Self::Forbidden { message } => (
-                PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
-                message,
-                None,
-                Some("Ask an owner or admin of the tenant."),
-            ),
+            Self::Forbidden { message } => (PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE, message, None, None),
             Self::Conflict { message, detail } => (
                 PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION,
                 message,

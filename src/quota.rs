@@ -113,7 +113,7 @@ pub fn standing(spi: &Session, subject: Subject, at: Timestamp, look: Look) -> R
             return Err(Error::internal("a quota has an unknown scope, mode or period"));
         };
         let counts_all = row.need::<String>(2)? == ALL_RESOURCES;
-        let bounds = period::bounds(period, &PostgresZone::named(&zone)?, to_unix_seconds(at));
+        let bounds = period::bounds(period, &PostgresZone::named_or_utc(&zone)?, to_unix_seconds(at));
         let known = sums.iter().position(|sum| sum.scope == scope && sum.bounds == bounds);
         let sum = match known {
             Some(index) => &sums[index],

@@ -112,7 +112,7 @@ create function public.get_tenant_cost_summary(
         e2b_cost_usd numeric, total_cost_usd numeric, llm_request_count bigint, e2b_session_count bigint,
         input_tokens bigint, output_tokens bigint, e2b_duration_seconds numeric, unpriced_count bigint,
         reserved_usd numeric, by_model jsonb, by_sandbox_type jsonb, quotas jsonb, other_charges_usd numeric)
-    language c stable parallel restricted rows 1 set search_path = pg_catalog, pg_temp
+    language c stable parallel restricted rows 1 set search_path = pg_catalog, pg_temp set jit = off
     as 'MODULE_PATHNAME', 'get_tenant_cost_summary_wrapper';
 comment on function public.get_tenant_cost_summary(uuid, timestamptz, timestamptz) is
     'One tenant''s bill between two moments (half-open, exact; default the present calendar month, UTC), to the last committed record, in USD.';
@@ -163,7 +163,8 @@ begin
     if not found then
         select c.estimated_cost_usd into v_estimate
         from copilot_internal.shipped_operation_profiles o
-        cross join lateral public.estimate_llm_cost(p_provider, p_model, o.input_tokens, o.output_tokens) c
+        cross join lateral public.estimate_llm_cost(
+            p_provider, p_model, o.input_tokens, o.output_tokens, null::jsonb, null::text) c
         where o.operation_type = p_operation_type and o.confidence_level = p_confidence_level
           and o.input_tokens is not null;
     end if;
@@ -190,7 +191,8 @@ begin
     if not found then
         select c.estimated_cost_usd into v_estimate
         from copilot_internal.shipped_operation_profiles o
-        cross join lateral public.estimate_e2b_cost(p_tier, o.duration_seconds, p_region) c
+        cross join lateral public.estimate_e2b_cost(
+            p_tier, o.duration_seconds, p_region, null::numeric, null::numeric) c
         where o.operation_type = p_operation_type and o.confidence_level = p_confidence_level
           and o.duration_seconds is not null;
     end if;
@@ -249,12 +251,13 @@ begin
         p_warning_threshold)
     on conflict (tenant_id, scope, scope_id, resource_type, period) do update
         set limit_usd = excluded.limit_usd, mode = excluded.mode, warning_threshold = excluded.warning_threshold,
-            time_zone = excluded.time_zone
+            -- The default leaves the zone as it is; naming another one is refused, for a zone cannot change.
+            time_zone = case excluded.time_zone when 'UTC' then q.time_zone else excluded.time_zone end
     returning q.id into v_id;
     return v_id;
 end $$;
 comment on function public.set_quota(text, uuid, text, numeric, text, uuid, text, text, numeric) is
-    'Creates a quota or changes its limit (USD; NULL none, 0 blocks), mode and warning threshold, and returns its id. The time zone of an existing quota cannot change. Applies when the transaction commits; a new quota counts what its period has already cost.';
+    'Creates a quota or changes its limit (USD; NULL none, 0 blocks), mode and warning threshold, and returns its id. An existing quota keeps its time zone: another one than UTC, the default, is refused; mode and threshold become what is given or their defaults. Applies when the transaction commits; a new quota counts what its period has already cost.';
 
 create function public.set_model_price(
     p_model_provider text, p_model_name text, p_input_per_million_usd numeric, p_output_per_million_usd numeric,

@@ -30,7 +30,7 @@ comment on column copilot_internal.cost_quotas.tenant_id is 'The tenant that the
 comment on column copilot_internal.cost_quotas.resource_type is 'llm, e2b, or all together.';
 comment on column copilot_internal.cost_quotas.limit_usd is 'USD per period, rounded down to 1e-9. NULL meters without a limit; 0 blocks everything.';
 comment on column copilot_internal.cost_quotas.period is 'hour, day, week (ISO), month, year or lifetime, in time_zone''s calendar.';
-comment on column copilot_internal.cost_quotas.time_zone is 'IANA name of the zone in whose calendar periods begin and end.';
+comment on column copilot_internal.cost_quotas.time_zone is 'IANA name of the zone in whose calendar periods begin and end; UTC where the server''s time zone database has lost it.';
 comment on column copilot_internal.cost_quotas.mode is 'hard refuses; soft allows and says EXCEEDED; shadow is counted and shown and never affects an answer.';
 comment on column copilot_internal.cost_quotas.warning_threshold is 'The share of the limit, 0 to 1, from which the status is WARNING.';
 comment on column copilot_internal.cost_quotas.metadata is 'The operator''s own notes.';

@@ -58,7 +58,9 @@ create view copilot_internal.quota_standings as
            q.period, b.period_start, b.period_end, q.mode, q.is_default
     from copilot_internal.effective_quotas q
     cross join lateral (select pg_catalog.floor(q.limit_usd * 1000000000) as nanos) m
-    cross join lateral copilot_internal.period_bounds(q.period, q.time_zone, pg_catalog.clock_timestamp()) b
+    cross join lateral copilot_internal.period_bounds(
+        q.period, case when copilot_internal.is_time_zone(q.time_zone) then q.time_zone else 'UTC' end,
+        pg_catalog.clock_timestamp()) b
     cross join lateral (
         select coalesce(b.period_start, '2000-01-01 00:00+00') as first_moment,
                coalesce(b.period_end, '2199-01-01 00:00+00') as last_moment,
@@ -136,7 +138,9 @@ begin atomic
             from (select pg_catalog.clock_timestamp() as at) c
         ) m
         cross join lateral (
-            select case when m.first_moment = pg_catalog.date_trunc('day', m.first_moment, 'UTC') then m.first_moment
+            -- After the last moment that can be recorded there is nothing to round, and no day to round up to.
+            select case when m.first_moment = pg_catalog.date_trunc('day', m.first_moment, 'UTC')
+                          or m.first_moment > '2199-01-01 00:00+00' then m.first_moment
                         else pg_catalog.date_trunc('day', m.first_moment, 'UTC') + interval '24 hours' end as first_day,
                    pg_catalog.date_trunc('day', m.last_moment, 'UTC') as last_day
         ) d
@@ -209,7 +213,8 @@ begin atomic
     )
     select p_tenant_id, s.first_moment, s.last_moment, u.llm_cost, u.e2b_cost, u.total_cost, u.llm_count, u.e2b_count,
            u.input_tokens, u.output_tokens, u.seconds, u.unpriced, 0::numeric, m.list, b.list, q.list, u.other_cost
-    from span s, sums u, models m, sandboxes b, limits q;
+    from span s, sums u, models m, sandboxes b, limits q
+    where s.first_moment <= s.last_moment;
 end;
 comment on function copilot_internal.cost_summary(uuid, timestamptz, timestamptz) is
-    'What get_tenant_cost_summary returns, for its kernel, which has authorised the caller. Run as the owner.';
+    'What get_tenant_cost_summary returns, for its kernel, which has authorised the caller; no row for a span that ends before it begins. Run as the owner.';

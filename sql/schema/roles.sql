@@ -1,4 +1,16 @@
 -- Roles and schemas. Supabase has the first three roles; a plain Postgres gets them without login.
+
+-- Operators are resolved while this script runs. The schema copilot_internal may have existed before, and its owner must
+-- not be able to put an operator of his into our views, functions and constraints.
+set local search_path = pg_catalog, pg_temp;
+
+do $$
+begin
+    if pg_catalog.current_setting('server_encoding') <> 'UTF8' then
+        raise exception 'pg_tollgate needs a database with encoding UTF8' using errcode = 'feature_not_supported';
+    end if;
+end $$;
+
 do $$
 declare
     v_role record;

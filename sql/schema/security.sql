@@ -100,11 +100,10 @@ end $$;
 
 -- A view needs its reader's right to execute what it calls.
 grant execute on function copilot_internal.caller_sees_all(), copilot_internal.caller_tenants(),
-    copilot_internal.period_bounds(text, text, timestamptz) to authenticated, service_role, metrics_reader;
+    copilot_internal.period_bounds(text, text, timestamptz), copilot_internal.is_time_zone(text) to authenticated, service_role, metrics_reader;
 grant execute on function copilot_internal.caller_user(), copilot_internal.check_confidence_level(text)
     to authenticated, service_role;
--- A check constraint needs its writer's.
-grant execute on function copilot_internal.is_time_zone(text), copilot_internal.price_problem(numeric, numeric, jsonb),
+grant execute on function copilot_internal.price_problem(numeric, numeric, jsonb),
     copilot_internal.maintain(integer), copilot_internal.verify() to service_role;
 
 grant execute on function

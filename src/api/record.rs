@@ -1,4 +1,5 @@
-//! Spending: every function here is for `service_role` alone, by its grants.
+//! Spending: every function here is for `service_role` alone, by its grants and again by its kernel, for a grant on all
+//! functions of `public` is quickly made.
 
 use pgrx::{Uuid, pg_extern, pg_sys};
 
@@ -13,6 +14,7 @@ use crate::ledger::{Outcome, Record, batch, input, record};
 use crate::look::Figures;
 use crate::money::usd_from_nanos;
 use crate::pg::call::{Call, Reply};
+use crate::pg::identity::Caller;
 use crate::pg::spi::{self, Session};
 use crate::pg::value::Value;
 use crate::quota::Subject;
@@ -36,6 +38,10 @@ fn columns(outcome: &Outcome) -> Vec<Value> {
         outcome.reason.as_deref().into(),
         outcome.replayed.into(),
     ]
+}
+
+fn only_the_server(caller: &Caller) -> Result<()> {
+    if caller.serves_all_tenants() { Ok(()) } else { Err(Error::forbidden("only service_role may record costs")) }
 }
 
 fn record_one(spi: &Session, one: &dyn Record) -> Result<Outcome> {
@@ -68,7 +74,8 @@ fn record_llm_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
         trace_id: call.text(16),
         span_id: call.text(17),
     };
-    let outcome = call.kernel(|_| {
+    let outcome = call.kernel(|caller| {
+        only_the_server(caller)?;
         let one = LlmCall::try_from(given)?;
         spi::session(|spi| record_one(spi, &one))
     });
@@ -98,7 +105,8 @@ fn record_e2b_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
         vcpu_seconds: call.numeric(8),
         memory_gib_seconds: call.numeric(9),
     };
-    let outcome = call.kernel(|_| {
+    let outcome = call.kernel(|caller| {
+        only_the_server(caller)?;
         let one = SandboxSession::try_from(given)?;
         spi::session(|spi| record_one(spi, &one))
     });
@@ -108,7 +116,8 @@ fn record_e2b_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
 #[pg_extern(sql = false)]
 fn record_llm_costs(fcinfo: pg_sys::FunctionCallInfo) {
     let call = Call::new(fcinfo);
-    let outcomes = call.kernel(|_| {
+    let outcomes = call.kernel(|caller| {
+        only_the_server(caller)?;
         let records = batch::parse(&input::required(call.jsonb(0), "p_records")?)?;
         let records: Vec<&dyn Record> = records.iter().map(|one| one as &dyn Record).collect();
         spi::session(|spi| record(spi, &records))
@@ -157,7 +166,8 @@ fn subject(spi: &Session, call: Call) -> Result<Subject> {
 #[pg_extern(sql = false)]
 fn check_and_record_quota_atomic(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
     let call = Call::new(fcinfo);
-    let outcome = call.kernel(|_| {
+    let outcome = call.kernel(|caller| {
+        only_the_server(caller)?;
         spi::session(|spi| {
             let cost = input::required(call.numeric(2), "p_cost_usd")?;
             let one = BareCharge {

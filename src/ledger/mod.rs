@@ -185,6 +185,7 @@ fn replay(spi: &Session, subject: Subject, stored: Stored) -> Result<Outcome> {
     }
     let standing = standing(spi, subject, pg::clock_timestamp(), Look::Latest)?;
     let verdict = judge(&standing.quotas, 0, settings::allow_without_quota());
+    let unpriced = stored.cost_usd.is_none().then(|| "no price was known when it was recorded".to_owned());
     Ok(Outcome {
         recorded: true,
         id: Some(stored.id),
@@ -194,7 +195,7 @@ fn replay(spi: &Session, subject: Subject, stored: Stored) -> Result<Outcome> {
         standing,
         told: verdict.subject,
         overrun_nanos: 0,
-        reason: None,
+        reason: unpriced,
         replayed: true,
     })
 }

@@ -22,6 +22,13 @@ impl PostgresZone {
     }
 }
 
+impl PostgresZone {
+    /// The zone, or UTC where the server's database has lost it since the quota was made: costs must still be recorded.
+    pub fn named_or_utc(name: &str) -> Result<Self> {
+        Self::named(name).or_else(|_| Self::named("UTC"))
+    }
+}
+
 impl Zone for PostgresZone {
     fn offset_at(&self, unix_seconds: i64) -> i32 {
         // SAFETY: the zone is loaded; the result points to a static that is read at once, and is null when the moment

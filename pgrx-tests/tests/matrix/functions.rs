@@ -51,7 +51,7 @@ const FUNCTIONS: &[(&str, For, &str)] = &[
     ("caller_user", For::Machinery(PEOPLE), "copilot_internal.caller_user()"),
     ("period_bounds", For::Machinery(PEOPLE), "copilot_internal.period_bounds('day', 'UTC', '2026-01-01')"),
     ("check_confidence_level", For::Machinery(PEOPLE), "copilot_internal.check_confidence_level('typical')"),
-    ("is_time_zone", For::Machinery(SERVER), "copilot_internal.is_time_zone('UTC')"),
+    ("is_time_zone", For::Machinery(PEOPLE), "copilot_internal.is_time_zone('UTC')"),
     ("price_problem", For::Machinery(SERVER), "copilot_internal.price_problem(1, 1, '{}')"),
     ("complete_quota", For::Nobody, "copilot_internal.complete_quota()"),
     ("lock_platform", For::Nobody, "copilot_internal.lock_platform()"),
@@ -126,7 +126,7 @@ fn only_those_whom_a_function_is_for_may_execute_it() -> Result<()> {
                 For::Nobody => Vec::new(),
             };
             // A view needs its reader's right to execute what it calls.
-            if ["caller_sees_all", "caller_tenants", "period_bounds"].contains(name) {
+            if ["caller_sees_all", "caller_tenants", "is_time_zone", "period_bounds"].contains(name) {
                 roles.insert(1, "metrics_reader");
             }
             assert_eq!(texts(&mut client, sql, &[name])?, roles, "{name}");

@@ -1,0 +1,129 @@
+//! What must hold although somebody has been careless or worse: a schema in strange hands, a grant too many, a time zone
+//! that is gone.
+
+mod support;
+
+use anyhow::Result;
+use postgres::error::SqlState;
+use serde_json::json;
+use support::{Database, id, make_tenant, text};
+use tollgate_tests::cluster::Cluster;
+use tollgate_tests::session::{Caller, message, sqlstate};
+
+/// An operator that fits better than pg_catalog's is taken while a script runs with its schema in the search path; ours
+/// would then call it with the owner's rights.
+#[test]
+fn the_owner_of_a_schema_that_was_there_before_gets_nothing_into_our_objects() -> Result<()> {
+    let cluster = Cluster::shared();
+    cluster.create_database_without_extension("hostile_schema")?;
+    let mut client = cluster.superuser("hostile_schema")?;
+    client.batch_execute(
+        "create role mallory;
+         create schema copilot_internal authorization mallory;
+         grant create on database hostile_schema to mallory;
+         set role mallory;
+         create function copilot_internal.evil(numeric, integer) returns numeric language plpgsql as $$
+         begin raise exception 'called as %', current_user using errcode = 'XX001'; end $$;
+         create function copilot_internal.evil_too(numeric, integer) returns boolean language plpgsql as $$
+         begin raise exception 'called as %', current_user using errcode = 'XX001'; end $$;",
+    )?;
+    for operator in ["*", "+", "-", "/"] {
+        client.batch_execute(&format!(
+            "create operator copilot_internal.{operator} (leftarg = numeric, rightarg = integer, function = copilot_internal.evil)"
+        ))?;
+    }
+    for operator in ["=", "<", ">", "<=", ">=", "<>"] {
+        client.batch_execute(&format!(
+            "create operator copilot_internal.{operator} (leftarg = numeric, rightarg = integer, function = copilot_internal.evil_too)"
+        ))?;
+    }
+    client.batch_execute("reset role; create extension pg_tollgate")?;
+    let tenant = id(1);
+    make_tenant(&mut client, tenant)?;
+    client.batch_execute("select public.set_quota('platform', null, 'all', 5, 'day')")?;
+    client.execute("select public.set_model_price('p', 'm', 1, 2)", &[])?;
+    let recorded: bool = client
+        .query_one(
+            "select recorded from public.record_llm_cost($1, 'p', 'm', 10, 10, p_conversation_id => $1, p_enforce => true)",
+            &[&tenant],
+        )?
+        .get(0);
+    assert!(recorded);
+    client.batch_execute(
+        "select * from copilot_internal.maintain(); select * from copilot_internal.verify();
+         select * from metrics.quota_status; select * from metrics.llm_costs; select * from metrics.cost_by_user;
+         select * from metrics.tenant_total_costs; select public.get_llm_cost_estimate('openai', 'gpt-4o');",
+    )?;
+    client.execute("select * from public.get_tenant_cost_summary($1)", &[&tenant])?;
+    client.execute("select * from public.check_quota_before_operation($1, 'llm', 1)", &[&tenant])?;
+    Ok(())
+}
+
+/// The grants say who may spend; the kernels say it again.
+#[test]
+fn a_grant_on_every_function_lets_nobody_spend() -> Result<()> {
+    let database = Database::fresh()?;
+    let tenant = id(1);
+    make_tenant(&mut database.superuser()?, tenant)?;
+    database
+        .superuser()?
+        .batch_execute("grant execute on all functions in schema public to public, anon, authenticated")?;
+    let mut session = database.session()?;
+    let record = json!([{ "tenant_id": tenant.to_string(), "model_provider": "p", "model_name": "m",
+        "input_tokens": 1, "output_tokens": 1, "cost_usd": 1 }]);
+    for caller in [Caller::anon(), Caller::user(id(0xf1), Some(tenant))] {
+        for sql in [
+            "select * from public.record_llm_cost($1, 'p', 'm', 1, 1, p_cost_usd => 1)",
+            "select * from public.record_e2b_cost($1, 's', 'standard', 1)",
+            "select * from public.check_and_record_quota_atomic('tenant', $1, 1)",
+            "select public.set_quota('tenant', $1, 'llm', 1000)",
+            "select public.set_model_price('p', 'm', 0, 0, p_tenant_id => $1)",
+        ] {
+            session.expect_sqlstate(&caller, sql, &[&tenant], "42501");
+        }
+        session.expect_sqlstate(&caller, "select * from public.record_llm_costs($1)", &[&record], "42501");
+        let platform = "select * from public.check_and_record_quota_atomic('platform', null, 1)";
+        session.expect_sqlstate(&caller, platform, &[], "42501");
+    }
+    let charges = text(&mut database.superuser()?, "select count(*)::text from copilot_internal.pending_costs", &[])?;
+    assert_eq!(charges, "0");
+    Ok(())
+}
+
+/// Distributions drop names from their time zone data. A quota made before must not stop costs from being recorded.
+#[test]
+fn a_time_zone_that_is_gone_stops_nothing() -> Result<()> {
+    let database = Database::fresh()?;
+    let tenant = id(1);
+    let mut client = database.superuser()?;
+    make_tenant(&mut client, tenant)?;
+    client.batch_execute(
+        "alter table copilot_internal.cost_quotas drop constraint cost_quotas_time_zone_check;
+         insert into copilot_internal.cost_quotas (scope, scope_id, resource_type, limit_usd, period, time_zone)
+         select 'tenant', id, 'llm', 1, 'day', 'US/Gone' from copilot_internal.tenants",
+    )?;
+    let mut spend = |usd: &str| -> Result<bool> {
+        let sql = "select recorded from public.record_llm_cost($1, 'p', 'm', 1, 1,
+            p_cost_usd => $2::text::numeric, p_enforce => true)";
+        Ok(client.query_one(sql, &[&tenant, &usd])?.get(0))
+    };
+    // Its limit holds, in UTC's days.
+    assert_eq!((spend("0.6")?, spend("0.6")?), (true, false));
+    let sql = "select period_start = date_trunc('day', clock_timestamp(), 'UTC') from metrics.quota_status
+        where period = 'day'";
+    assert!(client.query_one(sql, &[])?.get::<_, bool>(0));
+    Ok(())
+}
+
+/// Text is handled as UTF-8, so a database of another encoding is refused whole and not later, by call.
+#[test]
+fn another_encoding_is_refused() -> Result<()> {
+    let cluster = Cluster::shared();
+    cluster
+        .superuser("postgres")?
+        .batch_execute("create database latin encoding 'LATIN1' locale 'C' template template0")?;
+    let error = cluster.superuser("latin")?.batch_execute("create extension pg_tollgate").unwrap_err();
+    assert_eq!(error.code(), Some(&SqlState::FEATURE_NOT_SUPPORTED), "{}", message(&error));
+    assert_eq!(sqlstate(&error), "0A000");
+    Ok(())
+}
