@@ -37,7 +37,7 @@ fn check_quota_before_operation(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
         moment(figures.and_then(|figures| figures.period_end)),
         answer.retry_after_seconds.into(),
         answer.reason.as_deref().into(),
-        // Charges in flight hold a lock in the locked mode and are not in these figures; holds are the next issue.
+        // Only what is committed is in these figures, and there are no holds, so nothing in them will go away by itself.
         false.into(),
     ])
 }
