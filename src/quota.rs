@@ -38,19 +38,21 @@ pub fn nil() -> Uuid {
     Uuid::from_bytes([0; 16])
 }
 
+/// The limit and the amount from which to warn come in nano-dollars, the limit rounded down.
 const DEFINITIONS: &str = "
-    select q.scope, q.resource_type, q.mode, q.period, q.time_zone,
-           pg_catalog.floor(q.limit_usd * 1000000000)::bigint,
-           pg_catalog.ceil(pg_catalog.floor(q.limit_usd * 1000000000) * q.warning_threshold)::bigint
-    from copilot_internal.effective_quotas q
-    where q.tenant_id = $1 and (q.scope = 'tenant' or (q.scope = 'user' and q.scope_id = $2))
-      and q.resource_type in ($3, 'all')
-    union all
-    select q.scope, q.resource_type, q.mode, q.period, q.time_zone,
-           pg_catalog.floor(q.limit_usd * 1000000000)::bigint,
-           pg_catalog.ceil(pg_catalog.floor(q.limit_usd * 1000000000) * q.warning_threshold)::bigint
-    from copilot_internal.cost_quotas q
-    where q.tenant_id is null and q.resource_type in ($3, 'all')";
+    select d.scope, d.resource_type, d.mode, d.period, d.time_zone,
+           pg_catalog.floor(d.limit_usd * 1000000000)::bigint,
+           pg_catalog.ceil(pg_catalog.floor(d.limit_usd * 1000000000) * d.warning_threshold)::bigint
+    from (
+        select q.scope, q.resource_type, q.mode, q.period, q.time_zone, q.limit_usd, q.warning_threshold
+        from copilot_internal.effective_quotas q
+        where q.tenant_id = $1 and (q.scope = 'tenant' or (q.scope = 'user' and q.scope_id = $2))
+        union all
+        select q.scope, q.resource_type, q.mode, q.period, q.time_zone, q.limit_usd, q.warning_threshold
+        from copilot_internal.cost_quotas q
+        where q.tenant_id is null
+    ) d
+    where d.resource_type in ($3, 'all')";
 
 /// A period is whole UTC days, with quarters of an hour before and after them, and what is pending. Gives the sum of one
 /// resource, the sum of all, and how many pending rows were read. What tenants have pending belongs to the platform too,

@@ -20,7 +20,6 @@ fn the_owner_of_a_schema_that_was_there_before_gets_nothing_into_our_objects() -
     client.batch_execute(
         "create role mallory;
          create schema copilot_internal authorization mallory;
-         grant create on database hostile_schema to mallory;
          set role mallory;
          create function copilot_internal.evil(numeric, integer) returns numeric language plpgsql as $$
          begin raise exception 'called as %', current_user using errcode = 'XX001'; end $$;

@@ -20,9 +20,7 @@ impl PostgresZone {
         let zone = unsafe { pg_sys::pg_tzset(name.as_ptr()) };
         if zone.is_null() { Err(unknown()) } else { Ok(Self(zone)) }
     }
-}
 
-impl PostgresZone {
     /// The zone, or UTC where the server's database has lost it since the quota was made: costs must still be recorded.
     pub fn named_or_utc(name: &str) -> Result<Self> {
         Self::named(name).or_else(|_| Self::named("UTC"))
@@ -50,17 +48,14 @@ pub fn is_iana_name(name: &str) -> bool {
     if KNOWN.with_borrow(|known| known.contains(name)) {
         return true;
     }
-    let found = all_names().any(|listed| listed == name);
+    let found = Enumeration::start().any(|listed| listed == name);
     if found {
         KNOWN.with_borrow_mut(|known| known.insert(name.to_owned()));
     }
     found
 }
 
-fn all_names() -> impl Iterator<Item = String> {
-    Enumeration::start()
-}
-
+/// Every name in the zone files, in no particular order.
 struct Enumeration(*mut pg_sys::pg_tzenum);
 
 impl Enumeration {
