@@ -140,7 +140,11 @@ impl Quota {
         match self.limit {
             None => true,
             Some(0) => false,
-            Some(limit) => self.used().checked_add(amount).is_some_and(|total| total <= limit),
+            Some(limit) => self
+                .spent
+                .checked_add(self.held)
+                .and_then(|used| used.checked_add(amount))
+                .is_some_and(|total| total <= limit),
         }
     }
 
@@ -233,6 +237,13 @@ mod tests {
         let mut held = quota(Scope::Tenant, Some(100), 60);
         held.held = 30;
         assert!(!judge(&[held], 11, true).allowed);
+    }
+
+    #[test]
+    fn a_sum_that_no_integer_holds_does_not_fit() {
+        let mut full = quota(Scope::Tenant, Some(i64::MAX), 2);
+        full.held = i64::MAX - 1;
+        assert!(!judge(&[full], 0, true).allowed);
     }
 
     #[test]
