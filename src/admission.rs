@@ -35,7 +35,7 @@ impl Scope {
 }
 
 /// What an operation uses. A quota may count one resource or all.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Resource {
     Llm,
     E2b,
@@ -136,6 +136,15 @@ impl Quota {
         self.limit.map(|limit| limit.saturating_sub(self.used()))
     }
 
+    /// Whether the amount would fit if all that is held were given back.
+    fn would_fit(&self, amount: i64) -> bool {
+        match self.limit {
+            None => true,
+            Some(0) => false,
+            Some(limit) => self.spent.checked_add(amount).is_some_and(|total| total <= limit),
+        }
+    }
+
     fn fits(&self, amount: i64) -> bool {
         match self.limit {
             None => true,
@@ -175,6 +184,8 @@ pub struct Verdict {
     pub status: Status,
     /// The quota to tell about: the one that blocks, or else the tightest. `None` without any.
     pub subject: Option<usize>,
+    /// Refused, and nothing but live holds and transactions in flight is in the way.
+    pub retryable: bool,
     /// The largest part of the amount above a limit, when it is spent all the same.
     pub overrun: i64,
 }
@@ -191,15 +202,25 @@ pub fn judge(quotas: &[Quota], amount: i64, allow_without_quota: bool) -> Verdic
         .min_by_key(|(_, quota)| (quota.scope, quota.counts_all(), -quota.bounds.end.unwrap_or(i64::MAX)));
     let overrun = effective().map(|(_, quota)| quota.overrun(amount)).max().unwrap_or(0);
     if let Some((index, _)) = blocking {
-        return Verdict { allowed: false, status: Status::Exceeded, subject: Some(index), overrun };
+        let retryable = effective().all(|(_, quota)| quota.mode != Mode::Hard || quota.would_fit(amount));
+        return Verdict { allowed: false, status: Status::Exceeded, subject: Some(index), retryable, overrun };
     }
     let tightest = effective().min_by_key(|(_, quota)| {
         let remaining = quota.remaining().unwrap_or(i64::MAX);
         (std::cmp::Reverse(quota.status(amount)), remaining, quota.scope, quota.counts_all())
     });
     match tightest {
-        Some((index, quota)) => Verdict { allowed: true, status: quota.status(amount), subject: Some(index), overrun },
-        None => Verdict { allowed: allow_without_quota, status: Status::NoQuota, subject: None, overrun: 0 },
+        Some((index, quota)) => {
+            let status = quota.status(amount);
+            Verdict { allowed: true, status, subject: Some(index), retryable: false, overrun }
+        }
+        None => Verdict {
+            allowed: allow_without_quota,
+            status: Status::NoQuota,
+            subject: None,
+            retryable: false,
+            overrun: 0,
+        },
     }
 }
 
@@ -244,6 +265,16 @@ mod tests {
         let mut full = quota(Scope::Tenant, Some(i64::MAX), 2);
         full.held = i64::MAX - 1;
         assert!(!judge(&[full], 0, true).allowed);
+    }
+
+    #[test]
+    fn a_refusal_is_retryable_when_holds_alone_are_in_the_way() {
+        let mut held = quota(Scope::Tenant, Some(100), 60);
+        held.held = 30;
+        assert!(judge(std::slice::from_ref(&held), 40, true).retryable);
+        assert!(!judge(std::slice::from_ref(&held), 41, true).retryable);
+        assert!(!judge(std::slice::from_ref(&held), 10, true).retryable);
+        assert!(!judge(&[held, quota(Scope::Platform, Some(50), 50)], 40, true).retryable);
     }
 
     #[test]

@@ -14,6 +14,10 @@ pub enum Error {
     Conflict { message: String, detail: Option<String> },
     /// `P0002`: the thing that was named does not exist.
     NotFound { message: String },
+    /// `53400`: something that has a bound is used up.
+    Limit { message: String, hint: &'static str },
+    /// `0A000`: not in this kind of transaction or query.
+    Unsupported { message: String },
     /// `XX000`: a row or value of our own tables is not what this code wrote.
     Internal { message: String },
 }
@@ -41,6 +45,8 @@ impl Error {
             Self::Forbidden { message } => Self::Forbidden { message: lead(message) },
             Self::Conflict { message, detail } => Self::Conflict { message: lead(message), detail },
             Self::NotFound { message } => Self::NotFound { message: lead(message) },
+            Self::Limit { message, hint } => Self::Limit { message: lead(message), hint },
+            Self::Unsupported { message } => Self::Unsupported { message: lead(message) },
             Self::Internal { message } => Self::Internal { message: lead(message) },
         }
     }
@@ -58,6 +64,10 @@ impl Error {
                 Some("Use a new request id for a new operation, and the same arguments for a retry."),
             ),
             Self::NotFound { message } => (PgSqlErrorCode::ERRCODE_NO_DATA_FOUND, message, None, None),
+            Self::Limit { message, hint } => {
+                (PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED, message, None, Some(hint))
+            }
+            Self::Unsupported { message } => (PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED, message, None, None),
             Self::Internal { message } => (PgSqlErrorCode::ERRCODE_INTERNAL_ERROR, message, None, None),
         };
         let mut report = ErrorReport::new(code, message, "pg_tollgate");

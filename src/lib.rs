@@ -7,6 +7,7 @@ use pgrx::pg_guard;
 
 mod admission;
 mod api;
+mod cache;
 mod error;
 mod ledger;
 mod look;
@@ -28,7 +29,8 @@ pgrx::extension_sql_file!("../sql/schema/pricing.sql", name = "pricing", require
 pgrx::extension_sql_file!("../sql/schema/quotas.sql", name = "quotas", requires = ["pricing"]);
 pgrx::extension_sql_file!("../sql/schema/ledger.sql", name = "ledger", requires = ["quotas"]);
 pgrx::extension_sql_file!("../sql/schema/rollup.sql", name = "rollup", requires = ["ledger"]);
-pgrx::extension_sql_file!("../sql/schema/kernels.sql", name = "kernels", requires = ["rollup"]);
+pgrx::extension_sql_file!("../sql/schema/admission.sql", name = "admission", requires = ["rollup"]);
+pgrx::extension_sql_file!("../sql/schema/kernels.sql", name = "kernels", requires = ["admission"]);
 pgrx::extension_sql_file!("../sql/schema/reading.sql", name = "reading", requires = ["kernels"]);
 pgrx::extension_sql_file!("../sql/schema/facade.sql", name = "facade", requires = ["reading"]);
 pgrx::extension_sql_file!("../sql/schema/metrics.sql", name = "metrics", requires = ["facade"]);
@@ -38,6 +40,12 @@ pgrx::extension_sql_file!("../sql/schema/security.sql", name = "security", requi
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
     settings::register();
+    pg::invalidation::register();
+    // SAFETY: reads a variable of the process.
+    if unsafe { pgrx::pg_sys::process_shared_preload_libraries_in_progress } {
+        pg::memory::register();
+        pg::transaction::register();
+    }
 }
 
 #[cfg(any(test, feature = "pg_test"))]

@@ -84,7 +84,6 @@ pub struct Bounds {
     pub end: Option<i64>,
 }
 
-#[cfg(test)]
 impl Bounds {
     /// Whether the moment lies inside.
     pub fn contains(&self, unix_seconds: i64) -> bool {

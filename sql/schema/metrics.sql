@@ -229,3 +229,22 @@ comment on column metrics.cost_estimates.confidence_level is 'conservative, typi
 comment on column metrics.cost_estimates.estimated_cost_usd is 'USD for one operation.';
 comment on column metrics.cost_estimates.effective_from is 'From when.';
 comment on column metrics.cost_estimates.effective_to is 'Until when.';
+
+create view metrics.admission with (security_barrier) as
+    select c.mode, c.entries, c.entries_used, c.entries_pinned, c.entry_bytes, c.shared_bytes, c.admissions, c.refusals,
+           c.retryable_refusals, c.loads, c.evictions, c.waits
+    from copilot_internal.admission_counters() c
+    where (select copilot_internal.caller_sees_all());
+comment on view metrics.admission is 'How admission works on this server, of all its databases, since it started; shown only to those who see all tenants.';
+comment on column metrics.admission.mode is 'escrow (the library is preloaded) or locked. All that follows is NULL in the locked mode.';
+comment on column metrics.admission.entries is 'Counters that shared memory has room for (pg_tollgate.quota_entries).';
+comment on column metrics.admission.entries_used is 'Counters in memory.';
+comment on column metrics.admission.entries_pinned is 'Those that open transactions have charged.';
+comment on column metrics.admission.entry_bytes is 'Bytes of one counter.';
+comment on column metrics.admission.shared_bytes is 'Bytes of shared memory in all.';
+comment on column metrics.admission.admissions is 'Charges that were counted, rolled back later or not.';
+comment on column metrics.admission.refusals is 'Charges refused because the money is spent, or for want of a price.';
+comment on column metrics.admission.retryable_refusals is 'Charges refused only because of what others have in flight.';
+comment on column metrics.admission.loads is 'Counters read from the tables.';
+comment on column metrics.admission.evictions is 'Counters that made room for others.';
+comment on column metrics.admission.waits is 'Times that a charge waited for another transaction in order to load a counter.';

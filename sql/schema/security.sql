@@ -86,7 +86,7 @@ grant usage on schema public to authenticated, service_role;
 grant usage on schema metrics to authenticated, service_role, metrics_reader;
 grant select on metrics.llm_costs, metrics.e2b_costs, metrics.llm_costs_daily, metrics.e2b_costs_daily,
     metrics.cost_by_user, metrics.cost_by_conversation, metrics.tenant_total_costs, metrics.quota_status,
-    metrics.cost_estimates to authenticated, service_role, metrics_reader;
+    metrics.cost_estimates, metrics.admission to authenticated, service_role, metrics_reader;
 -- Views to come get the same readers, whether a superuser or Supabase's postgres makes them.
 alter default privileges in schema metrics grant select on tables to authenticated, service_role, metrics_reader;
 do $$
@@ -101,10 +101,11 @@ end $$;
 -- A view needs its reader's right to execute what it calls.
 grant execute on function copilot_internal.caller_sees_all(), copilot_internal.caller_tenants(),
     copilot_internal.period_bounds(text, text, timestamptz), copilot_internal.is_time_zone(text) to authenticated, service_role, metrics_reader;
+grant execute on function copilot_internal.admission_counters() to authenticated, service_role, metrics_reader;
 grant execute on function copilot_internal.caller_user(), copilot_internal.check_confidence_level(text)
     to authenticated, service_role;
 grant execute on function copilot_internal.price_problem(numeric, numeric, jsonb),
-    copilot_internal.maintain(integer), copilot_internal.verify() to service_role;
+    copilot_internal.maintain(integer), copilot_internal.verify(), copilot_internal.pending() to service_role;
 
 grant execute on function
     public.check_quota_before_operation(uuid, text, numeric, uuid),

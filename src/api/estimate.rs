@@ -6,7 +6,6 @@ use crate::error::{Error, Result};
 use crate::ledger::{e2b, input, llm};
 use crate::pg;
 use crate::pg::call::{Call, Reply};
-use crate::pg::spi::{self, Look};
 use crate::pg::value::Value;
 use crate::prices::{Model, Quote, SandboxUse, quote_llm, quote_sandbox};
 use crate::pricing::{Breakdown, ModelPrice, Priced, upper_bound};
@@ -37,10 +36,8 @@ fn estimate_llm_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
         let tier = input::text(call.text(5), "p_service_tier")?;
         let usage = parts.map(|parts| llm::usage(input_tokens, output_tokens, Some(&parts))).transpose()?;
         let model = Model { provider: &provider, name: &name };
-        spi::session(|spi| {
-            quote_llm(spi, Look::Statement, None, model, pg::clock_timestamp(), &|price| {
-                upper_bound(price, input_tokens, output_tokens, usage.as_ref(), tier.as_deref())
-            })
+        quote_llm(None, model, pg::clock_timestamp(), &|price| {
+            upper_bound(price, input_tokens, output_tokens, usage.as_ref(), tier.as_deref())
         })
     });
     let (breakdown, found, basis) = answer(&quote);
@@ -73,7 +70,7 @@ fn estimate_e2b_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
             vcpu_seconds: vcpu.as_deref(),
             memory_gib_seconds: memory.as_deref(),
         };
-        spi::session(|spi| quote_sandbox(spi, Look::Statement, None, sandbox, pg::clock_timestamp()))
+        quote_sandbox(None, sandbox, pg::clock_timestamp())
     });
     let (breakdown, found, basis) = answer(&quote);
     call.row(&[Value::decimal(breakdown.map(|costs| costs.total().to_string()).as_deref()), found, basis])

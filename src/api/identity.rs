@@ -42,13 +42,6 @@ fn try_fold_lock(tenant: Uuid) -> bool {
     lock::Subject::Fold(lock::key(tenant)).try_lock(lock::Strength::Exclusive)
 }
 
-/// A row trigger of the kind AFTER: it returns no tuple, which is a null pointer and not an SQL NULL.
-#[pg_extern(sql = false)]
-fn lock_platform() -> Reply {
-    lock::Subject::Platform.lock(lock::Strength::Exclusive);
-    Reply::new(pg_sys::Datum::null())
-}
-
 #[pg_extern(sql = false)]
 fn period_bounds(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
     let call = Call::new(fcinfo);

@@ -1,6 +1,7 @@
 //! The native functions. Their bodies only translate: arguments in, one kernel, columns out. The SQL signatures that
 //! belong to them are in `sql/schema/`, in the same order of columns.
 
+mod admission;
 mod check;
 mod estimate;
 mod identity;

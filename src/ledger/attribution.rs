@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::money::Picos;
 use crate::pg::Timestamp;
 use crate::pg::value::Value;
-use crate::quota::{Subject, nil};
+use crate::quota::Subject;
 
 /// The arguments that `record_llm_cost` and `record_e2b_cost` share, as they came.
 #[derive(Default)]
@@ -68,11 +68,6 @@ impl Attribution {
             enforce: self.enforce,
             occurred_at: self.occurred_at,
         }
-    }
-
-    /// The user as pending rows have him, without NULL.
-    pub fn user_or_nil(&self) -> Value {
-        self.user.unwrap_or_else(nil).into()
     }
 
     pub fn provided_usd(&self) -> Value {

@@ -2,14 +2,14 @@
 
 use pgrx::Uuid;
 
-use super::{Cost, Moments, Record, Stored, Terms};
+use super::{Cost, Moments, Record, Source, Stored, Terms};
 use crate::error::Result;
 use crate::money::Picos;
 use crate::pg::Timestamp;
 use crate::pg::spi::types::{BIGINT, MOMENT, NUMERIC, TEXT, UUID};
 use crate::pg::spi::{Look, Plan, Session};
 use crate::pg::value::Value;
-use crate::quota::{Subject, nil};
+use crate::quota::Subject;
 
 /// A charge whose arguments hold.
 pub struct BareCharge {
@@ -19,14 +19,10 @@ pub struct BareCharge {
 }
 
 const INSERT: &str = "
-    with charge as (
-        insert into copilot_internal.quota_charges
-            (id, tenant_id, user_id, resource_type, cost_usd, charge_nanos, request_id, charged_at)
-        values ($1, $2, $3, $4, $5, $6, $7, $8)
-    )
-    insert into copilot_internal.pending_costs
-        (tenant_id, record_id, source, user_id, resource_type, charged_at, nanos)
-    values ($9, $1, 'charge', $10, $4, $8, $6)";
+    insert into copilot_internal.quota_charges
+        (id, tenant_id, user_id, resource_type, cost_usd, charge_nanos, request_id, charged_at)
+    values ($1, $2, $3, $4, $5, $6, $7, $8)
+    on conflict (tenant_id, request_id) where request_id is not null do nothing";
 
 const FIND: &str = "
     select c.id, c.cost_usd::text, 'provided'::text,
@@ -34,12 +30,16 @@ const FIND: &str = "
     from copilot_internal.quota_charges c
     where (c.tenant_id = $1 or (c.tenant_id is null and $1 is null)) and c.request_id = $2";
 
-static INSERT_PLAN: Plan = Plan::new(INSERT, &[UUID, UUID, UUID, TEXT, NUMERIC, BIGINT, TEXT, MOMENT, UUID, UUID]);
+static INSERT_PLAN: Plan = Plan::new(INSERT, &[UUID, UUID, UUID, TEXT, NUMERIC, BIGINT, TEXT, MOMENT]);
 static FIND_PLAN: Plan = Plan::new(FIND, &[UUID, TEXT, UUID, TEXT, NUMERIC]);
 
 impl Record for BareCharge {
     fn terms(&self) -> Terms<'_> {
         Terms { subject: self.subject, request_id: self.request_id.as_deref(), enforce: true, occurred_at: None }
+    }
+
+    fn source(&self) -> Source {
+        Source { name: "charge", table: c"quota_charges", requests: c"quota_charges_request_id_idx" }
     }
 
     fn find(&self, spi: &Session, request_id: &str) -> Result<Option<Stored>> {
@@ -53,7 +53,7 @@ impl Record for BareCharge {
         super::stored(&spi.run(&FIND_PLAN, Look::Latest, &parameters)?)
     }
 
-    fn cost(&self, _spi: &Session, _occurred_at: Timestamp) -> Result<Cost> {
+    fn cost(&self, _occurred_at: Timestamp) -> Result<Cost> {
         Ok(Cost {
             usd: Some(self.cost),
             status: "provided",
@@ -63,7 +63,7 @@ impl Record for BareCharge {
         })
     }
 
-    fn insert(&self, spi: &Session, id: Uuid, cost: &Cost, moments: Moments) -> Result<()> {
+    fn insert(&self, spi: &Session, id: Uuid, cost: &Cost, moments: Moments) -> Result<bool> {
         let parameters = [
             id.into(),
             self.subject.tenant.into(),
@@ -73,10 +73,7 @@ impl Record for BareCharge {
             cost.nanos.into(),
             self.request_id.as_deref().into(),
             Value::timestamp(moments.charged_at),
-            self.subject.tenant.unwrap_or_else(nil).into(),
-            self.subject.user.unwrap_or_else(nil).into(),
         ];
-        spi.run(&INSERT_PLAN, Look::Write, &parameters)?;
-        Ok(())
+        Ok(spi.run(&INSERT_PLAN, Look::Write, &parameters)?.written() == 1)
     }
 }

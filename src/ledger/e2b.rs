@@ -3,7 +3,7 @@
 use pgrx::Uuid;
 
 use super::attribution::{Attribution, Given, json, moment, usd};
-use super::{Cost, Moments, Record, Stored, Terms, input};
+use super::{Cost, Moments, Record, Source, Stored, Terms, input};
 use crate::admission::Resource;
 use crate::error::{Error, Result};
 use crate::money::{Rounding, format_scaled, parse_scaled};
@@ -70,16 +70,12 @@ impl TryFrom<Arguments> for SandboxSession {
 }
 
 const INSERT: &str = "
-    with record as (
-        insert into copilot_internal.e2b_cost_records
-            (id, tenant_id, user_id, conversation_id, path_id, sandbox_id, sandbox_type, region, duration_seconds,
-             vcpu_seconds, memory_gib_seconds, cost_usd, cost_status, charge_nanos, pricing, request_id, charged_at,
-             occurred_at, metadata)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, coalesce($19, '{}'))
-    )
-    insert into copilot_internal.pending_costs
-        (tenant_id, record_id, source, user_id, resource_type, charged_at, nanos)
-    values ($2, $1, 'e2b', $20, 'e2b', $17, $14)";
+    insert into copilot_internal.e2b_cost_records
+        (id, tenant_id, user_id, conversation_id, path_id, sandbox_id, sandbox_type, region, duration_seconds,
+         vcpu_seconds, memory_gib_seconds, cost_usd, cost_status, charge_nanos, pricing, request_id, charged_at,
+         occurred_at, metadata)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, coalesce($19, '{}'))
+    on conflict (tenant_id, request_id) where request_id is not null do nothing";
 
 const FIND: &str = "
     select r.id, r.cost_usd::text, r.cost_status,
@@ -97,7 +93,7 @@ static INSERT_PLAN: Plan = Plan::new(
     INSERT,
     &[
         UUID, UUID, UUID, UUID, UUID, TEXT, TEXT, TEXT, NUMERIC, NUMERIC, NUMERIC, NUMERIC, TEXT, BIGINT, JSONB, TEXT,
-        MOMENT, MOMENT, JSONB, UUID,
+        MOMENT, MOMENT, JSONB,
     ],
 );
 static FIND_PLAN: Plan =
@@ -106,6 +102,10 @@ static FIND_PLAN: Plan =
 impl Record for SandboxSession {
     fn terms(&self) -> Terms<'_> {
         self.attribution.terms(Resource::E2b)
+    }
+
+    fn source(&self) -> Source {
+        Source { name: "e2b", table: c"e2b_cost_records", requests: c"e2b_cost_records_request_id_idx" }
     }
 
     fn find(&self, spi: &Session, request_id: &str) -> Result<Option<Stored>> {
@@ -128,7 +128,7 @@ impl Record for SandboxSession {
         super::stored(&spi.run(&FIND_PLAN, Look::Latest, &parameters)?)
     }
 
-    fn cost(&self, spi: &Session, occurred_at: Timestamp) -> Result<Cost> {
+    fn cost(&self, occurred_at: Timestamp) -> Result<Cost> {
         let who = &self.attribution;
         let sandbox = SandboxUse {
             sandbox_type: &self.sandbox_type,
@@ -137,11 +137,11 @@ impl Record for SandboxSession {
             vcpu_seconds: self.vcpu_seconds.as_deref(),
             memory_gib_seconds: self.memory_gib_seconds.as_deref(),
         };
-        let quote = quote_sandbox(spi, Look::Latest, Some(who.tenant), sandbox, occurred_at)?;
+        let quote = quote_sandbox(Some(who.tenant), sandbox, occurred_at)?;
         Ok(Cost::new(who.provided, &quote))
     }
 
-    fn insert(&self, spi: &Session, id: Uuid, cost: &Cost, moments: Moments) -> Result<()> {
+    fn insert(&self, spi: &Session, id: Uuid, cost: &Cost, moments: Moments) -> Result<bool> {
         let who = &self.attribution;
         let parameters = [
             id.into(),
@@ -163,9 +163,7 @@ impl Record for SandboxSession {
             Value::timestamp(moments.charged_at),
             Value::timestamp(moments.occurred_at),
             json(who.metadata.as_deref()),
-            who.user_or_nil(),
         ];
-        spi.run(&INSERT_PLAN, Look::Write, &parameters)?;
-        Ok(())
+        Ok(spi.run(&INSERT_PLAN, Look::Write, &parameters)?.written() == 1)
     }
 }

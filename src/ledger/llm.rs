@@ -3,7 +3,7 @@
 use pgrx::Uuid;
 
 use super::attribution::{Attribution, Given, json, moment, usd};
-use super::{Cost, Moments, Record, Stored, Terms, input};
+use super::{Cost, Moments, Record, Source, Stored, Terms, input};
 use crate::admission::Resource;
 use crate::error::{Error, Result};
 use crate::pg::Timestamp;
@@ -78,17 +78,13 @@ impl TryFrom<Arguments> for LlmCall {
 }
 
 const INSERT: &str = "
-    with record as (
-        insert into copilot_internal.llm_cost_records
-            (id, tenant_id, user_id, conversation_id, path_id, task, model_provider, model_name, input_tokens,
-             output_tokens, usage, service_tier, cost_usd, cost_status, charge_nanos, pricing, request_id,
-             charged_at, occurred_at, trace_id, span_id, metadata)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
-                coalesce($22, '{}'))
-    )
-    insert into copilot_internal.pending_costs
-        (tenant_id, record_id, source, user_id, resource_type, charged_at, nanos)
-    values ($2, $1, 'llm', $23, 'llm', $18, $15)";
+    insert into copilot_internal.llm_cost_records
+        (id, tenant_id, user_id, conversation_id, path_id, task, model_provider, model_name, input_tokens,
+         output_tokens, usage, service_tier, cost_usd, cost_status, charge_nanos, pricing, request_id,
+         charged_at, occurred_at, trace_id, span_id, metadata)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
+            coalesce($22, '{}'))
+    on conflict (tenant_id, request_id) where request_id is not null do nothing";
 
 const FIND: &str = "
     select r.id, r.cost_usd::text, r.cost_status,
@@ -106,7 +102,7 @@ static INSERT_PLAN: Plan = Plan::new(
     INSERT,
     &[
         UUID, UUID, UUID, UUID, UUID, TEXT, TEXT, TEXT, BIGINT, BIGINT, JSONB, TEXT, NUMERIC, TEXT, BIGINT, JSONB,
-        TEXT, MOMENT, MOMENT, TEXT, TEXT, JSONB, UUID,
+        TEXT, MOMENT, MOMENT, TEXT, TEXT, JSONB,
     ],
 );
 static FIND_PLAN: Plan =
@@ -115,6 +111,10 @@ static FIND_PLAN: Plan =
 impl Record for LlmCall {
     fn terms(&self) -> Terms<'_> {
         self.attribution.terms(Resource::Llm)
+    }
+
+    fn source(&self) -> Source {
+        Source { name: "llm", table: c"llm_cost_records", requests: c"llm_cost_records_request_id_idx" }
     }
 
     fn find(&self, spi: &Session, request_id: &str) -> Result<Option<Stored>> {
@@ -138,15 +138,15 @@ impl Record for LlmCall {
         super::stored(&spi.run(&FIND_PLAN, Look::Latest, &parameters)?)
     }
 
-    fn cost(&self, spi: &Session, occurred_at: Timestamp) -> Result<Cost> {
+    fn cost(&self, occurred_at: Timestamp) -> Result<Cost> {
         let who = &self.attribution;
         let model = Model { provider: &self.provider, name: &self.model };
         let price = exactly(&self.usage, self.tier.as_deref());
-        let quote = quote_llm(spi, Look::Latest, Some(who.tenant), model, occurred_at, &price)?;
+        let quote = quote_llm(Some(who.tenant), model, occurred_at, &price)?;
         Ok(Cost::new(who.provided, &quote))
     }
 
-    fn insert(&self, spi: &Session, id: Uuid, cost: &Cost, moments: Moments) -> Result<()> {
+    fn insert(&self, spi: &Session, id: Uuid, cost: &Cost, moments: Moments) -> Result<bool> {
         let who = &self.attribution;
         let parameters = [
             id.into(),
@@ -171,9 +171,7 @@ impl Record for LlmCall {
             self.trace.as_deref().into(),
             self.span.as_deref().into(),
             json(who.metadata.as_deref()),
-            who.user_or_nil(),
         ];
-        spi.run(&INSERT_PLAN, Look::Write, &parameters)?;
-        Ok(())
+        Ok(spi.run(&INSERT_PLAN, Look::Write, &parameters)?.written() == 1)
     }
 }

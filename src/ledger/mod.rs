@@ -1,7 +1,7 @@
-//! Writing the ledger: price, admit, insert, in one transaction and under the subject's locks.
+//! Writing the ledger: price, admit, insert, in one transaction.
 //!
-//! One charge goes through here from top to bottom: [`record`] locks and calls [`charge`] for each record, which replays
-//! a request that is known, prices, asks [`crate::admission::judge`], and has the record insert itself.
+//! One charge goes through here from top to bottom: [`record`] opens the [`Gate`] and calls [`charge`] for each record,
+//! which replays a request that is known, prices, asks the gate, and has the record insert itself.
 
 pub mod attribution;
 pub mod bare;
@@ -10,15 +10,21 @@ pub mod e2b;
 pub mod input;
 pub mod llm;
 
-use pgrx::Uuid;
+use std::ffi::CStr;
 
-use crate::admission::{Status, judge};
+use pgrx::Uuid;
+use tollgate_escrow::registry::Event;
+
+use crate::admission::{Status, Verdict, judge};
 use crate::error::{Error, Result};
 use crate::money::Picos;
-use crate::pg::spi::{Look, Rows, Session};
+use crate::pg::spi::types::{BIGINT, MOMENT, TEXT, UUID};
+use crate::pg::spi::{self, Look, Plan, Rows, Session};
+use crate::pg::twin::wait_for_twin;
+use crate::pg::value::Value;
 use crate::pg::{self, Timestamp};
 use crate::prices::Quote;
-use crate::quota::{Standing, Subject, fold_long_tail, lock_subjects, standing};
+use crate::quota::{Admission, Charge, Gate, Standing, Subject, fold_long_tail, nil, standing};
 use crate::settings;
 
 /// The cost of one record as it will be stored.
@@ -85,15 +91,34 @@ pub struct Terms<'a> {
     pub occurred_at: Option<Timestamp>,
 }
 
+/// Where a kind of record is kept.
+#[derive(Clone, Copy)]
+pub struct Source {
+    /// As rollups and pending rows name it.
+    pub name: &'static str,
+    pub table: &'static CStr,
+    /// The unique index of its request ids.
+    pub requests: &'static CStr,
+}
+
 /// What every kind of record can do.
 pub trait Record {
     fn terms(&self) -> Terms<'_>;
+    fn source(&self) -> Source;
     /// The record with this request id, if there is one.
     fn find(&self, spi: &Session, request_id: &str) -> Result<Option<Stored>>;
-    fn cost(&self, spi: &Session, occurred_at: Timestamp) -> Result<Cost>;
-    /// Writes the ledger row and its pending row in one statement.
-    fn insert(&self, spi: &Session, id: Uuid, cost: &Cost, moments: Moments) -> Result<()>;
+    fn cost(&self, occurred_at: Timestamp) -> Result<Cost>;
+    /// Writes the ledger row; `false` when another has its request id, which then is committed or our own.
+    fn insert(&self, spi: &Session, id: Uuid, cost: &Cost, moments: Moments) -> Result<bool>;
 }
+
+/// What rollups have yet to take up.
+const PENDING: &str = "
+    insert into copilot_internal.pending_costs
+        (tenant_id, record_id, source, user_id, resource_type, charged_at, nanos)
+    values ($1, $2, $3, $4, $5, $6, $7)";
+
+static PENDING_PLAN: Plan = Plan::new(PENDING, &[UUID, UUID, TEXT, UUID, TEXT, MOMENT, BIGINT]);
 
 /// The outcome of one record.
 pub struct Outcome {
@@ -114,11 +139,11 @@ pub struct Outcome {
 
 /// Records all of them or, by raising an error, none. Each answer says whether its record was admitted.
 pub fn record(spi: &Session, records: &[&dyn Record]) -> Result<Vec<Outcome>> {
-    lock_subjects(spi, records.iter().map(|record| record.terms().subject.tenant))?;
+    let gate = Gate::open(records.iter().map(|record| record.terms().subject.tenant))?;
     let single = records.len() == 1;
     let mut outcomes = Vec::with_capacity(records.len());
     for (index, record) in records.iter().enumerate() {
-        let outcome = charge(spi, *record);
+        let outcome = charge(spi, &gate, *record);
         outcomes.push(if single { outcome? } else { outcome.map_err(|error| error.at_ordinal(index + 1))? });
     }
     if let Some((record, outcome)) = records.iter().zip(&outcomes).max_by_key(|(_, outcome)| outcome.standing.tail) {
@@ -127,52 +152,112 @@ pub fn record(spi: &Session, records: &[&dyn Record]) -> Result<Vec<Outcome>> {
     Ok(outcomes)
 }
 
-fn charge(spi: &Session, record: &dyn Record) -> Result<Outcome> {
+fn charge(spi: &Session, gate: &Gate, record: &dyn Record) -> Result<Outcome> {
     let terms = record.terms();
-    if let Some(request_id) = terms.request_id
-        && let Some(stored) = record.find(spi, request_id)?
-    {
-        return replay(spi, terms.subject, stored);
-    }
-    // The clock is read under the locks, so that periods follow the order of the charges.
-    let now = pg::clock_timestamp();
-    let occurred_at = terms.occurred_at.unwrap_or(now);
-    let charged_at = if terms.enforce { now } else { occurred_at };
-    let cost = record.cost(spi, occurred_at)?;
-    let mut standing = standing(spi, terms.subject, charged_at, Look::Latest)?;
-    let verdict = judge(&standing.quotas, cost.nanos, settings::allow_without_quota());
-
-    let refusal = if !terms.enforce {
-        None
-    } else if cost.usd.is_none() && !settings::allow_unpriced() {
-        Some(format!("unpriced: {}", cost.unpriced_because.as_deref().unwrap_or("no price")))
-    } else if !verdict.allowed {
-        Some(crate::look::refusal(&standing.quotas, verdict, cost.nanos))
-    } else {
-        None
-    };
-    let recorded = refusal.is_none();
-    let id = recorded.then(pg::new_id);
-    if let Some(id) = id {
-        record.insert(spi, id, &cost, Moments { charged_at, occurred_at })?;
-        for quota in &mut standing.quotas {
-            quota.spent = quota.spent.saturating_add(cost.nanos);
+    let source = record.source();
+    // Where twins are serial a retry is found before anything is done. Elsewhere the index that its row meets tells, so
+    // that a first call need not look; but a transaction with one snapshot could not insert beside a row it cannot see.
+    let mut look_first = !gate.meets_twins() || spi::has_one_snapshot();
+    loop {
+        if look_first
+            && let Some(request_id) = terms.request_id
+            && let Some(stored) = record.find(spi, request_id)?
+        {
+            return replay(spi, terms.subject, stored);
+        }
+        // In the locked mode the clock is read under the locks, so that periods follow the order of the charges.
+        let now = pg::clock_timestamp();
+        let occurred_at = terms.occurred_at.unwrap_or(now);
+        let charged_at = if terms.enforce { now } else { occurred_at };
+        let cost = record.cost(occurred_at)?;
+        let unpriced = terms.enforce && cost.usd.is_none() && !settings::allow_unpriced();
+        let asked = Charge { subject: terms.subject, at: charged_at, amount: cost.nanos, enforce: terms.enforce };
+        if !unpriced {
+            let admission = gate.admit(spi, asked)?;
+            if admission.admitted {
+                let id = pg::new_id();
+                if !record.insert(spi, id, &cost, Moments { charged_at, occurred_at })? {
+                    gate.retract(asked, &admission);
+                    look_first = true;
+                    continue;
+                }
+                leave_pending(spi, source, id, &asked)?;
+                gate.tell(Event::Admission);
+                return Ok(recorded(id, &cost, admission));
+            }
+            if !twin_may_have_won(spi, gate, record, &mut look_first)? {
+                gate.tell(if admission.verdict.retryable { Event::RetryableRefusal } else { Event::Refusal });
+                let reason = crate::look::refusal(&admission.standing.quotas, admission.verdict, cost.nanos);
+                return Ok(refused(&cost, admission.standing, admission.verdict, reason));
+            }
+        } else if !twin_may_have_won(spi, gate, record, &mut look_first)? {
+            gate.tell(Event::Refusal);
+            let standing = standing(spi, terms.subject, charged_at, Look::Latest)?;
+            let verdict = judge(&standing.quotas, 0, settings::allow_without_quota());
+            let reason = format!("unpriced: {}", cost.unpriced_because.as_deref().unwrap_or("no price"));
+            return Ok(refused(&cost, standing, verdict, reason));
         }
     }
-    Ok(Outcome {
-        recorded,
-        id,
+}
+
+/// Before a refusal is told: whether the same request has been recorded, or another call is just recording it. Waits for
+/// that one. Says whether to begin anew, by looking.
+fn twin_may_have_won(spi: &Session, gate: &Gate, record: &dyn Record, looked: &mut bool) -> Result<bool> {
+    let terms = record.terms();
+    let Some(request_id) = terms.request_id.filter(|_| gate.meets_twins()) else { return Ok(false) };
+    let source = record.source();
+    let first_look = !std::mem::replace(looked, true);
+    Ok(wait_for_twin(source.table, source.requests, terms.subject.tenant, request_id)?
+        || (first_look && record.find(spi, request_id)?.is_some()))
+}
+
+fn leave_pending(spi: &Session, source: Source, id: Uuid, charge: &Charge) -> Result<()> {
+    let parameters = [
+        charge.subject.tenant.unwrap_or_else(nil).into(),
+        id.into(),
+        source.name.into(),
+        charge.subject.user.unwrap_or_else(nil).into(),
+        charge.subject.resource.as_str().into(),
+        Value::timestamp(charge.at),
+        charge.amount.into(),
+    ];
+    spi.run(&PENDING_PLAN, Look::Write, &parameters)?;
+    Ok(())
+}
+
+fn recorded(id: Uuid, cost: &Cost, admission: Admission) -> Outcome {
+    let Admission { mut standing, verdict, .. } = admission;
+    for quota in &mut standing.quotas {
+        quota.spent = quota.spent.saturating_add(cost.nanos);
+    }
+    let exceeded = (verdict.status == Status::Exceeded).then(|| "recorded although it exceeds a limit".to_owned());
+    Outcome {
+        recorded: true,
+        id: Some(id),
         cost_usd: cost.usd.map(|usd| usd.to_string()),
         cost_status: cost.status.to_owned(),
         quota_status: verdict.status,
         standing,
         told: verdict.subject,
-        overrun_nanos: if recorded { verdict.overrun } else { 0 },
-        reason: refusal.or(cost.unpriced_because).or_else(|| {
-            (verdict.status == Status::Exceeded).then(|| "recorded although it exceeds a limit".to_owned())
-        }),
+        overrun_nanos: verdict.overrun,
+        reason: cost.unpriced_because.clone().or(exceeded),
         replayed: false,
-    })
+    }
+}
+
+fn refused(cost: &Cost, standing: Standing, verdict: Verdict, reason: String) -> Outcome {
+    Outcome {
+        recorded: false,
+        id: None,
+        cost_usd: cost.usd.map(|usd| usd.to_string()),
+        cost_status: cost.status.to_owned(),
+        quota_status: verdict.status,
+        standing,
+        told: verdict.subject,
+        overrun_nanos: 0,
+        reason: Some(reason),
+        replayed: false,
+    }
 }
 
 /// The stored effect, with the quotas as they are now.

@@ -18,6 +18,9 @@
 //! Transactions that call for several tenants, one after the other and in different orders, can deadlock (`40P01`).
 //!
 //! The fold lock is only ever tried, never waited for.
+//!
+//! The escrow mode takes none of these to charge. What it does with `Definitions`, and with the subjects' locks while it
+//! loads a counter, is told in the crate `escrow`.
 
 use pgrx::{Uuid, pg_sys};
 
@@ -30,12 +33,16 @@ pub enum Subject {
     Tenant([u8; 16]),
     /// The moving of one tenant's pending rows into rollups.
     Fold([u8; 16]),
+    /// Which quotas exist, for a partition of the tenants or for the platform. One for all databases, as their epochs.
+    Definitions(usize),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Strength {
     Shared,
     Exclusive,
+    /// Together with others of its kind, and with none of the above.
+    Joint,
 }
 
 /// The class that sets these locks apart from SQL's advisory locks, which use 1 and 2.
@@ -46,6 +53,7 @@ impl Strength {
         let mode = match self {
             Self::Shared => pg_sys::ShareLock,
             Self::Exclusive => pg_sys::ExclusiveLock,
+            Self::Joint => pg_sys::RowExclusiveLock,
         };
         mode.cast_signed()
     }
@@ -55,6 +63,8 @@ impl Subject {
     /// A collision of two subjects makes them wait for each other needlessly and does nothing else.
     fn tag(self) -> pg_sys::LOCKTAG {
         let mut hash = Fnv::new();
+        // SAFETY: set once when the backend chose its database.
+        let mut database = unsafe { pg_sys::MyDatabaseId }.to_u32();
         match self {
             Self::Platform => hash.add(b"platform"),
             Self::Tenant(tenant) => {
@@ -65,11 +75,15 @@ impl Subject {
                 hash.add(b"fold");
                 hash.add(&tenant);
             }
+            Self::Definitions(partition) => {
+                hash.add(b"definitions");
+                hash.add(&partition.to_le_bytes());
+                database = 0;
+            }
         }
         let [high, low] = hash.halves();
         pg_sys::LOCKTAG {
-            // SAFETY: set once when the backend chose its database.
-            locktag_field1: unsafe { pg_sys::MyDatabaseId }.to_u32(),
+            locktag_field1: database,
             locktag_field2: high,
             locktag_field3: low,
             locktag_field4: LOCK_CLASS,
@@ -102,6 +116,18 @@ impl Subject {
         unsafe {
             pg_sys::LockRelease(&raw const tag, strength.mode(), false);
         }
+    }
+}
+
+/// Waits until the transaction of another backend has ended, if it has not.
+pub fn wait_for_transaction(backend: usize, transaction: u32) {
+    let id = pg_sys::VirtualTransactionId {
+        backendId: i32::try_from(backend).unwrap_or(pg_sys::InvalidBackendId),
+        localTransactionId: transaction,
+    };
+    // SAFETY: waits as for any heavyweight lock, and returns at once for a transaction that is over.
+    unsafe {
+        pg_sys::VirtualXactLock(id, true);
     }
 }
 

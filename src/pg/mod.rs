@@ -2,8 +2,12 @@
 
 pub mod call;
 pub mod identity;
+pub mod invalidation;
 pub mod lock;
+pub mod memory;
 pub mod spi;
+pub mod transaction;
+pub mod twin;
 pub mod value;
 pub mod zone;
 

@@ -17,7 +17,8 @@ use crate::error::{Error, Result};
 pub enum Look {
     /// The snapshot of the calling statement; writes nothing and takes no transaction id (STABLE functions, standbys).
     Statement,
-    /// Everything committed until now, also at REPEATABLE READ and SERIALIZABLE: for decisions made under a lock.
+    /// Everything committed until now, also at REPEATABLE READ and SERIALIZABLE: for decisions made under a lock, and for
+    /// what is kept.
     Latest,
     /// A statement of its own that may write, in the transaction's snapshot.
     Write,
@@ -48,6 +49,18 @@ unsafe impl Sync for Plan {}
 
 /// An open SPI connection. Rows that it returns live until it is closed.
 pub struct Session(());
+
+/// Makes the rows that this transaction wrote in the running command visible to what it reads from now on.
+pub fn see_own_rows() {
+    // SAFETY: allowed wherever the transaction may write.
+    unsafe { pg_sys::CommandCounterIncrement() }
+}
+
+/// Whether the transaction sees all through the snapshot of its first statement (REPEATABLE READ, SERIALIZABLE).
+pub fn has_one_snapshot() -> bool {
+    // SAFETY: reads a variable of the running transaction.
+    unsafe { pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ.cast_signed() }
+}
 
 /// Opens SPI for the closure. An ERROR inside unwinds through here and Postgres closes the connection itself.
 pub fn session<T>(work: impl FnOnce(&Session) -> Result<T>) -> Result<T> {
@@ -108,9 +121,11 @@ impl Session {
             match look {
                 Look::Statement => pg_sys::SPI_execute_plan(prepared, values.as_mut_ptr(), nulls, true, 0),
                 Look::Write => pg_sys::SPI_execute_plan(prepared, values.as_mut_ptr(), nulls, false, 0),
+                // A query that runs in parallel has one snapshot and gets no other.
+                Look::Latest if pg_sys::IsInParallelMode() => {
+                    pg_sys::SPI_execute_plan(prepared, values.as_mut_ptr(), nulls, true, 0)
+                }
                 Look::Latest => {
-                    // The rows that this transaction wrote before are seen as well.
-                    pg_sys::CommandCounterIncrement();
                     let snapshot = pg_sys::RegisterSnapshot(pg_sys::GetLatestSnapshot());
                     let status = pg_sys::SPI_execute_snapshot(
                         prepared,
@@ -146,6 +161,11 @@ pub struct Rows {
 impl Rows {
     pub fn len(&self) -> usize {
         if self.table.is_null() { 0 } else { self.count }
+    }
+
+    /// How many rows a statement that returns none has written.
+    pub fn written(&self) -> usize {
+        self.count
     }
 
     pub fn iter(&self) -> impl Iterator<Item = Row<'_>> {

@@ -1,0 +1,169 @@
+//! What the running transaction has added to which entries, so that its end can settle or take it back.
+//!
+//! Private to a backend. Everything that may allocate happens in [`Journal::make_room`]; what callbacks use does not.
+
+use crate::table::{Pin, Table};
+
+/// A subtransaction's number: larger than those of the transactions around it (Postgres' `SubTransactionId`).
+pub type Level = u32;
+
+/// An addition of the transaction to one entry, with a pin of its own.
+#[derive(Clone, Copy, Debug)]
+struct Addition {
+    pin: Pin,
+    level: Level,
+    amount: i64,
+}
+
+/// A charge as the ledger has it: whose, on what, when. Quotas that are loaded later in the transaction need to know.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Charge {
+    pub tenant: [u8; 16],
+    pub user: [u8; 16],
+    /// The caller's code of the resource.
+    pub resource: u8,
+    /// The quarter of an hour, counted by the caller: no period begins or ends within one.
+    pub quarter: i64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Charged {
+    charge: Charge,
+    level: Level,
+    amount: i64,
+}
+
+/// More than a transaction may leave open.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TooMany;
+
+/// Bounds what one transaction can keep in memory; repeated charges of one tenant take one line.
+const MOST_LINES: usize = 1 << 20;
+
+/// How far back a line is looked for that another addition can be joined to.
+const LOOK_BACK: usize = 8;
+
+#[derive(Default)]
+pub struct Journal {
+    additions: Vec<Addition>,
+    charges: Vec<Charged>,
+}
+
+impl Journal {
+    pub const fn new() -> Self {
+        Self { additions: Vec::new(), charges: Vec::new() }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.additions.is_empty() && self.charges.is_empty()
+    }
+
+    /// Makes sure that so many additions and one charge can be pushed without allocating.
+    pub fn make_room(&mut self, additions: usize) -> Result<(), TooMany> {
+        if self.additions.len() + additions > MOST_LINES || self.charges.len() >= MOST_LINES {
+            return Err(TooMany);
+        }
+        self.additions.try_reserve(additions).map_err(|_| TooMany)?;
+        self.charges.try_reserve(1).map_err(|_| TooMany)
+    }
+
+    /// Notes an addition to an entry that the caller has pinned for it. Takes the pin.
+    pub fn push(&mut self, table: &Table, pin: Pin, level: Level, amount: i64) {
+        let joined =
+            self.additions.iter_mut().rev().take(LOOK_BACK).find(|line| line.pin == pin && line.level == level);
+        match joined {
+            Some(line) => {
+                line.amount += amount;
+                table.unpin(pin);
+            }
+            // Lines stay in the order of their levels, also those of an outer level that a loader adds late.
+            None => {
+                let place = self.additions.partition_point(|line| line.level <= level);
+                self.additions.insert(place, Addition { pin, level, amount });
+            }
+        }
+    }
+
+    /// Adds to a line that was pushed at this level.
+    pub fn put(&mut self, pin: Pin, level: Level, amount: i64) {
+        if let Some(line) = self.additions.iter_mut().rev().find(|line| line.pin == pin && line.level == level) {
+            line.amount += amount;
+        }
+    }
+
+    /// Notes the charge that the additions were for.
+    pub fn charge(&mut self, charge: Charge, level: Level, amount: i64) {
+        let joined =
+            self.charges.iter_mut().rev().take(LOOK_BACK).find(|line| line.charge == charge && line.level == level);
+        match joined {
+            // Unlike additions, charges have no ceiling.
+            Some(line) => line.amount = line.amount.saturating_add(amount),
+            None => self.charges.push(Charged { charge, level, amount }),
+        }
+    }
+
+    /// Takes back an addition that was pushed at this level and came to nothing. The pin stays until the end.
+    pub fn retract(&mut self, table: &Table, pin: Pin, level: Level, amount: i64) {
+        let line = self.additions.iter_mut().rev().find(|line| line.pin == pin && line.level == level);
+        if let Some(line) = line {
+            line.amount -= amount;
+            table.give_back(pin, amount);
+        }
+    }
+
+    /// Forgets a charge that was noted at this level and came to nothing.
+    pub fn forget(&mut self, charge: Charge, level: Level, amount: i64) {
+        let line = self.charges.iter_mut().rev().find(|line| line.charge == charge && line.level == level);
+        if let Some(line) = line {
+            line.amount = line.amount.saturating_sub(amount);
+        }
+    }
+
+    /// What this transaction has added to the entry so far.
+    pub fn added(&self, pin_index: u32) -> i64 {
+        self.additions.iter().filter(|line| line.pin.index() == pin_index).map(|line| line.amount).sum()
+    }
+
+    /// The charges so far that a quota counts, with their levels: what a loader adds for his own transaction.
+    pub fn charges<'a>(&'a self, counts: impl Fn(&Charge) -> bool + 'a) -> impl Iterator<Item = (Level, i64)> + 'a {
+        self.charges.iter().filter(move |line| counts(&line.charge)).map(|line| (line.level, line.amount))
+    }
+
+    /// The charges of a subtransaction.
+    pub fn charges_from(&self, level: Level) -> impl Iterator<Item = (Charge, i64)> + '_ {
+        self.charges.iter().rev().take_while(move |line| line.level >= level).map(|line| (line.charge, line.amount))
+    }
+
+    /// The subtransaction did not happen. Allocates nothing and cannot fail.
+    pub fn abort_level(&mut self, table: &Table, level: Level) {
+        while let Some(line) = self.additions.pop_if(|line| line.level >= level) {
+            table.give_back(line.pin, line.amount);
+            table.unpin(line.pin);
+        }
+        while self.charges.pop_if(|line| line.level >= level).is_some() {}
+    }
+
+    /// The subtransaction has become part of the one around it. Allocates nothing and cannot fail.
+    pub fn merge_level(&mut self, level: Level, parent: Level) {
+        for line in self.additions.iter_mut().rev().take_while(|line| line.level >= level) {
+            line.level = parent;
+        }
+        for line in self.charges.iter_mut().rev().take_while(|line| line.level >= level) {
+            line.level = parent;
+        }
+    }
+
+    /// The transaction is durable. Allocates nothing and cannot fail.
+    pub fn commit(&mut self, table: &Table) {
+        while let Some(line) = self.additions.pop() {
+            table.settle(line.pin, line.amount);
+            table.unpin(line.pin);
+        }
+        self.charges.clear();
+    }
+
+    /// The transaction did not happen. Allocates nothing and cannot fail.
+    pub fn abort(&mut self, table: &Table) {
+        self.abort_level(table, 0);
+    }
+}

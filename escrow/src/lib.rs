@@ -1,0 +1,77 @@
+//! Escrow admission: the counters in shared memory, and who may touch them when. No Postgres in here.
+//!
+//! One [`table::Entry`] per quota and period holds `reserved`: what is durably charged, plus live holds, plus what
+//! transactions in flight have charged, in nano-dollars. A charge is admitted by adding to it as long as the sum stays
+//! within the limit (O'Neil, "The Escrow Transactional Method", TODS 1986). Commit leaves the sum alone, abort takes it
+//! back. Tables hold the truth: an entry is a cache of them that may be lost at any time nobody is using it.
+//!
+//! # Names
+//! *Definitions* are what quotas exist: rows of `cost_quotas`, defaults, a tenant's plan. *Partition*: definitions are
+//! guarded by tenant in 64 partitions, the platform being one of its own. *Epoch*: a number per partition that moves on
+//! when its definitions did; part of every entry's key. Limits and modes are no definitions: changing one changes what
+//! an entry is compared with and not what it counts.
+//!
+//! # Protocol
+//! Heavyweight locks are Postgres' own: cancellable, deadlock-checked, visible in `pg_locks`.
+//!
+//! **Whoever changes definitions** takes `Definitions(partition)` exclusively before (a trigger), and keeps it to the
+//! end. When his rows have become visible (commit callback) the epoch moves on; then his invalidation messages go out;
+//! then the lock is released. If he also charges, he first *closes* the partition (the epoch becomes odd): others wait
+//! for his lock, he waits for the charges in flight, and then decides from the tables alone, as the locked mode does.
+//! A limit or mode that changes sends an invalidation message at commit and does nothing else.
+//!
+//! **Whoever charges**
+//! 1. publishes in his own [`registry::Slot`] the tenant and the epoch, and looks at the epoch again: if it moved, anew;
+//! 2. handles pending invalidation messages, then reads definitions: cached, or in a snapshot taken now;
+//! 3. finds the entries of (quota, period, epoch) and *pins* them; what is absent he loads (below);
+//! 4. makes room in his [`journal::Journal`] for what follows: the last step that can fail;
+//! 5. adds to every entry, within its limit, or gives back what he added and is refused;
+//! 6. pushes what he added to the journal, from where callbacks take it back;
+//! 7. handles pending invalidation messages again: if definitions or limits changed, he gives back and starts anew, so
+//!    that no charge is admitted by a limit whose change was acknowledged before;
+//! 8. inserts the ledger row. Only now can anything raise, and an abort gives back.
+//!
+//! Recording after the fact does the same without the limit. Nothing between 5 and 6 allocates, raises or waits.
+//!
+//! **The callbacks** cannot fail, wait or allocate. At commit: unpin. At abort: subtract, then unpin. At a subtransaction's abort
+//! the same for its part of the journal; at its commit the part becomes the parent's. Then the slot is cleared.
+//! `PREPARE TRANSACTION` is refused: nobody would be there to unpin.
+//!
+//! **Whoever loads** an entry (absent in this epoch; nothing is admitted before)
+//! 1. takes `Definitions(partition)` shared and gives it back: a change in progress has ended and told everybody. If
+//!    the epoch moved, anew;
+//! 2. waits for the transactions whose slot shows this tenant with an earlier epoch (for a platform quota, any tenant
+//!    of the database): they may not know the quota, so they did not count themselves in;
+//! 3. takes the tenant's (the platform's) lock of the locked mode, exclusively: loads of a tenant are serial, and
+//!    a transaction that the locked mode left prepared is waited for;
+//! 4. looks again whether the entry is there; else sums the tables in a snapshot taken *now*, adds what his own
+//!    transaction charged before to his journal, and publishes the entry, pinned, in one step that cannot fail;
+//! 5. gives the lock back. Whoever fails on the way leaves nothing behind but a lock that his abort releases.
+//!
+//! **Eviction** takes an entry nobody has pinned. An entry is pinned from before the first addition until after the
+//! commit is visible, so whoever loads it again finds in the tables whatever was counted in it.
+//!
+//! # Why a stale entry cannot be met
+//! The key holds database, ledger table, quota, period and epoch. A quota that goes out of force and comes back does so
+//! in a later epoch; a dropped extension comes back with another table; a copied database is another one.
+//!
+//! # Who protects what
+//! | field | written by | read by |
+//! | --- | --- | --- |
+//! | key of an entry | the loader, while the entry is claimed (pins 0 → claimed by compare-and-swap) | anybody, between two equal looks at the word |
+//! | word (generation, state, pins) | everybody, by compare-and-swap | everybody |
+//! | `reserved`, `in_flight` | whoever has the entry pinned, by atomic addition | anybody; decisions by compare-and-swap only |
+//! | slot | its own backend | everybody |
+//! | epoch | who holds `Definitions(partition)` exclusively | everybody |
+
+pub mod journal;
+pub mod registry;
+pub mod table;
+
+/// Loom's atomics where loom runs us, the machine's otherwise.
+mod sync {
+    #[cfg(loom)]
+    pub use loom::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering, fence};
+    #[cfg(not(loom))]
+    pub use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering, fence};
+}

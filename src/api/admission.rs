@@ -1,0 +1,139 @@
+//! What triggers tell admission, and what admission shows of itself.
+
+use std::ffi::{CStr, CString};
+
+use pgrx::{FromDatum, Uuid, pg_extern, pg_sys};
+use tollgate_escrow::registry::{Event, Holding, PLATFORM, TENANT_PARTITIONS, partition};
+use tollgate_escrow::table::Entry;
+
+use crate::error::Error;
+use crate::pg::call::{Call, Reply};
+use crate::pg::identity::Caller;
+use crate::pg::lock::{self, Strength};
+use crate::pg::memory::shared;
+use crate::pg::transaction::with;
+use crate::pg::value::Value;
+
+/// Triggers of the kind AFTER return no tuple, which is a null pointer and not an SQL NULL.
+fn no_tuple() -> Reply {
+    Reply::new(pg_sys::Datum::null())
+}
+
+#[pg_extern(sql = false)]
+fn lock_platform() -> Reply {
+    lock::Subject::Platform.lock(Strength::Exclusive);
+    no_tuple()
+}
+
+/// What the trigger manager tells a trigger.
+fn trigger(fcinfo: pg_sys::FunctionCallInfo) -> &'static pg_sys::TriggerData {
+    // SAFETY: fcinfo is that of the running call; the context of a trigger's call, and of no other, is a TriggerData.
+    unsafe {
+        let context = (*fcinfo).context;
+        if context.is_null() || (*context).type_ != pg_sys::NodeTag::T_TriggerData {
+            Error::internal("this function is a trigger").raise();
+        }
+        &*context.cast::<pg_sys::TriggerData>()
+    }
+}
+
+#[pg_extern(sql = false)]
+fn configuration_changed(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
+    let trigger = trigger(fcinfo);
+    // SAFETY: the trigger's relation is open. The message goes out when the transaction commits.
+    unsafe { pg_sys::CacheInvalidateRelcache(trigger.tg_relation) };
+    no_tuple()
+}
+
+#[pg_extern(sql = false)]
+fn definitions_changed(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
+    let trigger = trigger(fcinfo);
+    // SAFETY: the trigger's description and tuples live as long as its call.
+    unsafe {
+        let argument = *trigger.tg_trigger;
+        if argument.tgnargs == 0 {
+            (0..=TENANT_PARTITIONS).for_each(change);
+            return no_tuple();
+        }
+        let column = CStr::from_ptr(*argument.tgargs).to_owned();
+        for tuple in [trigger.tg_trigtuple, trigger.tg_newtuple] {
+            if !tuple.is_null() {
+                change(partition_of_row(trigger.tg_relation, tuple, &column));
+            }
+        }
+    }
+    no_tuple()
+}
+
+/// The partition of the tenant in a row.
+///
+/// # Safety
+/// The tuple is one of the relation, which is open.
+unsafe fn partition_of_row(relation: pg_sys::Relation, tuple: pg_sys::HeapTuple, column: &CString) -> usize {
+    // SAFETY: as promised by the caller; a missing column has no number and reads as NULL.
+    let tenant = unsafe {
+        let descriptor = (*relation).rd_att;
+        let number = pg_sys::SPI_fnumber(descriptor, column.as_ptr());
+        let mut is_null = true;
+        let datum = pg_sys::SPI_getbinval(tuple, descriptor, number, &raw mut is_null);
+        Uuid::from_datum(datum, is_null)
+    };
+    // SAFETY: set once when the backend chose its database.
+    let database = unsafe { pg_sys::MyDatabaseId }.to_u32();
+    tenant.map_or(PLATFORM, |tenant| partition(database, tenant.as_bytes()))
+}
+
+/// The definitions of the partition change with this transaction. The lock tells loaders, in both modes: the transaction
+/// may be prepared in one and committed in the other.
+fn change(partition: usize) {
+    lock::Subject::Definitions(partition).lock(Strength::Joint);
+    if shared().is_some() {
+        with(|state| state.note_change(partition));
+    }
+}
+
+#[pg_extern(sql = false)]
+fn holdings(fcinfo: pg_sys::FunctionCallInfo) {
+    // SAFETY: set once when the backend chose its database.
+    let database = unsafe { pg_sys::MyDatabaseId }.to_u32();
+    let holdings: Vec<Holding> =
+        shared().map(|shared| shared.registry.holdings(database).collect()).unwrap_or_default();
+    Call::new(fcinfo).rows(holdings.iter().map(|holding| {
+        vec![
+            holding.process.cast_signed().into(),
+            holding.tenant.map(Uuid::from_bytes).into(),
+            Value::timestamp(holding.since),
+            holding.amount.into(),
+        ]
+    }));
+}
+
+#[pg_extern(sql = false)]
+fn admission_counters(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
+    let call = Call::new(fcinfo);
+    if !Caller::current().reads_all_metrics() {
+        Error::forbidden("only those who see all tenants may see these counters").raise();
+    }
+    let whole = |number: usize| Value::from(i64::try_from(number).unwrap_or(i64::MAX));
+    let Some(shared) = shared() else {
+        let mut row = vec![Value::from("locked")];
+        row.resize(12, Value::NULL);
+        return call.row(&row);
+    };
+    let (entries, used, pinned) = shared.table.census();
+    let counted = |event| Value::from(i64::try_from(shared.registry.counted(event)).unwrap_or(i64::MAX));
+    call.row(&[
+        "escrow".into(),
+        whole(entries),
+        whole(used),
+        whole(pinned),
+        whole(size_of::<Entry>()),
+        whole(shared.bytes),
+        counted(Event::Admission),
+        counted(Event::Refusal),
+        counted(Event::RetryableRefusal),
+        counted(Event::Load),
+        counted(Event::Eviction),
+        counted(Event::Wait),
+    ])
+}

@@ -1,0 +1,94 @@
+//! When what a backend has read from configuration tables is still so.
+//!
+//! Every change of a watched table sends Postgres' own invalidation messages: at commit, also at that of a prepared
+//! transaction, after its rows are visible and before the client hears of it; to the changing transaction itself after
+//! each of its statements and at its abort. A cache that was filled from a snapshot taken after the messages of its
+//! time were handled, and is dropped when the [`generation`] moves on, is never behind what was acknowledged.
+
+use std::cell::Cell;
+
+use pgrx::{pg_guard, pg_sys};
+
+struct State {
+    generation: Cell<u64>,
+    watched: Cell<[pg_sys::Oid; WATCHED.len()]>,
+}
+
+// SAFETY: a backend has one thread that calls Postgres.
+unsafe impl Sync for State {}
+
+static STATE: State = State { generation: Cell::new(1), watched: Cell::new([pg_sys::Oid::INVALID; WATCHED.len()]) };
+
+/// The tables whose rows are cached, and the ledger, whose oid is part of every counter's key. Their triggers
+/// send the messages.
+const WATCHED: [&std::ffi::CStr; 9] = [
+    c"llm_cost_records",
+    c"cost_quotas",
+    c"default_quotas",
+    c"tenants",
+    c"tenant_memberships",
+    c"model_pricing",
+    c"e2b_pricing",
+    c"shipped_model_prices",
+    c"shipped_sandbox_prices",
+];
+
+/// Called once from `_PG_init`.
+pub fn register() {
+    // SAFETY: registers functions that live as long as the process, in slots that Postgres keeps for libraries.
+    unsafe {
+        pg_sys::CacheRegisterRelcacheCallback(Some(relation_changed), pg_sys::Datum::null());
+        for cache in [pg_sys::SysCacheIdentifier::AUTHOID, pg_sys::SysCacheIdentifier::AUTHMEMROLEMEM] {
+            pg_sys::CacheRegisterSyscacheCallback(cache.cast_signed(), Some(role_changed), pg_sys::Datum::null());
+        }
+    }
+}
+
+fn forget() {
+    STATE.generation.set(STATE.generation.get() + 1);
+}
+
+/// May run wherever Postgres handles messages: touches nothing but these cells.
+#[pg_guard]
+unsafe extern "C-unwind" fn relation_changed(_argument: pg_sys::Datum, relation: pg_sys::Oid) {
+    if relation == pg_sys::Oid::INVALID || STATE.watched.get().contains(&relation) {
+        forget();
+        // The tables may be gone: their oids are looked up again.
+        STATE.watched.set([pg_sys::Oid::INVALID; WATCHED.len()]);
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn role_changed(_argument: pg_sys::Datum, _cache: i32, _hash: u32) {
+    forget();
+}
+
+/// A number that moves on when anything that is watched may have changed.
+#[inline]
+pub fn generation() -> u64 {
+    STATE.generation.get()
+}
+
+/// Handles the messages that have come in, then gives the generation.
+#[inline]
+pub fn current_generation() -> u64 {
+    // SAFETY: inside a transaction, where Postgres does the same whenever it locks a relation.
+    unsafe { pg_sys::AcceptInvalidationMessages() };
+    generation()
+}
+
+/// Begins to watch, before anything is read that is to be kept; gives the oid of the ledger.
+pub fn watch() -> pg_sys::Oid {
+    let known = STATE.watched.get()[0];
+    if known != pg_sys::Oid::INVALID {
+        return known;
+    }
+    // SAFETY: looks names up in the catalog caches. The oids are set only once all are known: a message that comes in
+    // between sets them back, and is not missed, since the generation moves on with the next.
+    unsafe {
+        let schema = pg_sys::get_namespace_oid(c"copilot_internal".as_ptr(), true);
+        let watched = WATCHED.map(|name| pg_sys::get_relname_relid(name.as_ptr(), schema));
+        STATE.watched.set(watched);
+        watched[0]
+    }
+}

@@ -1,0 +1,166 @@
+//! The shared memory of the escrow mode: there when the library is in `shared_preload_libraries`, and not otherwise.
+//!
+//! The postmaster asks for it, lays it out, and every backend inherits the address. After a crash of any backend Postgres
+//! makes its shared memory anew and calls the hook again: the table starts empty, and what it held is read from the
+//! tables when it is asked for.
+
+use std::cell::Cell;
+use std::mem::{align_of, size_of};
+
+use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, pg_guard, pg_sys};
+use tollgate_escrow::registry::{Epochs, Registry, Slot};
+use tollgate_escrow::table::{Entry, Table, WAYS};
+
+/// Entries of the table. 64 bytes each, so the default is 4 MiB.
+static ENTRIES: GucSetting<i32> = GucSetting::<i32>::new(65_536);
+
+/// What the memory begins with, for whoever attaches with another build of the library.
+#[repr(C, align(64))]
+struct Header {
+    magic: u64,
+    layout: u32,
+    entries: u32,
+    slots: u32,
+    epochs: Epochs,
+}
+
+const MAGIC: u64 = u64::from_le_bytes(*b"tollgate");
+/// Counted up with every change of what lies in the memory.
+const LAYOUT: u32 = 1;
+
+/// The parts of the memory.
+#[derive(Clone, Copy)]
+pub struct Shared {
+    pub table: Table<'static>,
+    pub registry: Registry<'static>,
+    pub bytes: usize,
+}
+
+struct Attached(Cell<Option<Shared>>);
+
+// SAFETY: a backend has one thread that calls Postgres.
+unsafe impl Sync for Attached {}
+
+static ATTACHED: Attached = Attached(Cell::new(None));
+
+/// The shared memory, when the library was preloaded.
+#[inline]
+pub fn shared() -> Option<Shared> {
+    ATTACHED.0.get()
+}
+
+/// Called from `_PG_init` while the postmaster loads its libraries.
+pub fn register() {
+    GucRegistry::define_int_guc(
+        c"pg_tollgate.quota_entries",
+        c"How many counters of quotas are kept in shared memory.",
+        c"Entries of 64 bytes, one for each quota and period that is in use (default 65536, 4 MiB). A counter that is not in use makes room for another and is read from the tables when it is needed again; when all are in use by open transactions, charges are refused.",
+        &ENTRIES,
+        64,
+        16_777_216,
+        GucContext::Postmaster,
+        GucFlags::default(),
+    );
+    // SAFETY: the postmaster is single-threaded; each hook calls the one it replaces.
+    unsafe {
+        NEXT_REQUEST = pg_sys::shmem_request_hook;
+        pg_sys::shmem_request_hook = Some(request);
+        NEXT_STARTUP = pg_sys::shmem_startup_hook;
+        pg_sys::shmem_startup_hook = Some(startup);
+        NEXT_ACCESS = pg_sys::object_access_hook;
+        pg_sys::object_access_hook = Some(object_access);
+    }
+}
+
+static mut NEXT_REQUEST: pg_sys::shmem_request_hook_type = None;
+static mut NEXT_STARTUP: pg_sys::shmem_startup_hook_type = None;
+static mut NEXT_ACCESS: pg_sys::object_access_hook_type = None;
+
+fn counts() -> (usize, usize) {
+    let entries = usize::try_from(ENTRIES.get()).unwrap_or(WAYS) / WAYS * WAYS;
+    // SAFETY: settled before libraries may ask for shared memory.
+    let backends = usize::try_from(unsafe { pg_sys::MaxBackends }).unwrap_or(0);
+    (entries, backends)
+}
+
+fn bytes(entries: usize, slots: usize) -> usize {
+    size_of::<Header>() + slots * size_of::<Slot>() + entries * size_of::<Entry>() + align_of::<Header>()
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn request() {
+    // SAFETY: called by the postmaster at the one time when memory may be asked for.
+    unsafe {
+        if let Some(next) = NEXT_REQUEST {
+            next();
+        }
+        let (entries, slots) = counts();
+        pg_sys::RequestAddinShmemSpace(bytes(entries, slots));
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn startup() {
+    // SAFETY: called by the postmaster while it sets shared memory up; what is laid out is as large as what was asked
+    // for, and stays for the life of the postmaster's children.
+    unsafe {
+        if let Some(next) = NEXT_STARTUP {
+            next();
+        }
+        let (entries, slots) = counts();
+        let size = bytes(entries, slots);
+        let mut found = false;
+        let start = pg_sys::ShmemInitStruct(c"pg_tollgate".as_ptr(), size, &raw mut found).cast::<u8>();
+        let start = start.add(start.align_offset(align_of::<Header>()));
+        let header = start.cast::<Header>();
+        if !found {
+            start.write_bytes(0, size - align_of::<Header>());
+            header.write(Header {
+                magic: MAGIC,
+                layout: LAYOUT,
+                entries: entries as u32,
+                slots: slots as u32,
+                epochs: Epochs::default(),
+            });
+        }
+        let header = &*header;
+        let ours = (MAGIC, LAYOUT, entries as u32, slots as u32);
+        if (header.magic, header.layout, header.entries, header.slots) != ours {
+            pgrx::ereport!(
+                pgrx::PgLogLevel::FATAL,
+                pgrx::PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "pg_tollgate's shared memory was laid out by another version of the library"
+            );
+        }
+        let first_slot = start.add(size_of::<Header>()).cast::<Slot>();
+        let first_entry = first_slot.add(slots).cast::<Entry>();
+        ATTACHED.0.set(Some(Shared {
+            table: Table::new(std::slice::from_raw_parts(first_entry, entries)),
+            registry: Registry::new(&header.epochs, std::slice::from_raw_parts(first_slot, slots)),
+            bytes: size,
+        }));
+    }
+}
+
+/// A database that goes away takes its counters with it: CREATE DATABASE may give its oid to another.
+#[pg_guard]
+unsafe extern "C-unwind" fn object_access(
+    access: pg_sys::ObjectAccessType::Type,
+    class: pg_sys::Oid,
+    object: pg_sys::Oid,
+    sub_object: i32,
+    argument: *mut std::ffi::c_void,
+) {
+    // SAFETY: hands on exactly what came.
+    unsafe {
+        if let Some(next) = NEXT_ACCESS {
+            next(access, class, object, sub_object, argument);
+        }
+    }
+    if access == pg_sys::ObjectAccessType::OAT_DROP
+        && class == pg_sys::DatabaseRelationId
+        && let Some(shared) = shared()
+    {
+        shared.table.purge(object.to_u32());
+    }
+}

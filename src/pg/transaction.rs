@@ -1,0 +1,202 @@
+//! What the running transaction has in flight in shared memory, and the callbacks that end it.
+//!
+//! The callbacks are raw and permanent: registered once, in the postmaster. They allocate nothing, wait for nothing and
+//! cannot fail, for at commit the row is already durable. pgrx's own callbacks allocate, and do not end at PREPARE.
+//!
+//! The state is reached through [`with`], and never across a call into Postgres: a FATAL error runs the abort callback
+//! from wherever it struck, without unwinding.
+
+use std::cell::UnsafeCell;
+use std::panic::catch_unwind;
+
+use pgrx::{PgLogLevel, PgSqlErrorCode, ereport, pg_guard, pg_sys};
+use tollgate_escrow::journal::{Journal, Level};
+use tollgate_escrow::registry::{Identity, PLATFORM};
+
+use super::memory::{Shared, shared};
+
+const PARTITIONS: usize = PLATFORM + 1;
+
+/// The backend's share of what is in flight.
+pub struct InFlight {
+    pub journal: Journal,
+    /// Whether the slot in shared memory shows this transaction.
+    pub entered: bool,
+    /// Partitions that it has charged in, rolled back or not.
+    charged: u128,
+    /// Partitions whose definitions it has changed, rolled back or not.
+    changed: u128,
+    /// Partitions that it has closed, by the subtransaction whose end gives up the lock; 0 is none.
+    closed: [Level; PARTITIONS],
+}
+
+struct State(UnsafeCell<InFlight>);
+
+// SAFETY: a backend has one thread that calls Postgres.
+unsafe impl Sync for State {}
+
+static STATE: State = State(UnsafeCell::new(InFlight {
+    journal: Journal::new(),
+    entered: false,
+    charged: 0,
+    changed: 0,
+    closed: [0; PARTITIONS],
+}));
+
+/// Works on the state. The closure must not call Postgres, nor this again.
+#[inline]
+pub fn with<T>(work: impl FnOnce(&mut InFlight) -> T) -> T {
+    // SAFETY: one thread, and by the rule above never entered twice.
+    work(unsafe { &mut *STATE.0.get() })
+}
+
+/// The number of this backend's slot.
+#[inline]
+pub fn own_slot() -> usize {
+    // SAFETY: set once when the backend joined; backends count from 1.
+    unsafe { (pg_sys::MyBackendId - 1) as usize }
+}
+
+/// How the slot names this transaction.
+pub fn identity() -> Identity {
+    // SAFETY: set when the backend joined, and the transaction's number when it began.
+    unsafe {
+        Identity {
+            database: pg_sys::MyDatabaseId.to_u32(),
+            transaction: (*pg_sys::MyProc).lxid,
+            process: pg_sys::MyProcPid.cast_unsigned(),
+            since: super::clock_timestamp(),
+        }
+    }
+}
+
+/// The subtransaction that the caller is in.
+#[inline]
+pub fn level() -> Level {
+    // SAFETY: reads the state of the running transaction.
+    unsafe { pg_sys::GetCurrentSubTransactionId() }
+}
+
+impl InFlight {
+    /// Notes whether it charged, and gives whether it ever has.
+    pub fn note_charged(&mut self, partition: usize, charged: bool) -> bool {
+        self.charged |= u128::from(charged) << partition;
+        self.charged & (1 << partition) != 0
+    }
+
+    pub fn note_change(&mut self, partition: usize) {
+        self.changed |= 1 << partition;
+    }
+
+    pub fn has_changed(&self, partition: usize) -> bool {
+        self.changed & (1 << partition) != 0
+    }
+
+    pub fn note_closed(&mut self, partition: usize, level: Level) {
+        self.closed[partition] = level;
+    }
+
+    pub fn has_closed(&self, partition: usize) -> bool {
+        self.closed[partition] != 0
+    }
+
+    fn reopen(&mut self, shared: &Shared, level: Level) {
+        for (partition, closed) in self.closed.iter_mut().enumerate() {
+            if *closed != 0 && *closed >= level {
+                shared.registry.advance(partition);
+                *closed = 0;
+            }
+        }
+    }
+
+    fn end(&mut self, shared: &Shared, committed: bool) {
+        if committed {
+            // The rows are visible, and the locks still held: see the protocol.
+            for partition in (0..PARTITIONS).filter(|partition| self.changed & (1 << partition) != 0) {
+                shared.registry.advance(partition);
+                self.closed[partition] = 0;
+            }
+            self.journal.commit(&shared.table);
+        } else {
+            self.journal.abort(&shared.table);
+        }
+        self.reopen(shared, 0);
+        self.changed = 0;
+        self.charged = 0;
+        if self.entered {
+            shared.registry.leave(own_slot());
+            self.entered = false;
+        }
+    }
+}
+
+/// Called once from `_PG_init`, when the library is preloaded.
+pub fn register() {
+    // SAFETY: registers functions that live as long as the process.
+    unsafe {
+        pg_sys::RegisterXactCallback(Some(on_transaction), std::ptr::null_mut());
+        pg_sys::RegisterSubXactCallback(Some(on_subtransaction), std::ptr::null_mut());
+    }
+}
+
+fn idle(state: &InFlight) -> bool {
+    !state.entered && state.changed == 0 && state.journal.is_empty()
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn on_transaction(event: pg_sys::XactEvent::Type, _argument: *mut std::ffi::c_void) {
+    use pg_sys::XactEvent::{XACT_EVENT_ABORT, XACT_EVENT_COMMIT, XACT_EVENT_PRE_PREPARE};
+    match event {
+        XACT_EVENT_COMMIT | XACT_EVENT_ABORT => {
+            let Some(shared) = shared() else { return };
+            // There is nothing in it that could panic; if there ever is, the server must not go down for it.
+            let _ = catch_unwind(|| {
+                with(|state| {
+                    if !idle(state) {
+                        state.end(&shared, event == XACT_EVENT_COMMIT);
+                    }
+                });
+            });
+        }
+        XACT_EVENT_PRE_PREPARE if with(|state| !idle(state)) => ereport!(
+            PgLogLevel::ERROR,
+            PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+            "cannot PREPARE a transaction that has charged a quota or changed which quotas exist"
+        ),
+        _ => {}
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn on_subtransaction(
+    event: pg_sys::SubXactEvent::Type,
+    level: pg_sys::SubTransactionId,
+    parent: pg_sys::SubTransactionId,
+    _argument: *mut std::ffi::c_void,
+) {
+    use pg_sys::SubXactEvent::{SUBXACT_EVENT_ABORT_SUB, SUBXACT_EVENT_COMMIT_SUB};
+    let Some(shared) = shared() else { return };
+    let _ = catch_unwind(|| {
+        with(|state| {
+            if idle(state) {
+                return;
+            }
+            match event {
+                SUBXACT_EVENT_ABORT_SUB => {
+                    for (charge, amount) in state.journal.charges_from(level) {
+                        shared.registry.note(own_slot(), &charge.tenant, -amount);
+                    }
+                    state.journal.abort_level(&shared.table, level);
+                    state.reopen(&shared, level);
+                }
+                SUBXACT_EVENT_COMMIT_SUB => {
+                    state.journal.merge_level(level, parent);
+                    for closed in state.closed.iter_mut().filter(|closed| **closed >= level) {
+                        *closed = parent;
+                    }
+                }
+                _ => {}
+            }
+        });
+    });
+}

@@ -1,0 +1,107 @@
+//! The locked mode: correct without preloading the library.
+//!
+//! It takes the subject's locks (see [`crate::pg::lock`]), handles what is known to have changed, and then sums the
+//! tables in a snapshot taken after that, at every isolation level. No figure is kept: the tables alone decide.
+
+use std::cell::Cell;
+
+use pgrx::Uuid;
+
+use super::sums::Sum;
+use super::{Admission, Charge, Standing, Subject, definitions, escrow, nil};
+use crate::admission::{Resource, Scope, judge};
+use crate::error::Result;
+use crate::pg::lock::{self, Strength};
+use crate::pg::spi::{Look, Session};
+use crate::pg::{Timestamp, invalidation, to_unix_seconds};
+use crate::settings;
+
+/// Every quota that applies to the subject, as of the moment, from the tables.
+pub fn standing(spi: &Session, subject: Subject, at: Timestamp, look: Look) -> Result<Standing> {
+    invalidation::current_generation();
+    let definitions = definitions::of(subject)?;
+    let mut sums = Sums::new(subject, look);
+    let mut standing = Standing::default();
+    for definition in definitions.iter() {
+        let bounds = definition.bounds_at(to_unix_seconds(at));
+        let spent = sums.get(spi, definition.scope, bounds)?.counted(definition.counts_all());
+        standing.quotas.push(definition.counting(bounds, spent, 0));
+    }
+    standing.tail = sums.tail();
+    Ok(standing)
+}
+
+/// Sums of one subject: quotas that share scope and period share one.
+pub struct Sums {
+    subject: Subject,
+    look: Look,
+    read: Vec<Sum>,
+}
+
+impl Sums {
+    pub fn new(subject: Subject, look: Look) -> Self {
+        Self { subject, look, read: Vec::new() }
+    }
+
+    pub fn get(&mut self, spi: &Session, scope: Scope, bounds: crate::period::Bounds) -> Result<Sum> {
+        if let Some(sum) = self.read.iter().find(|sum| sum.scope == scope && sum.bounds == bounds) {
+            return Ok(*sum);
+        }
+        let sum = Sum::read(spi, self.subject, scope, bounds, self.look)?;
+        self.read.push(sum);
+        Ok(sum)
+    }
+
+    pub fn tail(&self) -> i64 {
+        self.read.iter().map(|sum| sum.tail).max().unwrap_or(0)
+    }
+}
+
+pub fn admit(spi: &Session, charge: Charge) -> Result<Admission> {
+    let standing = standing(spi, charge.subject, charge.at, Look::Latest)?;
+    let verdict = judge(&standing.quotas, charge.amount, settings::allow_without_quota());
+    let admitted = verdict.allowed || !charge.enforce;
+    Ok(Admission { standing, verdict, admitted, counted: escrow::Counted::default() })
+}
+
+thread_local! {
+    /// Whether a platform quota existed when last looked: only a first guess at which lock to take.
+    static PLATFORM_IS_LIMITED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether there is a quota of the platform, of either resource.
+fn platform_is_limited() -> Result<bool> {
+    invalidation::current_generation();
+    for resource in [Resource::Llm, Resource::E2b] {
+        if !definitions::of(Subject { tenant: None, user: None, resource })?.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Takes the locks of everybody who is about to be charged; see the protocol in [`crate::pg::lock`].
+pub fn lock_subjects(tenants: impl IntoIterator<Item = Option<Uuid>>) -> Result<()> {
+    let mut tenants: Vec<[u8; 16]> = tenants.into_iter().map(|id| lock::key(id.unwrap_or_else(nil))).collect();
+    tenants.sort_unstable();
+    tenants.dedup();
+    loop {
+        let limited = PLATFORM_IS_LIMITED.get();
+        let strength = if limited { Strength::Exclusive } else { Strength::Shared };
+        lock::Subject::Platform.lock(strength);
+        for tenant in &tenants {
+            lock::Subject::Tenant(*tenant).lock(Strength::Exclusive);
+        }
+        let exists = platform_is_limited()?;
+        PLATFORM_IS_LIMITED.set(exists);
+        if limited || !exists {
+            return Ok(());
+        }
+        // A platform quota exists that this backend had not seen. It was committed while nobody held the platform's
+        // lock, so what is given back here was taken just now: start again in the right strength.
+        for tenant in &tenants {
+            lock::Subject::Tenant(*tenant).unlock(Strength::Exclusive);
+        }
+        lock::Subject::Platform.unlock(strength);
+    }
+}
