@@ -13,7 +13,7 @@ use crate::pg::invalidation::generation;
 pub struct Cache<K, V> {
     generation: Cell<u64>,
     most: usize,
-    map: RefCell<HashMap<K, Rc<V>>>,
+    map: RefCell<HashMap<K, Rc<V>, foldhash::fast::RandomState>>,
 }
 
 impl<K: Hash + Eq, V> Cache<K, V> {

@@ -1,17 +1,20 @@
 //! Looking before spending: advisory, read-only, in the snapshot of the asking statement.
 
+use std::cell::RefCell;
+
 use pgrx::Uuid;
 
-use crate::admission::{Mode, Quota, Scope, Status, Verdict, judge};
+use crate::admission::{Mode, Quota, Resource, Scope, Status, Verdict, judge};
 use crate::error::Result;
 use crate::ledger::input;
 use crate::money::usd_from_nanos;
 use crate::pg::identity::Caller;
+use crate::pg::invalidation::current_generation;
 use crate::pg::spi::{Look, Session};
 use crate::pg::{self, Timestamp, from_unix_seconds};
-use crate::quota::{Subject, standing};
+use crate::quota::{Subject, standing, standing_at_hand};
 use crate::settings;
-use crate::tenants::authorise;
+use crate::tenants::{authorise, may_ask_at_hand};
 
 /// The arguments of the check functions, as they came; the amount as decimal text.
 pub struct Question {
@@ -77,6 +80,8 @@ pub struct Answer {
     pub figures: Option<Figures>,
     pub retry_after_seconds: Option<i32>,
     pub reason: Option<String>,
+    /// Refused, and nothing but holds and transactions in flight is in the way.
+    pub retryable: bool,
 }
 
 /// Whether the amount could be spent now. Everything that is asked is checked before anything is told.
@@ -86,7 +91,7 @@ pub fn check(spi: &Session, caller: &Caller, question: Question) -> Result<Answe
     let amount = input::required(question.estimated_cost_usd, "p_estimated_cost_usd")?;
     let amount = input::amount(&amount, "p_estimated_cost_usd")?.ceil_nanos();
     let user = input::id(question.user_id, "p_user_id")?;
-    authorise(spi, caller, tenant, user)?;
+    authorise(caller, tenant, user)?;
     let sees_platform = caller.serves_all_tenants();
 
     let now = pg::clock_timestamp();
@@ -121,6 +126,33 @@ pub fn check(spi: &Session, caller: &Caller, question: Question) -> Result<Answe
         } else {
             Some(refusal(&quotas, verdict, amount))
         },
+        retryable: verdict.retryable,
+    })
+}
+
+thread_local! {
+    /// Figures of one question, to be written over by the next.
+    static FIGURES: RefCell<Vec<Quota>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Whether the amount (nano-dollars) could be spent now, when everything that decides it is at hand: who asks, his
+/// membership, the definitions and the counters. `None` sends the question the long way, which puts it there.
+pub fn allowed_at_hand(
+    caller: &Caller,
+    tenant: Uuid,
+    resource: Resource,
+    amount: i64,
+    user: Option<Uuid>,
+) -> Option<bool> {
+    current_generation();
+    if !may_ask_at_hand(caller, tenant, user)? {
+        return Some(false);
+    }
+    let subject = Subject { tenant: Some(tenant), user, resource };
+    FIGURES.with_borrow_mut(|quotas| {
+        quotas.clear();
+        standing_at_hand(subject, pg::clock_timestamp(), quotas)
+            .then(|| judge(quotas, amount, settings::allow_without_quota()).allowed)
     })
 }
 

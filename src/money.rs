@@ -127,12 +127,46 @@ pub fn usd_from_nanos(nanos: i128) -> String {
 
 /// Prints `value` × 10^-`scale` exactly, without trailing zeros, an exponent or a negative zero.
 pub fn format_scaled(value: i128, scale: u32) -> String {
-    let width = usize::try_from(scale).unwrap_or(usize::MAX).saturating_add(1);
-    let digits = format!("{:0>width$}", value.unsigned_abs());
-    let (whole, fraction) = digits.split_at(digits.len().saturating_sub(width.saturating_sub(1)));
-    let fraction = fraction.trim_end_matches('0');
-    let sign = if value < 0 { "-" } else { "" };
-    if fraction.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") }
+    let mut out = String::with_capacity(48);
+    write_scaled(&mut out, value, scale);
+    out
+}
+
+/// The same at the end of a text.
+pub fn write_scaled(out: &mut String, value: i128, scale: u32) {
+    /// What nineteen digits make: as many as a machine word holds, so that a wide number is divided twice at most.
+    const WORD: u128 = 10_000_000_000_000_000_000;
+    // An i128 has 39 digits; a scale may ask for more zeros than that.
+    let scale = usize::try_from(scale).unwrap_or(usize::MAX).min(63);
+    let mut digits = [b'0'; 64];
+    let mut rest = value.unsigned_abs();
+    let mut first = digits.len();
+    while rest != 0 {
+        let (word, more) = if rest < WORD { (rest as u64, 0) } else { ((rest % WORD) as u64, rest / WORD) };
+        let end = first;
+        let mut word = word;
+        while word != 0 {
+            first -= 1;
+            digits[first] = b'0' + (word % 10) as u8;
+            word /= 10;
+        }
+        rest = more;
+        if rest != 0 {
+            first = end - 19;
+        }
+    }
+    let point = digits.len() - scale;
+    let whole = &digits[first.min(point - 1)..point];
+    let last = digits[point..].iter().rposition(|digit| *digit != b'0').map_or(point, |place| point + place + 1);
+    if value < 0 {
+        out.push('-');
+    }
+    let mut push = |digits: &[u8]| out.extend(digits.iter().map(|digit| char::from(*digit)));
+    push(whole);
+    if last > point {
+        push(b".");
+        push(&digits[point..last]);
+    }
 }
 
 /// Divides non-negative `value` by positive `divisor`, to the nearest whole, a tie to the even one (roundTiesToEven of

@@ -68,7 +68,7 @@ static SANDBOX_PRICES_PLAN: Plan = Plan::new(SANDBOX_PRICES, PARAMETERS);
 
 /// A price with the range in which it is in force.
 struct Dated<P> {
-    source: String,
+    source: &'static str,
     id: Option<Uuid>,
     from: Option<Timestamp>,
     to: Option<Timestamp>,
@@ -149,22 +149,18 @@ fn list<P>(
 pub struct Quote {
     pub priced: std::result::Result<Priced, String>,
     /// `tenant`, `operator`, `shipped`, or `None` when no row fits.
-    pub source: Option<String>,
+    pub source: Option<&'static str>,
     pub price_id: Option<Uuid>,
 }
 
 impl Quote {
     const UNKNOWN: fn(String) -> Self = |why| Self { priced: Err(why), source: None, price_id: None };
 
-    /// What is stored with a record: the breakdown, and the price row that it came from.
-    pub fn to_json(&self) -> Option<serde_json::Value> {
+    /// What is stored with a record, as JSON text: the breakdown, and the price row that it came from.
+    pub fn to_json(&self) -> Option<String> {
         let Ok(Priced::Priced(breakdown)) = &self.priced else { return None };
-        let mut json = breakdown.to_json();
-        if let Some(object) = json.as_object_mut() {
-            object.insert("source".into(), self.source.clone().into());
-            object.insert("price_id".into(), self.price_id.map(|id| id.to_string()).into());
-        }
-        Some(json)
+        let id = self.price_id.map(|id| id.to_string());
+        Some(breakdown.to_json(self.source.unwrap_or_default(), id.as_deref()))
     }
 
     /// Why there is no cost; `None` when there is one.
@@ -197,7 +193,7 @@ pub fn quote_llm(tenant: Option<Uuid>, model: Model, at: Timestamp, price_tokens
     };
     let price = dated.price.as_ref().map_err(String::clone);
     let priced = price.and_then(|price| price_tokens(price).map_err(|error| error.to_string()));
-    Ok(Quote { priced, source: Some(dated.source.clone()), price_id: dated.id })
+    Ok(Quote { priced, source: Some(dated.source), price_id: dated.id })
 }
 
 fn model_price(row: &Row) -> std::result::Result<ModelPrice, String> {
@@ -243,7 +239,7 @@ pub fn quote_sandbox(tenant: Option<Uuid>, sandbox: SandboxUse, at: Timestamp) -
             other => other.map_err(|error| error.to_string()),
         }
     });
-    Ok(Quote { priced, source: Some(dated.source.clone()), price_id: dated.id })
+    Ok(Quote { priced, source: Some(dated.source), price_id: dated.id })
 }
 
 fn sandbox_price(row: &Row) -> std::result::Result<SandboxPrice, String> {

@@ -133,6 +133,8 @@ impl<'memory> Registry<'memory> {
     pub fn enter(&self, slot: usize, who: Identity, partition: usize, owner: bool) -> Result<u32, Closed> {
         let own = &self.slots[slot];
         if own.transaction.load(Ordering::Relaxed) != who.transaction {
+            // Pairs with the fence of `earlier`: who sees any of this sees that the last transaction has left.
+            fence(Ordering::Release);
             own.database.store(who.database, Ordering::Relaxed);
             own.process.store(who.process, Ordering::Relaxed);
             own.since.store(who.since, Ordering::Relaxed);

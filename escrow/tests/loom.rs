@@ -282,6 +282,23 @@ fn a_pin_sees_the_figures_without_having_looked() {
 }
 
 #[test]
+fn a_reading_without_having_looked_is_the_figures() {
+    model(3, || {
+        let memory = Memory::new();
+        let place = Arc::new(std::sync::Mutex::new(None));
+        let given = place.clone();
+        let reader = on(&memory, move |memory| {
+            let handle: Option<Handle> = *given.lock().unwrap();
+            let seen = handle.and_then(|handle| memory.table().peek(handle));
+            assert!(seen.is_none_or(|seen| seen == reading(7, 3)), "{seen:?}");
+        });
+        let handle = memory.publish(&key(DATABASE, 1, 1), reading(7, 3));
+        *place.lock().unwrap() = Some(handle);
+        reader.join().unwrap();
+    });
+}
+
+#[test]
 fn a_reading_is_of_its_own_key() {
     model(3, || {
         let memory = Memory::new();
@@ -337,6 +354,35 @@ fn who_loads_again_sees_what_was_left() {
             assert_eq!(table.peek(handle), Some(reading(5, 0)));
         }
     });
+}
+
+#[test]
+fn the_end_of_a_transaction_touches_no_later_key() {
+    for commits in [true, false] {
+        model(3, move || {
+            let memory = Memory::new();
+            let (handle, pin) = memory.publish_pinned(&key(DATABASE, 1, 1), reading(0, 0)).unwrap();
+            let _kept = memory.publish_pinned(&key(DATABASE, 2, 1), reading(20, 0)).unwrap();
+            let charger = on(&memory, move |memory| {
+                let table = memory.table();
+                let mut journal = Journal::new();
+                journal.make_room(1).unwrap();
+                assert!(table.reserve(pin, 5, 10));
+                journal.push(&table, pin, LEVEL, 5);
+                if commits {
+                    journal.commit(&table);
+                } else {
+                    journal.abort(&table);
+                }
+            });
+            let published = memory.table().publish(&key(DATABASE, 3, 1), reading(100, 50), 0);
+            charger.join().unwrap();
+            match published {
+                Ok(published) => assert_eq!(memory.table().peek(published.handle), Some(reading(100, 50))),
+                Err(Full) => assert_eq!(memory.table().peek(handle), Some(reading(if commits { 5 } else { 0 }, 0))),
+            }
+        });
+    }
 }
 
 #[test]
@@ -520,6 +566,21 @@ fn who_misses_the_new_epoch_is_seen_by_whoever_knows_it() {
 }
 
 #[test]
+fn who_sees_the_new_epoch_knows_what_changed() {
+    model(3, || {
+        let backends = Backends::new();
+        let charger = with(&backends, |backends| {
+            if backends.registry().epoch(PARTITION) == 4 || backends.enter(7) == Ok(4) {
+                assert_eq!(backends.ledger.load(Ordering::Relaxed), 5);
+            }
+        });
+        backends.ledger.store(5, Ordering::Relaxed);
+        backends.registry().advance(PARTITION);
+        charger.join().unwrap();
+    });
+}
+
+#[test]
 fn a_second_charge_keeps_the_first_epoch() {
     model(3, || {
         let backends = Backends::new();
@@ -580,6 +641,41 @@ fn who_has_left_has_left_his_charges() {
 }
 
 #[test]
+fn who_withdraws_leaves_nothing_unseen() {
+    model(3, || {
+        let backends = Backends::new();
+        let charger = with(&backends, |backends| {
+            // Refused, and then again in whatever epoch it is.
+            backends.enter(7).unwrap();
+            backends.registry().withdraw(CHARGER, PARTITION);
+            backends.enter(7).unwrap()
+        });
+        backends.registry().advance(PARTITION);
+        let seen = backends.earlier(4);
+        let epoch = charger.join().unwrap();
+        assert!(epoch == 4 || seen == Some(InFlight { slot: CHARGER, transaction: 7 }), "{epoch} {seen:?}");
+    });
+}
+
+#[test]
+fn who_has_withdrawn_has_given_back() {
+    model(3, || {
+        let backends = Backends::new();
+        assert_eq!(backends.enter(7), Ok(2));
+        backends.registry().advance(PARTITION);
+        let charger = with(&backends, |backends| {
+            backends.ledger.store(5, Ordering::Relaxed);
+            backends.registry().withdraw(CHARGER, PARTITION);
+        });
+        match backends.earlier(4) {
+            Some(seen) => assert_eq!(seen, InFlight { slot: CHARGER, transaction: 7 }),
+            None => assert_eq!(backends.ledger.load(Ordering::Relaxed), 5),
+        }
+        charger.join().unwrap();
+    });
+}
+
+#[test]
 fn a_successor_does_not_hide_who_is_in_flight() {
     model(3, || {
         let backends = Backends::new();
@@ -599,6 +695,45 @@ fn a_successor_does_not_hide_who_is_in_flight() {
             None => assert!(left && epoch == 4),
         }
         assert_eq!(backends.earlier(4).is_some(), epoch == 2);
+    });
+}
+
+#[test]
+fn a_successor_is_not_taken_for_who_was_before() {
+    model(3, || {
+        let backends = Backends::new();
+        assert_eq!(backends.enter(7), Ok(2));
+        backends.registry().advance(PARTITION);
+        let charger = with(&backends, |backends| {
+            backends.ledger.store(5, Ordering::Relaxed);
+            backends.registry().leave(CHARGER);
+            assert_eq!(backends.enter(8), Ok(4));
+        });
+        match backends.earlier(4) {
+            Some(seen) => assert_eq!(seen, InFlight { slot: CHARGER, transaction: 7 }),
+            None => assert_eq!(backends.ledger.load(Ordering::Relaxed), 5),
+        }
+        charger.join().unwrap();
+    });
+}
+
+#[test]
+fn a_successor_of_another_database_does_not_hide_who_was_before() {
+    model(3, || {
+        let backends = Backends::new();
+        assert_eq!(backends.enter(7), Ok(2));
+        backends.registry().advance(PARTITION);
+        let charger = with(&backends, |backends| {
+            backends.ledger.store(5, Ordering::Relaxed);
+            backends.registry().leave(CHARGER);
+            let other = Identity { database: DATABASE + 1, transaction: 8, process: 3, since: 3 };
+            assert_eq!(backends.registry().enter(CHARGER, other, PARTITION, false), Ok(4));
+        });
+        match backends.earlier(4) {
+            Some(seen) => assert_eq!(seen, InFlight { slot: CHARGER, transaction: 7 }),
+            None => assert_eq!(backends.ledger.load(Ordering::Relaxed), 5),
+        }
+        charger.join().unwrap();
     });
 }
 

@@ -1,9 +1,8 @@
 -- The public surface. Native where no SQLSTATE of ours is raised; PL/pgSQL where one is. All run as the invoker: the
 -- kernels authorise by the role that called, then act as the owner.
 --
--- The kernels that charge keep their plans for the session. Made while tables are small those would be sequential scans,
--- and stay so while the queue of pending rows fills with dead ones: hence enable_seqscan = off, and jit = off, for the
--- planner's price for a scan that it was told to avoid would have every execution compiled.
+-- Native functions have no SET clause, which would cost each call more than the call itself: what they query, they query
+-- under a search_path of their own (the library's module pg::spi), and most calls query nothing.
 
 -- Looking before spending -----------------------------------------------------------------------------------------
 
@@ -12,14 +11,14 @@ create function public.check_quota_before_operation(
     returns table (allowed boolean, status text, blocked_scope text, blocked_resource_type text, limit_usd numeric,
         current_spend_usd numeric, reserved_usd numeric, remaining_usd numeric, usage_percentage numeric,
         period_start timestamptz, period_end timestamptz, retry_after_seconds integer, reason text, retryable boolean)
-    language c stable parallel restricted rows 1 set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off
+    language c stable parallel restricted rows 1
     as 'MODULE_PATHNAME', 'check_quota_before_operation_wrapper';
 comment on function public.check_quota_before_operation(uuid, text, numeric, uuid) is
     'Whether every quota of the platform, tenant and user leaves room for an operation of this cost (USD). Advisory: it reserves nothing. The row tells of the quota that blocks, or else the tightest.';
 
 create function public.has_quota(
     p_tenant_id uuid, p_resource_type text, p_estimated_cost_usd numeric, p_user_id uuid default null)
-    returns boolean language c stable parallel restricted set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off
+    returns boolean language c stable parallel restricted
     as 'MODULE_PATHNAME', 'has_quota_wrapper';
 comment on function public.has_quota(uuid, text, numeric, uuid) is
     'As check_quota_before_operation, as one truth value, for policies. Never raises: a NULL or foreign tenant or a bad amount is false.';
@@ -64,7 +63,7 @@ create function public.check_and_record_quota_atomic(
     p_tenant_id uuid default null, p_request_id text default null)
     returns table (allowed boolean, current_spend_usd numeric, limit_usd numeric, remaining_usd numeric,
         utilization_percent numeric, reason text, period text, period_end timestamptz)
-    language c volatile rows 1 set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off
+    language c volatile rows 1
     as 'MODULE_PATHNAME', 'check_and_record_quota_atomic_wrapper';
 comment on function public.check_and_record_quota_atomic(text, uuid, numeric, text, uuid, text) is
     'Charges a cost (USD) that no record explains, if every applicable quota allows it; else charges nothing and says why. The figures are those after the charge. A request id, unique per tenant, makes a retry harmless.';
@@ -78,7 +77,7 @@ create function public.record_llm_cost(
     p_span_id text default null, p_metadata jsonb default '{}')
     returns table (recorded boolean, cost_record_id uuid, cost_usd numeric, cost_status text, quota_status text,
         remaining_usd numeric, overrun_usd numeric, reason text, replayed boolean)
-    language c volatile rows 1 set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off
+    language c volatile rows 1
     as 'MODULE_PATHNAME', 'record_llm_cost_wrapper';
 comment on function public.record_llm_cost(uuid, text, text, bigint, bigint, uuid, uuid, uuid, text, jsonb, text, numeric, text, uuid, boolean, timestamptz, text, text, jsonb) is
     'Records what an LLM call cost, priced by the price in force when it happened. Always succeeds, also over a limit, unless p_enforce: then it is check and record in one step, and over a hard limit nothing is recorded. Tokens include cached and reasoning ones; p_usage names the parts.';
@@ -91,7 +90,7 @@ create function public.record_e2b_cost(
     p_occurred_at timestamptz default null, p_metadata jsonb default '{}')
     returns table (recorded boolean, cost_record_id uuid, cost_usd numeric, cost_status text, quota_status text,
         remaining_usd numeric, overrun_usd numeric, reason text, replayed boolean)
-    language c volatile rows 1 set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off
+    language c volatile rows 1
     as 'MODULE_PATHNAME', 'record_e2b_cost_wrapper';
 comment on function public.record_e2b_cost(uuid, text, text, numeric, uuid, uuid, uuid, text, numeric, numeric, numeric, text, uuid, boolean, timestamptz, jsonb) is
     'Records what a sandbox session cost, as record_llm_cost does for LLM calls. Quantities in seconds, vCPU-seconds and GiB-seconds.';
@@ -99,7 +98,7 @@ comment on function public.record_e2b_cost(uuid, text, text, numeric, uuid, uuid
 create function public.record_llm_costs(p_records jsonb)
     returns table (ordinal integer, recorded boolean, cost_record_id uuid, cost_usd numeric, cost_status text,
         quota_status text, remaining_usd numeric, overrun_usd numeric, reason text, replayed boolean)
-    language c volatile rows 100 set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off
+    language c volatile rows 100
     as 'MODULE_PATHNAME', 'record_llm_costs_wrapper';
 comment on function public.record_llm_costs(jsonb) is
     'record_llm_cost for an array of up to 1,000 objects keyed by its argument names without p_, in one transaction. A bad record refuses the batch, naming its ordinal (from 1). Times as RFC 3339; decimals as numbers or strings.';
@@ -112,7 +111,7 @@ create function public.get_tenant_cost_summary(
         e2b_cost_usd numeric, total_cost_usd numeric, llm_request_count bigint, e2b_session_count bigint,
         input_tokens bigint, output_tokens bigint, e2b_duration_seconds numeric, unpriced_count bigint,
         reserved_usd numeric, by_model jsonb, by_sandbox_type jsonb, quotas jsonb, other_charges_usd numeric)
-    language c stable parallel restricted rows 1 set search_path = pg_catalog, pg_temp set jit = off
+    language c stable parallel restricted rows 1
     as 'MODULE_PATHNAME', 'get_tenant_cost_summary_wrapper';
 comment on function public.get_tenant_cost_summary(uuid, timestamptz, timestamptz) is
     'One tenant''s bill between two moments (half-open, exact; default the present calendar month, UTC), to the last committed record, in USD.';
@@ -122,7 +121,7 @@ create function public.estimate_llm_cost(
     p_usage jsonb default null, p_service_tier text default null)
     returns table (estimated_cost_usd numeric, input_cost_usd numeric, output_cost_usd numeric, pricing_found boolean,
         basis text)
-    language c stable parallel restricted rows 1 set search_path = pg_catalog, pg_temp
+    language c stable parallel restricted rows 1
     as 'MODULE_PATHNAME', 'estimate_llm_cost_wrapper';
 comment on function public.estimate_llm_cost(text, text, bigint, bigint, jsonb, text) is
     'What a call of so many tokens costs at most (USD): every token at the dearest rate that may apply, unless p_usage names the parts. NULL, never 0, when no price is known.';
@@ -131,7 +130,7 @@ create function public.estimate_e2b_cost(
     p_sandbox_type text, p_duration_seconds numeric, p_region text default null, p_vcpu_seconds numeric default null,
     p_memory_gib_seconds numeric default null)
     returns table (estimated_cost_usd numeric, pricing_found boolean, basis text)
-    language c stable parallel restricted rows 1 set search_path = pg_catalog, pg_temp
+    language c stable parallel restricted rows 1
     as 'MODULE_PATHNAME', 'estimate_e2b_cost_wrapper';
 comment on function public.estimate_e2b_cost(text, numeric, text, numeric, numeric) is
     'What a sandbox session costs (USD). NULL, never 0, when no price is known.';
@@ -204,7 +203,7 @@ comment on function public.get_e2b_cost_estimate(text, text, text, text) is
 -- Tenants ----------------------------------------------------------------------------------------------------------
 
 create function public.get_current_tenant_id(p_user_id uuid default null) returns uuid
-    language c stable parallel restricted set search_path = pg_catalog, pg_temp
+    language c stable parallel restricted
     as 'MODULE_PATHNAME', 'get_current_tenant_id_wrapper';
 comment on function public.get_current_tenant_id(uuid) is
     'The tenant that a user works in: app_metadata.tenant_id of the verified claims, else his preference, and only while he is an active member of it; else NULL. An authenticated caller may ask for himself alone.';

@@ -6,7 +6,7 @@ comment on function copilot_internal.caller_sees_all() is
     'True for service_role, metrics_reader and superusers, who read the figures of every tenant. Used inside the views of metrics.';
 
 create function copilot_internal.caller_tenants() returns uuid[]
-    language c stable parallel restricted set search_path = pg_catalog, pg_temp
+    language c stable parallel restricted
     as 'MODULE_PATHNAME', 'caller_tenants_wrapper';
 comment on function copilot_internal.caller_tenants() is
     'The tenants of which the person named by the verified claims is an active member; empty for everybody else. Used inside policies and views, wrapped in (select …) so that it runs once a statement.';

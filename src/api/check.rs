@@ -3,10 +3,14 @@
 use pgrx::{pg_extern, pg_sys};
 
 use super::figure;
-use crate::look::{Question, check};
+use crate::admission::Resource;
+use crate::look::{Question, allowed_at_hand, check};
+use crate::money::Picos;
 use crate::pg::call::{Call, Reply};
-use crate::pg::spi;
+use crate::pg::identity::Caller;
 use crate::pg::value::Value;
+use crate::pg::{numeric, spi};
+use crate::quota::nil;
 
 fn question(call: Call) -> Question {
     Question {
@@ -37,8 +41,7 @@ fn check_quota_before_operation(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
         moment(figures.and_then(|figures| figures.period_end)),
         answer.retry_after_seconds.into(),
         answer.reason.as_deref().into(),
-        // Only what is committed is in these figures, and there are no holds, so nothing in them will go away by itself.
-        false.into(),
+        answer.retryable.into(),
     ])
 }
 
@@ -46,5 +49,22 @@ fn check_quota_before_operation(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
 #[pg_extern(sql = false)]
 fn has_quota(fcinfo: pg_sys::FunctionCallInfo) -> bool {
     let call = Call::new(fcinfo);
-    call.kernel(|caller| Ok(spi::session(|spi| check(spi, caller, question(call))).is_ok_and(|answer| answer.allowed)))
+    at_hand(call).unwrap_or_else(|| {
+        call.kernel(|caller| {
+            Ok(spi::session(|spi| check(spi, caller, question(call))).is_ok_and(|answer| answer.allowed))
+        })
+    })
+}
+
+/// The answer to a well-formed question, without a query and without the owner's rights.
+fn at_hand(call: Call) -> Option<bool> {
+    let tenant = call.uuid(0).filter(|tenant| *tenant != nil())?;
+    let resource = call.with_text(1, Resource::parse)??;
+    // SAFETY: the SQL signature says that it is a numeric.
+    let amount = Picos::new(unsafe { numeric::picos(call.raw(2)?) }?).ok()?.ceil_nanos();
+    let user = call.uuid(3).filter(|user| *user != nil());
+    if user.is_some() != call.raw(3).is_some() {
+        return None;
+    }
+    allowed_at_hand(&Caller::current(), tenant, resource, amount, user)
 }

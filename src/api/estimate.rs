@@ -34,7 +34,7 @@ fn estimate_llm_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
         let output_tokens = input::tokens(call.bigint(3), "p_output_tokens")?;
         let parts = input::json(call.jsonb(4), "p_usage")?;
         let tier = input::text(call.text(5), "p_service_tier")?;
-        let usage = parts.map(|parts| llm::usage(input_tokens, output_tokens, Some(&parts))).transpose()?;
+        let usage = parts.map(|parts| llm::usage(input_tokens, output_tokens, Some(&parts.text()))).transpose()?;
         let model = Model { provider: &provider, name: &name };
         quote_llm(None, model, pg::clock_timestamp(), &|price| {
             upper_bound(price, input_tokens, output_tokens, usage.as_ref(), tier.as_deref())
@@ -79,7 +79,7 @@ fn estimate_e2b_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
 #[pg_extern(sql = false)]
 fn price_problem(fcinfo: pg_sys::FunctionCallInfo) -> Option<String> {
     let call = Call::new(fcinfo);
-    let components = call.jsonb(2).unwrap_or_else(|| "{}".to_owned());
+    let components = call.jsonb(2).map_or_else(|| "{}".to_owned(), |json| json.text().into_owned());
     let components = match serde_json::from_str(&components) {
         Ok(components) => components,
         Err(error) => return Some(format!("p_components cannot be read: {error}")),

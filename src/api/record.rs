@@ -118,7 +118,7 @@ fn record_llm_costs(fcinfo: pg_sys::FunctionCallInfo) {
     let call = Call::new(fcinfo);
     let outcomes = call.kernel(|caller| {
         only_the_server(caller)?;
-        let records = batch::parse(&input::required(call.jsonb(0), "p_records")?)?;
+        let records = batch::parse(&input::required(call.jsonb(0), "p_records")?.text())?;
         let records: Vec<&dyn Record> = records.iter().map(|one| one as &dyn Record).collect();
         spi::session(|spi| record(spi, &records))
     });

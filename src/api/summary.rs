@@ -19,8 +19,8 @@ fn get_tenant_cost_summary(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
     let call = Call::new(fcinfo);
     call.kernel(|caller| -> Result<Reply> {
         let tenant = input::tenant(call.uuid(0))?;
+        authorise(caller, tenant, None)?;
         spi::session(|spi| {
-            authorise(spi, caller, tenant, None)?;
             let rows = spi.run(&SUMMARY_PLAN, Look::Statement, &[tenant.into(), call.value(1), call.value(2)])?;
             rows.first().map(|row| row.reply()).ok_or_else(|| Error::invalid("the span must not end before it begins"))
         })

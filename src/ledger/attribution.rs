@@ -7,7 +7,7 @@ use crate::admission::Resource;
 use crate::error::{Error, Result};
 use crate::money::Picos;
 use crate::pg::Timestamp;
-use crate::pg::value::Value;
+use crate::pg::value::{Json, Value};
 use crate::quota::Subject;
 
 /// The arguments that `record_llm_cost` and `record_e2b_cost` share, as they came.
@@ -22,7 +22,7 @@ pub struct Given {
     pub reservation_id: Option<Uuid>,
     pub enforce: Option<bool>,
     pub occurred_at: Option<Timestamp>,
-    pub metadata: Option<String>,
+    pub metadata: Option<Json>,
 }
 
 /// The same, once they hold.
@@ -36,7 +36,7 @@ pub struct Attribution {
     pub request_id: Option<String>,
     pub enforce: bool,
     pub occurred_at: Option<Timestamp>,
-    pub metadata: Option<String>,
+    pub metadata: Option<Json>,
 }
 
 impl TryFrom<Given> for Attribution {
@@ -68,6 +68,10 @@ impl Attribution {
             enforce: self.enforce,
             occurred_at: self.occurred_at,
         }
+    }
+
+    pub fn metadata_or_empty(&self) -> Value {
+        self.metadata.as_ref().map_or_else(|| Value::jsonb("{}"), Json::value)
     }
 
     pub fn provided_usd(&self) -> Value {

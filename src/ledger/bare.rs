@@ -8,6 +8,7 @@ use crate::money::Picos;
 use crate::pg::Timestamp;
 use crate::pg::spi::types::{BIGINT, MOMENT, NUMERIC, TEXT, UUID};
 use crate::pg::spi::{Look, Plan, Session};
+use crate::pg::table::Table;
 use crate::pg::value::Value;
 use crate::quota::Subject;
 
@@ -18,19 +19,28 @@ pub struct BareCharge {
     pub request_id: Option<String>,
 }
 
-const INSERT: &str = "
-    insert into copilot_internal.quota_charges
-        (id, tenant_id, user_id, resource_type, cost_usd, charge_nanos, request_id, charged_at)
-    values ($1, $2, $3, $4, $5, $6, $7, $8)
-    on conflict (tenant_id, request_id) where request_id is not null do nothing";
-
 const FIND: &str = "
     select c.id, c.cost_usd::text, 'provided'::text,
            (c.user_id, c.resource_type, c.cost_usd) is not distinct from ($3::uuid, $4::text, $5::numeric)
     from copilot_internal.quota_charges c
     where (c.tenant_id = $1 or (c.tenant_id is null and $1 is null)) and c.request_id = $2";
 
-static INSERT_PLAN: Plan = Plan::new(INSERT, &[UUID, UUID, UUID, TEXT, NUMERIC, BIGINT, TEXT, MOMENT]);
+static TABLE: Table = Table::new(
+    c"quota_charges",
+    &[
+        ("id", UUID),
+        ("tenant_id", UUID),
+        ("user_id", UUID),
+        ("resource_type", TEXT),
+        ("cost_usd", NUMERIC),
+        ("charge_nanos", BIGINT),
+        ("request_id", TEXT),
+        ("charged_at", MOMENT),
+        ("recorded_at", MOMENT),
+    ],
+    1,
+    Some(c"quota_charges_request_id_idx"),
+);
 static FIND_PLAN: Plan = Plan::new(FIND, &[UUID, TEXT, UUID, TEXT, NUMERIC]);
 
 impl Record for BareCharge {
@@ -39,7 +49,7 @@ impl Record for BareCharge {
     }
 
     fn source(&self) -> Source {
-        Source { name: "charge", table: c"quota_charges", requests: c"quota_charges_request_id_idx" }
+        Source { name: "charge", table: &TABLE }
     }
 
     fn find(&self, spi: &Session, request_id: &str) -> Result<Option<Stored>> {
@@ -63,8 +73,8 @@ impl Record for BareCharge {
         })
     }
 
-    fn insert(&self, spi: &Session, id: Uuid, cost: &Cost, moments: Moments) -> Result<bool> {
-        let parameters = [
+    fn insert(&self, id: Uuid, cost: &Cost, moments: Moments) -> Result<bool> {
+        TABLE.insert(&[
             id.into(),
             self.subject.tenant.into(),
             self.subject.user.into(),
@@ -73,7 +83,7 @@ impl Record for BareCharge {
             cost.nanos.into(),
             self.request_id.as_deref().into(),
             Value::timestamp(moments.charged_at),
-        ];
-        Ok(spi.run(&INSERT_PLAN, Look::Write, &parameters)?.written() == 1)
+            Value::timestamp(moments.recorded_at),
+        ])
     }
 }

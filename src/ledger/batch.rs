@@ -6,6 +6,7 @@ use super::llm::{Arguments, LlmCall};
 use crate::error::{Error, Result};
 use crate::pg::Timestamp;
 use crate::pg::identity::parse_uuid;
+use crate::pg::value::Json;
 
 /// Most records in one batch: one transaction holds the tenants' locks for all of them.
 const MAX_RECORDS: usize = 1_000;
@@ -49,7 +50,7 @@ fn arguments(fields: Map<String, Value>) -> Result<Arguments> {
             "conversation_id" => given.attribution.conversation_id = Some(uuid(&key, &value)?),
             "path_id" => given.attribution.path_id = Some(uuid(&key, &value)?),
             "task" => given.task = Some(text(&key, value)?),
-            "usage" => given.usage = Some(value.to_string()),
+            "usage" => given.usage = Some(Json::Text(value.to_string())),
             "service_tier" => given.service_tier = Some(text(&key, value)?),
             "cost_usd" => given.attribution.cost_usd = Some(decimal(&key, value)?),
             "request_id" => given.attribution.request_id = Some(text(&key, value)?),
@@ -60,7 +61,7 @@ fn arguments(fields: Map<String, Value>) -> Result<Arguments> {
             "occurred_at" => given.attribution.occurred_at = Some(moment(&key, &value)?),
             "trace_id" => given.trace_id = Some(text(&key, value)?),
             "span_id" => given.span_id = Some(text(&key, value)?),
-            "metadata" => given.attribution.metadata = Some(value.to_string()),
+            "metadata" => given.attribution.metadata = Some(Json::Text(value.to_string())),
             _ => known(&key)?,
         }
     }

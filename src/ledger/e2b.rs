@@ -10,6 +10,7 @@ use crate::money::{Rounding, format_scaled, parse_scaled};
 use crate::pg::Timestamp;
 use crate::pg::spi::types::{BIGINT, JSONB, MOMENT, NUMERIC, TEXT, UUID};
 use crate::pg::spi::{Look, Plan, Session};
+use crate::pg::table::Table;
 use crate::pg::value::Value;
 use crate::prices::{SandboxUse, quote_sandbox};
 
@@ -69,14 +70,6 @@ impl TryFrom<Arguments> for SandboxSession {
     }
 }
 
-const INSERT: &str = "
-    insert into copilot_internal.e2b_cost_records
-        (id, tenant_id, user_id, conversation_id, path_id, sandbox_id, sandbox_type, region, duration_seconds,
-         vcpu_seconds, memory_gib_seconds, cost_usd, cost_status, charge_nanos, pricing, request_id, charged_at,
-         occurred_at, metadata)
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, coalesce($19, '{}'))
-    on conflict (tenant_id, request_id) where request_id is not null do nothing";
-
 const FIND: &str = "
     select r.id, r.cost_usd::text, r.cost_status,
            (r.user_id, r.conversation_id, r.path_id, r.sandbox_id, r.sandbox_type, r.region, r.duration_seconds,
@@ -89,12 +82,33 @@ const FIND: &str = "
     from copilot_internal.e2b_cost_records r
     where r.tenant_id = $1 and r.request_id = $2";
 
-static INSERT_PLAN: Plan = Plan::new(
-    INSERT,
+static TABLE: Table = Table::new(
+    c"e2b_cost_records",
     &[
-        UUID, UUID, UUID, UUID, UUID, TEXT, TEXT, TEXT, NUMERIC, NUMERIC, NUMERIC, NUMERIC, TEXT, BIGINT, JSONB, TEXT,
-        MOMENT, MOMENT, JSONB,
+        ("id", UUID),
+        ("tenant_id", UUID),
+        ("user_id", UUID),
+        ("conversation_id", UUID),
+        ("path_id", UUID),
+        ("sandbox_id", TEXT),
+        ("sandbox_type", TEXT),
+        ("region", TEXT),
+        ("duration_seconds", NUMERIC),
+        ("vcpu_seconds", NUMERIC),
+        ("memory_gib_seconds", NUMERIC),
+        ("cost_usd", NUMERIC),
+        ("cost_status", TEXT),
+        ("charge_nanos", BIGINT),
+        ("pricing", JSONB),
+        ("request_id", TEXT),
+        ("reservation_id", UUID),
+        ("charged_at", MOMENT),
+        ("occurred_at", MOMENT),
+        ("recorded_at", MOMENT),
+        ("metadata", JSONB),
     ],
+    5,
+    Some(c"e2b_cost_records_request_id_idx"),
 );
 static FIND_PLAN: Plan =
     Plan::new(FIND, &[UUID, TEXT, UUID, UUID, UUID, TEXT, TEXT, TEXT, NUMERIC, NUMERIC, NUMERIC, NUMERIC, MOMENT]);
@@ -105,7 +119,7 @@ impl Record for SandboxSession {
     }
 
     fn source(&self) -> Source {
-        Source { name: "e2b", table: c"e2b_cost_records", requests: c"e2b_cost_records_request_id_idx" }
+        Source { name: "e2b", table: &TABLE }
     }
 
     fn find(&self, spi: &Session, request_id: &str) -> Result<Option<Stored>> {
@@ -141,9 +155,9 @@ impl Record for SandboxSession {
         Ok(Cost::new(who.provided, &quote))
     }
 
-    fn insert(&self, spi: &Session, id: Uuid, cost: &Cost, moments: Moments) -> Result<bool> {
+    fn insert(&self, id: Uuid, cost: &Cost, moments: Moments) -> Result<bool> {
         let who = &self.attribution;
-        let parameters = [
+        TABLE.insert(&[
             id.into(),
             who.tenant.into(),
             who.user.into(),
@@ -160,10 +174,11 @@ impl Record for SandboxSession {
             cost.nanos.into(),
             json(cost.pricing.as_deref()),
             who.request_id.as_deref().into(),
+            Value::NULL,
             Value::timestamp(moments.charged_at),
             Value::timestamp(moments.occurred_at),
-            json(who.metadata.as_deref()),
-        ];
-        Ok(spi.run(&INSERT_PLAN, Look::Write, &parameters)?.written() == 1)
+            Value::timestamp(moments.recorded_at),
+            who.metadata_or_empty(),
+        ])
     }
 }

@@ -5,6 +5,7 @@ use pgrx::Uuid;
 use crate::admission::Resource;
 use crate::error::{Error, Result};
 use crate::money::{AmountError, Picos};
+use crate::pg::value::Json;
 use crate::pg::{self, Timestamp};
 use crate::quota::nil;
 
@@ -44,16 +45,22 @@ pub fn required_text(value: Option<String>, name: &str) -> Result<String> {
     required(text(value, name)?, name)
 }
 
-pub fn json(value: Option<String>, name: &str) -> Result<Option<String>> {
-    match value {
-        Some(text) if text.len() > MAX_JSON_BYTES => {
-            Err(Error::invalid(format!("{name} must not be longer than {MAX_JSON_BYTES} bytes")))
-        }
-        Some(text) if !text.starts_with('{') && text != "null" => {
-            Err(Error::invalid(format!("{name} must be a JSON object")))
-        }
-        Some(text) if text == "null" => Ok(None),
-        other => Ok(other),
+/// A JSON object that may be missing; a JSON null is none.
+pub fn json(value: Option<Json>, name: &str) -> Result<Option<Json>> {
+    let Some(json) = value else { return Ok(None) };
+    if json.is_short_object() {
+        return Ok(Some(json));
+    }
+    let text = json.text();
+    if text.len() > MAX_JSON_BYTES {
+        Err(Error::invalid(format!("{name} must not be longer than {MAX_JSON_BYTES} bytes")))
+    } else if text == "null" {
+        Ok(None)
+    } else if !text.starts_with('{') {
+        Err(Error::invalid(format!("{name} must be a JSON object")))
+    } else {
+        drop(text);
+        Ok(Some(json))
     }
 }
 

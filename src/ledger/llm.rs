@@ -9,7 +9,8 @@ use crate::error::{Error, Result};
 use crate::pg::Timestamp;
 use crate::pg::spi::types::{BIGINT, JSONB, MOMENT, NUMERIC, TEXT, UUID};
 use crate::pg::spi::{Look, Plan, Session};
-use crate::pg::value::Value;
+use crate::pg::table::Table;
+use crate::pg::value::{Json, Value};
 use crate::prices::{Model, exactly, quote_llm};
 use crate::pricing::Usage;
 
@@ -22,7 +23,7 @@ pub struct Arguments {
     pub input_tokens: Option<i64>,
     pub output_tokens: Option<i64>,
     pub task: Option<String>,
-    pub usage: Option<String>,
+    pub usage: Option<Json>,
     pub service_tier: Option<String>,
     pub trace_id: Option<String>,
     pub span_id: Option<String>,
@@ -36,8 +37,8 @@ pub struct LlmCall {
     input_tokens: i64,
     output_tokens: i64,
     task: Option<String>,
-    /// The JSON text, kept beside what it says.
-    usage_text: Option<String>,
+    /// As it is stored, beside what it says.
+    usage_stored: Option<Json>,
     usage: Usage,
     tier: Option<String>,
     trace: Option<String>,
@@ -68,23 +69,14 @@ impl TryFrom<Arguments> for LlmCall {
             input_tokens,
             output_tokens,
             task: input::text(given.task, "p_task")?,
-            usage: usage(input_tokens, output_tokens, usage_text.as_deref())?,
-            usage_text,
+            usage: usage(input_tokens, output_tokens, usage_text.as_ref().map(|json| json.text()).as_deref())?,
+            usage_stored: usage_text,
             tier: input::text(given.service_tier, "p_service_tier")?,
             trace: input::text(given.trace_id, "p_trace_id")?,
             span: input::text(given.span_id, "p_span_id")?,
         })
     }
 }
-
-const INSERT: &str = "
-    insert into copilot_internal.llm_cost_records
-        (id, tenant_id, user_id, conversation_id, path_id, task, model_provider, model_name, input_tokens,
-         output_tokens, usage, service_tier, cost_usd, cost_status, charge_nanos, pricing, request_id,
-         charged_at, occurred_at, trace_id, span_id, metadata)
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
-            coalesce($22, '{}'))
-    on conflict (tenant_id, request_id) where request_id is not null do nothing";
 
 const FIND: &str = "
     select r.id, r.cost_usd::text, r.cost_status,
@@ -98,12 +90,36 @@ const FIND: &str = "
     from copilot_internal.llm_cost_records r
     where r.tenant_id = $1 and r.request_id = $2";
 
-static INSERT_PLAN: Plan = Plan::new(
-    INSERT,
+static TABLE: Table = Table::new(
+    c"llm_cost_records",
     &[
-        UUID, UUID, UUID, UUID, UUID, TEXT, TEXT, TEXT, BIGINT, BIGINT, JSONB, TEXT, NUMERIC, TEXT, BIGINT, JSONB,
-        TEXT, MOMENT, MOMENT, TEXT, TEXT, JSONB,
+        ("id", UUID),
+        ("tenant_id", UUID),
+        ("user_id", UUID),
+        ("conversation_id", UUID),
+        ("path_id", UUID),
+        ("task", TEXT),
+        ("model_provider", TEXT),
+        ("model_name", TEXT),
+        ("input_tokens", BIGINT),
+        ("output_tokens", BIGINT),
+        ("usage", JSONB),
+        ("service_tier", TEXT),
+        ("cost_usd", NUMERIC),
+        ("cost_status", TEXT),
+        ("charge_nanos", BIGINT),
+        ("pricing", JSONB),
+        ("request_id", TEXT),
+        ("reservation_id", UUID),
+        ("charged_at", MOMENT),
+        ("occurred_at", MOMENT),
+        ("recorded_at", MOMENT),
+        ("trace_id", TEXT),
+        ("span_id", TEXT),
+        ("metadata", JSONB),
     ],
+    4,
+    Some(c"llm_cost_records_request_id_idx"),
 );
 static FIND_PLAN: Plan =
     Plan::new(FIND, &[UUID, TEXT, UUID, UUID, UUID, TEXT, TEXT, TEXT, BIGINT, BIGINT, JSONB, TEXT, NUMERIC, MOMENT]);
@@ -114,7 +130,7 @@ impl Record for LlmCall {
     }
 
     fn source(&self) -> Source {
-        Source { name: "llm", table: c"llm_cost_records", requests: c"llm_cost_records_request_id_idx" }
+        Source { name: "llm", table: &TABLE }
     }
 
     fn find(&self, spi: &Session, request_id: &str) -> Result<Option<Stored>> {
@@ -130,7 +146,7 @@ impl Record for LlmCall {
             self.model.as_str().into(),
             self.input_tokens.into(),
             self.output_tokens.into(),
-            json(self.usage_text.as_deref()),
+            self.usage_stored.as_ref().into(),
             self.tier.as_deref().into(),
             who.provided_usd(),
             moment(who.occurred_at),
@@ -146,9 +162,9 @@ impl Record for LlmCall {
         Ok(Cost::new(who.provided, &quote))
     }
 
-    fn insert(&self, spi: &Session, id: Uuid, cost: &Cost, moments: Moments) -> Result<bool> {
+    fn insert(&self, id: Uuid, cost: &Cost, moments: Moments) -> Result<bool> {
         let who = &self.attribution;
-        let parameters = [
+        TABLE.insert(&[
             id.into(),
             who.tenant.into(),
             who.user.into(),
@@ -159,19 +175,20 @@ impl Record for LlmCall {
             self.model.as_str().into(),
             self.input_tokens.into(),
             self.output_tokens.into(),
-            json(self.usage_text.as_deref()),
+            self.usage_stored.as_ref().into(),
             self.tier.as_deref().into(),
             usd(cost.usd),
             cost.status.into(),
             cost.nanos.into(),
             json(cost.pricing.as_deref()),
             who.request_id.as_deref().into(),
+            Value::NULL,
             Value::timestamp(moments.charged_at),
             Value::timestamp(moments.occurred_at),
+            Value::timestamp(moments.recorded_at),
             self.trace.as_deref().into(),
             self.span.as_deref().into(),
-            json(who.metadata.as_deref()),
-        ];
-        Ok(spi.run(&INSERT_PLAN, Look::Write, &parameters)?.written() == 1)
+            who.metadata_or_empty(),
+        ])
     }
 }

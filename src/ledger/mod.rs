@@ -10,16 +10,15 @@ pub mod e2b;
 pub mod input;
 pub mod llm;
 
-use std::ffi::CStr;
-
 use pgrx::Uuid;
 use tollgate_escrow::registry::Event;
 
 use crate::admission::{Status, Verdict, judge};
 use crate::error::{Error, Result};
 use crate::money::Picos;
-use crate::pg::spi::types::{BIGINT, MOMENT, TEXT, UUID};
-use crate::pg::spi::{self, Look, Plan, Rows, Session};
+use crate::pg::spi::types::{MOMENT, NUMERIC, TEXT, UUID};
+use crate::pg::spi::{self, Look, Rows, Session};
+use crate::pg::table::Table;
 use crate::pg::twin::wait_for_twin;
 use crate::pg::value::Value;
 use crate::pg::{self, Timestamp};
@@ -56,19 +55,21 @@ impl Cost {
             usd,
             status,
             nanos: usd.map_or(0, Picos::ceil_nanos),
-            pricing: quote.to_json().map(|json| json.to_string()),
+            pricing: quote.to_json(),
             unpriced_because: if usd.is_none() { quote.unpriced_because() } else { None },
         }
     }
 }
 
-/// The two moments of a record.
+/// The moments of a record.
 #[derive(Clone, Copy)]
 pub struct Moments {
     /// Decides the quota periods.
     pub charged_at: Timestamp,
     /// Decides the price and the day it is shown under.
     pub occurred_at: Timestamp,
+    /// When the row is written.
+    pub recorded_at: Timestamp,
 }
 
 /// A record that an earlier call with the same request id has left.
@@ -96,9 +97,7 @@ pub struct Terms<'a> {
 pub struct Source {
     /// As rollups and pending rows name it.
     pub name: &'static str,
-    pub table: &'static CStr,
-    /// The unique index of its request ids.
-    pub requests: &'static CStr,
+    pub table: &'static Table,
 }
 
 /// What every kind of record can do.
@@ -109,16 +108,24 @@ pub trait Record {
     fn find(&self, spi: &Session, request_id: &str) -> Result<Option<Stored>>;
     fn cost(&self, occurred_at: Timestamp) -> Result<Cost>;
     /// Writes the ledger row; `false` when another has its request id, which then is committed or our own.
-    fn insert(&self, spi: &Session, id: Uuid, cost: &Cost, moments: Moments) -> Result<bool>;
+    fn insert(&self, id: Uuid, cost: &Cost, moments: Moments) -> Result<bool>;
 }
 
 /// What rollups have yet to take up.
-const PENDING: &str = "
-    insert into copilot_internal.pending_costs
-        (tenant_id, record_id, source, user_id, resource_type, charged_at, nanos)
-    values ($1, $2, $3, $4, $5, $6, $7)";
-
-static PENDING_PLAN: Plan = Plan::new(PENDING, &[UUID, UUID, TEXT, UUID, TEXT, MOMENT, BIGINT]);
+static PENDING: Table = Table::new(
+    c"pending_costs",
+    &[
+        ("tenant_id", UUID),
+        ("record_id", UUID),
+        ("source", TEXT),
+        ("user_id", UUID),
+        ("resource_type", TEXT),
+        ("charged_at", MOMENT),
+        ("nanos", NUMERIC),
+    ],
+    1,
+    None,
+);
 
 /// The outcome of one record.
 pub struct Outcome {
@@ -154,7 +161,7 @@ pub fn record(spi: &Session, records: &[&dyn Record]) -> Result<Vec<Outcome>> {
 
 fn charge(spi: &Session, gate: &Gate, record: &dyn Record) -> Result<Outcome> {
     let terms = record.terms();
-    let source = record.source();
+    spi::see_own_rows();
     // Where twins are serial a retry is found before anything is done. Elsewhere the index that its row meets tells, so
     // that a first call need not look; but a transaction with one snapshot could not insert beside a row it cannot see.
     let mut look_first = !gate.meets_twins() || spi::has_one_snapshot();
@@ -176,12 +183,12 @@ fn charge(spi: &Session, gate: &Gate, record: &dyn Record) -> Result<Outcome> {
             let admission = gate.admit(spi, asked)?;
             if admission.admitted {
                 let id = pg::new_id();
-                if !record.insert(spi, id, &cost, Moments { charged_at, occurred_at })? {
+                if !record.insert(id, &cost, Moments { charged_at, occurred_at, recorded_at: now })? {
                     gate.retract(asked, &admission);
                     look_first = true;
                     continue;
                 }
-                leave_pending(spi, source, id, &asked)?;
+                leave_pending(record.source(), id, &asked)?;
                 gate.tell(Event::Admission);
                 return Ok(recorded(id, &cost, admission));
             }
@@ -207,21 +214,20 @@ fn twin_may_have_won(spi: &Session, gate: &Gate, record: &dyn Record, looked: &m
     let Some(request_id) = terms.request_id.filter(|_| gate.meets_twins()) else { return Ok(false) };
     let source = record.source();
     let first_look = !std::mem::replace(looked, true);
-    Ok(wait_for_twin(source.table, source.requests, terms.subject.tenant, request_id)?
+    Ok(wait_for_twin(source.table, terms.subject.tenant, request_id)?
         || (first_look && record.find(spi, request_id)?.is_some()))
 }
 
-fn leave_pending(spi: &Session, source: Source, id: Uuid, charge: &Charge) -> Result<()> {
-    let parameters = [
+fn leave_pending(source: Source, id: Uuid, charge: &Charge) -> Result<()> {
+    PENDING.insert(&[
         charge.subject.tenant.unwrap_or_else(nil).into(),
         id.into(),
         source.name.into(),
         charge.subject.user.unwrap_or_else(nil).into(),
         charge.subject.resource.as_str().into(),
         Value::timestamp(charge.at),
-        charge.amount.into(),
-    ];
-    spi.run(&PENDING_PLAN, Look::Write, &parameters)?;
+        Value::whole(charge.amount),
+    ])?;
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use pgrx::callconv::{BoxRet, FcInfo};
 use pgrx::datum::Datum;
 use pgrx::{FromDatum, Uuid, pg_sys};
 
-use super::value::Value;
+use super::value::{Json, Value};
 use super::{Timestamp, identity};
 use crate::error::{self, Error};
 
@@ -52,6 +52,13 @@ impl Call {
         self.read(index)
     }
 
+    /// Looks at a text where it lies.
+    pub fn with_text<T>(self, index: usize, look: impl FnOnce(&str) -> T) -> Option<T> {
+        // SAFETY: the SQL signature says that it is a text, in a database whose encoding is UTF-8; what is looked at
+        // lives as long as the call.
+        self.raw(index).and_then(|datum| unsafe { <&str>::from_datum(datum, false) }).map(look)
+    }
+
     pub fn bigint(self, index: usize) -> Option<i64> {
         self.read(index)
     }
@@ -69,9 +76,12 @@ impl Call {
         self.raw(index).map(|datum| output(pg_sys::numeric_out, datum))
     }
 
-    /// A `jsonb` as its normalised text.
-    pub fn jsonb(self, index: usize) -> Option<String> {
-        self.raw(index).map(|datum| output(pg_sys::jsonb_out, datum))
+    pub fn jsonb(self, index: usize) -> Option<Json> {
+        // SAFETY: the SQL signature says that it is a varlena.
+        self.raw(index).map(|datum| unsafe {
+            let stored = pg_sys::pg_detoast_datum(datum.cast_mut_ptr());
+            Json::Stored(pg_sys::Datum::from(stored))
+        })
     }
 
     /// Runs a kernel with the rights of the function's owner, having told it who called, and raises its error.
@@ -105,20 +115,38 @@ impl Call {
 
     /// Forms the one result row, in the column order of the SQL signature.
     pub fn row(self, row: &[Value]) -> Reply {
-        // SAFETY: get_call_result_type resolves the row type of this call's function, and the count of values is
-        // checked against it before a tuple is formed.
+        // SAFETY: the descriptor is that of this call's rows, and the count of values is checked against it before a
+        // tuple is formed.
         unsafe {
-            let mut descriptor: pg_sys::TupleDesc = std::ptr::null_mut();
-            let kind = pg_sys::get_call_result_type(self.0, std::ptr::null_mut(), &raw mut descriptor);
-            if kind != pg_sys::TypeFuncClass::TYPEFUNC_COMPOSITE
-                || (*descriptor).natts != i32::try_from(row.len()).unwrap_or(-1)
-            {
+            let descriptor = self.row_type();
+            if descriptor.is_null() || (*descriptor).natts != i32::try_from(row.len()).unwrap_or(-1) {
                 Error::internal("the function's SQL signature does not fit the library").raise();
             }
             let descriptor = pg_sys::BlessTupleDesc(descriptor);
             let (mut values, mut nulls) = split(row);
             let tuple = pg_sys::heap_form_tuple(descriptor, values.as_mut_ptr(), nulls.as_mut_ptr());
             Reply(pg_sys::HeapTupleHeaderGetDatum((*tuple).t_data))
+        }
+    }
+
+    /// The type of a result row: what the caller expects, where he says so, which spares resolving it for each call.
+    ///
+    /// # Safety
+    /// The call is running.
+    unsafe fn row_type(self) -> pg_sys::TupleDesc {
+        // SAFETY: resultinfo, when there is one of that type, is a ReturnSetInfo of the caller's, and its descriptor
+        // lives as long as his query.
+        unsafe {
+            let info = (*self.0).resultinfo;
+            if !info.is_null() && (*info).type_ == pg_sys::NodeTag::T_ReturnSetInfo {
+                let expected = (*info.cast::<pg_sys::ReturnSetInfo>()).expectedDesc;
+                if !expected.is_null() {
+                    return expected;
+                }
+            }
+            let mut descriptor: pg_sys::TupleDesc = std::ptr::null_mut();
+            let kind = pg_sys::get_call_result_type(self.0, std::ptr::null_mut(), &raw mut descriptor);
+            if kind == pg_sys::TypeFuncClass::TYPEFUNC_COMPOSITE { descriptor } else { std::ptr::null_mut() }
         }
     }
 }
@@ -128,7 +156,7 @@ fn split(row: &[Value]) -> (Vec<pg_sys::Datum>, Vec<bool>) {
 }
 
 /// What a type's output function prints of a datum.
-fn output(function: unsafe fn(pg_sys::FunctionCallInfo) -> pg_sys::Datum, datum: pg_sys::Datum) -> String {
+pub fn output(function: unsafe fn(pg_sys::FunctionCallInfo) -> pg_sys::Datum, datum: pg_sys::Datum) -> String {
     // SAFETY: an output function takes the datum of its type and gives a palloc'd C string, freed once it is copied.
     unsafe {
         let Some(printed) = pgrx::direct_function_call_as_datum(function, &[Some(datum)]) else {

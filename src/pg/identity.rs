@@ -4,73 +4,118 @@
 //! acts for every tenant. Any other is a person only if it has `authenticated`: then the `sub` of the verified JWT says
 //! who, and memberships say of which tenants. `user_metadata` is written by the user and never read.
 
+use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
 
 use pgrx::pg_catalog::pg_proc::PgProc;
 use pgrx::{Uuid, pg_sys};
 
+use super::invalidation::generation;
+
 /// Claims longer than this are not read: no issuer writes them, and parsing is work that a caller should not order.
 const MAX_CLAIMS_BYTES: usize = 64 * 1024;
 
-/// The role that invoked the running function.
+/// The role that invoked the running function, with what it may do.
 #[derive(Clone, Copy, Debug)]
 pub struct Caller {
-    role: pg_sys::Oid,
+    serves_all_tenants: bool,
+    reads_all_metrics: bool,
+    is_person: bool,
+}
+
+/// What a person's verified claims say.
+#[derive(Clone, Copy, Default)]
+struct Claims {
+    subject: Option<Uuid>,
+    tenant: Option<Uuid>,
+}
+
+thread_local! {
+    /// The role that was last asked about, until a role or a membership of one changes.
+    static LATEST: Cell<Option<(u64, pg_sys::Oid, Caller)>> = const { Cell::new(None) };
+    /// The claims that were last read, with their text: they are the same only when every byte is.
+    static READ: RefCell<(Vec<u8>, Claims)> = RefCell::default();
 }
 
 impl Caller {
     pub fn current() -> Self {
         // SAFETY: reads the backend's current user.
-        Self { role: unsafe { pg_sys::GetUserId() } }
-    }
-
-    fn has_role(self, name: &CStr) -> bool {
-        // SAFETY: both look roles up in the catalog cache; a missing role is InvalidOid.
-        unsafe {
-            let role = pg_sys::get_role_oid(name.as_ptr(), true);
-            role != pg_sys::InvalidOid && pg_sys::has_privs_of_role(self.role, role)
+        let role = unsafe { pg_sys::GetUserId() };
+        match LATEST.get() {
+            Some((known_in, known, caller)) if known == role && known_in == generation() => caller,
+            _ => {
+                let asked_in = generation();
+                let serves_all_tenants = has_role(role, c"service_role");
+                let caller = Self {
+                    serves_all_tenants,
+                    reads_all_metrics: serves_all_tenants || has_role(role, c"metrics_reader"),
+                    is_person: has_role(role, c"authenticated"),
+                };
+                LATEST.set(Some((asked_in, role, caller)));
+                caller
+            }
         }
     }
 
     /// May act for and see every tenant. Superusers have every role's rights.
     pub fn serves_all_tenants(self) -> bool {
-        self.has_role(c"service_role")
+        self.serves_all_tenants
     }
 
     /// May read the figures of all tenants through the views.
     pub fn reads_all_metrics(self) -> bool {
-        self.serves_all_tenants() || self.has_role(c"metrics_reader")
+        self.reads_all_metrics
     }
 
     /// The user that the verified claims name, for a role that has `authenticated` and for no other.
     pub fn subject(self) -> Option<Uuid> {
-        let claims = self.claims()?;
-        uuid_claim(claims.get("sub")?)
+        self.claims().subject
     }
 
     /// The tenant that the token was issued for; a wish until a membership confirms it.
     pub fn claimed_tenant(self) -> Option<Uuid> {
-        let claims = self.claims()?;
-        uuid_claim(claims.get("app_metadata")?.get("tenant_id")?)
+        self.claims().tenant
     }
 
-    fn claims(self) -> Option<serde_json::Value> {
-        if !self.has_role(c"authenticated") {
-            return None;
+    fn claims(self) -> Claims {
+        if !self.is_person {
+            return Claims::default();
         }
-        // SAFETY: a missing setting gives a null pointer; the text is copied before anything can change it.
+        // SAFETY: a missing setting gives a null pointer; the text is read before anything can change it.
         let text = unsafe {
             let setting = pg_sys::GetConfigOption(c"request.jwt.claims".as_ptr(), true, false);
             if setting.is_null() {
-                return None;
+                return Claims::default();
             }
             CStr::from_ptr(setting).to_bytes()
         };
-        // A reused session leaves an empty text, and a malformed one names nobody.
+        READ.with_borrow_mut(|(read, claims)| {
+            if read != text {
+                *claims = Claims::read(text);
+                text.clone_into(read);
+            }
+            *claims
+        })
+    }
+}
+
+impl Claims {
+    /// A reused session leaves an empty text, and a malformed one names nobody.
+    fn read(text: &[u8]) -> Self {
         if text.len() > MAX_CLAIMS_BYTES {
-            return None;
+            return Self::default();
         }
-        serde_json::from_slice(text).ok()
+        let claims: serde_json::Value = serde_json::from_slice(text).unwrap_or_default();
+        let tenant = claims.get("app_metadata").and_then(|metadata| metadata.get("tenant_id"));
+        Self { subject: claims.get("sub").and_then(uuid_claim), tenant: tenant.and_then(uuid_claim) }
+    }
+}
+
+fn has_role(role: pg_sys::Oid, name: &CStr) -> bool {
+    // SAFETY: both look roles up in the catalog cache; a missing role is InvalidOid.
+    unsafe {
+        let wanted = pg_sys::get_role_oid(name.as_ptr(), true);
+        wanted != pg_sys::InvalidOid && pg_sys::has_privs_of_role(role, wanted)
     }
 }
 

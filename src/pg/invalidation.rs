@@ -19,10 +19,13 @@ unsafe impl Sync for State {}
 
 static STATE: State = State { generation: Cell::new(1), watched: Cell::new([pg_sys::Oid::INVALID; WATCHED.len()]) };
 
-/// The tables whose rows are cached, and the ledger, whose oid is part of every counter's key. Their triggers
-/// send the messages.
-const WATCHED: [&std::ffi::CStr; 9] = [
+/// The tables that the library writes, for what they look like (the oid of the first is part of every counter's key), and
+/// those whose rows are kept, whose triggers send the messages.
+const WATCHED: [&std::ffi::CStr; 12] = [
     c"llm_cost_records",
+    c"e2b_cost_records",
+    c"quota_charges",
+    c"pending_costs",
     c"cost_quotas",
     c"default_quotas",
     c"tenants",

@@ -5,7 +5,9 @@ pub mod identity;
 pub mod invalidation;
 pub mod lock;
 pub mod memory;
+pub mod numeric;
 pub mod spi;
+pub mod table;
 pub mod transaction;
 pub mod twin;
 pub mod value;
@@ -32,14 +34,35 @@ pub fn from_unix_seconds(seconds: i64) -> Timestamp {
     seconds.saturating_sub(POSTGRES_EPOCH_UNIX_SECONDS).saturating_mul(1_000_000)
 }
 
+thread_local! {
+    /// The state of SplitMix64 (Steele, Lea and Flood 2014), begun with 64 bits of the system's randomness.
+    static RANDOM: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
+/// 64 bits that no other backend gives, nor this one again: for names, not for secrets.
+fn random_bits() -> u64 {
+    let mut state = RANDOM.get();
+    while state == 0 {
+        let mut bytes = [0u8; 8];
+        // SAFETY: the buffer has the bytes that are named.
+        let filled = unsafe { pgrx::pg_sys::pg_strong_random(bytes.as_mut_ptr().cast(), bytes.len()) };
+        if !filled {
+            crate::error::Error::internal("the system gave no random bytes").raise();
+        }
+        state = u64::from_ne_bytes(bytes);
+    }
+    state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    RANDOM.set(state);
+    let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
 /// A new time-ordered UUID (version 7, RFC 9562 §5.7): rows that are written together stay together in their index.
 pub fn new_id() -> pgrx::Uuid {
     let mut bytes = [0u8; 16];
-    // SAFETY: the buffer has the 16 bytes that are named.
-    let filled = unsafe { pgrx::pg_sys::pg_strong_random(bytes.as_mut_ptr().cast(), bytes.len()) };
-    if !filled {
-        crate::error::Error::internal("the system gave no random bytes").raise();
-    }
+    bytes[6..14].copy_from_slice(&random_bits().to_ne_bytes());
+    bytes[14..].copy_from_slice(&random_bits().to_ne_bytes()[..2]);
     let at = clock_timestamp();
     let milliseconds = (to_unix_seconds(at) * 1_000 + at.rem_euclid(1_000_000) / 1_000).cast_unsigned();
     bytes[..6].copy_from_slice(&milliseconds.to_be_bytes()[2..]);

@@ -1,10 +1,10 @@
 //! Queries of the kernels: prepared once a backend, run in a stated snapshot, read by column position.
 //!
-//! Every statement names its objects with their schema, and every function that gets here has a fixed `search_path`,
-//! so a plan never depends on the caller's.
+//! Every statement names its objects with their schema and runs under a fixed `search_path`, so a plan never depends on
+//! the caller's.
 
 use std::cell::Cell;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 
 use pgrx::{FromDatum, pg_sys};
 
@@ -47,8 +47,18 @@ pub struct Plan {
 // SAFETY: a backend has one thread that calls Postgres; pgrx checks that at every call.
 unsafe impl Sync for Plan {}
 
-/// An open SPI connection. Rows that it returns live until it is closed.
-pub struct Session(());
+/// A stretch of work that may query. SPI is opened by the first query: a call whose answer is at hand does without.
+/// Rows live until it is closed.
+pub struct Session {
+    /// The nest level of the settings that hold while it is open; 0 while it is not.
+    settings: Cell<i32>,
+}
+
+/// What queries are planned and run under, whatever the caller has set. Plans are made once and kept for the session:
+/// made while tables are small they would be sequential scans, and stay so while the queue of pending rows fills with
+/// dead ones. For the price of a scan that the planner was told to avoid, it would have every execution compiled.
+const SETTINGS: [(&CStr, &CStr); 3] =
+    [(c"search_path", c"pg_catalog, pg_temp"), (c"enable_seqscan", c"off"), (c"jit", c"off")];
 
 /// Makes the rows that this transaction wrote in the running command visible to what it reads from now on.
 pub fn see_own_rows() {
@@ -62,16 +72,51 @@ pub fn has_one_snapshot() -> bool {
     unsafe { pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ.cast_signed() }
 }
 
-/// Opens SPI for the closure. An ERROR inside unwinds through here and Postgres closes the connection itself.
+/// Runs the closure. An ERROR inside unwinds through here, and Postgres closes SPI and undoes the settings itself.
 pub fn session<T>(work: impl FnOnce(&Session) -> Result<T>) -> Result<T> {
-    // SAFETY: connect and finish are paired on the path that returns; the abort of the (sub)transaction pairs the rest.
-    unsafe {
-        if pg_sys::SPI_connect() != pg_sys::SPI_OK_CONNECT.cast_signed() {
-            return Err(Error::internal("SPI could not be opened"));
+    let session = Session { settings: Cell::new(0) };
+    let outcome = work(&session);
+    session.close();
+    outcome
+}
+
+impl Session {
+    fn open(&self) -> Result<()> {
+        if self.settings.get() != 0 {
+            return Ok(());
         }
-        let outcome = work(&Session(()));
-        pg_sys::SPI_finish();
-        outcome
+        // SAFETY: connect and finish, and the beginning and end of a level of settings, are paired on the path that
+        // returns; the abort of the (sub)transaction pairs the rest.
+        unsafe {
+            if pg_sys::SPI_connect() != pg_sys::SPI_OK_CONNECT.cast_signed() {
+                return Err(Error::internal("SPI could not be opened"));
+            }
+            self.settings.set(pg_sys::NewGUCNestLevel());
+            for (name, value) in SETTINGS {
+                pg_sys::set_config_option(
+                    name.as_ptr(),
+                    value.as_ptr(),
+                    pg_sys::GucContext::PGC_USERSET,
+                    pg_sys::GucSource::PGC_S_SESSION,
+                    pg_sys::GucAction::GUC_ACTION_SAVE,
+                    true,
+                    0,
+                    false,
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn close(self) {
+        let level = self.settings.get();
+        if level != 0 {
+            // SAFETY: see `open`.
+            unsafe {
+                pg_sys::AtEOXact_GUC(true, level);
+                pg_sys::SPI_finish();
+            }
+        }
     }
 }
 
@@ -112,6 +157,7 @@ impl Session {
         if parameters.len() != plan.types.len() {
             return Err(Error::internal("a query was given the wrong number of parameters"));
         }
+        self.open()?;
         let prepared = plan.prepared()?;
         let mut values: Vec<pg_sys::Datum> = parameters.iter().map(|value| value.datum()).collect();
         let nulls: Vec<u8> = parameters.iter().map(|value| if value.is_null() { b'n' } else { b' ' }).collect();

@@ -1,25 +1,20 @@
 //! Whether another transaction is writing a row with the same request id at this moment.
 
-use std::ffi::CStr;
-
 use pgrx::{IntoDatum, Uuid, pg_sys};
 
-use crate::error::{Error, Result};
+use super::table::Table;
+use crate::error::Result;
 
 /// Looks the request id up in a unique index (tenant, request id) as it is now, uncommitted rows included, and waits
 /// until the transaction that is writing such a row has ended. Says whether there was one: then look again.
-pub fn wait_for_twin(table: &CStr, index: &CStr, tenant: Option<Uuid>, request_id: &str) -> Result<bool> {
+pub fn wait_for_twin(table: &Table, tenant: Option<Uuid>, request_id: &str) -> Result<bool> {
     // SAFETY: relations are opened and closed in pairs, or by the abort that an ERROR causes. The dirty snapshot is a
     // plain struct of ours that the scan fills in; everything that the scan refers to outlives it.
     unsafe {
-        let schema = pg_sys::get_namespace_oid(c"copilot_internal".as_ptr(), false);
-        let oids = [table, index].map(|name| pg_sys::get_relname_relid(name.as_ptr(), schema));
-        if oids.contains(&pg_sys::Oid::INVALID) {
-            return Err(Error::internal("an index of request ids is missing"));
-        }
+        let (heap, index) = table.oids()?;
         let lock = pg_sys::AccessShareLock.cast_signed();
-        let heap = pg_sys::table_open(oids[0], lock);
-        let index = pg_sys::index_open(oids[1], lock);
+        let heap = pg_sys::table_open(heap, lock);
+        let index = pg_sys::index_open(index, lock);
 
         let mut keys: [pg_sys::ScanKeyData; 2] = std::mem::zeroed();
         let equal = pg_sys::BTEqualStrategyNumber as u16;

@@ -1,5 +1,6 @@
 //! A value on its way into Postgres: an SPI parameter or a column of a result row.
 
+use std::borrow::Cow;
 use std::ffi::CString;
 
 use pgrx::{IntoDatum, Uuid, pg_sys};
@@ -32,6 +33,12 @@ impl Value {
         Self::through_input(pg_sys::numeric_in, text, &modifiers)
     }
 
+    /// A whole number as a `numeric`.
+    pub fn whole(number: i64) -> Self {
+        // SAFETY: makes a numeric in the current memory context.
+        Self(Some(pg_sys::Datum::from(unsafe { pg_sys::int64_to_numeric(number) })))
+    }
+
     /// A `numeric`, or NULL.
     pub fn decimal(text: Option<&str>) -> Self {
         text.map_or(Self::NULL, Self::numeric)
@@ -56,6 +63,50 @@ impl Value {
 
     pub fn timestamp(at: Timestamp) -> Self {
         Self(Some(pg_sys::Datum::from(at)))
+    }
+}
+
+/// A `jsonb` that a caller gave, or the text of one.
+pub enum Json {
+    /// Not toasted.
+    Stored(pg_sys::Datum),
+    Text(String),
+}
+
+impl Json {
+    pub fn value(&self) -> Value {
+        match self {
+            Self::Stored(datum) => Value(Some(*datum)),
+            Self::Text(text) => Value::jsonb(text),
+        }
+    }
+
+    /// Its normalised text.
+    pub fn text(&self) -> Cow<'_, str> {
+        match self {
+            Self::Stored(datum) => Cow::Owned(super::call::output(pg_sys::jsonb_out, *datum)),
+            Self::Text(text) => Cow::Borrowed(text),
+        }
+    }
+
+    /// Whether it is an object and so short that its text, however it is escaped, has less than 64 KiB.
+    pub fn is_short_object(&self) -> bool {
+        const SHORT: usize = 8 * 1024;
+        match self {
+            // SAFETY: a jsonb that is not toasted is its length word and the header of its outermost container.
+            Self::Stored(datum) => unsafe {
+                let stored = datum.cast_mut_ptr::<pg_sys::varlena>();
+                let header = stored.cast::<u32>().add(1).read();
+                pgrx::varsize(stored) <= SHORT && header & pg_sys::JB_FOBJECT != 0
+            },
+            Self::Text(_) => false,
+        }
+    }
+}
+
+impl From<Option<&Json>> for Value {
+    fn from(json: Option<&Json>) -> Self {
+        json.map_or(Self::NULL, Json::value)
     }
 }
 

@@ -2,8 +2,8 @@
 
 use super::rates::RONTO_SCALE;
 use super::{Part, PricingError, Rate};
-use crate::money::{Picos, div_half_even, format_scaled};
-use serde_json::{Value, json};
+use crate::money::{Picos, div_half_even, write_scaled};
+#[cfg(test)]
 use std::fmt;
 
 /// Rontos (1e-27 USD) in one pico-dollar (1e-12 USD).
@@ -51,9 +51,10 @@ impl ExactCost {
 }
 
 /// Exact US dollars without trailing zeros.
+#[cfg(test)]
 impl fmt::Display for ExactCost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&format_scaled(self.0, RONTO_SCALE))
+        f.write_str(&crate::money::format_scaled(self.0, RONTO_SCALE))
     }
 }
 
@@ -90,21 +91,26 @@ impl Line {
         Ok(Self { component, side: Side::Sandbox, quantity, rate, cost: ExactCost(cost) })
     }
 
-    fn to_json(self) -> Value {
+    /// Nothing in it needs escaping: names of ours, and digits.
+    fn write_json(self, out: &mut String) {
+        out.push_str("{\"component\":\"");
+        out.push_str(self.component);
         match self.quantity {
-            Quantity::Tokens(tokens) => json!({
-                "component": self.component,
-                "tokens": tokens,
-                "usd_per_token": self.rate.to_string(),
-                "cost_usd": self.cost.to_string(),
-            }),
-            Quantity::Billionths(billionths) => json!({
-                "component": self.component,
-                "quantity": format_scaled(billionths, QUANTITY_SCALE),
-                "usd_per_unit": self.rate.to_string(),
-                "cost_usd": self.cost.to_string(),
-            }),
+            Quantity::Tokens(tokens) => {
+                out.push_str("\",\"tokens\":");
+                write_scaled(out, i128::from(tokens), 0);
+                out.push_str(",\"usd_per_token\":\"");
+            }
+            Quantity::Billionths(billionths) => {
+                out.push_str("\",\"quantity\":\"");
+                write_scaled(out, billionths, QUANTITY_SCALE);
+                out.push_str("\",\"usd_per_unit\":\"");
+            }
         }
+        write_scaled(out, self.rate.rontos(), RONTO_SCALE);
+        out.push_str("\",\"cost_usd\":\"");
+        write_scaled(out, self.cost.0, RONTO_SCALE);
+        out.push_str("\"}");
     }
 }
 
@@ -155,9 +161,28 @@ impl Breakdown {
         self.total.checked_sub(self.input).unwrap_or(Picos::ZERO)
     }
 
-    /// For a ledger row. Decimals are strings, so that no reader makes floats of them.
-    pub fn to_json(&self) -> Value {
-        let lines: Vec<Value> = self.lines.iter().map(|line| line.to_json()).collect();
-        json!({ "lines": lines, "total_usd": self.total.to_string() })
+    /// For a ledger row, as JSON text. Decimals are strings, so that no reader makes floats of them.
+    pub fn to_json(&self, source: &str, price_id: Option<&str>) -> String {
+        let mut out = String::with_capacity(160 + 128 * self.lines.len());
+        out.push_str("{\"lines\":[");
+        for (index, line) in self.lines.iter().enumerate() {
+            if index > 0 {
+                out.push(',');
+            }
+            line.write_json(&mut out);
+        }
+        out.push_str("],\"total_usd\":\"");
+        out.push_str(&self.total.to_string());
+        out.push_str("\",\"source\":\"");
+        out.push_str(source);
+        match price_id {
+            Some(id) => {
+                out.push_str("\",\"price_id\":\"");
+                out.push_str(id);
+                out.push_str("\"}");
+            }
+            None => out.push_str("\",\"price_id\":null}"),
+        }
+        out
     }
 }

@@ -199,8 +199,11 @@ fn a_breakdown_prints_exact_strings() {
     let expected = json!({"lines": [
         {"component": "input", "tokens": 100, "usd_per_token": "0.0000025", "cost_usd": "0.00025"},
         {"component": "output", "tokens": 3, "usd_per_token": "0.00001", "cost_usd": "0.00003"},
-    ], "total_usd": "0.00028"});
-    assert_eq!(priced.to_json(), expected);
+    ], "total_usd": "0.00028", "source": "operator", "price_id": "an id"});
+    let printed: serde_json::Value = serde_json::from_str(&priced.to_json("operator", Some("an id"))).unwrap();
+    assert_eq!(printed, expected);
+    let shipped: serde_json::Value = serde_json::from_str(&priced.to_json("shipped", None)).unwrap();
+    assert_eq!(shipped["price_id"], serde_json::Value::Null);
 }
 
 #[test]

@@ -43,6 +43,30 @@ thread_local! {
     static KEPT: Cache<Key, Vec<Definition>> = Cache::new(MOST_SUBJECTS);
 }
 
+/// One period of a quota.
+#[derive(Clone, Copy)]
+pub struct Window {
+    pub bounds: Bounds,
+    /// The bounds in one word, as a counter's key has them.
+    pub packed: u64,
+}
+
+impl Window {
+    fn of(bounds: Bounds) -> Self {
+        let half = |at: Option<i64>, none: i32| {
+            at.map_or(none, |at| i32::try_from(quarter(at)).unwrap_or(none)).cast_unsigned()
+        };
+        let packed = (u64::from(half(bounds.start, i32::MIN)) << 32) | u64::from(half(bounds.end, i32::MAX));
+        Self { bounds, packed }
+    }
+}
+
+/// Quarters of an hour since 2000-01-01 00:00 UTC: no period of any zone begins or ends within one since then.
+pub fn quarter(unix_seconds: i64) -> i64 {
+    const POSTGRES_EPOCH: i64 = 946_684_800;
+    (unix_seconds - POSTGRES_EPOCH).div_euclid(900)
+}
+
 /// One quota, without anything that is counted.
 pub struct Definition {
     pub id: [u8; 16],
@@ -53,20 +77,20 @@ pub struct Definition {
     warning: i64,
     period: Period,
     zone: PostgresZone,
-    latest: Cell<Option<Bounds>>,
+    latest: Cell<Option<Window>>,
     /// Where the counter of a period and epoch was last found.
     pub place: Cell<Option<(u64, u32, Handle)>>,
 }
 
 impl Definition {
     /// The period that holds the moment.
-    pub fn bounds_at(&self, unix_seconds: i64) -> Bounds {
+    pub fn window_at(&self, unix_seconds: i64) -> Window {
         match self.latest.get() {
-            Some(bounds) if bounds.contains(unix_seconds) => bounds,
+            Some(window) if window.bounds.contains(unix_seconds) => window,
             _ => {
-                let bounds = period::bounds(self.period, &self.zone, unix_seconds);
-                self.latest.set(Some(bounds));
-                bounds
+                let window = Window::of(period::bounds(self.period, &self.zone, unix_seconds));
+                self.latest.set(Some(window));
+                window
             }
         }
     }
@@ -97,7 +121,7 @@ pub fn kept(subject: Subject) -> Option<Rc<Vec<Definition>>> {
 }
 
 fn key(subject: Subject) -> Key {
-    (subject.tenant_key(), *subject.user.unwrap_or_else(nil).as_bytes(), subject.resource)
+    (subject.tenant_key(), subject.user_key(), subject.resource)
 }
 
 /// The definitions that apply to a subject, as of the invalidation messages that were handled, or newer.

@@ -6,12 +6,12 @@ use tollgate_escrow::journal::{self, Level, TooMany};
 use tollgate_escrow::registry::{Closed, Event, PLATFORM, partition};
 use tollgate_escrow::table::{Full, Handle, Key, Pin, Reading};
 
-use super::definitions::Definition;
+use super::definitions::{Definition, Window, quarter};
 use super::locked::Sums;
-use super::{Admission, Charge, Standing, Subject, definitions, nil};
+use super::sums::Sum;
+use super::{Admission, Charge, Standing, Subject, definitions};
 use crate::admission::{Mode, Quota, Scope, judge};
 use crate::error::{Error, Result};
-use crate::period::Bounds;
 use crate::pg::invalidation::{current_generation, generation, watch};
 use crate::pg::lock::{self, Strength};
 use crate::pg::memory::Shared;
@@ -67,63 +67,19 @@ fn own_database() -> u32 {
     unsafe { pg_sys::MyDatabaseId }.to_u32()
 }
 
-fn partition_of(subject: Subject, scope: Scope) -> usize {
-    match scope {
-        Scope::Platform => PLATFORM,
-        Scope::Tenant | Scope::User => partition(own_database(), &subject.tenant_key()),
-    }
-}
-
 /// The definitions of a charge to the platform alone are those of the platform.
 fn partitions(subject: Subject) -> [usize; 2] {
-    [partition_of(subject, Scope::Tenant), PLATFORM]
-}
-
-/// Quarters of an hour since 2000-01-01 00:00 UTC: no period of any zone begins or ends within one since then.
-fn quarter(unix_seconds: i64) -> i64 {
-    const POSTGRES_EPOCH: i64 = 946_684_800;
-    (unix_seconds - POSTGRES_EPOCH).div_euclid(900)
-}
-
-/// The bounds in one word, as a counter's key has them.
-fn packed(bounds: Bounds) -> u64 {
-    let half =
-        |at: Option<i64>, none: i32| at.map_or(none, |at| i32::try_from(quarter(at)).unwrap_or(none)).cast_unsigned();
-    (u64::from(half(bounds.start, i32::MIN)) << 32) | u64::from(half(bounds.end, i32::MAX))
-}
-
-fn key(definition: &Definition, bounds: Bounds, epoch: u32) -> Key {
-    Key { database: own_database(), ledger: watch().to_u32(), quota: definition.id, period: packed(bounds), epoch }
+    [partition(own_database(), &subject.tenant_key()), PLATFORM]
 }
 
 /// The charge as the journal knows it.
 fn noted(subject: Subject, at: Timestamp) -> journal::Charge {
     journal::Charge {
         tenant: subject.tenant_key(),
-        user: *subject.user.unwrap_or_else(nil).as_bytes(),
+        user: subject.user_key(),
         resource: subject.resource as u8,
         quarter: quarter(to_unix_seconds(at)),
     }
-}
-
-/// Whether a quota counts a charge of this transaction.
-fn counts(definition: &Definition, subject: Subject, bounds: Bounds, charge: &journal::Charge) -> bool {
-    let whose = match definition.scope {
-        Scope::Platform => true,
-        Scope::Tenant => charge.tenant == subject.tenant_key(),
-        Scope::User => {
-            charge.tenant == subject.tenant_key() && charge.user == *subject.user.unwrap_or_else(nil).as_bytes()
-        }
-    };
-    let within = bounds.start.is_none_or(|start| quarter(start) <= charge.quarter)
-        && bounds.end.is_none_or(|end| charge.quarter < quarter(end));
-    whose && within && (definition.counts_all() || charge.resource == subject.resource as u8)
-}
-
-/// The quota as this transaction sees it: what others have in flight is held, its own is spent.
-fn figures(definition: &Definition, bounds: Bounds, reading: Reading, own: i64) -> Quota {
-    let held = reading.in_flight.saturating_sub(own).clamp(0, reading.reserved.max(0));
-    definition.counting(bounds, reading.reserved - held, held)
 }
 
 pub fn admit(shared: &Shared, spi: &Session, charge: Charge) -> Result<Admission> {
@@ -155,13 +111,13 @@ fn try_admit(shared: &Shared, spi: &Session, charge: Charge) -> std::result::Res
     // 2
     let known = current_generation();
     let definitions = definitions::of(subject)?;
-    // 3. A pin is in the journal, as an addition of nothing, before anything can fail.
+    // 3
     let mut tail = 0;
     let mut places = Vec::with_capacity(definitions.len());
     for definition in definitions.iter() {
-        let bounds = definition.bounds_at(to_unix_seconds(charge.at));
-        let place = place(shared, spi, subject, definition, bounds, epochs, &mut tail)?;
-        places.push((definition, bounds, place));
+        let line = Line::new(shared, subject, definition, charge.at);
+        let place = line.place(spi, epochs, &mut tail)?;
+        places.push((line, place));
     }
     if generation() != known {
         return Err(Stop::Again);
@@ -174,11 +130,11 @@ fn try_admit(shared: &Shared, spi: &Session, charge: Charge) -> std::result::Res
         let standing = Standing {
             quotas: places
                 .iter()
-                .map(|(definition, bounds, place)| match place {
-                    Place::Tables(spent) => definition.counting(*bounds, *spent, 0),
+                .map(|(line, place)| match place {
+                    Place::Tables(spent) => line.definition.counting(line.window.bounds, *spent, 0),
                     Place::Entry(pin) => {
                         let own = with(|state| state.journal.added(pin.index()));
-                        figures(definition, *bounds, shared.table.read(*pin), own)
+                        line.figures(shared.table.read(*pin), own)
                     }
                 })
                 .collect(),
@@ -191,10 +147,10 @@ fn try_admit(shared: &Shared, spi: &Session, charge: Charge) -> std::result::Res
         // 5 and 6: no call into Postgres from here to the end of the closure.
         additions.clear();
         let reserved = with(|state| {
-            for (definition, _, place) in &places {
+            for (line, place) in &places {
                 let Place::Entry(pin) = *place else { continue };
-                let added = match definition.limit {
-                    Some(limit) if charge.enforce && definition.mode == Mode::Hard => {
+                let added = match line.definition.limit {
+                    Some(limit) if charge.enforce && line.definition.mode == Mode::Hard => {
                         shared.table.reserve(pin, charge.amount, limit).then_some(charge.amount)
                     }
                     _ => Some(shared.table.add(pin, charge.amount)),
@@ -290,53 +246,190 @@ fn wait_for_earlier(shared: &Shared, partition: usize, epoch: u32) {
     }
 }
 
-/// Step 3 for one quota.
-fn place(
-    shared: &Shared,
-    spi: &Session,
+/// One quota that applies to a subject, in the period of a moment.
+struct Line<'a> {
+    shared: &'a Shared,
     subject: Subject,
-    definition: &Definition,
-    bounds: Bounds,
-    epochs: Epochs,
-    tail: &mut i64,
-) -> std::result::Result<Place, Stop> {
-    let partition = partition_of(subject, definition.scope);
-    if with(|state| state.has_closed(partition)) {
-        let mut sums = Sums::new(subject, Look::Latest);
-        let sum = sums.get(spi, definition.scope, bounds)?;
-        *tail = sum.tail.max(*tail);
-        return Ok(Place::Tables(sum.counted(definition.counts_all())));
-    }
-    let epoch = if definition.scope == Scope::Platform { epochs.platform } else { epochs.tenant };
-    let key = key(definition, bounds, epoch);
-    let level = level();
-    loop {
-        let handle = match at_hand(shared, definition, &key) {
-            Some(handle) => handle,
-            None => load(shared, spi, subject, definition, bounds, &key, Patience::Wait, tail)?.ok_or(Stop::Again)?,
-        };
-        let pinned = with(|state| -> std::result::Result<_, TooMany> {
-            state.journal.make_room(1)?;
-            let pin = shared.table.pin(handle);
-            if let Some(pin) = pin {
-                state.journal.push(&shared.table, pin, level, 0);
-            }
-            Ok(pin)
-        })?;
-        if let Some(pin) = pinned {
-            definition.place.set(Some((key.period, key.epoch, handle)));
-            return Ok(Place::Entry(pin));
-        }
-        // Evicted between two steps.
-        definition.place.set(None);
-    }
+    definition: &'a Definition,
+    window: Window,
+    partition: usize,
 }
 
-/// Where the counter is, as far as anybody knows.
-fn at_hand(shared: &Shared, definition: &Definition, key: &Key) -> Option<Handle> {
-    match definition.place.get() {
-        Some((period, epoch, handle)) if period == key.period && epoch == key.epoch => Some(handle),
-        _ => shared.table.find(key),
+impl<'a> Line<'a> {
+    fn new(shared: &'a Shared, subject: Subject, definition: &'a Definition, at: Timestamp) -> Self {
+        let partition = match definition.scope {
+            Scope::Platform => PLATFORM,
+            Scope::Tenant | Scope::User => partition(own_database(), &subject.tenant_key()),
+        };
+        Self { shared, subject, definition, window: definition.window_at(to_unix_seconds(at)), partition }
+    }
+
+    fn key(&self, epoch: u32) -> Key {
+        Key {
+            database: own_database(),
+            ledger: watch().to_u32(),
+            quota: self.definition.id,
+            period: self.window.packed,
+            epoch,
+        }
+    }
+
+    /// Where the counter is, as far as anybody knows.
+    fn find(&self, epoch: u32) -> Option<Handle> {
+        let found = match self.definition.place.get() {
+            Some((period, known, handle)) if period == self.window.packed && known == epoch => Some(handle),
+            _ => self.shared.table.find(&self.key(epoch)),
+        };
+        self.definition.place.set(found.map(|handle| (self.window.packed, epoch, handle)));
+        found
+    }
+
+    /// The quota as this transaction sees it: what others have in flight is held, its own is spent.
+    fn figures(&self, reading: Reading, own: i64) -> Quota {
+        let held = reading.in_flight.saturating_sub(own).clamp(0, reading.reserved.max(0));
+        self.definition.counting(self.window.bounds, reading.reserved - held, held)
+    }
+
+    /// What the tables say.
+    fn sum(&self, spi: &Session, tail: &mut i64) -> Result<i64> {
+        let sum = Sum::read(spi, self.subject, self.definition.scope, self.window.bounds, Look::Latest)?;
+        *tail = sum.tail.max(*tail);
+        Ok(sum.counted(self.definition.counts_all()))
+    }
+
+    /// Step 3. The pin is in the journal, as an addition of nothing, before anything can fail.
+    fn place(&self, spi: &Session, epochs: Epochs, tail: &mut i64) -> std::result::Result<Place, Stop> {
+        if with(|state| state.has_closed(self.partition)) {
+            return Ok(Place::Tables(self.sum(spi, tail)?));
+        }
+        let epoch = if self.partition == PLATFORM { epochs.platform } else { epochs.tenant };
+        let level = level();
+        loop {
+            let handle = match self.find(epoch) {
+                Some(handle) => handle,
+                None => self.load(spi, epoch, Patience::Wait, tail)?.ok_or(Stop::Again)?,
+            };
+            let pinned = with(|state| -> std::result::Result<_, TooMany> {
+                state.journal.make_room(1)?;
+                let pin = self.shared.table.pin(handle);
+                if let Some(pin) = pin {
+                    state.journal.push(&self.shared.table, pin, level, 0);
+                }
+                Ok(pin)
+            })?;
+            match pinned {
+                Some(pin) => return Ok(Place::Entry(pin)),
+                // Evicted between two steps.
+                None => self.definition.place.set(None),
+            }
+        }
+    }
+
+    /// Reads the counter from the tables into memory. `None` when the epoch has moved on, or, without patience, where it
+    /// would have to wait.
+    fn load(
+        &self,
+        spi: &Session,
+        epoch: u32,
+        patience: Patience,
+        tail: &mut i64,
+    ) -> std::result::Result<Option<Handle>, Stop> {
+        let registry = &self.shared.registry;
+        let definitions = lock::Subject::Definitions(self.partition);
+        let counted = match self.definition.scope {
+            Scope::Platform => lock::Subject::Platform,
+            Scope::Tenant | Scope::User => lock::Subject::Tenant(self.subject.tenant_key()),
+        };
+        let known = generation();
+        // Load 1
+        if !patience.lock(definitions, Strength::Shared) {
+            return Ok(None);
+        }
+        definitions.unlock(Strength::Shared);
+        if registry.epoch(self.partition) != epoch || current_generation() != known {
+            return Ok(None);
+        }
+        // Load 2
+        match patience {
+            Patience::Wait => wait_for_earlier(self.shared, self.partition, epoch),
+            Patience::Try => {
+                if registry.earlier(0, own_slot(), own_database(), self.partition, epoch).is_some() {
+                    return Ok(None);
+                }
+            }
+        }
+        // Load 3
+        if !patience.lock(counted, Strength::Exclusive) {
+            return Ok(None);
+        }
+        // Load 4. An error from here on gives the lock back with the (sub)transaction.
+        let handle = match self.shared.table.find(&self.key(epoch)) {
+            Some(handle) => handle,
+            None => {
+                let spent = self.sum(spi, tail)?;
+                self.publish(epoch, spent)?
+            }
+        };
+        // Load 5
+        counted.unlock(Strength::Exclusive);
+        Ok(Some(handle))
+    }
+
+    /// The end of load 4: one step that cannot fail once there is room, and does not call Postgres.
+    fn publish(&self, epoch: u32, spent: i64) -> std::result::Result<Handle, Stop> {
+        let key = self.key(epoch);
+        let published = with(|state| -> std::result::Result<_, Stop> {
+            let own: Vec<(Level, i64)> = state.journal.charges(|charge| self.counts(charge)).collect();
+            state.journal.make_room(own.len())?;
+            let pins = own.len() as u32;
+            let reading = Reading { reserved: spent, in_flight: own.iter().map(|(_, amount)| amount).sum() };
+            let published = self.shared.table.publish(&key, reading, pins).map_err(|Full| full())?;
+            for (level, amount) in own {
+                state.journal.push(&self.shared.table, published.pin(), level, amount);
+            }
+            Ok(published)
+        })?;
+        self.shared.registry.count(own_slot(), Event::Load);
+        if published.evicted {
+            self.shared.registry.count(own_slot(), Event::Eviction);
+        }
+        Ok(published.handle)
+    }
+
+    /// Whether the quota counts a charge that this transaction has made.
+    fn counts(&self, charge: &journal::Charge) -> bool {
+        let bounds = self.window.bounds;
+        let whose = match self.definition.scope {
+            Scope::Platform => true,
+            Scope::Tenant => charge.tenant == self.subject.tenant_key(),
+            Scope::User => charge.tenant == self.subject.tenant_key() && charge.user == self.subject.user_key(),
+        };
+        let within = bounds.start.is_none_or(|start| quarter(start) <= charge.quarter)
+            && bounds.end.is_none_or(|end| charge.quarter < quarter(end));
+        whose && within && (self.definition.counts_all() || charge.resource == self.subject.resource as u8)
+    }
+
+    /// The quota from its counter, if that is there, without pinning it.
+    fn glance(&self) -> Option<Quota> {
+        let epoch = self.shared.registry.epoch(self.partition);
+        let handle = self.find(epoch)?;
+        let Some(reading) = self.shared.table.peek(handle) else {
+            self.definition.place.set(None);
+            return None;
+        };
+        let own = with(|state| if state.journal.is_empty() { 0 } else { state.journal.added(handle.index()) });
+        Some(self.figures(reading, own))
+    }
+
+    /// The quota from a counter that is loaded for it, unless somebody would have to be waited for.
+    fn fetch(&self, spi: &Session, tail: &mut i64) -> Result<Option<Quota>> {
+        let epoch = self.shared.registry.epoch(self.partition);
+        match self.load(spi, epoch, Patience::Try, tail) {
+            Ok(Some(_)) => Ok(self.glance()),
+            // No room for a figure that is only looked at: the tables have it as well.
+            Ok(None) | Err(Stop::Again | Stop::Failed(Error::Limit { .. })) => Ok(None),
+            Err(Stop::Failed(error)) => Err(error),
+        }
     }
 }
 
@@ -347,94 +440,16 @@ enum Patience {
     Try,
 }
 
-/// Reads a counter from the tables into memory. `None` when the epoch has moved on, or, without patience, where it would
-/// have to wait.
-#[allow(clippy::too_many_arguments)]
-fn load(
-    shared: &Shared,
-    spi: &Session,
-    subject: Subject,
-    definition: &Definition,
-    bounds: Bounds,
-    key: &Key,
-    patience: Patience,
-    tail: &mut i64,
-) -> std::result::Result<Option<Handle>, Stop> {
-    let partition = partition_of(subject, definition.scope);
-    let definitions = lock::Subject::Definitions(partition);
-    let counted = match definition.scope {
-        Scope::Platform => lock::Subject::Platform,
-        Scope::Tenant | Scope::User => lock::Subject::Tenant(subject.tenant_key()),
-    };
-    let known = generation();
-    // Load 1
-    match patience {
-        Patience::Wait => definitions.lock(Strength::Shared),
-        Patience::Try if definitions.try_lock(Strength::Shared) => {}
-        Patience::Try => return Ok(None),
-    }
-    definitions.unlock(Strength::Shared);
-    if shared.registry.epoch(partition) != key.epoch || current_generation() != known {
-        return Ok(None);
-    }
-    // Load 2
-    match patience {
-        Patience::Wait => wait_for_earlier(shared, partition, key.epoch),
-        Patience::Try => {
-            let earlier = shared.registry.earlier(0, own_slot(), own_database(), partition, key.epoch);
-            if earlier.is_some() {
-                return Ok(None);
+impl Patience {
+    fn lock(self, subject: lock::Subject, strength: Strength) -> bool {
+        match self {
+            Self::Wait => {
+                subject.lock(strength);
+                true
             }
+            Self::Try => subject.try_lock(strength),
         }
     }
-    // Load 3
-    match patience {
-        Patience::Wait => counted.lock(Strength::Exclusive),
-        Patience::Try if counted.try_lock(Strength::Exclusive) => {}
-        Patience::Try => return Ok(None),
-    }
-    // Load 4. An error from here on gives the lock back with the (sub)transaction.
-    let found = shared.table.find(key);
-    let handle = match found {
-        Some(handle) => Ok(handle),
-        None => {
-            let sum = Sums::new(subject, Look::Latest).get(spi, definition.scope, bounds)?;
-            *tail = sum.tail.max(*tail);
-            publish(shared, subject, definition, bounds, key, sum.counted(definition.counts_all()))
-        }
-    };
-    counted.unlock(Strength::Exclusive);
-    Ok(Some(handle?))
-}
-
-/// The end of load 4: one step that allocates nothing once there is room, and does not call Postgres.
-fn publish(
-    shared: &Shared,
-    subject: Subject,
-    definition: &Definition,
-    bounds: Bounds,
-    key: &Key,
-    spent: i64,
-) -> std::result::Result<Handle, Stop> {
-    let slot = own_slot();
-    let published = with(|state| -> std::result::Result<_, Stop> {
-        let own: Vec<(Level, i64)> =
-            state.journal.charges(|charge| counts(definition, subject, bounds, charge)).collect();
-        state.journal.make_room(own.len())?;
-        let in_flight = own.iter().map(|(_, amount)| amount).sum();
-        let pins = own.len() as u32;
-        let published =
-            shared.table.publish(key, Reading { reserved: spent, in_flight }, pins).map_err(|Full| full())?;
-        for (level, amount) in own {
-            state.journal.push(&shared.table, published.pin(), level, amount);
-        }
-        Ok(published)
-    })?;
-    shared.registry.count(slot, Event::Load);
-    if published.evicted {
-        shared.registry.count(slot, Event::Eviction);
-    }
-    Ok(published.handle)
 }
 
 fn full() -> Stop {
@@ -452,72 +467,37 @@ pub fn standing(shared: &Shared, spi: &Session, subject: Subject, at: Timestamp,
     let definitions = definitions::of(subject)?;
     let mut sums = Sums::new(subject, look);
     let mut standing = Standing::default();
-    let mut tail = 0;
     for definition in definitions.iter() {
-        let bounds = definition.bounds_at(to_unix_seconds(at));
-        let reading = if tables_only || with(|state| state.has_changed(partition_of(subject, definition.scope))) {
+        let line = Line::new(shared, subject, definition, at);
+        let counter = if tables_only || with(|state| state.has_changed(line.partition)) {
             None
         } else {
-            match glance(shared, subject, definition, bounds) {
-                None => fetch(shared, spi, subject, definition, bounds, &mut tail)?,
+            match line.glance() {
+                None => line.fetch(spi, &mut standing.tail)?,
                 seen => seen,
             }
         };
-        standing.quotas.push(match reading {
+        standing.quotas.push(match counter {
             Some(quota) => quota,
             None => {
+                let bounds = line.window.bounds;
                 let spent = sums.get(spi, definition.scope, bounds)?.counted(definition.counts_all());
                 definition.counting(bounds, spent, 0)
             }
         });
     }
-    standing.tail = sums.tail().max(tail);
+    standing.tail = sums.tail().max(standing.tail);
     Ok(standing)
-}
-
-/// The quota from its counter, if that is there.
-fn glance(shared: &Shared, subject: Subject, definition: &Definition, bounds: Bounds) -> Option<Quota> {
-    let epoch = shared.registry.epoch(partition_of(subject, definition.scope));
-    let key = key(definition, bounds, epoch);
-    let handle = at_hand(shared, definition, &key)?;
-    let Some(reading) = shared.table.peek(handle) else {
-        definition.place.set(None);
-        return None;
-    };
-    definition.place.set(Some((key.period, key.epoch, handle)));
-    let own = with(|state| if state.journal.is_empty() { 0 } else { state.journal.added(handle.index()) });
-    Some(figures(definition, bounds, reading, own))
-}
-
-/// The quota from a counter that is loaded for it, unless somebody would have to be waited for.
-fn fetch(
-    shared: &Shared,
-    spi: &Session,
-    subject: Subject,
-    definition: &Definition,
-    bounds: Bounds,
-    tail: &mut i64,
-) -> Result<Option<Quota>> {
-    let epoch = shared.registry.epoch(partition_of(subject, definition.scope));
-    let key = key(definition, bounds, epoch);
-    match load(shared, spi, subject, definition, bounds, &key, Patience::Try, tail) {
-        Ok(Some(_)) => Ok(glance(shared, subject, definition, bounds)),
-        // No room for a figure that is only looked at: the tables have it as well.
-        Ok(None) | Err(Stop::Again | Stop::Failed(Error::Limit { .. })) => Ok(None),
-        Err(Stop::Failed(error)) => Err(error),
-    }
 }
 
 /// The standing if the definitions are kept and every counter is there.
 pub fn standing_at_hand(shared: &Shared, subject: Subject, at: Timestamp, quotas: &mut Vec<Quota>) -> bool {
     let Some(definitions) = definitions::kept(subject) else { return false };
-    for definition in definitions.iter() {
-        if with(|state| state.has_changed(partition_of(subject, definition.scope))) {
-            return false;
-        }
-        let bounds = definition.bounds_at(to_unix_seconds(at));
-        let Some(quota) = glance(shared, subject, definition, bounds) else { return false };
-        quotas.push(quota);
-    }
-    true
+    definitions.iter().all(|definition| {
+        let line = Line::new(shared, subject, definition, at);
+        let counter = if with(|state| state.has_changed(line.partition)) { None } else { line.glance() };
+        let known = counter.is_some();
+        quotas.extend(counter);
+        known
+    })
 }

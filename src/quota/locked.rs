@@ -23,7 +23,7 @@ pub fn standing(spi: &Session, subject: Subject, at: Timestamp, look: Look) -> R
     let mut sums = Sums::new(subject, look);
     let mut standing = Standing::default();
     for definition in definitions.iter() {
-        let bounds = definition.bounds_at(to_unix_seconds(at));
+        let bounds = definition.window_at(to_unix_seconds(at)).bounds;
         let spent = sums.get(spi, definition.scope, bounds)?.counted(definition.counts_all());
         standing.quotas.push(definition.counting(bounds, spent, 0));
     }

@@ -12,10 +12,10 @@ use tollgate_escrow::registry::Event;
 
 use crate::admission::{Quota, Resource, Verdict};
 use crate::error::{Error, Result};
+use crate::pg::Timestamp;
 use crate::pg::memory::{Shared, shared};
 use crate::pg::spi::{Look, Session};
 use crate::pg::transaction::own_slot;
-use crate::pg::{Timestamp, spi};
 
 pub use sums::fold_long_tail;
 
@@ -31,6 +31,10 @@ pub struct Subject {
 impl Subject {
     fn tenant_key(&self) -> [u8; 16] {
         *self.tenant.unwrap_or_else(nil).as_bytes()
+    }
+
+    fn user_key(&self) -> [u8; 16] {
+        *self.user.unwrap_or_else(nil).as_bytes()
     }
 }
 
@@ -81,7 +85,6 @@ impl Gate {
         if unsafe { pgrx::pg_sys::IsInParallelMode() } {
             return Err(Error::Unsupported { message: "costs cannot be recorded in a parallel query".to_owned() });
         }
-        spi::see_own_rows();
         match shared() {
             Some(shared) => Ok(Self::Escrow(shared)),
             None => {
