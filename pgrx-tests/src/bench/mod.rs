@@ -1,102 +1,100 @@
-//! `cargo xtask bench`: charge-and-record on one hot tenant, against a bare insert of the same row and against the
-//! obvious way, a locked row per quota. All three in one run on one server, taking turns.
+//! `cargo xtask bench`: what the extension costs, each figure against a peer that was measured in the same run on the
+//! same server, taking turns. Missing a target fails nothing; a wrong result does.
 
+mod constants;
+mod ledger;
 mod pgbench;
-mod workload;
+mod query;
+mod quotas;
+mod report;
+mod rounds;
+mod server;
+mod wire;
 
 use anyhow::{Result, bail};
 
-use self::workload::{Kind, Workload};
-use crate::cluster::{Cluster, ClusterOptions};
 use crate::progress::Step;
-use crate::table::Table;
 
-const DATABASE: &str = "postgres";
+/// What `--only` takes: groups of rows of the table.
+pub const ROWS: [&str; 7] = ["insert", "locked", "locked-5ms", "query", "has-quota", "check-quota", "quotas"];
 
 #[derive(Clone, Debug)]
 pub struct BenchOptions {
-    /// Length of one measurement.
+    /// Length of one measurement, without its warm-up.
     pub seconds: u32,
-    /// Numbers of connections.
-    pub clients: Vec<u32>,
-    /// Measurements of which the median is shown.
+    /// Measurements of each side, of which the median is shown.
     pub rounds: u32,
+    /// Numbers of connections; none for those that a target is set for.
+    pub clients: Vec<u32>,
+    /// Of `ROWS`; none for all.
+    pub only: Vec<String>,
+    /// Whether the library is in `shared_preload_libraries`, which makes admission work in shared memory.
+    pub preload: bool,
+    /// How many quotas row `quotas` charges in turn.
+    pub quotas: u64,
+}
+
+impl BenchOptions {
+    fn wants(&self, row: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| only == row)
+    }
+
+    /// The numbers of connections with which a row is measured, none when it is not wanted.
+    fn counts(&self, row: &str, usual: &[u32]) -> Vec<u32> {
+        match (self.wants(row), self.clients.is_empty()) {
+            (false, _) => Vec::new(),
+            (true, true) => usual.to_vec(),
+            (true, false) => self.clients.clone(),
+        }
+    }
 }
 
 pub fn run(options: &BenchOptions) -> Result<()> {
     if options.clients.iter().any(|clients| !(1..=150).contains(clients)) {
         bail!("--clients takes numbers from 1 to 150");
     }
-    let cluster =
-        Cluster::start(ClusterOptions { fsync: true, extra_conf: configuration(), ..ClusterOptions::default() })?;
-    let workload = Workload::prepare(&cluster)?;
-    let mut table = Table::new(&[
-        "clients",
-        "bare insert tps",
-        "locked-row baseline tps",
-        "pg_tollgate record tps",
-        "ratio to bare",
-        "ratio to baseline",
-    ]);
-    let measurements = options.clients.len() as u32 * options.rounds * 3;
-    let usual = format!("{measurements} measurements, about {} s", measurements * (options.seconds + 1));
-    let mut step = Step::start("Measuring", &usual);
-    for clients in &options.clients {
-        let [bare, baseline, tollgate] = measure(&cluster, &workload, *clients, options, &mut step)?;
-        table.row(vec![
-            clients.to_string(),
-            format!("{bare:.0}"),
-            format!("{baseline:.0}"),
-            format!("{tollgate:.0}"),
-            format!("{:.2}", tollgate / bare),
-            format!("{:.2}", tollgate / baseline),
-        ]);
+    let cluster = server::start(options.preload, None)?;
+    println!("{}", server::describe(&cluster)?);
+    let mut step = Step::start("Measuring", "about 6 minutes with the usual options");
+    let mut rows = Vec::new();
+    if ["insert", "locked", "locked-5ms"].iter().any(|row| options.wants(row)) {
+        rows.extend(ledger::rows(&cluster, options, &mut step)?);
+    }
+    if options.wants("query") {
+        rows.extend(query::rows(&cluster, options, &mut step)?);
+    }
+    if ["has-quota", "check-quota"].iter().any(|row| options.wants(row)) {
+        rows.extend(wire::rows(&cluster, options, &mut step)?);
+    }
+    drop(cluster);
+    if options.wants("quotas") {
+        rows.extend(quotas::rows(options, &mut step)?);
     }
     step.done();
-    println!("{}", table.render());
-    println!(
-        "Transactions a second: medians of {} measurements of {} s each, taking turns; pgbench -M prepared, Unix socket, \
-         fsync on, {}. One hot tenant under two quotas (llm, all); each transaction writes one full cost record with usage, \
-         price breakdown and request id into a table with the same indexes.",
-        options.rounds,
-        options.seconds,
-        cluster.postgres().version()?
-    );
+    println!("\n{}\n{}", report::render(rows), conditions(options));
     Ok(())
 }
 
-/// Checkpoints are left out of the measurements: with rows as wide as these they would come at random moments.
-fn configuration() -> Vec<(String, String)> {
-    let settings = [("shared_buffers", "256MB"), ("max_wal_size", "8GB"), ("checkpoint_timeout", "30min")];
-    settings.map(|(name, value)| (name.to_string(), value.to_string())).to_vec()
-}
-
-/// Medians in the order of `Kind::ALL`.
-fn measure(
-    cluster: &Cluster,
-    workload: &Workload,
-    clients: u32,
-    options: &BenchOptions,
-    step: &mut Step,
-) -> Result<[f64; 3]> {
-    let mut results: [Vec<f64>; 3] = Default::default();
-    for round in 1..=options.rounds {
-        for (kind, results) in Kind::ALL.into_iter().zip(&mut results) {
-            step.note(&format!("{clients} clients, round {round}: {}", kind.name()));
-            results.push(workload.measure(cluster, kind, clients, options.seconds)?);
-        }
-    }
-    Ok(results.map(|mut values| median(&mut values)))
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match values.len() {
-        0 => 0.0,
-        even if even % 2 == 0 => (values[middle - 1] + values[middle]) / 2.0,
-        _ => values[middle],
-    }
+fn conditions(options: &BenchOptions) -> String {
+    format!(
+        "Each side: the median of {rounds} measurements of {seconds} s, taking turns, after {warm_up} s of \
+         warm-up; \"in rounds\" is the least and the greatest ratio within one round. pgbench -M prepared over the \
+         Unix socket, on the machine that it measures. Before each measurement that writes, outside of its time: \
+         pending costs are folded by maintain(), tables vacuumed and analyzed, a checkpoint done.\n\
+         insert, locked: one hot tenant under two quotas (llm, all); each transaction writes one full cost record \
+         with usage, price breakdown and a random request id. The values are constants of the statements, so the \
+         bare insert parses and prices nothing; record_llm_cost also writes a pending row. Every transaction has \
+         left its row, verify() is empty, and what quotas count is what was recorded.\n\
+         query: as authenticated with claims, in one process (max_parallel_workers_per_gather = 0); net cost is \
+         the time of the query with the check less that of the query without, by the row. The check in SQL: \
+         bench/query.sql.\n\
+         has-quota, check-quota: as authenticated with claims.\n\
+         quotas: two servers alike but for pg_tollgate.quota_entries, each quota charged before; pending costs \
+         are not folded. Private memory is RssAnon, shared memory the sum of pg_shmem_allocations.",
+        rounds = options.rounds,
+        seconds = options.seconds,
+        warm_up = pgbench::WARM_UP,
+    )
 }
 
 #[cfg(test)]
@@ -104,9 +102,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_median_is_in_the_middle() {
-        assert_eq!(median(&mut [3.0, 1.0, 2.0]), 2.0);
-        assert_eq!(median(&mut [4.0, 1.0]), 2.5);
-        assert_eq!(median(&mut []), 0.0);
+    fn only_what_is_wanted_is_measured() {
+        let only = |rows: &[&str], clients: &[u32]| BenchOptions {
+            seconds: 1,
+            rounds: 1,
+            clients: clients.to_vec(),
+            only: rows.iter().map(|row| row.to_string()).collect(),
+            preload: true,
+            quotas: 100,
+        };
+        assert_eq!(only(&[], &[]).counts("insert", &[1, 8]), [1, 8]);
+        assert!(only(&["locked"], &[]).counts("insert", &[1, 8]).is_empty());
+        assert_eq!(only(&["insert"], &[4]).counts("insert", &[1, 8]), [4]);
     }
 }

@@ -26,7 +26,7 @@ enum Command {
     Demo(DemoArguments),
     /// Run every test
     Test(TestArguments),
-    /// Measure charge-and-record against a locked quota row and against a bare insert
+    /// Measure what charging and looking cost, against locked quota rows, a bare insert and queries that look at nothing
     Bench(BenchArguments),
     /// rustfmt and clippy, warnings refused
     Lint,
@@ -61,14 +61,39 @@ struct TestArguments {
 #[derive(Args)]
 struct BenchArguments {
     /// Length of each measurement
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     seconds: u32,
-    /// Connections, one set of measurements each
-    #[arg(long, value_delimiter = ',', default_value = "1,8,64")]
-    clients: Vec<u32>,
-    /// Measurements of each kind, of which the median is shown
+    /// Measurements of each side, of which the median is shown
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
+    /// Connections, one set of measurements each, instead of those that a target is set for
+    #[arg(long, value_delimiter = ',')]
+    clients: Vec<u32>,
+    /// Only these rows
+    #[arg(long, value_name = "ROW", value_delimiter = ',', value_parser = bench::ROWS)]
+    only: Vec<String>,
+    /// Without the library in shared_preload_libraries
+    #[arg(long)]
+    no_preload: bool,
+    /// How many quotas to charge in turn
+    #[arg(long, value_name = "N", default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(1_000..=10_000_000))]
+    quotas: u64,
+    /// A million quotas in turn, through a table of 100,000
+    #[arg(long, conflicts_with = "quotas")]
+    full: bool,
+}
+
+impl BenchArguments {
+    fn options(self) -> bench::BenchOptions {
+        bench::BenchOptions {
+            seconds: self.seconds,
+            rounds: self.rounds,
+            clients: self.clients,
+            only: self.only,
+            preload: !self.no_preload,
+            quotas: if self.full { 1_000_000 } else { self.quotas },
+        }
+    }
 }
 
 fn main() -> ExitCode {
@@ -100,9 +125,7 @@ fn run(command: Command) -> Result<bool> {
         Command::Test(it) => {
             return suite::run(&suite::SuiteOptions { tiers: it.tier, quick: it.quick, bless: it.bless });
         }
-        Command::Bench(it) => {
-            bench::run(&bench::BenchOptions { seconds: it.seconds, clients: it.clients, rounds: it.rounds })?;
-        }
+        Command::Bench(it) => bench::run(&it.options())?,
     }
     Ok(true)
 }
