@@ -7,10 +7,10 @@ use crate::table::{Pin, Table};
 /// A subtransaction's number: larger than those of the transactions around it (Postgres' `SubTransactionId`).
 pub type Level = u32;
 
-/// An addition of the transaction to one entry, with a pin of its own.
+/// An amount, on what, and in which subtransaction.
 #[derive(Clone, Copy, Debug)]
-struct Addition {
-    pin: Pin,
+struct Line<K> {
+    kind: K,
     level: Level,
     amount: i64,
 }
@@ -26,13 +26,6 @@ pub struct Charge {
     pub quarter: i64,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Charged {
-    charge: Charge,
-    level: Level,
-    amount: i64,
-}
-
 /// More than a transaction may leave open.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TooMany;
@@ -43,10 +36,33 @@ const MOST_LINES: usize = 1 << 20;
 /// How far back a line is looked for that another addition can be joined to.
 const LOOK_BACK: usize = 8;
 
+/// Gives the lines of a level, which are the last, to the parent, and joins them to lines of his of the same kind: a loop
+/// of a million subtransactions leaves a handful. Allocates nothing.
+fn merge<K: Copy + PartialEq>(lines: &mut Vec<Line<K>>, level: Level, parent: Level, mut joined: impl FnMut(K)) {
+    let first = lines.len() - lines.iter().rev().take_while(|line| line.level >= level).count();
+    let mut kept = first;
+    for next in first..lines.len() {
+        let line = Line { level: parent, ..lines[next] };
+        let near = &mut lines[kept.saturating_sub(LOOK_BACK)..kept];
+        match near.iter_mut().find(|other| other.level == parent && other.kind == line.kind) {
+            Some(other) => {
+                other.amount = other.amount.saturating_add(line.amount);
+                joined(line.kind);
+            }
+            None => {
+                lines[kept] = line;
+                kept += 1;
+            }
+        }
+    }
+    lines.truncate(kept);
+}
+
 #[derive(Default)]
 pub struct Journal {
-    additions: Vec<Addition>,
-    charges: Vec<Charged>,
+    /// Each line has a pin of its own.
+    additions: Vec<Line<Pin>>,
+    charges: Vec<Line<Charge>>,
 }
 
 impl Journal {
@@ -70,7 +86,7 @@ impl Journal {
     /// Notes an addition to an entry that the caller has pinned for it. Takes the pin.
     pub fn push(&mut self, table: &Table, pin: Pin, level: Level, amount: i64) {
         let joined =
-            self.additions.iter_mut().rev().take(LOOK_BACK).find(|line| line.pin == pin && line.level == level);
+            self.additions.iter_mut().rev().take(LOOK_BACK).find(|line| line.kind == pin && line.level == level);
         match joined {
             Some(line) => {
                 line.amount += amount;
@@ -79,14 +95,14 @@ impl Journal {
             // Lines stay in the order of their levels, also those of an outer level that a loader adds late.
             None => {
                 let place = self.additions.partition_point(|line| line.level <= level);
-                self.additions.insert(place, Addition { pin, level, amount });
+                self.additions.insert(place, Line { kind: pin, level, amount });
             }
         }
     }
 
     /// Adds to a line that was pushed at this level.
     pub fn put(&mut self, pin: Pin, level: Level, amount: i64) {
-        if let Some(line) = self.additions.iter_mut().rev().find(|line| line.pin == pin && line.level == level) {
+        if let Some(line) = self.additions.iter_mut().rev().find(|line| line.kind == pin && line.level == level) {
             line.amount += amount;
         }
     }
@@ -94,17 +110,17 @@ impl Journal {
     /// Notes the charge that the additions were for.
     pub fn charge(&mut self, charge: Charge, level: Level, amount: i64) {
         let joined =
-            self.charges.iter_mut().rev().take(LOOK_BACK).find(|line| line.charge == charge && line.level == level);
+            self.charges.iter_mut().rev().take(LOOK_BACK).find(|line| line.kind == charge && line.level == level);
         match joined {
             // Unlike additions, charges have no ceiling.
             Some(line) => line.amount = line.amount.saturating_add(amount),
-            None => self.charges.push(Charged { charge, level, amount }),
+            None => self.charges.push(Line { kind: charge, level, amount }),
         }
     }
 
     /// Takes back an addition that was pushed at this level and came to nothing. The pin stays until the end.
     pub fn retract(&mut self, table: &Table, pin: Pin, level: Level, amount: i64) {
-        let line = self.additions.iter_mut().rev().find(|line| line.pin == pin && line.level == level);
+        let line = self.additions.iter_mut().rev().find(|line| line.kind == pin && line.level == level);
         if let Some(line) = line {
             line.amount -= amount;
             table.give_back(pin, amount);
@@ -113,7 +129,7 @@ impl Journal {
 
     /// Forgets a charge that was noted at this level and came to nothing.
     pub fn forget(&mut self, charge: Charge, level: Level, amount: i64) {
-        let line = self.charges.iter_mut().rev().find(|line| line.charge == charge && line.level == level);
+        let line = self.charges.iter_mut().rev().find(|line| line.kind == charge && line.level == level);
         if let Some(line) = line {
             line.amount = line.amount.saturating_sub(amount);
         }
@@ -121,43 +137,39 @@ impl Journal {
 
     /// What this transaction has added to the entry so far.
     pub fn added(&self, pin_index: u32) -> i64 {
-        self.additions.iter().filter(|line| line.pin.index() == pin_index).map(|line| line.amount).sum()
+        self.additions.iter().filter(|line| line.kind.index() == pin_index).map(|line| line.amount).sum()
     }
 
     /// The charges so far that a quota counts, with their levels: what a loader adds for his own transaction.
     pub fn charges<'a>(&'a self, counts: impl Fn(&Charge) -> bool + 'a) -> impl Iterator<Item = (Level, i64)> + 'a {
-        self.charges.iter().filter(move |line| counts(&line.charge)).map(|line| (line.level, line.amount))
+        self.charges.iter().filter(move |line| counts(&line.kind)).map(|line| (line.level, line.amount))
     }
 
     /// The charges of a subtransaction.
     pub fn charges_from(&self, level: Level) -> impl Iterator<Item = (Charge, i64)> + '_ {
-        self.charges.iter().rev().take_while(move |line| line.level >= level).map(|line| (line.charge, line.amount))
+        self.charges.iter().rev().take_while(move |line| line.level >= level).map(|line| (line.kind, line.amount))
     }
 
     /// The subtransaction did not happen. Allocates nothing and cannot fail.
     pub fn abort_level(&mut self, table: &Table, level: Level) {
         while let Some(line) = self.additions.pop_if(|line| line.level >= level) {
-            table.give_back(line.pin, line.amount);
-            table.unpin(line.pin);
+            table.give_back(line.kind, line.amount);
+            table.unpin(line.kind);
         }
         while self.charges.pop_if(|line| line.level >= level).is_some() {}
     }
 
     /// The subtransaction has become part of the one around it. Allocates nothing and cannot fail.
-    pub fn merge_level(&mut self, level: Level, parent: Level) {
-        for line in self.additions.iter_mut().rev().take_while(|line| line.level >= level) {
-            line.level = parent;
-        }
-        for line in self.charges.iter_mut().rev().take_while(|line| line.level >= level) {
-            line.level = parent;
-        }
+    pub fn merge_level(&mut self, table: &Table, level: Level, parent: Level) {
+        merge(&mut self.additions, level, parent, |pin| table.unpin(pin));
+        merge(&mut self.charges, level, parent, |_| {});
     }
 
     /// The transaction is durable. Allocates nothing and cannot fail.
     pub fn commit(&mut self, table: &Table) {
         while let Some(line) = self.additions.pop() {
-            table.settle(line.pin, line.amount);
-            table.unpin(line.pin);
+            table.settle(line.kind, line.amount);
+            table.unpin(line.kind);
         }
         self.charges.clear();
     }

@@ -16,8 +16,9 @@
 //!
 //! **Whoever changes definitions** takes `Definitions(partition)` exclusively before (a trigger), and keeps it to the
 //! end. When his rows have become visible (commit callback) the epoch moves on; then his invalidation messages go out;
-//! then the lock is released. If he also charges, he first *closes* the partition (the epoch becomes odd): others wait
-//! for his lock, he waits for the charges in flight, and then decides from the tables alone, as the locked mode does.
+//! then the lock is released. If he also charges, he first *closes* the partition (the epoch becomes odd): he waits for the
+//! transactions that have charged there, others wait for his lock, and then he decides from the tables alone, as the
+//! locked mode does. A transaction that has charged there before may go on in the epoch before: he waits for it anyway.
 //! A limit or mode that changes sends an invalidation message at commit and does nothing else.
 //!
 //! **Whoever charges**
@@ -47,6 +48,11 @@
 //! 4. looks again whether the entry is there; else sums the tables in a snapshot taken *now*, adds what his own
 //!    transaction charged before to his journal, and publishes the entry, pinned, in one step that cannot fail;
 //! 5. gives the lock back. Whoever fails on the way leaves nothing behind but a lock that his abort releases.
+//!
+//! **Nobody waits while he is in a slot for nothing**: whoever has to wait, to load or for a closed partition, and has not
+//! charged in the partition yet, first takes himself out of his slot, and starts anew afterwards. So two transactions
+//! wait for each other only when both have charged in an earlier epoch and both charge again in a later one; Postgres
+//! then ends one of them (`40P01`).
 //!
 //! **Eviction** takes an entry nobody has pinned. An entry is pinned from before the first addition until after the
 //! commit is visible, so whoever loads it again finds in the tables whatever was counted in it.

@@ -129,7 +129,7 @@ impl<'memory> Registry<'memory> {
     }
 
     /// Says in the slot that the transaction is about to charge in the partition, and gives the epoch to charge in. The
-    /// owner of a closed partition is let in.
+    /// owner of a closed partition is let in; so is a transaction that has charged there before, into the epoch before.
     pub fn enter(&self, slot: usize, who: Identity, partition: usize, owner: bool) -> Result<u32, Closed> {
         let own = &self.slots[slot];
         if own.transaction.load(Ordering::Relaxed) != who.transaction {
@@ -145,9 +145,11 @@ impl<'memory> Registry<'memory> {
         loop {
             let epoch = self.epoch(partition);
             if epoch & CLOSED != 0 && !owner {
-                if first {
-                    published.store(0, Ordering::Release);
+                if !first {
+                    // Whoever closed it waits for us anyway: we may go on in the epoch before.
+                    return Ok(epoch & !CLOSED);
                 }
+                published.store(0, Ordering::Release);
                 return Err(Closed);
             }
             if first {
@@ -164,6 +166,11 @@ impl<'memory> Registry<'memory> {
     /// The transaction has not charged in the partition after all, or starts anew.
     pub fn withdraw(&self, slot: usize, partition: usize) {
         self.slots[slot].epochs[partition].store(0, Ordering::Release);
+    }
+
+    /// Whether the epoch is the one before a partition was closed, and still is.
+    pub fn is_closed_after(&self, partition: usize, epoch: u32) -> bool {
+        self.epoch(partition) == epoch | CLOSED && epoch & CLOSED == 0
     }
 
     /// The next transaction of another slot that may not know what the given epoch knows. Who finds none sees what those

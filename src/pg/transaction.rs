@@ -78,9 +78,11 @@ pub fn level() -> Level {
 }
 
 impl InFlight {
-    /// Notes whether it charged, and gives whether it ever has.
-    pub fn note_charged(&mut self, partition: usize, charged: bool) -> bool {
-        self.charged |= u128::from(charged) << partition;
+    pub fn note_charged(&mut self, partition: usize) {
+        self.charged |= 1 << partition;
+    }
+
+    pub fn has_charged(&self, partition: usize) -> bool {
         self.charged & (1 << partition) != 0
     }
 
@@ -190,7 +192,7 @@ unsafe extern "C-unwind" fn on_subtransaction(
                     state.reopen(&shared, level);
                 }
                 SUBXACT_EVENT_COMMIT_SUB => {
-                    state.journal.merge_level(level, parent);
+                    state.journal.merge_level(&shared.table, level, parent);
                     for closed in state.closed.iter_mut().filter(|closed| **closed >= level) {
                         *closed = parent;
                     }

@@ -3,7 +3,7 @@
 
 use pgrx::pg_sys;
 use tollgate_escrow::journal::{self, Level, TooMany};
-use tollgate_escrow::registry::{Closed, Event, PLATFORM, partition};
+use tollgate_escrow::registry::{Closed, Event, InFlight, PLATFORM, partition};
 use tollgate_escrow::table::{Full, Handle, Key, Pin, Reading};
 
 use super::definitions::{Definition, Window, quarter};
@@ -85,14 +85,11 @@ fn noted(subject: Subject, at: Timestamp) -> journal::Charge {
 pub fn admit(shared: &Shared, spi: &Session, charge: Charge) -> Result<Admission> {
     loop {
         let outcome = try_admit(shared, spi, charge);
-        let admitted = matches!(&outcome, Ok(admission) if admission.admitted);
-        for partition in partitions(charge.subject) {
-            let charged = with(|state| state.note_charged(partition, admitted));
-            if !charged {
-                // Nothing of this transaction is in flight here, so nobody needs to wait for it: not even another that
-                // starts anew as we do.
-                shared.registry.withdraw(own_slot(), partition);
+        match &outcome {
+            Ok(admission) if admission.admitted => {
+                with(|state| partitions(charge.subject).into_iter().for_each(|it| state.note_charged(it)));
             }
+            _ => withdraw(shared, charge.subject),
         }
         match outcome {
             Ok(admission) => return Ok(admission),
@@ -100,6 +97,16 @@ pub fn admit(shared: &Shared, spi: &Session, charge: Charge) -> Result<Admission
                 pgrx::check_for_interrupts!();
             }
             Err(Stop::Failed(error)) => return Err(error),
+        }
+    }
+}
+
+/// Where nothing of this transaction is in flight nobody needs to wait for it. Before it waits for somebody itself this
+/// keeps the two from waiting for each other; afterwards it starts anew.
+fn withdraw(shared: &Shared, subject: Subject) {
+    for partition in partitions(subject) {
+        if !with(|state| state.has_charged(partition)) {
+            shared.registry.withdraw(own_slot(), partition);
         }
     }
 }
@@ -198,29 +205,34 @@ pub fn retract(shared: &Shared, charge: Charge, counted: &Counted) {
 /// Step 1, for the tenant and the platform. Waits where somebody has closed a partition, and closes what this
 /// transaction has changed.
 fn enter(shared: &Shared, subject: Subject) -> std::result::Result<Epochs, Stop> {
+    withdraw(shared, subject);
     let me = identity();
     let mut epochs = [0; 2];
     for (epoch, partition) in epochs.iter_mut().zip(partitions(subject)) {
         if with(|state| state.has_changed(partition) && !state.has_closed(partition)) {
+            withdraw(shared, subject);
             close(shared, partition);
+            return Err(Stop::Again);
         }
-        let owner = with(|state| state.has_closed(partition));
-        with(|state| state.entered = true);
-        *epoch = loop {
-            match shared.registry.enter(own_slot(), me, partition, owner) {
-                Ok(epoch) => break epoch,
-                Err(Closed) => {
-                    shared.registry.count(own_slot(), Event::Wait);
-                    barrier(partition);
-                }
+        let owner = with(|state| {
+            state.entered = true;
+            state.has_closed(partition)
+        });
+        match shared.registry.enter(own_slot(), me, partition, owner) {
+            Ok(entered) => *epoch = entered,
+            Err(Closed) => {
+                withdraw(shared, subject);
+                barrier(shared, partition);
+                return Err(Stop::Again);
             }
-        };
+        }
     }
     Ok(Epochs { tenant: epochs[0], platform: epochs[1] })
 }
 
 /// Waits until nobody is changing definitions.
-fn barrier(partition: usize) {
+fn barrier(shared: &Shared, partition: usize) {
+    shared.registry.count(own_slot(), Event::Wait);
     let definitions = lock::Subject::Definitions(partition);
     definitions.lock(Strength::Shared);
     definitions.unlock(Strength::Shared);
@@ -232,18 +244,25 @@ fn close(shared: &Shared, partition: usize) {
     let epoch = shared.registry.close(partition);
     let level = level();
     with(|state| state.note_closed(partition, level));
-    wait_for_earlier(shared, partition, epoch);
+    while let Some(other) = shared.registry.earlier(0, own_slot(), own_database(), partition, epoch) {
+        wait_for(shared, other, partition, epoch);
+    }
 }
 
-/// Waits for the transactions that charged in an earlier epoch.
-fn wait_for_earlier(shared: &Shared, partition: usize, epoch: u32) {
-    let mut from = 0;
-    while let Some(other) = shared.registry.earlier(from, own_slot(), own_database(), partition, epoch) {
-        shared.registry.count(own_slot(), Event::Wait);
-        // Backends count from 1, slots from 0.
-        lock::wait_for_transaction(other.slot + 1, other.transaction);
-        from = other.slot;
+/// Waits for a transaction that charged, or was about to, in an earlier epoch.
+fn wait_for(shared: &Shared, other: InFlight, partition: usize, epoch: u32) {
+    shared.registry.count(own_slot(), Event::Wait);
+    // Most are only passing by and withdraw at once.
+    for _ in 0..10 {
+        if shared.registry.earlier(other.slot, own_slot(), own_database(), partition, epoch) != Some(other) {
+            return;
+        }
+        pgrx::check_for_interrupts!();
+        // SAFETY: sleeps.
+        unsafe { pg_sys::pg_usleep(100) };
     }
+    // Backends count from 1, slots from 0.
+    lock::wait_for_transaction(other.slot + 1, other.transaction);
 }
 
 /// One quota that applies to a subject, in the period of a moment.
@@ -341,22 +360,28 @@ impl<'a> Line<'a> {
             Scope::Tenant | Scope::User => lock::Subject::Tenant(self.subject.tenant_key()),
         };
         let known = generation();
-        // Load 1
-        if !patience.lock(definitions, Strength::Shared) {
-            return Ok(None);
-        }
-        definitions.unlock(Strength::Shared);
-        if registry.epoch(self.partition) != epoch || current_generation() != known {
-            return Ok(None);
+        let charged = with(|state| state.has_charged(self.partition));
+        // Load 1. While somebody has closed the partition and waits for us, he holds the lock and changes nothing.
+        if !(charged && registry.is_closed_after(self.partition, epoch)) {
+            if !definitions.try_lock(Strength::Shared) {
+                if patience == Patience::Wait {
+                    withdraw(self.shared, self.subject);
+                    barrier(self.shared, self.partition);
+                }
+                return Ok(None);
+            }
+            definitions.unlock(Strength::Shared);
+            if registry.epoch(self.partition) != epoch || current_generation() != known {
+                return Ok(None);
+            }
         }
         // Load 2
-        match patience {
-            Patience::Wait => wait_for_earlier(self.shared, self.partition, epoch),
-            Patience::Try => {
-                if registry.earlier(0, own_slot(), own_database(), self.partition, epoch).is_some() {
-                    return Ok(None);
-                }
+        if let Some(other) = registry.earlier(0, own_slot(), own_database(), self.partition, epoch) {
+            if patience == Patience::Wait {
+                withdraw(self.shared, self.subject);
+                wait_for(self.shared, other, self.partition, epoch);
             }
+            return Ok(None);
         }
         // Load 3
         if !patience.lock(counted, Strength::Exclusive) {
