@@ -24,14 +24,15 @@ pub struct Question {
     pub user_id: Option<Uuid>,
 }
 
-/// The figures of one quota, as text of exact USD.
+/// The figures of one quota, in nano-dollars.
 pub struct Figures {
-    pub limit_usd: Option<String>,
-    pub spent_usd: Option<String>,
-    pub held_usd: Option<String>,
-    pub remaining_usd: Option<String>,
-    /// Percent of the limit that is spent or held, to two places.
-    pub usage_percentage: Option<String>,
+    pub limit: Option<i64>,
+    pub spent: Option<i64>,
+    pub held: Option<i64>,
+    /// Never below zero.
+    pub remaining: Option<i64>,
+    /// Percent of the limit that is spent or held, in hundredths.
+    pub usage: Option<i64>,
     pub period: &'static str,
     pub period_start: Option<Timestamp>,
     pub period_end: Option<Timestamp>,
@@ -40,11 +41,11 @@ pub struct Figures {
 impl Figures {
     pub fn of(quota: &Quota) -> Self {
         Self {
-            limit_usd: quota.limit.map(|nanos| usd_from_nanos(nanos.into())),
-            spent_usd: Some(usd_from_nanos(quota.spent.into())),
-            held_usd: Some(usd_from_nanos(quota.held.into())),
-            remaining_usd: quota.remaining().map(|nanos| usd_from_nanos(nanos.max(0).into())),
-            usage_percentage: quota.limit.map(|limit| percentage(quota.used(), limit)),
+            limit: quota.limit,
+            spent: Some(quota.spent),
+            held: Some(quota.held),
+            remaining: quota.remaining().map(|nanos| nanos.max(0)),
+            usage: quota.limit.map(|limit| percentage(quota.used(), limit)),
             period: quota.period.as_str(),
             period_start: quota.bounds.start.map(from_unix_seconds),
             period_end: quota.bounds.end.map(from_unix_seconds),
@@ -53,22 +54,17 @@ impl Figures {
 
     /// What a user may know of a quota that counts everybody: that it exists, and its calendar.
     fn masked(quota: &Quota) -> Self {
-        Self {
-            limit_usd: None,
-            spent_usd: None,
-            held_usd: None,
-            remaining_usd: None,
-            usage_percentage: None,
-            ..Self::of(quota)
-        }
+        Self { limit: None, spent: None, held: None, remaining: None, usage: None, ..Self::of(quota) }
     }
 }
 
-/// Hundredths of a percent, rounded half up; a limit of 0 is always used up.
-fn percentage(used: i64, limit: i64) -> String {
-    let hundredths =
-        if limit == 0 { 10_000 } else { (i128::from(used) * 10_000 + i128::from(limit) / 2) / i128::from(limit) };
-    format!("{}.{:02}", hundredths / 100, hundredths % 100)
+/// Hundredths of a percent, rounded half up; a limit of 0 is always used up, and what no number holds is the largest.
+fn percentage(used: i64, limit: i64) -> i64 {
+    if limit == 0 {
+        return 10_000;
+    }
+    let hundredths = (i128::from(used) * 10_000 + i128::from(limit) / 2) / i128::from(limit);
+    i64::try_from(hundredths).unwrap_or(i64::MAX)
 }
 
 /// The answer of `check_quota_before_operation`.
@@ -188,11 +184,11 @@ mod tests {
 
     #[test]
     fn percentages_have_two_places_and_a_zero_limit_is_used_up() {
-        assert_eq!(percentage(0, 3), "0.00");
-        assert_eq!(percentage(1, 3), "33.33");
-        assert_eq!(percentage(2, 3), "66.67");
-        assert_eq!(percentage(0, 0), "100.00");
-        assert_eq!(percentage(i64::MAX, 1), "922337203685477580700.00");
+        assert_eq!(percentage(0, 3), 0);
+        assert_eq!(percentage(1, 3), 3_333);
+        assert_eq!(percentage(2, 3), 6_667);
+        assert_eq!(percentage(0, 0), 10_000);
+        assert_eq!(percentage(i64::MAX, 1), i64::MAX);
     }
 
     #[test]

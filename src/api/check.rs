@@ -2,7 +2,7 @@
 
 use pgrx::{pg_extern, pg_sys};
 
-use super::figure;
+use super::{usage, usd};
 use crate::admission::Resource;
 use crate::look::{Question, allowed_at_hand, check};
 use crate::money::Picos;
@@ -32,11 +32,11 @@ fn check_quota_before_operation(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
         answer.status.as_str().into(),
         answer.blocked_scope.into(),
         answer.blocked_resource_type.into(),
-        figure(figures, |figures| figures.limit_usd.as_ref()),
-        figure(figures, |figures| figures.spent_usd.as_ref()),
-        figure(figures, |figures| figures.held_usd.as_ref()),
-        figure(figures, |figures| figures.remaining_usd.as_ref()),
-        figure(figures, |figures| figures.usage_percentage.as_ref()),
+        usd(figures, |figures| figures.limit),
+        usd(figures, |figures| figures.spent),
+        usd(figures, |figures| figures.held),
+        usd(figures, |figures| figures.remaining),
+        usage(figures),
         moment(figures.and_then(|figures| figures.period_start)),
         moment(figures.and_then(|figures| figures.period_end)),
         answer.retry_after_seconds.into(),

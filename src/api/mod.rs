@@ -11,7 +11,12 @@ mod summary;
 use crate::look::Figures;
 use crate::pg::value::Value;
 
-/// The figures' columns where there is no quota to tell about.
-fn figure(figures: Option<&Figures>, pick: fn(&Figures) -> Option<&String>) -> Value {
-    Value::decimal(figures.and_then(pick).map(String::as_str))
+/// A column of nano-dollars as US dollars, where there is a quota to tell about.
+fn usd(figures: Option<&Figures>, pick: fn(&Figures) -> Option<i64>) -> Value {
+    figures.and_then(pick).map_or(Value::NULL, Value::usd)
+}
+
+/// The percentage in use.
+fn usage(figures: Option<&Figures>) -> Value {
+    figures.and_then(|figures| figures.usage).map_or(Value::NULL, Value::hundredths)
 }

@@ -3,7 +3,7 @@
 
 use pgrx::{Uuid, pg_extern, pg_sys};
 
-use super::figure;
+use super::{usage, usd};
 use crate::admission::{Quota, Scope};
 use crate::error::{Error, Result};
 use crate::ledger::attribution::Given;
@@ -12,7 +12,6 @@ use crate::ledger::e2b::{self, SandboxSession};
 use crate::ledger::llm::{self, LlmCall};
 use crate::ledger::{Outcome, Record, batch, input, record};
 use crate::look::Figures;
-use crate::money::usd_from_nanos;
 use crate::pg::call::{Call, Reply};
 use crate::pg::identity::Caller;
 use crate::pg::spi::{self, Session};
@@ -26,15 +25,15 @@ fn told(outcome: &Outcome) -> Option<&Quota> {
 
 /// The columns of `record_llm_cost`, `record_e2b_cost` and, after its ordinal, `record_llm_costs`.
 fn columns(outcome: &Outcome) -> Vec<Value> {
-    let remaining = told(outcome).and_then(|quota| Figures::of(quota).remaining_usd);
+    let remaining = told(outcome).map(Figures::of);
     vec![
         outcome.recorded.into(),
         outcome.id.into(),
         Value::decimal(outcome.cost_usd.as_deref()),
         outcome.cost_status.as_str().into(),
         outcome.quota_status.as_str().into(),
-        Value::decimal(remaining.as_deref()),
-        Value::numeric(&usd_from_nanos(outcome.overrun_nanos.into())),
+        usd(remaining.as_ref(), |figures| figures.remaining),
+        Value::usd(outcome.overrun_nanos),
         outcome.reason.as_deref().into(),
         outcome.replayed.into(),
     ]
@@ -182,10 +181,10 @@ fn check_and_record_quota_atomic(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
     let figures = figures.as_ref();
     call.row(&[
         outcome.recorded.into(),
-        figure(figures, |figures| figures.spent_usd.as_ref()),
-        figure(figures, |figures| figures.limit_usd.as_ref()),
-        figure(figures, |figures| figures.remaining_usd.as_ref()),
-        figure(figures, |figures| figures.usage_percentage.as_ref()),
+        usd(figures, |figures| figures.spent),
+        usd(figures, |figures| figures.limit),
+        usd(figures, |figures| figures.remaining),
+        usage(figures),
         outcome.reason.as_deref().into(),
         figures.map(|figures| figures.period).into(),
         figures.and_then(|figures| figures.period_end).map_or(Value::NULL, Value::timestamp),

@@ -39,6 +39,21 @@ impl Value {
         Self(Some(pg_sys::Datum::from(unsafe { pg_sys::int64_to_numeric(number) })))
     }
 
+    /// Nano-dollars as a `numeric` of US dollars, without trailing zeros.
+    pub fn usd(nanos: i64) -> Self {
+        // SAFETY: makes a numeric in the current memory context, and another of as few decimals as it needs.
+        Self(unsafe {
+            let exact = pg_sys::int64_div_fast_to_numeric(nanos, 9);
+            pgrx::direct_function_call_as_datum(pg_sys::numeric_trim_scale, &[Some(pg_sys::Datum::from(exact))])
+        })
+    }
+
+    /// Hundredths as a `numeric` of two decimals.
+    pub fn hundredths(number: i64) -> Self {
+        // SAFETY: makes a numeric in the current memory context.
+        Self(Some(pg_sys::Datum::from(unsafe { pg_sys::int64_div_fast_to_numeric(number, 2) })))
+    }
+
     /// A `numeric`, or NULL.
     pub fn decimal(text: Option<&str>) -> Self {
         text.map_or(Self::NULL, Self::numeric)
