@@ -41,10 +41,10 @@ pgrx::extension_sql_file!("../sql/schema/security.sql", name = "security", requi
 pub extern "C-unwind" fn _PG_init() {
     settings::register();
     pg::invalidation::register();
+    pg::transaction::register();
     // SAFETY: reads a variable of the process.
     if unsafe { pgrx::pg_sys::process_shared_preload_libraries_in_progress } {
         pg::memory::register();
-        pg::transaction::register();
     }
 }
 

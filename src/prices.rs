@@ -87,7 +87,17 @@ impl<P> PriceList<P> {
         spi::session(|spi| {
             let rows = spi.run(plan, Look::Latest, &parameters)?;
             let dated = |row: Row| {
-                Ok(Dated { source: row.need(1)?, id: row.get(2), from: row.get(3), to: row.get(4), price: price(&row) })
+                Ok(Dated {
+                    source: match row.need::<String>(1)?.as_str() {
+                        "tenant" => "tenant",
+                        "operator" => "operator",
+                        _ => "shipped",
+                    },
+                    id: row.get(2),
+                    from: row.get(3),
+                    to: row.get(4),
+                    price: price(&row),
+                })
             };
             rows.iter().map(dated).collect::<Result<Vec<_>>>().map(Self)
         })

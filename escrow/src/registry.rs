@@ -46,6 +46,8 @@ pub struct Slot {
     process: AtomicU32,
     /// When the transaction first charged, in the caller's unit.
     since: AtomicI64,
+    /// The request that the transaction is admitting and whose row is not there yet, as a hash; 0 is none.
+    request: AtomicU64,
     /// By partition, the epoch in which the transaction first charged; 0 while it has not.
     epochs: [AtomicU32; PARTITIONS],
     accounts: [Account; TENANTS_NAMED],
@@ -60,6 +62,7 @@ impl Default for Slot {
             transaction: AtomicU32::new(0),
             process: AtomicU32::new(0),
             since: AtomicI64::new(0),
+            request: AtomicU64::new(0),
             epochs: std::array::from_fn(|_| AtomicU32::new(0)),
             accounts: std::array::from_fn(|_| Account::default()),
             others: AtomicI64::new(0),
@@ -168,9 +171,10 @@ impl<'memory> Registry<'memory> {
         self.slots[slot].epochs[partition].store(0, Ordering::Release);
     }
 
-    /// Whether the epoch is the one before a partition was closed, and still is.
-    pub fn is_closed_after(&self, partition: usize, epoch: u32) -> bool {
-        self.epoch(partition) == epoch | CLOSED && epoch & CLOSED == 0
+    /// Whether the epoch has not moved on since a transaction entered in it; that the partition was closed does not matter
+    /// to who was in.
+    pub fn is_current(&self, partition: usize, epoch: u32) -> bool {
+        self.epoch(partition) | CLOSED == epoch | CLOSED
     }
 
     /// The next transaction of another slot that may not know what the given epoch knows. Who finds none sees what those
@@ -197,6 +201,23 @@ impl<'memory> Registry<'memory> {
             fence(Ordering::Acquire);
         }
         found
+    }
+
+    /// Shows, or with 0 no longer shows, which request is being admitted.
+    pub fn show_request(&self, slot: usize, request: u64) {
+        self.slots[slot].request.store(request, Ordering::Release);
+        // A refused twin that has taken its own away looks for ours afterwards: one of the two sees the other.
+        fence(Ordering::SeqCst);
+    }
+
+    /// Another slot that shows the request.
+    pub fn twin(&self, own: usize, database: u32, request: u64) -> Option<InFlight> {
+        self.slots.iter().enumerate().find_map(|(slot, other)| {
+            let shows = slot != own
+                && other.request.load(Ordering::Acquire) == request
+                && other.database.load(Ordering::Relaxed) == database;
+            shows.then(|| InFlight { slot, transaction: other.transaction.load(Ordering::Relaxed) })
+        })
     }
 
     /// Adds to what the slot shows of a tenant. Told to people, decides nothing.
@@ -228,6 +249,7 @@ impl<'memory> Registry<'memory> {
             account.amount.store(0, Ordering::Relaxed);
         }
         own.others.store(0, Ordering::Relaxed);
+        own.request.store(0, Ordering::Release);
         for epoch in &own.epochs {
             if epoch.load(Ordering::Relaxed) != 0 {
                 epoch.store(0, Ordering::Release);

@@ -62,7 +62,7 @@ create function public.check_and_record_quota_atomic(
     p_scope text, p_scope_id uuid, p_cost_usd numeric, p_resource_type text default 'llm',
     p_tenant_id uuid default null, p_request_id text default null)
     returns table (allowed boolean, current_spend_usd numeric, limit_usd numeric, remaining_usd numeric,
-        utilization_percent numeric, reason text, period text, period_end timestamptz)
+        utilization_percent numeric, reason text, period text, period_end timestamptz, retryable boolean)
     language c volatile rows 1
     as 'MODULE_PATHNAME', 'check_and_record_quota_atomic_wrapper';
 comment on function public.check_and_record_quota_atomic(text, uuid, numeric, text, uuid, text) is
@@ -76,7 +76,7 @@ create function public.record_llm_cost(
     p_enforce boolean default false, p_occurred_at timestamptz default null, p_trace_id text default null,
     p_span_id text default null, p_metadata jsonb default '{}')
     returns table (recorded boolean, cost_record_id uuid, cost_usd numeric, cost_status text, quota_status text,
-        remaining_usd numeric, overrun_usd numeric, reason text, replayed boolean)
+        remaining_usd numeric, overrun_usd numeric, reason text, replayed boolean, retryable boolean)
     language c volatile rows 1
     as 'MODULE_PATHNAME', 'record_llm_cost_wrapper';
 comment on function public.record_llm_cost(uuid, text, text, bigint, bigint, uuid, uuid, uuid, text, jsonb, text, numeric, text, uuid, boolean, timestamptz, text, text, jsonb) is
@@ -89,7 +89,7 @@ create function public.record_e2b_cost(
     p_request_id text default null, p_reservation_id uuid default null, p_enforce boolean default false,
     p_occurred_at timestamptz default null, p_metadata jsonb default '{}')
     returns table (recorded boolean, cost_record_id uuid, cost_usd numeric, cost_status text, quota_status text,
-        remaining_usd numeric, overrun_usd numeric, reason text, replayed boolean)
+        remaining_usd numeric, overrun_usd numeric, reason text, replayed boolean, retryable boolean)
     language c volatile rows 1
     as 'MODULE_PATHNAME', 'record_e2b_cost_wrapper';
 comment on function public.record_e2b_cost(uuid, text, text, numeric, uuid, uuid, uuid, text, numeric, numeric, numeric, text, uuid, boolean, timestamptz, jsonb) is
@@ -97,7 +97,7 @@ comment on function public.record_e2b_cost(uuid, text, text, numeric, uuid, uuid
 
 create function public.record_llm_costs(p_records jsonb)
     returns table (ordinal integer, recorded boolean, cost_record_id uuid, cost_usd numeric, cost_status text,
-        quota_status text, remaining_usd numeric, overrun_usd numeric, reason text, replayed boolean)
+        quota_status text, remaining_usd numeric, overrun_usd numeric, reason text, replayed boolean, retryable boolean)
     language c volatile rows 100
     as 'MODULE_PATHNAME', 'record_llm_costs_wrapper';
 comment on function public.record_llm_costs(jsonb) is

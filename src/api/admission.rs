@@ -83,13 +83,10 @@ unsafe fn partition_of_row(relation: pg_sys::Relation, tuple: pg_sys::HeapTuple,
     tenant.map_or(PLATFORM, |tenant| partition(database, tenant.as_bytes()))
 }
 
-/// The definitions of the partition change with this transaction. The lock tells loaders, in both modes: the transaction
-/// may be prepared in one and committed in the other.
+/// The definitions of the partition change with this transaction. The lock tells loaders.
 fn change(partition: usize) {
     lock::Subject::Definitions(partition).lock(Strength::Joint);
-    if shared().is_some() {
-        with(|state| state.note_change(partition));
-    }
+    with(|state| state.note_change(partition));
 }
 
 #[pg_extern(sql = false)]

@@ -36,6 +36,7 @@ fn columns(outcome: &Outcome) -> Vec<Value> {
         Value::usd(outcome.overrun_nanos),
         outcome.reason.as_deref().into(),
         outcome.replayed.into(),
+        outcome.retryable.into(),
     ]
 }
 
@@ -188,5 +189,6 @@ fn check_and_record_quota_atomic(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
         outcome.reason.as_deref().into(),
         figures.map(|figures| figures.period).into(),
         figures.and_then(|figures| figures.period_end).map_or(Value::NULL, Value::timestamp),
+        outcome.retryable.into(),
     ])
 }

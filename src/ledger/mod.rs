@@ -16,6 +16,7 @@ use tollgate_escrow::registry::Event;
 use crate::admission::{Status, Verdict, judge};
 use crate::error::{Error, Result};
 use crate::money::Picos;
+use crate::pg::lock;
 use crate::pg::spi::types::{MOMENT, NUMERIC, TEXT, UUID};
 use crate::pg::spi::{self, Look, Rows, Session};
 use crate::pg::table::Table;
@@ -142,6 +143,8 @@ pub struct Outcome {
     pub overrun_nanos: i64,
     pub reason: Option<String>,
     pub replayed: bool,
+    /// Refused, and nothing but holds and transactions in flight is in the way.
+    pub retryable: bool,
 }
 
 /// Records all of them or, by raising an error, none. Each answer says whether its record was admitted.
@@ -178,16 +181,24 @@ fn charge(spi: &Session, gate: &Gate, record: &dyn Record) -> Result<Outcome> {
         let charged_at = if terms.enforce { now } else { occurred_at };
         let cost = record.cost(occurred_at)?;
         let unpriced = terms.enforce && cost.usd.is_none() && !settings::allow_unpriced();
-        let asked = Charge { subject: terms.subject, at: charged_at, amount: cost.nanos, enforce: terms.enforce };
+        let asked = Charge {
+            subject: terms.subject,
+            at: charged_at,
+            amount: cost.nanos,
+            enforce: terms.enforce,
+            request: request_hash(record),
+        };
         if !unpriced {
             let admission = gate.admit(spi, asked)?;
             if admission.admitted {
                 let id = pg::new_id();
                 if !record.insert(id, &cost, Moments { charged_at, occurred_at, recorded_at: now })? {
                     gate.retract(asked, &admission);
+                    gate.written();
                     look_first = true;
                     continue;
                 }
+                gate.written();
                 leave_pending(record.source(), id, &asked)?;
                 gate.tell(Event::Admission);
                 return Ok(recorded(id, &cost, admission));
@@ -212,10 +223,21 @@ fn charge(spi: &Session, gate: &Gate, record: &dyn Record) -> Result<Outcome> {
 fn twin_may_have_won(spi: &Session, gate: &Gate, record: &dyn Record, looked: &mut bool) -> Result<bool> {
     let terms = record.terms();
     let Some(request_id) = terms.request_id.filter(|_| gate.meets_twins()) else { return Ok(false) };
-    let source = record.source();
     let first_look = !std::mem::replace(looked, true);
-    Ok(wait_for_twin(source.table, terms.subject.tenant, request_id)?
+    // First whoever has taken room and not yet written his row, then whoever has written it and not yet committed.
+    let waited = gate.wait_for_request(request_hash(record));
+    Ok(wait_for_twin(record.source().table, terms.subject.tenant, request_id)?
+        || waited
         || (first_look && record.find(spi, request_id)?.is_some()))
+}
+
+/// What tells requests apart while they are admitted: two that are taken for each other wait for each other in vain.
+fn request_hash(record: &dyn Record) -> u64 {
+    let terms = record.terms();
+    terms.request_id.map_or(0, |request_id| {
+        let tenant = terms.subject.tenant.unwrap_or_else(nil);
+        lock::hash(&[record.source().name.as_bytes(), tenant.as_bytes(), request_id.as_bytes()]) | 1
+    })
 }
 
 fn leave_pending(source: Source, id: Uuid, charge: &Charge) -> Result<()> {
@@ -248,6 +270,7 @@ fn recorded(id: Uuid, cost: &Cost, admission: Admission) -> Outcome {
         overrun_nanos: verdict.overrun,
         reason: cost.unpriced_because.clone().or(exceeded),
         replayed: false,
+        retryable: false,
     }
 }
 
@@ -263,6 +286,7 @@ fn refused(cost: &Cost, standing: Standing, verdict: Verdict, reason: String) ->
         overrun_nanos: 0,
         reason: Some(reason),
         replayed: false,
+        retryable: verdict.retryable,
     }
 }
 
@@ -288,6 +312,7 @@ fn replay(spi: &Session, subject: Subject, stored: Stored) -> Result<Outcome> {
         overrun_nanos: 0,
         reason: unpriced,
         replayed: true,
+        retryable: false,
     })
 }
 

@@ -131,6 +131,13 @@ pub fn wait_for_transaction(backend: usize, transaction: u32) {
     }
 }
 
+/// One number for several fields.
+pub fn hash(fields: &[&[u8]]) -> u64 {
+    let mut hash = Fnv::new();
+    fields.iter().for_each(|field| hash.add(field));
+    hash.0
+}
+
 /// The tenant's id as bytes, which order as Postgres orders uuids.
 pub fn key(id: Uuid) -> [u8; 16] {
     *id.as_bytes()

@@ -223,14 +223,21 @@ impl Rows {
     }
 }
 
+/// What can be read out of a row and kept. pgrx reads a text as `&'static str` too, which lives only as long as the row.
+pub trait Owned {}
+impl Owned for String {}
+impl Owned for pgrx::Uuid {}
+impl Owned for i64 {}
+impl Owned for bool {}
+
 pub struct Row<'rows> {
     rows: &'rows Rows,
     index: usize,
 }
 
 impl Row<'_> {
-    /// The column's value, counted from 1; `None` for NULL.
-    pub fn get<T: FromDatum>(&self, column: i32) -> Option<T> {
+    /// The column's value, counted from 1; `None` for NULL. Owned: the row's memory goes with its session.
+    pub fn get<T: FromDatum + Owned>(&self, column: i32) -> Option<T> {
         // SAFETY: the row index is within the table, and SPI_getbinval sets the flag for NULL and for a missing column.
         unsafe {
             let table = self.rows.table;
@@ -242,7 +249,7 @@ impl Row<'_> {
     }
 
     /// The column's value where the query's text says that it cannot be NULL.
-    pub fn need<T: FromDatum>(&self, column: i32) -> Result<T> {
+    pub fn need<T: FromDatum + Owned>(&self, column: i32) -> Result<T> {
         self.get(column).ok_or_else(|| Error::internal(format!("column {column} of a query is NULL")))
     }
 

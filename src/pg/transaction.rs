@@ -111,7 +111,15 @@ impl InFlight {
         }
     }
 
-    fn end(&mut self, shared: &Shared, committed: bool) {
+    fn end(&mut self, shared: Option<&Shared>, committed: bool) {
+        if let Some(shared) = shared {
+            self.end_in_memory(shared, committed);
+        }
+        self.changed = 0;
+        self.charged = 0;
+    }
+
+    fn end_in_memory(&mut self, shared: &Shared, committed: bool) {
         if committed {
             // The rows are visible, and the locks still held: see the protocol.
             for partition in (0..PARTITIONS).filter(|partition| self.changed & (1 << partition) != 0) {
@@ -123,8 +131,6 @@ impl InFlight {
             self.journal.abort(&shared.table);
         }
         self.reopen(shared, 0);
-        self.changed = 0;
-        self.charged = 0;
         if self.entered {
             shared.registry.leave(own_slot());
             self.entered = false;
@@ -132,7 +138,8 @@ impl InFlight {
     }
 }
 
-/// Called once from `_PG_init`, when the library is preloaded.
+/// Called once from `_PG_init`: in the locked mode, too, nobody prepares a change of definitions, for it could be committed
+/// in the other, where no callback would move the epoch on.
 pub fn register() {
     // SAFETY: registers functions that live as long as the process.
     unsafe {
@@ -150,12 +157,11 @@ unsafe extern "C-unwind" fn on_transaction(event: pg_sys::XactEvent::Type, _argu
     use pg_sys::XactEvent::{XACT_EVENT_ABORT, XACT_EVENT_COMMIT, XACT_EVENT_PRE_PREPARE};
     match event {
         XACT_EVENT_COMMIT | XACT_EVENT_ABORT => {
-            let Some(shared) = shared() else { return };
             // There is nothing in it that could panic; if there ever is, the server must not go down for it.
             let _ = catch_unwind(|| {
                 with(|state| {
                     if !idle(state) {
-                        state.end(&shared, event == XACT_EVENT_COMMIT);
+                        state.end(shared().as_ref(), event == XACT_EVENT_COMMIT);
                     }
                 });
             });
@@ -163,7 +169,7 @@ unsafe extern "C-unwind" fn on_transaction(event: pg_sys::XactEvent::Type, _argu
         XACT_EVENT_PRE_PREPARE if with(|state| !idle(state)) => ereport!(
             PgLogLevel::ERROR,
             PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-            "cannot PREPARE a transaction that has charged a quota or changed which quotas exist"
+            "cannot PREPARE a transaction that has inserted or deleted quotas, or charged one in shared memory"
         ),
         _ => {}
     }
@@ -190,6 +196,7 @@ unsafe extern "C-unwind" fn on_subtransaction(
                     }
                     state.journal.abort_level(&shared.table, level);
                     state.reopen(&shared, level);
+                    shared.registry.show_request(own_slot(), 0);
                 }
                 SUBXACT_EVENT_COMMIT_SUB => {
                     state.journal.merge_level(&shared.table, level, parent);

@@ -39,8 +39,18 @@ const MOST_SUBJECTS: usize = 4_096;
 
 type Key = ([u8; 16], [u8; 16], Resource);
 
+/// The epochs of the tenant's and the platform's definitions in which they were read; zeros where there are none.
+pub type Epochs = [u32; 2];
+
 thread_local! {
-    static KEPT: Cache<Key, Vec<Definition>> = Cache::new(MOST_SUBJECTS);
+    static KEPT: Cache<Key, Definitions> = Cache::new(MOST_SUBJECTS);
+}
+
+/// What applies to a subject, as it was read in these epochs. It is good for no other: an epoch moves on before the
+/// messages of its change go out.
+pub struct Definitions {
+    epochs: Epochs,
+    pub all: Vec<Definition>,
 }
 
 /// One period of a quota.
@@ -116,24 +126,24 @@ impl Definition {
 }
 
 /// The definitions that apply to a subject, if they are kept.
-pub fn kept(subject: Subject) -> Option<Rc<Vec<Definition>>> {
-    KEPT.with(|kept| kept.get(&key(subject)))
+pub fn kept(subject: Subject, epochs: Epochs) -> Option<Rc<Definitions>> {
+    KEPT.with(|kept| kept.get(&key(subject))).filter(|definitions| definitions.epochs == epochs)
 }
 
 fn key(subject: Subject) -> Key {
     (subject.tenant_key(), subject.user_key(), subject.resource)
 }
 
-/// The definitions that apply to a subject, as of the invalidation messages that were handled, or newer.
-pub fn of(subject: Subject) -> Result<Rc<Vec<Definition>>> {
-    if let Some(definitions) = kept(subject) {
+/// The definitions that apply to a subject, as of the epochs and of the invalidation messages that were handled, or newer.
+pub fn of(subject: Subject, epochs: Epochs) -> Result<Rc<Definitions>> {
+    if let Some(definitions) = kept(subject, epochs) {
         return Ok(definitions);
     }
     watch();
     let read_in = generation();
     let tenant: Uuid = subject.tenant.unwrap_or_else(nil);
     let user = subject.user.unwrap_or_else(nil);
-    let definitions = spi::session(|spi| {
+    let all = spi::session(|spi| {
         let resource = subject.resource.as_str();
         let rows = spi.run(&DEFINITIONS_PLAN, Look::Latest, &[tenant.into(), user.into(), resource.into()])?;
         rows.iter()
@@ -164,5 +174,5 @@ pub fn of(subject: Subject) -> Result<Rc<Vec<Definition>>> {
             })
             .collect::<Result<Vec<_>>>()
     })?;
-    Ok(KEPT.with(|kept| kept.keep(read_in, key(subject), definitions)))
+    Ok(KEPT.with(|kept| kept.keep(read_in, key(subject), Definitions { epochs, all })))
 }

@@ -6,7 +6,7 @@ use tollgate_escrow::journal::{self, Level, TooMany};
 use tollgate_escrow::registry::{Closed, Event, InFlight, PLATFORM, partition};
 use tollgate_escrow::table::{Full, Handle, Key, Pin, Reading};
 
-use super::definitions::{Definition, Window, quarter};
+use super::definitions::{Definition, Epochs, Window, quarter};
 use super::locked::Sums;
 use super::sums::Sum;
 use super::{Admission, Charge, Standing, Subject, definitions};
@@ -32,13 +32,6 @@ enum Place {
     Entry(Pin),
     /// This transaction has changed the definitions, and has the partition to itself.
     Tables(i64),
-}
-
-/// The epochs that a charge is made in.
-#[derive(Clone, Copy)]
-struct Epochs {
-    tenant: u32,
-    platform: u32,
 }
 
 /// Why a step is taken again from the beginning.
@@ -109,19 +102,25 @@ fn withdraw(shared: &Shared, subject: Subject) {
             shared.registry.withdraw(own_slot(), partition);
         }
     }
+    shared.registry.show_request(own_slot(), 0);
 }
 
 fn try_admit(shared: &Shared, spi: &Session, charge: Charge) -> std::result::Result<Admission, Stop> {
     let subject = charge.subject;
     // 1
-    let epochs = enter(shared, subject)?;
+    let epochs = enter(shared, charge)?;
     // 2
     let known = current_generation();
-    let definitions = definitions::of(subject)?;
+    let definitions = definitions::of(subject, epochs)?;
+    for (partition, epoch) in partitions(subject).into_iter().zip(epochs) {
+        if !shared.registry.is_current(partition, epoch) {
+            return Err(Stop::Again);
+        }
+    }
     // 3
     let mut tail = 0;
-    let mut places = Vec::with_capacity(definitions.len());
-    for definition in definitions.iter() {
+    let mut places = Vec::with_capacity(definitions.all.len());
+    for definition in &definitions.all {
         let line = Line::new(shared, subject, definition, charge.at);
         let place = line.place(spi, epochs, &mut tail)?;
         places.push((line, place));
@@ -202,9 +201,28 @@ pub fn retract(shared: &Shared, charge: Charge, counted: &Counted) {
     });
 }
 
+/// See [`super::Gate::wait_for_request`]. The caller shows no request himself.
+pub fn wait_for_request(shared: &Shared, request: u64) -> bool {
+    let twin = || shared.registry.twin(own_slot(), own_database(), request);
+    let mut waited = 0u32;
+    while let Some(other) = twin() {
+        pgrx::check_for_interrupts!();
+        if waited < 1_000 {
+            // SAFETY: sleeps.
+            unsafe { pg_sys::pg_usleep(100) };
+        } else {
+            // Something holds it up, which may be us: from here on the deadlock detector watches.
+            lock::wait_for_transaction(other.slot + 1, other.transaction);
+        }
+        waited += 1;
+    }
+    waited > 0
+}
+
 /// Step 1, for the tenant and the platform. Waits where somebody has closed a partition, and closes what this
 /// transaction has changed.
-fn enter(shared: &Shared, subject: Subject) -> std::result::Result<Epochs, Stop> {
+fn enter(shared: &Shared, charge: Charge) -> std::result::Result<Epochs, Stop> {
+    let subject = charge.subject;
     withdraw(shared, subject);
     let me = identity();
     let mut epochs = [0; 2];
@@ -227,7 +245,8 @@ fn enter(shared: &Shared, subject: Subject) -> std::result::Result<Epochs, Stop>
             }
         }
     }
-    Ok(Epochs { tenant: epochs[0], platform: epochs[1] })
+    shared.registry.show_request(own_slot(), charge.request);
+    Ok(epochs)
 }
 
 /// Waits until nobody is changing definitions.
@@ -309,6 +328,14 @@ impl<'a> Line<'a> {
         self.definition.counting(self.window.bounds, reading.reserved - held, held)
     }
 
+    /// The lock that the locked mode holds while it charges what the quota counts.
+    fn counted(&self) -> lock::Subject {
+        match self.definition.scope {
+            Scope::Platform => lock::Subject::Platform,
+            Scope::Tenant | Scope::User => lock::Subject::Tenant(self.subject.tenant_key()),
+        }
+    }
+
     /// What the tables say.
     fn sum(&self, spi: &Session, tail: &mut i64) -> Result<i64> {
         let sum = Sum::read(spi, self.subject, self.definition.scope, self.window.bounds, Look::Latest)?;
@@ -319,9 +346,12 @@ impl<'a> Line<'a> {
     /// Step 3. The pin is in the journal, as an addition of nothing, before anything can fail.
     fn place(&self, spi: &Session, epochs: Epochs, tail: &mut i64) -> std::result::Result<Place, Stop> {
         if with(|state| state.has_closed(self.partition)) {
+            // The locked mode may have left a prepared transaction.
+            self.counted().lock(Strength::Exclusive);
             return Ok(Place::Tables(self.sum(spi, tail)?));
         }
-        let epoch = if self.partition == PLATFORM { epochs.platform } else { epochs.tenant };
+        let [tenant, platform] = epochs;
+        let epoch = if self.partition == PLATFORM { platform } else { tenant };
         let level = level();
         loop {
             let handle = match self.find(epoch) {
@@ -355,14 +385,11 @@ impl<'a> Line<'a> {
     ) -> std::result::Result<Option<Handle>, Stop> {
         let registry = &self.shared.registry;
         let definitions = lock::Subject::Definitions(self.partition);
-        let counted = match self.definition.scope {
-            Scope::Platform => lock::Subject::Platform,
-            Scope::Tenant | Scope::User => lock::Subject::Tenant(self.subject.tenant_key()),
-        };
+        let counted = self.counted();
         let known = generation();
         let charged = with(|state| state.has_charged(self.partition));
         // Load 1. While somebody has closed the partition and waits for us, he holds the lock and changes nothing.
-        if !(charged && registry.is_closed_after(self.partition, epoch)) {
+        if !(charged && registry.epoch(self.partition) != epoch && registry.is_current(self.partition, epoch)) {
             if !definitions.try_lock(Strength::Shared) {
                 if patience == Patience::Wait {
                     withdraw(self.shared, self.subject);
@@ -484,15 +511,20 @@ fn full() -> Stop {
     })
 }
 
+/// The epochs as they are now.
+fn present(shared: &Shared, subject: Subject) -> Epochs {
+    partitions(subject).map(|partition| shared.registry.epoch(partition))
+}
+
 /// Looks without charging, and without waiting for anybody.
 pub fn standing(shared: &Shared, spi: &Session, subject: Subject, at: Timestamp, look: Look) -> Result<Standing> {
     // SAFETY: both read the state of the server and of the query.
     let tables_only = unsafe { pg_sys::RecoveryInProgress() || pg_sys::IsInParallelMode() };
     current_generation();
-    let definitions = definitions::of(subject)?;
+    let definitions = definitions::of(subject, present(shared, subject))?;
     let mut sums = Sums::new(subject, look);
     let mut standing = Standing::default();
-    for definition in definitions.iter() {
+    for definition in &definitions.all {
         let line = Line::new(shared, subject, definition, at);
         let counter = if tables_only || with(|state| state.has_changed(line.partition)) {
             None
@@ -517,8 +549,8 @@ pub fn standing(shared: &Shared, spi: &Session, subject: Subject, at: Timestamp,
 
 /// The standing if the definitions are kept and every counter is there.
 pub fn standing_at_hand(shared: &Shared, subject: Subject, at: Timestamp, quotas: &mut Vec<Quota>) -> bool {
-    let Some(definitions) = definitions::kept(subject) else { return false };
-    definitions.iter().all(|definition| {
+    let Some(definitions) = definitions::kept(subject, present(shared, subject)) else { return false };
+    definitions.all.iter().all(|definition| {
         let line = Line::new(shared, subject, definition, at);
         let counter = if with(|state| state.has_changed(line.partition)) { None } else { line.glance() };
         let known = counter.is_some();

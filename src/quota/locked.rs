@@ -19,10 +19,10 @@ use crate::settings;
 /// Every quota that applies to the subject, as of the moment, from the tables.
 pub fn standing(spi: &Session, subject: Subject, at: Timestamp, look: Look) -> Result<Standing> {
     invalidation::current_generation();
-    let definitions = definitions::of(subject)?;
+    let definitions = definitions::of(subject, [0; 2])?;
     let mut sums = Sums::new(subject, look);
     let mut standing = Standing::default();
-    for definition in definitions.iter() {
+    for definition in &definitions.all {
         let bounds = definition.window_at(to_unix_seconds(at)).bounds;
         let spent = sums.get(spi, definition.scope, bounds)?.counted(definition.counts_all());
         standing.quotas.push(definition.counting(bounds, spent, 0));
@@ -73,7 +73,7 @@ thread_local! {
 fn platform_is_limited() -> Result<bool> {
     invalidation::current_generation();
     for resource in [Resource::Llm, Resource::E2b] {
-        if !definitions::of(Subject { tenant: None, user: None, resource })?.is_empty() {
+        if !definitions::of(Subject { tenant: None, user: None, resource }, [0; 2])?.all.is_empty() {
             return Ok(true);
         }
     }

@@ -61,6 +61,8 @@ pub struct Charge {
     pub amount: i64,
     /// Refused over a hard limit; else counted whatever it comes to.
     pub enforce: bool,
+    /// The request that it answers, as a hash; 0 is none.
+    pub request: u64,
 }
 
 /// The answer: when `admitted`, the amount is counted until the (sub)transaction ends or it is retracted.
@@ -103,6 +105,22 @@ impl Gate {
         match self {
             Self::Locked => locked::admit(spi, charge),
             Self::Escrow(shared) => escrow::admit(shared, spi, charge),
+        }
+    }
+
+    /// The row of what was admitted is there: from now on a twin finds the request by it.
+    pub fn written(&self) {
+        if let Self::Escrow(shared) = self {
+            shared.registry.show_request(own_slot(), 0);
+        }
+    }
+
+    /// Waits until no other call is between being admitted for this request and writing its row. Says whether there was
+    /// one.
+    pub fn wait_for_request(&self, request: u64) -> bool {
+        match self {
+            Self::Locked => false,
+            Self::Escrow(shared) => escrow::wait_for_request(shared, request),
         }
     }
 
