@@ -140,16 +140,38 @@ impl Cluster {
         format!("{} -h {} -p {PORT} -U {user} {database}", self.postgres.bin("psql").display(), self.dir.display())
     }
 
+    /// Another value of a setting, from the next start on.
+    pub fn configure(&self, name: &str, value: &str) -> Result<()> {
+        let conf = self.data_dir().join("postgresql.conf");
+        let mut file = OpenOptions::new().append(true).open(&conf).context("cannot open postgresql.conf")?;
+        file.write_all(setting(name, value).as_bytes()).context("cannot write postgresql.conf")
+    }
+
+    /// Whether the library is preloaded from the next start on.
+    pub fn configure_preload(&self, preload: bool) -> Result<()> {
+        self.configure("shared_preload_libraries", if preload { "pg_tollgate" } else { "" })
+    }
+
     /// Stops in good order and starts again.
     pub fn restart(&self) -> Result<()> {
         self.pg_ctl("stop")?;
         self.pg_ctl("start")
     }
 
+    /// Stops without a checkpoint and without a word to anybody, and starts again.
+    pub fn restart_immediately(&self) -> Result<()> {
+        self.pg_ctl("stop -m immediate")?;
+        self.start_when_free()
+    }
+
     /// Kills the postmaster, as the out-of-memory killer would, and starts again.
     pub fn crash(&self) -> Result<()> {
         self.kill()?;
-        // The orphans notice within moments; until then the data directory is not free.
+        self.start_when_free()
+    }
+
+    /// Orphans of a server that is gone notice within moments; until then the data directory is not free.
+    fn start_when_free(&self) -> Result<()> {
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {
             match self.pg_ctl("start") {
@@ -223,6 +245,16 @@ impl Cluster {
         Ok(format!("kill -INT {pid}; sleep 2; rm -r {}", self.dir.display()))
     }
 
+    /// Stops the server; its files stay when this process ends. Returns where.
+    pub fn keep_files(mut self) -> Result<PathBuf> {
+        if let Some(watchdog) = self.watchdog.take() {
+            watchdog.dismiss()?;
+        }
+        // One that has crashed and does not come back is stopped already; its files are wanted all the more.
+        let _ = self.pg_ctl("stop -m immediate");
+        Ok(self.dir.clone())
+    }
+
     fn template(&self, privileges: DefaultPrivileges) -> Result<String> {
         let mut templates = self.templates.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(name) = templates.get(&privileges) {
@@ -278,16 +310,16 @@ impl Cluster {
             lines.push(("shared_preload_libraries", "pg_tollgate".to_string()));
         }
         lines.extend(self.options.extra_conf.iter().map(|(name, value)| (name.as_str(), value.clone())));
-        lines.iter().map(|(name, value)| format!("{name} = '{}'\n", value.replace('\'', "''"))).collect()
+        lines.iter().map(|(name, value)| setting(name, value)).collect()
     }
 
+    /// Runs `pg_ctl start`, `stop`, or `stop` with another mode than its own default, `fast`.
     fn pg_ctl(&self, verb: &str) -> Result<()> {
         let mut command = self.user.command(&self.postgres.bin("pg_ctl"));
-        command.args([verb, "-w", "-s", "-t", "60", "-D"]).arg(self.data_dir());
-        match verb {
-            "start" => command.arg("-l").arg(self.log_path()),
-            _ => command.args(["-m", "fast"]),
-        };
+        command.args(verb.split(' ')).args(["-w", "-s", "-t", "60", "-D"]).arg(self.data_dir());
+        if verb == "start" {
+            command.arg("-l").arg(self.log_path());
+        }
         if let Err(error) = capture(&mut command) {
             let log = fs::read_to_string(self.log_path()).unwrap_or_default();
             bail!("cannot {verb} the server: {error:#}\nThe end of its log:\n{}", tail(&log, 20));
@@ -302,6 +334,11 @@ impl Drop for Cluster {
             watchdog.finish();
         }
     }
+}
+
+/// A line of postgresql.conf.
+fn setting(name: &str, value: &str) -> String {
+    format!("{name} = '{}'\n", value.replace('\'', "''"))
 }
 
 /// Whether a process runs. The state comes after the name, which is in parentheses and may hold anything.

@@ -2,11 +2,14 @@
 //! `cargo xtask` offers. It has no dependency on pgrx and links nothing of the extension: it speaks SQL.
 
 pub mod bench;
+pub mod charging;
 pub mod cluster;
 pub mod demo;
+pub mod history;
 pub mod install;
 pub mod layout;
 pub mod lint;
+pub mod model;
 pub mod postgres_tree;
 pub mod progress;
 pub mod server_user;
@@ -15,5 +18,6 @@ pub mod setup;
 pub mod suite;
 pub mod supabase;
 pub mod table;
+pub mod torture;
 pub mod trace;
 mod watchdog;

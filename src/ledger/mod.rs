@@ -195,6 +195,9 @@ fn charge(spi: &Session, gate: &Gate, record: &dyn Record) -> Result<Outcome> {
                 if !record.insert(id, &cost, Moments { charged_at, occurred_at, recorded_at: now })? {
                     gate.retract(asked, &admission);
                     gate.written();
+                    if let Some(request_id) = terms.request_id {
+                        wait_for_twin(record.source().table, terms.subject.tenant, request_id)?;
+                    }
                     look_first = true;
                     continue;
                 }

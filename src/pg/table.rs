@@ -163,9 +163,10 @@ impl Table {
                 pg_sys::ExecInsertIndexTuples(target, slot, estate, false, watched, &raw mut conflict, arbiters);
             pg_sys::list_free(conflicts);
             if conflict {
-                // What the running command has written is invisible to itself.
+                // What a command has written it does not see itself, nor what it has deleted as gone.
                 spi::see_own_rows();
                 pg_sys::simple_heap_delete(relation, &raw mut (*slot).tts_tid);
+                spi::see_own_rows();
             }
             pg_sys::ExecDropSingleTupleTableSlot(slot);
             pg_sys::ExecCloseIndices(target);

@@ -1,10 +1,11 @@
 //! `cargo xtask`: everything one does with the checkout.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
-use tollgate_tests::{bench, demo, install, lint, setup, suite};
+use tollgate_tests::{bench, demo, history, install, lint, model, setup, suite, torture};
 
 #[derive(Parser)]
 #[command(
@@ -28,6 +29,12 @@ enum Command {
     Test(TestArguments),
     /// Measure what charging and looking cost, against locked quota rows, a bare insert and queries that look at nothing
     Bench(BenchArguments),
+    /// Charge from many clients while sessions are cancelled and killed and the server crashes, and check what is left
+    Torture(TortureArguments),
+    /// Record a history of very many charges and check offline that no limit was passed and every refusal was right
+    History(HistoryArguments),
+    /// Check the escrow protocol, and that every rule of it is needed, in all interleavings of small worlds
+    Model(ModelArguments),
     /// rustfmt and clippy, warnings refused
     Lint,
 }
@@ -96,6 +103,52 @@ impl BenchArguments {
     }
 }
 
+#[derive(Args)]
+struct TortureArguments {
+    /// No cycle begins after so long; 60 when neither this nor --cycles is given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    seconds: Option<u64>,
+    /// Crashes and restarts, of about 5 seconds each with their checks
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    cycles: Option<u64>,
+    /// What clients do and when the server crashes follows from it; how they interleave does not
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..=60))]
+    clients: u32,
+    /// Without preloading the library: the locked mode
+    #[arg(long)]
+    no_preload: bool,
+    /// Some restarts change whether the library is preloaded
+    #[arg(long)]
+    switch_modes: bool,
+}
+
+#[derive(Args)]
+struct HistoryArguments {
+    /// Charges, in all scenes together
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1_000..))]
+    operations: u64,
+    /// Who charges what follows from it; how clients interleave does not
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=100))]
+    clients: u32,
+    /// Without preloading the library: the locked mode
+    #[arg(long)]
+    no_preload: bool,
+}
+
+#[derive(Args)]
+struct ModelArguments {
+    /// Only this model (may be repeated)
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
+    /// Show how each mutant was caught, step by step
+    #[arg(long)]
+    trace: bool,
+}
+
 fn main() -> ExitCode {
     match run(Arguments::parse().command) {
         Ok(true) => ExitCode::SUCCESS,
@@ -118,6 +171,7 @@ fn run(command: Command) -> Result<bool> {
             println!("installed into {}", postgres.extension_dir().display());
         }
         Command::Lint => lint::lint()?,
+        Command::Model(it) => return model::run(&model::ModelOptions { only: it.only, trace: it.trace }),
         Command::Demo(it) => {
             let rows = it.rows.map(|rows| rows as usize);
             return demo::run(&demo::DemoOptions { keep: it.keep, rows, clients: it.clients as usize });
@@ -126,6 +180,27 @@ fn run(command: Command) -> Result<bool> {
             return suite::run(&suite::SuiteOptions { tiers: it.tier, quick: it.quick, bless: it.bless });
         }
         Command::Bench(it) => bench::run(&it.options())?,
+        Command::Torture(it) => {
+            let default = it.cycles.is_none().then_some(60);
+            let report = torture::run(&torture::TortureOptions {
+                time: it.seconds.or(default).map(Duration::from_secs),
+                cycles: it.cycles,
+                seed: it.seed,
+                clients: it.clients as usize,
+                preload: !it.no_preload,
+                switch_modes: it.switch_modes,
+            })?;
+            return Ok(report.violations.is_empty());
+        }
+        Command::History(it) => {
+            let report = history::run(&history::HistoryOptions {
+                operations: it.operations,
+                seed: it.seed,
+                clients: it.clients,
+                preload: !it.no_preload,
+            })?;
+            return Ok(report.violations.is_empty());
+        }
     }
     Ok(true)
 }

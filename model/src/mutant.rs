@@ -1,0 +1,90 @@
+//! The rules of the protocol, each as the mutant that does without it.
+
+/// The mutants with what each does instead of what the protocol says.
+macro_rules! mutants {
+    ($($name:ident $says:literal)*) => {
+        /// One rule switched off. A mutant that no model catches means that the rule is not needed, or not checked.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        pub enum Mutant {
+            $(#[doc = $says] $name,)*
+        }
+
+        impl Mutant {
+            pub const ALL: &[Mutant] = &[$(Mutant::$name),*];
+
+            /// What it does instead of what the protocol says.
+            pub fn says(self) -> &'static str {
+                match self {
+                    $(Mutant::$name => $says,)*
+                }
+            }
+        }
+    };
+}
+
+mutants! {
+    // Loading
+    SnapshotBeforeLock "the loader takes its snapshot before the tenant's lock"
+    LoaderDoesNotLookAgain "the loader publishes over an entry that came while he waited for the lock"
+    LoaderSkipsBarrier "the loader does not go through the Definitions lock"
+    LoaderSkipsOldSlots "the loader does not wait for slots of an earlier epoch"
+    LoaderForgetsOwnCharges "the loader journals nothing of what his own transaction charged before"
+    LoaderCountsOwnRefund "the loader's sum contains his own refund that is not committed"
+    LoadTakesOwnChargesToItsOwnSavepoint "own earlier charges are journaled for the savepoint of the load"
+    LoaderIgnoresTenantLock "the loader does not take the tenant's lock: nobody waits for a prepared transaction"
+    ChargeBeforeLoad "an absent entry is taken for an empty one"
+    // Pins and eviction
+    UnpinAtPreCommit "unpins at PRE_COMMIT, before the row is visible"
+    EvictPinned "evicts an entry that is pinned"
+    PrepareDropsPin "PREPARE is allowed and drops the pins"
+    PinNotJournaled "a pin is known to the callbacks only once something was added"
+    UnpinBeforeSubtract "abort unpins, then subtracts"
+    // Ends of transactions
+    AbortDoesNotSubtract "abort does not subtract"
+    SavepointAbortForgets "a savepoint's abort forgets its part of the journal"
+    SavepointReleaseForgets "a savepoint's release does not hand its part to the parent"
+    CommitSubtracts "the commit callback subtracts"
+    RaiseBetweenAddAndPush "something may raise between addition and push"
+    RefundBeforeCommit "a refund is credited before it is committed"
+    RefundNeverCredited "the commit callback forgets a refund's credit"
+    RefundSkipsAbsent "a refund does not load an absent entry"
+    SlotClearedBeforeVisible "the slot is cleared before the row is visible"
+    // Definitions and limits
+    NoLookAfterPublishing "nobody looks at the epoch after publishing the slot"
+    LookBeforeReading "the second look at the epoch comes before the definitions are read, not after"
+    CacheAcrossEpochs "cached definitions are good for any epoch until a message comes"
+    NoRecheck "no second handling of messages after the additions"
+    RecheckSeesOnlyNewMessages "messages handled in a wait between reading and rechecking are forgotten"
+    EpochNotInKey "the epoch is no part of an entry's key"
+    EpochBeforeVisible "the epoch moves before the rows are visible"
+    MessagesAfterLocks "the messages go out after the change was acknowledged"
+    SlotForgetsEarlierEpoch "a later charge of the same transaction overwrites the epoch in its slot"
+    DefinitionsMayBePrepared "a transaction that changed definitions may be prepared in the locked mode"
+    // The closed partition
+    ChangerDoesNotClose "who changed definitions charges by the counters"
+    CloserDoesNotWait "who closed the partition does not wait for charges in flight"
+    CloserTakesNoTenantLock "who closed the partition decides without the tenant's lock"
+    ClosedDecidesAllFromTables "who closed one partition decides quotas of the other from the tables too"
+    ClosedLockDiesWithSavepoint "the Definitions lock goes with the savepoint that took it"
+    ClosedForEver "abort does not open the partition again"
+    WaitWithSlotPublished "waits for the Definitions lock with the slot published and nothing charged"
+    WaitsForTransaction "who closed a partition waits for the transaction whose slot he saw, though it has withdrawn the slot"
+    // Several quotas
+    RefusalKeepsFirst "the second quota's refusal keeps the first's addition"
+    // Duplicates
+    LoserKeeps "the loser of a duplicate does not give back"
+    RefusedDoesNotWaitForTwin "a refused duplicate does not wait for its twin"
+    TwinKnownOnlyByRow "a twin is known by its row alone, which it inserts after it has added"
+    NoUniqueRequest "the insert does not look for another row of the request"
+    // Expiry
+    ExpiryTakesHoldBeingResolved "expiry subtracts a hold that is being resolved"
+    HorizonPassesHoldBeingResolved "T skips a hold being resolved and moves beyond it"
+    HorizonPassesHoldBeingMade "T moves beyond a hold whose maker has not committed"
+    HorizonMovesBackwards "T follows a clock that was set back"
+    HorizonApartFromSubtraction "T moves in one step and the subtraction comes in another"
+    ResolverWithoutLock "a resolver decides 'late' without the lock"
+    ResolversReadAfterSnapshot "expiry looks for resolvers after its snapshot"
+    MakerDoesNotLookAtHorizon "who makes a hold does not look whether T passed it meanwhile"
+    ResolverDoesNotPin "a resolver does not pin the entry"
+    LateIsNotDecided "a late resolver settles against a hold that is no longer counted"
+}
