@@ -12,47 +12,59 @@
 //! an entry is compared with and not what it counts.
 //!
 //! # Protocol
+//! The crate `model` visits every state of it in small worlds, and finds the overshoot when any one rule is left out.
 //! Heavyweight locks are Postgres' own: cancellable, deadlock-checked, visible in `pg_locks`.
 //!
-//! **Whoever changes definitions** takes `Definitions(partition)` exclusively before (a trigger), and keeps it to the
-//! end. When his rows have become visible (commit callback) the epoch moves on; then his invalidation messages go out;
-//! then the lock is released. If he also charges, he first *closes* the partition (the epoch becomes odd): he waits for the
-//! transactions that have charged there, others wait for his lock, and then he decides from the tables alone, as the
-//! locked mode does. A transaction that has charged there before may go on in the epoch before: he waits for it anyway.
+//! **Whoever changes definitions** takes `Definitions(partition)` before, together with others who do (a trigger), and keeps
+//! it to the end. When his rows have become visible (commit callback) the epoch moves on; then his invalidation
+//! messages go out; then the lock is released. In neither mode may he prepare: no callback runs at `COMMIT PREPARED`. If he
+//! also charges, he first *closes* the partition: he takes the lock alone, the epoch becomes odd, and he waits for the
+//! transactions that have charged there. Others wait for his lock; who has charged there before goes on in the epoch before,
+//! for he is waited for anyway. Then the closer decides what that partition's quotas count from the tables, under the
+//! lock of the locked mode. If the subtransaction that closed it aborts, the partition opens again with its lock.
 //! A limit or mode that changes sends an invalidation message at commit and does nothing else.
 //!
 //! **Whoever charges**
-//! 1. publishes in his own [`registry::Slot`] the tenant and the epoch, and looks at the epoch again: if it moved, anew;
-//! 2. handles pending invalidation messages, then reads definitions: cached, or in a snapshot taken now;
-//! 3. finds the entries of (quota, period, epoch) and *pins* them; what is absent he loads (below);
-//! 4. makes room in his [`journal::Journal`] for what follows: the last step that can fail;
+//! 1. publishes in his own [`registry::Slot`] the epochs of the tenant's partition and of the platform's, the earliest in
+//!    which the transaction has charged, and the request that he answers; and looks at the epochs again;
+//! 2. handles pending invalidation messages and reads definitions: those kept from these very epochs, or in a snapshot
+//!    taken now; then looks at the epochs once more. If they moved, anew;
+//! 3. finds the entries of (quota, period, epoch) and *pins* them; what is absent he loads (below). Each pin is in his
+//!    [`journal::Journal`] at once, as an addition of nothing;
+//! 4. makes room in the journal for the charge: the last step that can fail;
 //! 5. adds to every entry, within its limit, or gives back what he added and is refused;
-//! 6. pushes what he added to the journal, from where callbacks take it back;
-//! 7. handles pending invalidation messages again: if definitions or limits changed, he gives back and starts anew, so
-//!    that no charge is admitted by a limit whose change was acknowledged before;
-//! 8. inserts the ledger row. Only now can anything raise, and an abort gives back.
+//! 6. notes what he added in the journal, from where callbacks take it back;
+//! 7. handles pending invalidation messages again: if anything that is kept has changed since 2, he gives back and starts
+//!    anew, so that no charge is admitted by a limit whose change was acknowledged before;
+//! 8. inserts the ledger row, and takes the request out of his slot. An abort gives back.
 //!
 //! Recording after the fact does the same without the limit. Nothing between 5 and 6 allocates, raises or waits.
 //!
-//! **The callbacks** cannot fail, wait or allocate. At commit: unpin. At abort: subtract, then unpin. At a subtransaction's abort
-//! the same for its part of the journal; at its commit the part becomes the parent's. Then the slot is cleared.
+//! **Of two calls with one request id** the one whose row meets the other's in the index gives back, waits for the other's
+//! transaction, and replays. One that is refused takes its own request out of its slot, waits for slots that show the same,
+//! then for a transaction that has written such a row, and starts anew if there was either: it may be its own twin that
+//! left no room.
+//!
+//! **The callbacks** cannot fail, wait or allocate. At commit: unpin. At abort: subtract, then unpin. At a subtransaction's
+//! abort the same for its part of the journal; at its commit the part becomes the parent's. Then the slot is cleared.
 //! `PREPARE TRANSACTION` is refused: nobody would be there to unpin.
 //!
 //! **Whoever loads** an entry (absent in this epoch; nothing is admitted before)
 //! 1. takes `Definitions(partition)` shared and gives it back: a change in progress has ended and told everybody. If
-//!    the epoch moved, anew;
-//! 2. waits for the transactions whose slot shows this tenant with an earlier epoch (for a platform quota, any tenant
-//!    of the database): they may not know the quota, so they did not count themselves in;
+//!    the epoch moved, anew. Who goes on in a closed partition does without: the closer waits for him;
+//! 2. waits for the slots that show the partition in an earlier epoch: they may not know the quota, so they did not count
+//!    themselves in. For one that has charged he waits to its end, for one that is about to until it has or withdraws;
 //! 3. takes the tenant's (the platform's) lock of the locked mode, exclusively: loads of a tenant are serial, and
 //!    a transaction that the locked mode left prepared is waited for;
 //! 4. looks again whether the entry is there; else sums the tables in a snapshot taken *now*, adds what his own
-//!    transaction charged before to his journal, and publishes the entry, pinned, in one step that cannot fail;
+//!    transaction charged before to his journal, subtransaction by subtransaction, and publishes the entry in one step
+//!    that cannot fail;
 //! 5. gives the lock back. Whoever fails on the way leaves nothing behind but a lock that his abort releases.
 //!
 //! **Nobody waits while he is in a slot for nothing**: whoever has to wait, to load or for a closed partition, and has not
-//! charged in the partition yet, first takes himself out of his slot, and starts anew afterwards. So two transactions
-//! wait for each other only when both have charged in an earlier epoch and both charge again in a later one; Postgres
-//! then ends one of them (`40P01`).
+//! charged in the partition yet, first takes himself out of his slot, and starts anew afterwards; so does whoever was
+//! refused. So two transactions wait for each other only when both have charged in an earlier epoch and both charge again
+//! in a later one; Postgres then ends one of them (`40P01`).
 //!
 //! **Eviction** takes an entry nobody has pinned. An entry is pinned from before the first addition until after the
 //! commit is visible, so whoever loads it again finds in the tables whatever was counted in it.
@@ -68,7 +80,7 @@
 //! | word (generation, state, pins) | everybody, by compare-and-swap | everybody |
 //! | `reserved`, `in_flight` | whoever has the entry pinned, by atomic addition | anybody; decisions by compare-and-swap only |
 //! | slot | its own backend | everybody |
-//! | epoch | who holds `Definitions(partition)` exclusively | everybody |
+//! | epoch | who holds `Definitions(partition)`, at commit; made odd and even again by who holds it alone | everybody |
 
 pub mod journal;
 pub mod registry;

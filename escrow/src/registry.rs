@@ -50,6 +50,8 @@ pub struct Slot {
     request: AtomicU64,
     /// By partition, the epoch in which the transaction first charged; 0 while it has not.
     epochs: [AtomicU32; PARTITIONS],
+    /// The partitions in which it has charged, a bit each; in others it is about to.
+    charged: [AtomicU64; 2],
     accounts: [Account; TENANTS_NAMED],
     others: AtomicI64,
     events: [AtomicU64; EVENTS],
@@ -64,6 +66,7 @@ impl Default for Slot {
             since: AtomicI64::new(0),
             request: AtomicU64::new(0),
             epochs: std::array::from_fn(|_| AtomicU32::new(0)),
+            charged: std::array::from_fn(|_| AtomicU64::new(0)),
             accounts: std::array::from_fn(|_| Account::default()),
             others: AtomicI64::new(0),
             events: std::array::from_fn(|_| AtomicU64::new(0)),
@@ -203,6 +206,16 @@ impl<'memory> Registry<'memory> {
         found
     }
 
+    /// The transaction has charged in the partition, and stays in it to its end.
+    pub fn stay(&self, slot: usize, partition: usize) {
+        self.slots[slot].charged[partition / 64].fetch_or(1 << (partition % 64), Ordering::Release);
+    }
+
+    /// Whether a slot's transaction has charged in the partition. One that has not goes on, or withdraws, by itself.
+    pub fn stays(&self, slot: usize, partition: usize) -> bool {
+        self.slots[slot].charged[partition / 64].load(Ordering::Acquire) & (1 << (partition % 64)) != 0
+    }
+
     /// Shows, or with 0 no longer shows, which request is being admitted.
     pub fn show_request(&self, slot: usize, request: u64) {
         self.slots[slot].request.store(request, Ordering::Release);
@@ -250,6 +263,7 @@ impl<'memory> Registry<'memory> {
         }
         own.others.store(0, Ordering::Relaxed);
         own.request.store(0, Ordering::Release);
+        own.charged.iter().for_each(|charged| charged.store(0, Ordering::Relaxed));
         for epoch in &own.epochs {
             if epoch.load(Ordering::Relaxed) != 0 {
                 epoch.store(0, Ordering::Release);

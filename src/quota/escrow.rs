@@ -80,7 +80,10 @@ pub fn admit(shared: &Shared, spi: &Session, charge: Charge) -> Result<Admission
         let outcome = try_admit(shared, spi, charge);
         match &outcome {
             Ok(admission) if admission.admitted => {
-                with(|state| partitions(charge.subject).into_iter().for_each(|it| state.note_charged(it)));
+                for partition in partitions(charge.subject) {
+                    with(|state| state.note_charged(partition));
+                    shared.registry.stay(own_slot(), partition);
+                }
             }
             _ => withdraw(shared, charge.subject),
         }
@@ -204,19 +207,16 @@ pub fn retract(shared: &Shared, charge: Charge, counted: &Counted) {
 /// See [`super::Gate::wait_for_request`]. The caller shows no request himself.
 pub fn wait_for_request(shared: &Shared, request: u64) -> bool {
     let twin = || shared.registry.twin(own_slot(), own_database(), request);
-    let mut waited = 0u32;
+    let mut looks = 0;
     while let Some(other) = twin() {
-        pgrx::check_for_interrupts!();
-        if waited < 1_000 {
-            // SAFETY: sleeps.
-            unsafe { pg_sys::pg_usleep(100) };
+        if looks < MOST_LOOKS {
+            pause()
         } else {
-            // Something holds it up, which may be us: from here on the deadlock detector watches.
-            lock::wait_for_transaction(other.slot + 1, other.transaction);
+            wait_to_the_end(other)
         }
-        waited += 1;
+        looks += 1;
     }
-    waited > 0
+    looks > 0
 }
 
 /// Step 1, for the tenant and the platform. Waits where somebody has closed a partition, and closes what this
@@ -268,18 +268,34 @@ fn close(shared: &Shared, partition: usize) {
     }
 }
 
-/// Waits for a transaction that charged, or was about to, in an earlier epoch.
+/// Waits for a transaction that charged, or is about to, in an earlier epoch. Whoever is only about to soon charges or
+/// withdraws: he is waited for in his slot, not to the end of his transaction, in which he may come to wait for us.
 fn wait_for(shared: &Shared, other: InFlight, partition: usize, epoch: u32) {
-    shared.registry.count(own_slot(), Event::Wait);
-    // Most are only passing by and withdraw at once.
-    for _ in 0..10 {
-        if shared.registry.earlier(other.slot, own_slot(), own_database(), partition, epoch) != Some(other) {
+    let registry = &shared.registry;
+    registry.count(own_slot(), Event::Wait);
+    for _ in 0..MOST_LOOKS {
+        if registry.earlier(other.slot, own_slot(), own_database(), partition, epoch) != Some(other) {
             return;
         }
-        pgrx::check_for_interrupts!();
-        // SAFETY: sleeps.
-        unsafe { pg_sys::pg_usleep(100) };
+        if registry.stays(other.slot, partition) {
+            break;
+        }
+        pause();
     }
+    wait_to_the_end(other);
+}
+
+/// How often a slot is looked at, a second in all, before its transaction is waited for after all: something holds it up,
+/// which may be us, and the deadlock detector sees only locks.
+const MOST_LOOKS: u32 = 10_000;
+
+fn pause() {
+    pgrx::check_for_interrupts!();
+    // SAFETY: sleeps.
+    unsafe { pg_sys::pg_usleep(100) };
+}
+
+fn wait_to_the_end(other: InFlight) {
     // Backends count from 1, slots from 0.
     lock::wait_for_transaction(other.slot + 1, other.transaction);
 }

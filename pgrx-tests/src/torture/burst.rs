@@ -124,7 +124,10 @@ impl<'a> Session<'a> {
     /// Counts an error, and reports it unless it is expected.
     pub fn failure(&mut self, operation: &str, circumstances: Circumstances, error: &Error) -> Failure {
         let failure = Failure::of(error);
-        let circumstances = Circumstances { crossing: self.burst.world.crossing, ..circumstances };
+        // In the shared mode tenants that come while others are charged move the epoch on, which two transactions that
+        // charge again and again may wait for.
+        let crossing = self.burst.world.crossing || self.burst.preload;
+        let circumstances = Circumstances { crossing, ..circumstances };
         let (Failure::Failed { state, message } | Failure::Lost { state, message }) = &failure;
         let reason = if state.is_empty() {
             Some("the connection was lost, or the server was away")

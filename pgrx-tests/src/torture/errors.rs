@@ -9,8 +9,8 @@ use crate::session::{message, sqlstate};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Circumstances {
     pub serializable: bool,
-    /// Somebody charges several tenants by separate calls in one transaction, or changes quotas and charges. Whoever
-    /// waits behind such a deadlock may be the one who is told.
+    /// Somebody charges several tenants by separate calls in one transaction, or changes quotas and charges, or charges
+    /// several times while quotas or tenants are made. Whoever waits behind such a deadlock may be the one who is told.
     pub crossing: bool,
     /// It asks for something that is refused with this SQLSTATE.
     pub provoked: Option<&'static str>,
@@ -25,7 +25,7 @@ const ANYWHERE: [(&str, &str); 4] = [
 ];
 
 const SERIALIZABLE: (&str, &str) = ("40001", "a charge at SERIALIZABLE beside another charge");
-const CROSSING: (&str, &str) = ("40P01", "transactions that charge several tenants, or change quotas and charge");
+const CROSSING: (&str, &str) = ("40P01", "transactions that charge several times, while others do or quotas are made");
 
 /// Errors that some operation asks for.
 const PROVOKED: [(&str, &str); 5] = [
