@@ -39,13 +39,14 @@ pgrx::extension_sql_file!("../sql/schema/security.sql", name = "security", requi
 /// Runs once in every backend that loads the library.
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
-    settings::register();
     pg::invalidation::register();
     pg::transaction::register();
     // SAFETY: reads a variable of the process.
     if unsafe { pgrx::pg_sys::process_shared_preload_libraries_in_progress } {
         pg::memory::register();
     }
+    // The last of the settings: it reserves their prefix, and what is not known by then is dropped.
+    settings::register();
 }
 
 #[cfg(any(test, feature = "pg_test"))]

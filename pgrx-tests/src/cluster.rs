@@ -31,9 +31,12 @@ pub const PORT: u16 = 5432;
 /// The kernel's limit on a socket's path is 107 bytes; the rest of it is `/.s.PGSQL.5432`.
 const LONGEST_SOCKET_DIR: usize = 90;
 
+/// Set for the outside tests when servers are to preload the library, unless a test says otherwise.
+pub const PRELOAD: &str = "PG_TOLLGATE_PRELOAD";
+
 #[derive(Clone, Debug)]
 pub struct ClusterOptions {
-    /// `shared_preload_libraries = 'pg_tollgate'`.
+    /// `shared_preload_libraries = 'pg_tollgate'`. By default as [`PRELOAD`] says.
     pub preload: bool,
     /// Further lines of postgresql.conf, as name and value.
     pub extra_conf: Vec<(String, String)>,
@@ -47,7 +50,7 @@ pub struct ClusterOptions {
 impl Default for ClusterOptions {
     fn default() -> Self {
         ClusterOptions {
-            preload: false,
+            preload: env::var_os(PRELOAD).is_some(),
             extra_conf: Vec::new(),
             default_privileges: DefaultPrivileges::Secure,
             supabase: true,
@@ -91,6 +94,22 @@ impl Cluster {
             Ok(cluster) => cluster,
             Err(error) => panic!("the shared server does not start: {error:#}"),
         })
+    }
+
+    /// A server that follows this one and answers queries. It is as new as this one was a moment ago.
+    pub fn standby(&self) -> Result<Cluster> {
+        let dir = short_temporary_directory()?;
+        let watchdog = Some(Watchdog::watch(&dir)?);
+        let (postgres, user, options) = (self.postgres.clone(), self.user, self.options.clone());
+        let standby = Cluster { dir, postgres, user, options, templates: Mutex::default(), watchdog };
+        self.user.give(&standby.dir)?;
+        let mut command = self.user.command(&self.postgres.bin("pg_basebackup"));
+        command.arg("-h").arg(&self.dir).args(["-p", &PORT.to_string(), "-U", SUPERUSER]);
+        command.args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync", "-D"]).arg(standby.data_dir());
+        capture(&mut command).context("cannot copy the server")?;
+        standby.configure("unix_socket_directories", &standby.dir.display().to_string())?;
+        standby.pg_ctl("start")?;
+        Ok(standby)
     }
 
     /// The directory of the socket, the data directory and the log.

@@ -4,6 +4,7 @@
 pub mod bench;
 pub mod charging;
 pub mod cluster;
+pub mod crates;
 pub mod demo;
 pub mod history;
 pub mod install;

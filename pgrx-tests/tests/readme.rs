@@ -148,10 +148,11 @@ fn charge(client: &mut Client) -> Result<String, postgres::Error> {
     client.query_one(CHARGE, &[])?.try_get(0)
 }
 
-/// "`PREPARE TRANSACTION` works: the charge counts, and its tenant waits, until it is committed or rolled back."
+/// Not preloaded, "`PREPARE TRANSACTION` works: the charge counts, and its tenant waits, until it is committed or rolled back".
 #[test]
 fn a_prepared_charge_counts_and_its_tenant_waits() -> Result<()> {
     let options = ClusterOptions {
+        preload: false,
         extra_conf: vec![("max_prepared_transactions".to_string(), "2".to_string())],
         ..ClusterOptions::default()
     };
@@ -180,7 +181,7 @@ fn a_prepared_charge_counts_and_its_tenant_waits() -> Result<()> {
 /// repeated.
 #[test]
 fn a_charge_that_waits_too_long_is_cancelled_and_can_be_repeated() -> Result<()> {
-    let cluster = Cluster::shared();
+    let cluster = locked()?;
     let database = cluster.fresh_database()?;
     let mut one = cluster.superuser(&database)?;
     let mut two = cluster.superuser(&database)?;
@@ -198,12 +199,17 @@ fn a_charge_that_waits_too_long_is_cancelled_and_can_be_repeated() -> Result<()>
     Ok(())
 }
 
-/// "A session knows them from its first call of the extension on, and nobody else can set them, before or after it."
+/// A server on which charges lock.
+fn locked() -> Result<Cluster> {
+    Cluster::start(ClusterOptions { preload: false, ..ClusterOptions::default() })
+}
+
+/// "Where the library is not preloaded a session knows them from its first call of the extension on, and nobody else can set them, before or after it."
 #[test]
 fn a_setting_binds_from_the_first_call_of_a_session() -> Result<()> {
     const ALLOWED: &str =
         "select allowed from check_quota_before_operation('a0000000-0000-4000-8000-000000000009', 'llm', 1)";
-    let cluster = Cluster::shared();
+    let cluster = locked()?;
     let database = cluster.fresh_database()?;
     let allowed = |before: &str| -> Result<bool> {
         let mut client = cluster.superuser(&database)?;

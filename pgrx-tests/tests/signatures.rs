@@ -6,7 +6,7 @@ use anyhow::Result;
 use support::{Database, texts};
 
 const RECORDED: &str = "recorded boolean, cost_record_id uuid, cost_usd numeric, cost_status text, quota_status text, \
-                        remaining_usd numeric, overrun_usd numeric, reason text, replayed boolean";
+                        remaining_usd numeric, overrun_usd numeric, reason text, replayed boolean, retryable boolean";
 
 /// Name, volatility, arguments with their defaults, result.
 const FUNCTIONS: &[(&str, &str, &str, &str)] = &[
@@ -37,7 +37,7 @@ const FUNCTIONS: &[(&str, &str, &str, &str)] = &[
         "p_scope text, p_scope_id uuid, p_cost_usd numeric, p_resource_type text DEFAULT 'llm'::text, \
          p_tenant_id uuid DEFAULT NULL::uuid, p_request_id text DEFAULT NULL::text",
         "TABLE(allowed boolean, current_spend_usd numeric, limit_usd numeric, remaining_usd numeric, \
-         utilization_percent numeric, reason text, period text, period_end timestamp with time zone)",
+         utilization_percent numeric, reason text, period text, period_end timestamp with time zone, retryable boolean)",
     ),
     (
         "record_llm_cost",
@@ -140,6 +140,7 @@ const VIEWS: &[(&str, &str)] = &[
     ("cost_by_user", "tenant_id, user_id"),
     ("cost_by_conversation", "tenant_id, conversation_id"),
     ("tenant_total_costs", "tenant_id"),
+    ("admission", "mode, entries, entries_used, entries_pinned"),
     ("cost_estimates", "resource_type"),
 ];
 

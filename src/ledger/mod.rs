@@ -226,12 +226,13 @@ fn charge(spi: &Session, gate: &Gate, record: &dyn Record) -> Result<Outcome> {
 fn twin_may_have_won(spi: &Session, gate: &Gate, record: &dyn Record, looked: &mut bool) -> Result<bool> {
     let terms = record.terms();
     let Some(request_id) = terms.request_id.filter(|_| gate.meets_twins()) else { return Ok(false) };
-    let first_look = !std::mem::replace(looked, true);
+    *looked = true;
     // First whoever has taken room and not yet written his row, then whoever has written it and not yet committed.
     let waited = gate.wait_for_request(request_hash(record));
     Ok(wait_for_twin(record.source().table, terms.subject.tenant, request_id)?
         || waited
-        || (first_look && record.find(spi, request_id)?.is_some()))
+        // Also after a first look: since then it may have been committed.
+        || record.find(spi, request_id)?.is_some())
 }
 
 /// What tells requests apart while they are admitted: two that are taken for each other wait for each other in vain.

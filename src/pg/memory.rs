@@ -11,6 +11,8 @@ use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, pg_guard, pg_sys};
 use tollgate_escrow::registry::{Epochs, Registry, Slot};
 use tollgate_escrow::table::{Entry, Table, WAYS};
 
+use super::transaction::with;
+
 /// Entries of the table. 64 bytes each, so the default is 4 MiB.
 static ENTRIES: GucSetting<i32> = GucSetting::<i32>::new(65_536);
 
@@ -157,10 +159,8 @@ unsafe extern "C-unwind" fn object_access(
             next(access, class, object, sub_object, argument);
         }
     }
-    if access == pg_sys::ObjectAccessType::OAT_DROP
-        && class == pg_sys::DatabaseRelationId
-        && let Some(shared) = shared()
-    {
-        shared.table.purge(object.to_u32());
+    if access == pg_sys::ObjectAccessType::OAT_DROP && class == pg_sys::DatabaseRelationId && shared().is_some() {
+        // Its sessions may still be there, and be ended by what follows: only afterwards has nobody a counter pinned.
+        with(|state| state.dropped = object.to_u32());
     }
 }

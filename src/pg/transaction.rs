@@ -28,6 +28,8 @@ pub struct InFlight {
     changed: u128,
     /// Partitions that it has closed, by the subtransaction whose end gives up the lock; 0 is none.
     closed: [Level; PARTITIONS],
+    /// The database that it drops, which it can do only by itself.
+    pub dropped: u32,
 }
 
 struct State(UnsafeCell<InFlight>);
@@ -41,6 +43,7 @@ static STATE: State = State(UnsafeCell::new(InFlight {
     charged: 0,
     changed: 0,
     closed: [0; PARTITIONS],
+    dropped: 0,
 }));
 
 /// Works on the state. The closure must not call Postgres, nor this again.
@@ -117,6 +120,7 @@ impl InFlight {
         }
         self.changed = 0;
         self.charged = 0;
+        self.dropped = 0;
     }
 
     fn end_in_memory(&mut self, shared: &Shared, committed: bool) {
@@ -127,6 +131,9 @@ impl InFlight {
                 self.closed[partition] = 0;
             }
             self.journal.commit(&shared.table);
+            if self.dropped != 0 {
+                shared.table.purge(self.dropped);
+            }
         } else {
             self.journal.abort(&shared.table);
         }
@@ -149,7 +156,7 @@ pub fn register() {
 }
 
 fn idle(state: &InFlight) -> bool {
-    !state.entered && state.changed == 0 && state.journal.is_empty()
+    !state.entered && state.changed == 0 && state.dropped == 0 && state.journal.is_empty()
 }
 
 #[pg_guard]

@@ -87,6 +87,9 @@ impl Gate {
         if unsafe { pgrx::pg_sys::IsInParallelMode() } {
             return Err(Error::Unsupported { message: "costs cannot be recorded in a parallel query".to_owned() });
         }
+        // Rows are written without the executor, which would refuse this.
+        // SAFETY: raises an ERROR or does nothing.
+        unsafe { pgrx::pg_sys::PreventCommandIfReadOnly(c"recording a cost".as_ptr()) };
         match shared() {
             Some(shared) => Ok(Self::Escrow(shared)),
             None => {

@@ -1,10 +1,14 @@
 //! Tiers that cargo runs; their result is read from its "test result" lines.
 
+use std::collections::BTreeSet;
+use std::fs;
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
-use super::{Outcome, results_dir};
+use super::{Mode, Outcome, results_dir};
+use crate::cluster;
+use crate::crates;
 use crate::install;
 use crate::layout;
 use crate::progress::{Output, run_logged};
@@ -13,6 +17,29 @@ use crate::setup::Toolbox;
 
 /// Set for the outside tests when shorter runs are wanted.
 pub const QUICK: &str = "PG_TOLLGATE_QUICK";
+
+/// Tests that no mode changes, or that start servers of the mode they are about: they run once, in this one's tier.
+const ONCE: [(&str, Mode); 5] = [
+    ("harness", Mode::Locked),
+    ("signatures", Mode::Locked),
+    ("escrow", Mode::Preloaded),
+    ("history", Mode::Preloaded),
+    ("torture", Mode::Preloaded),
+];
+
+/// Crates without Postgres.
+pub fn core(toolbox: &Toolbox) -> Result<Outcome> {
+    crates::check_complete(toolbox)?;
+    let mut outcome = Outcome::default();
+    for core in crates::CORE {
+        let found = run(&core.name(), "about a minute the first time", "core", &mut core.test(toolbox))?;
+        if found.passed == 0 {
+            outcome.problems.push(format!("{}: no test passed", core.name()));
+        }
+        outcome.add(found);
+    }
+    Ok(outcome)
+}
 
 /// Unit tests of the pure core and `#[pg_test]`s inside a server, which cargo-pgrx starts itself.
 pub fn backend(toolbox: &Toolbox) -> Result<Outcome> {
@@ -31,20 +58,51 @@ pub fn backend(toolbox: &Toolbox) -> Result<Outcome> {
 }
 
 /// This crate's own tests, which reach a server as clients do.
-pub fn outside(toolbox: &Toolbox, quick: bool) -> Result<Outcome> {
+pub fn outside(toolbox: &Toolbox, mode: Mode, quick: bool) -> Result<Outcome> {
     install::ensure()?;
+    let tests = test_targets()?;
+    let missing = ONCE.iter().filter(|(test, _)| !tests.contains(*test));
+    let problems: Vec<String> = missing.map(|(test, _)| format!("there is no test {test}")).collect();
     let mut command = toolbox.cargo();
     command.args(["test", "-p", "pg_tollgate-tests", "--no-fail-fast"]);
+    if mode == Mode::Locked {
+        command.arg("--lib");
+    }
+    for test in tests.iter().filter(|test| ONCE.iter().all(|(once, only)| once != test || *only == mode)) {
+        command.args(["--test", test]);
+    }
     command.env(install::INSTALLED, "1");
+    if mode == Mode::Preloaded {
+        command.env(cluster::PRELOAD, "1");
+    }
     if quick {
         command.env(QUICK, "1");
     }
-    run("Tests from outside, over real connections", "about a minute", "outside", &mut command)
+    let title = format!("Tests from outside, over real connections, {}", mode.name());
+    let mut outcome = run(&title, "about two minutes", &mode.tier("outside"), &mut command)?;
+    outcome.problems.extend(problems);
+    Ok(outcome)
+}
+
+/// The test binaries, as cargo finds them.
+fn test_targets() -> Result<BTreeSet<String>> {
+    let dir = layout::tests_dir().join("tests");
+    let mut names = BTreeSet::new();
+    for entry in fs::read_dir(&dir).with_context(|| format!("cannot read {}", dir.display()))? {
+        let path = entry.with_context(|| format!("cannot read {}", dir.display()))?.path();
+        let is_target = path.join("main.rs").is_file() || path.extension().is_some_and(|it| it == "rs");
+        names.extend(path.file_stem().filter(|_| is_target).map(|stem| stem.to_string_lossy().into_owned()));
+    }
+    Ok(names)
 }
 
 fn run(title: &str, usual: &str, tier: &str, command: &mut Command) -> Result<Outcome> {
-    let output = run_logged(title, usual, &results_dir(tier).join("output.log"), command)?;
+    let output = run_logged(title, usual, &results_dir(tier).join(format!("{}.log", file_name(title))), command)?;
     Ok(judge(&output.text, output.status.success(), &output))
+}
+
+fn file_name(title: &str) -> String {
+    title.chars().map(|it| if it.is_ascii_alphanumeric() { it } else { '-' }).collect()
 }
 
 fn judge(text: &str, success: bool, output: &Output) -> Outcome {

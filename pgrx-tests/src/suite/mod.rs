@@ -1,4 +1,5 @@
-//! `cargo xtask test`: the tiers, in an order in which none spoils the next.
+//! `cargo xtask test`: the tiers, in an order in which none spoils the next. What charges a quota runs in both modes of
+//! admission, and says the same in both unless it says otherwise.
 
 mod cargo_tier;
 mod regress_tier;
@@ -12,6 +13,30 @@ use crate::cluster::{Cluster, ClusterOptions};
 use crate::layout;
 use crate::setup::{Toolbox, setup};
 use crate::table::Table;
+
+/// How charges are admitted, which follows from whether the library is preloaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Locked,
+    Preloaded,
+}
+
+impl Mode {
+    fn name(self) -> &'static str {
+        match self {
+            Mode::Locked => "locked",
+            Mode::Preloaded => "preloaded",
+        }
+    }
+
+    /// The name of a tier that runs in either.
+    fn tier(self, kind: &str) -> String {
+        match self {
+            Mode::Locked => kind.to_string(),
+            Mode::Preloaded => format!("{kind} preloaded"),
+        }
+    }
+}
 
 /// What one tier found.
 #[derive(Debug, Default)]
@@ -36,6 +61,14 @@ impl Outcome {
     fn failures(&self) -> usize {
         self.failed + self.problems.len()
     }
+
+    /// Takes up what a part of the tier found.
+    fn add(&mut self, part: Outcome) {
+        self.passed += part.passed;
+        self.failed += part.failed;
+        self.problems.extend(part.problems);
+        self.details.push_str(&part.details);
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -49,7 +82,16 @@ pub struct SuiteOptions {
 }
 
 /// In the order in which they run: `cargo pgrx test` installs a test build, which the installation for the others replaces.
-pub const TIERS: [&str; 4] = ["core+backend", "golden", "isolation", "outside"];
+pub const TIERS: [&str; 8] = [
+    "core",
+    "core+backend",
+    "golden",
+    "isolation",
+    "outside",
+    "golden preloaded",
+    "isolation preloaded",
+    "outside preloaded",
+];
 
 /// Runs the tiers and prints the result. `Ok(false)` means that something failed.
 pub fn run(options: &SuiteOptions) -> Result<bool> {
@@ -76,17 +118,23 @@ pub fn run(options: &SuiteOptions) -> Result<bool> {
 }
 
 fn run_tier(tier: &str, toolbox: &Toolbox, options: &SuiteOptions) -> Result<Outcome> {
-    match tier {
+    let (kind, mode) = match tier.strip_suffix(" preloaded") {
+        Some(kind) => (kind, Mode::Preloaded),
+        None => (tier, Mode::Locked),
+    };
+    match kind {
+        "core" => cargo_tier::core(toolbox),
         "core+backend" => cargo_tier::backend(toolbox),
-        "golden" => regress_tier::golden(&cluster()?, options.bless),
-        "isolation" => regress_tier::isolation(&cluster()?, options.bless),
-        "outside" => cargo_tier::outside(toolbox, options.quick),
+        "golden" => regress_tier::golden(&cluster(mode)?, mode, options.bless),
+        "isolation" => regress_tier::isolation(&cluster(mode)?, mode, options.bless),
+        "outside" => cargo_tier::outside(toolbox, mode, options.quick),
         _ => bail!("there is no tier {tier}"),
     }
 }
 
-fn cluster() -> Result<Cluster> {
-    Cluster::start(ClusterOptions::default()).context("cannot start the server for this tier")
+fn cluster(mode: Mode) -> Result<Cluster> {
+    let options = ClusterOptions { preload: mode == Mode::Preloaded, ..ClusterOptions::default() };
+    Cluster::start(options).context("cannot start the server for this tier")
 }
 
 fn report(tier: &str, outcome: &Outcome) {
@@ -113,7 +161,7 @@ fn summarise(results: &[(&str, Outcome, Duration)]) -> bool {
 
 /// Where a tier leaves what it produced.
 fn results_dir(tier: &str) -> PathBuf {
-    layout::target().join("test-results").join(tier)
+    layout::target().join("test-results").join(tier.replace(' ', "-"))
 }
 
 #[cfg(test)]

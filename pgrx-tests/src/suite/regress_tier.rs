@@ -1,4 +1,8 @@
 //! Golden SQL files and isolation specs, run by Postgres' own runners, each file in a database of its own.
+//!
+//! Both modes run every file and expect what is in `expected/`. Where the preloaded library rightly says something else,
+//! because it does not make others wait, that is in `expected_preloaded/`. A file about one mode says so in a line
+//! `mode: locked` or `mode: preloaded` of a comment, and runs in that one only.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,7 +11,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::{Outcome, results_dir};
+use super::{Mode, Outcome, results_dir};
 use crate::cluster::{Cluster, PORT, SUPERUSER};
 use crate::layout;
 use crate::progress::{Step, tail};
@@ -17,17 +21,20 @@ use crate::server_user::clean_environment;
 const DIFF_LINES: usize = 60;
 
 struct Kind {
-    tier: &'static str,
-    /// Holds the inputs and `expected/`.
+    /// `golden` or `isolation`.
+    name: &'static str,
+    mode: Mode,
+    /// Holds the inputs, `expected/` and `expected_preloaded/`.
     inputs: PathBuf,
     subdir: &'static str,
     extension: &'static str,
     runner: PathBuf,
 }
 
-pub fn golden(cluster: &Cluster, bless: bool) -> Result<Outcome> {
+pub fn golden(cluster: &Cluster, mode: Mode, bless: bool) -> Result<Outcome> {
     let kind = Kind {
-        tier: "golden",
+        name: "golden",
+        mode,
         inputs: layout::tests_dir().join("regress"),
         subdir: "sql",
         extension: "sql",
@@ -36,9 +43,10 @@ pub fn golden(cluster: &Cluster, bless: bool) -> Result<Outcome> {
     kind.run(cluster, bless)
 }
 
-pub fn isolation(cluster: &Cluster, bless: bool) -> Result<Outcome> {
+pub fn isolation(cluster: &Cluster, mode: Mode, bless: bool) -> Result<Outcome> {
     let kind = Kind {
-        tier: "isolation",
+        name: "isolation",
+        mode,
         inputs: layout::tests_dir().join("isolation"),
         subdir: "specs",
         extension: "spec",
@@ -49,17 +57,16 @@ pub fn isolation(cluster: &Cluster, bless: bool) -> Result<Outcome> {
 
 impl Kind {
     fn run(&self, cluster: &Cluster, bless: bool) -> Result<Outcome> {
-        let tests = names(&self.inputs.join(self.subdir), self.extension)?;
-        let expected = names(&self.inputs.join("expected"), "out")?;
-        let results = results_dir(self.tier);
+        let tests = self.tests()?;
+        let results = results_dir(&self.mode.tier(self.name));
         if results.exists() {
             fs::remove_dir_all(&results).with_context(|| format!("cannot remove {}", results.display()))?;
         }
-        let mut outcome = Outcome { problems: forgotten(&tests, &expected), ..Outcome::default() };
+        let mut outcome = Outcome { problems: self.forgotten()?, ..Outcome::default() };
         let mut step = Step::start(&format!("Files: {}", tests.len()), "about half a second each");
         for test in &tests {
             step.note(test);
-            let passed = if bless || expected.contains(test) {
+            let passed = if bless || self.expected(test).is_file() {
                 self.run_one(cluster, test, &results.join(test), bless, &mut outcome.details)?
             } else {
                 // It would test nothing.
@@ -73,6 +80,62 @@ impl Kind {
         Ok(outcome)
     }
 
+    /// The files that run in this mode.
+    fn tests(&self) -> Result<BTreeSet<String>> {
+        let mut tests = self.all()?;
+        let mut of_mode = BTreeSet::new();
+        while let Some(test) = tests.pop_first() {
+            let only = self.only(&test)?;
+            if only.is_none_or(|only| only == self.mode) {
+                of_mode.insert(test);
+            }
+        }
+        Ok(of_mode)
+    }
+
+    fn all(&self) -> Result<BTreeSet<String>> {
+        names(&self.inputs.join(self.subdir), self.extension)
+    }
+
+    /// The only mode of a file that names one.
+    fn only(&self, test: &str) -> Result<Option<Mode>> {
+        let path = self.inputs.join(self.subdir).join(format!("{test}.{}", self.extension));
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        only_mode(&text).with_context(|| format!("{}", path.display()))
+    }
+
+    /// Where a file's expected output is for this mode.
+    fn expected(&self, test: &str) -> PathBuf {
+        let own = self.own_expected(test);
+        if self.mode == Mode::Preloaded && own.is_file() { own } else { self.common_expected(test) }
+    }
+
+    fn common_expected(&self, test: &str) -> PathBuf {
+        self.inputs.join("expected").join(format!("{test}.out"))
+    }
+
+    fn own_expected(&self, test: &str) -> PathBuf {
+        self.inputs.join("expected_preloaded").join(format!("{test}.out"))
+    }
+
+    /// Expected files that no test is compared with, or that repeat what the other mode expects.
+    fn forgotten(&self) -> Result<Vec<String>> {
+        let all = self.all()?;
+        let common = names(&self.inputs.join("expected"), "out")?;
+        let mut problems = strays("expected", &all, &common);
+        let dir = self.inputs.join("expected_preloaded");
+        let own = if dir.is_dir() { names(&dir, "out")? } else { BTreeSet::new() };
+        problems.extend(strays("expected_preloaded", &all, &own));
+        for test in own.iter().filter(|test| all.contains(*test)) {
+            let same =
+                common.contains(test) && fs::read(self.own_expected(test))? == fs::read(self.common_expected(test))?;
+            if same || self.only(test)?.is_some() {
+                problems.push(format!("expected_preloaded/{test}.out is needless: expected/ is for both modes"));
+            }
+        }
+        Ok(problems)
+    }
+
     fn run_one(
         &self,
         cluster: &Cluster,
@@ -81,16 +144,20 @@ impl Kind {
         bless: bool,
         details: &mut String,
     ) -> Result<bool> {
-        fs::create_dir_all(results).with_context(|| format!("cannot create {}", results.display()))?;
-        let database = format!("{}_{test}", self.tier);
+        // The runners look for what is expected beside their results first.
+        let expected = results.join("expected");
+        fs::create_dir_all(&expected).with_context(|| format!("cannot create {}", expected.display()))?;
+        if !bless {
+            let (from, to) = (self.expected(test), expected.join(format!("{test}.out")));
+            fs::copy(&from, to).with_context(|| format!("cannot copy {}", from.display()))?;
+        }
+        let database = format!("{}_{test}", self.name);
         cluster.create_database(&database)?;
         let output = self.command(cluster, test, results, &database).output();
         let output = output.with_context(|| format!("cannot run {}", self.runner.display()))?;
         cluster.drop_database(&database)?;
         if bless {
-            let (from, to) = (results.join("results"), self.inputs.join("expected"));
-            let file = format!("{test}.out");
-            fs::copy(from.join(&file), to.join(&file)).with_context(|| format!("{test} printed nothing to keep"))?;
+            self.bless(test, &results.join("results").join(format!("{test}.out")))?;
             return Ok(true);
         }
         if !output.status.success() {
@@ -101,6 +168,22 @@ impl Kind {
             details.push_str(&format!("-- {test}\n{shown}\n"));
         }
         Ok(output.status.success())
+    }
+
+    /// What the locked mode prints, and a file of one mode, is expected of both; the preloaded one keeps what differs.
+    fn bless(&self, test: &str, printed: &Path) -> Result<()> {
+        let printed = fs::read(printed).with_context(|| format!("{test} printed nothing to keep"))?;
+        let (common, own) = (self.common_expected(test), self.own_expected(test));
+        let is_own = self.mode == Mode::Preloaded && self.only(test)?.is_none() && common.is_file();
+        if is_own && fs::read(&common)? == printed {
+            if own.is_file() {
+                fs::remove_file(&own).with_context(|| format!("cannot remove {}", own.display()))?;
+            }
+            return Ok(());
+        }
+        let file = if is_own { own } else { common };
+        fs::create_dir_all(file.parent().unwrap_or(&self.inputs))?;
+        fs::write(&file, printed).with_context(|| format!("cannot write {}", file.display()))
     }
 
     fn command(&self, cluster: &Cluster, test: &str, results: &Path, database: &str) -> Command {
@@ -129,14 +212,21 @@ fn names(dir: &Path, extension: &str) -> Result<BTreeSet<String>> {
     Ok(names)
 }
 
-/// Expected files whose test is gone. A second expected output is named `name_1.out`, as the runner wants it.
-fn forgotten(tests: &BTreeSet<String>, expected: &BTreeSet<String>) -> Vec<String> {
-    let belongs = |name: &&String| {
-        let original = name.rsplit_once('_').filter(|(_, digit)| digit.len() == 1 && digit.parse::<u8>().is_ok());
-        tests.contains(*name) || original.is_some_and(|(test, _)| tests.contains(test))
+/// The mode that a file names in a comment.
+fn only_mode(text: &str) -> Result<Option<Mode>> {
+    let comments = text.lines().filter(|line| line.starts_with(['#', '-']));
+    let Some(said) =
+        comments.map(|line| line.trim_start_matches(['#', '-', ' '])).find_map(|it| it.strip_prefix("mode: "))
+    else {
+        return Ok(None);
     };
-    let strays = expected.iter().filter(|name| !belongs(name));
-    strays.map(|name| format!("the expected file {name}.out belongs to no test")).collect()
+    let mode = [Mode::Locked, Mode::Preloaded].into_iter().find(|mode| mode.name() == said.trim());
+    Ok(Some(mode.with_context(|| format!("there is no mode {said}"))?))
+}
+
+/// Expected files whose test is gone.
+fn strays(dir: &str, tests: &BTreeSet<String>, expected: &BTreeSet<String>) -> Vec<String> {
+    expected.difference(tests).map(|name| format!("the file {dir}/{name}.out belongs to no test")).collect()
 }
 
 fn head(text: &str, lines: usize) -> String {
@@ -158,8 +248,18 @@ mod tests {
 
     #[test]
     fn an_expected_file_belongs_to_a_test() {
-        assert!(forgotten(&set(&["a", "b"]), &set(&["a", "b", "b_1"])).is_empty());
-        assert_eq!(forgotten(&set(&["a"]), &set(&["a", "c"])), ["the expected file c.out belongs to no test"]);
+        assert!(strays("expected", &set(&["a", "b"]), &set(&["a", "b"])).is_empty());
+        let found = strays("expected", &set(&["a"]), &set(&["a", "c"]));
+        assert_eq!(found, ["the file expected/c.out belongs to no test"]);
+    }
+
+    #[test]
+    fn a_file_names_its_mode_in_a_comment() {
+        let mode = |text| only_mode(text).map_err(|error| error.to_string());
+        assert_eq!(mode("# About something.\n# mode: preloaded\n"), Ok(Some(Mode::Preloaded)));
+        assert_eq!(mode("-- mode: locked\nselect 1;\n"), Ok(Some(Mode::Locked)));
+        assert_eq!(mode("select 'in any mode: locked';\n"), Ok(None));
+        assert!(mode("# mode: preload\n").is_err());
     }
 
     #[test]

@@ -41,6 +41,12 @@ impl Database {
     }
 }
 
+/// Whether the server has the library preloaded, for what differs.
+pub fn preloaded(client: &mut Client) -> Result<bool> {
+    let sql = "select count(*) from pg_settings where name = 'pg_tollgate.quota_entries'";
+    Ok(client.query_one(sql, &[])?.get::<_, i64>(0) == 1)
+}
+
 /// Ids that can be told apart in a failure's text: `0000…0a01`.
 pub fn id(number: u128) -> Uuid {
     Uuid::from_u128(number)

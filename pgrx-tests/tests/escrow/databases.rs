@@ -1,0 +1,144 @@
+//! A counter belongs to one database, one installation and one life of a quota: no other meets it.
+
+use anyhow::Result;
+use postgres::Client;
+use tollgate_tests::cluster::Cluster;
+
+use crate::servers::{assert_exact, charge, connect, fresh, server, start};
+use crate::support::{USD, charged_nanos, id, limit, make_tenant};
+
+/// A copy has the quotas, their ids, the ledger and even its oid. It goes on from what was spent, for itself.
+#[test]
+fn a_copy_of_a_database_counts_for_itself() -> Result<()> {
+    let database = fresh()?;
+    let tenant = id(1);
+    let mut client = connect(&database)?;
+    make_tenant(&mut client, tenant)?;
+    limit(&mut client, tenant, "llm", "1")?;
+    assert!(charge(&mut client, tenant, "0.3")?);
+    drop(client);
+    let copy = format!("{}_copy", database.name);
+    let sql = format!("create database {copy} template {}", database.name);
+    database.cluster.superuser("postgres")?.batch_execute(&sql)?;
+    let mut original = connect(&database)?;
+    let mut copy = server(database.cluster, &copy)?;
+    assert_exact(&mut original, tenant, 1);
+    assert_exact(&mut copy, tenant, 1);
+    assert!(charge(&mut copy, tenant, "0.7")?);
+    assert!(charge(&mut original, tenant, "0.6")?);
+    assert_exact(&mut original, tenant, 1);
+    assert_exact(&mut copy, tenant, 1);
+    Ok(())
+}
+
+/// Everything that names a counter comes back: the oid of the database, of the ledger, the id of the quota, the period.
+/// Each round finds a table with stale counters of the last one.
+#[test]
+fn a_database_with_the_oid_of_a_dropped_one_starts_from_its_own_tables() -> Result<()> {
+    let cluster = start(&[])?;
+    let tenant = id(1);
+    let source = cluster.fresh_database()?;
+    let mut client = server(&cluster, &source)?;
+    make_tenant(&mut client, tenant)?;
+    limit(&mut client, tenant, "llm", "1")?;
+    assert!(charge(&mut client, tenant, "0.25")?);
+    drop(client);
+    for round in 0..3 {
+        let mut admin = cluster.superuser("postgres")?;
+        admin.batch_execute(&format!("create database reborn oid = 70000 template {source}"))?;
+        let mut client = server(&cluster, "reborn")?;
+        assert_exact(&mut client, tenant, 1);
+        assert!(charge(&mut client, tenant, "0.75")?, "round {round}");
+        assert!(!charge(&mut client, tenant, "0.000000001")?);
+        match round {
+            0 => {
+                drop(client);
+                admin.batch_execute("drop database reborn")?;
+            }
+            // With a charge in flight, whose session is ended.
+            _ => {
+                client.batch_execute("begin; select public.record_llm_cost('00000000-0000-0000-0000-000000000001', 'p', 'm', 1, 1, p_cost_usd => 1)")?;
+                admin.batch_execute("drop database reborn with (force)")?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn install(client: &mut Client) -> Result<()> {
+    client.batch_execute(
+        "reset role; create extension pg_tollgate;
+         insert into copilot_internal.tenants (id, name) values ('00000000-0000-0000-0000-000000000001', 't');
+         insert into copilot_internal.cost_quotas (id, scope, scope_id, resource_type, limit_usd, period)
+         values ('00000000-0000-0000-0000-0000000000c1', 'tenant', '00000000-0000-0000-0000-000000000001', 'llm', 1, 'lifetime')",
+    )?;
+    Ok(())
+}
+
+/// The quota has its old id again, and a ledger that has nothing.
+#[test]
+fn an_extension_that_is_dropped_and_created_starts_from_nothing() -> Result<()> {
+    let database = fresh()?;
+    let name = format!("{}_again", database.name);
+    database.cluster.create_database_without_extension(&name)?;
+    let tenant = id(1);
+    let mut client = database.cluster.superuser(&name)?;
+    let mut other = database.cluster.superuser(&name)?;
+    install(&mut client)?;
+    for round in 0..4 {
+        assert_eq!(charged_nanos(&mut client, tenant)?, 0);
+        assert_exact(&mut other, tenant, 1);
+        assert!(charge(&mut client, tenant, "0.75")?, "round {round}");
+        assert!(!charge(&mut other, tenant, "0.5")?);
+        match round {
+            0 => {
+                client.batch_execute("drop extension pg_tollgate")?;
+                install(&mut client)?;
+            }
+            1 => {
+                client.batch_execute("begin; drop extension pg_tollgate")?;
+                install(&mut client)?;
+                client.batch_execute("commit")?;
+            }
+            // Dropped, but not in the end.
+            2 => {
+                client.batch_execute("begin; drop extension pg_tollgate")?;
+                install(&mut client)?;
+                assert!(charge(&mut client, tenant, "1")?);
+                client.batch_execute("rollback")?;
+                assert_eq!(charged_nanos(&mut client, tenant)?, 750_000_000);
+                assert_exact(&mut client, tenant, 1);
+                assert_exact(&mut other, tenant, 1);
+                break;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// A server whose table holds counters of many databases.
+#[test]
+fn databases_do_not_see_each_other_s_counters_or_transactions() -> Result<()> {
+    let cluster: Cluster = start(&[])?;
+    let names = (0..3).map(|_| cluster.fresh_database()).collect::<Result<Vec<_>>>()?;
+    let mut clients = names.iter().map(|name| server(&cluster, name)).collect::<Result<Vec<_>>>()?;
+    for client in &mut clients {
+        make_tenant(client, id(1))?;
+        limit(client, id(1), "llm", "1")?;
+        client.batch_execute("begin")?;
+        assert!(charge(client, id(1), "1")?);
+        assert_eq!(crate::servers::pending(client)?.len(), 1);
+    }
+    // A quota that is new in one waits for the transactions of that one alone.
+    let mut fourth = server(&cluster, &names[0])?;
+    clients[0].batch_execute("commit")?;
+    limit(&mut fourth, id(1), "all", "2")?;
+    fourth.batch_execute("set lock_timeout = '2s'")?;
+    assert!(!charge(&mut fourth, id(1), "1")?);
+    for client in &mut clients[1..] {
+        client.batch_execute("commit")?;
+        assert_eq!(charged_nanos(client, id(1))?, USD);
+    }
+    Ok(())
+}

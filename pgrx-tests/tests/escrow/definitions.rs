@@ -1,0 +1,166 @@
+//! Quotas that come and go while charges are made, in the same transaction and in others.
+
+use anyhow::Result;
+use postgres::Client;
+use uuid::Uuid;
+
+use crate::servers::{assert_exact, charge, connect, fresh, look, while_blocked};
+use crate::support::{Database, USD, charged_nanos, id, limit, make_tenant};
+
+const QUOTA: &str = "00000000-0000-0000-0000-0000000000c1";
+
+fn prepared() -> Result<(Database, Client, Client, Uuid)> {
+    let database = fresh()?;
+    let mut client = connect(&database)?;
+    let other = connect(&database)?;
+    make_tenant(&mut client, id(1))?;
+    create(&mut client, "1")?;
+    Ok((database, client, other, id(1)))
+}
+
+/// Always the same id, which the counters are known by.
+fn create(client: &mut Client, usd: &str) -> Result<()> {
+    client.batch_execute(&format!(
+        "insert into copilot_internal.cost_quotas (id, scope, scope_id, resource_type, limit_usd, period)
+         values ('{QUOTA}', 'tenant', '{}', 'llm', {usd}, 'lifetime')",
+        id(1)
+    ))?;
+    Ok(())
+}
+
+const REMOVE: &str = "delete from copilot_internal.cost_quotas where scope = 'tenant'";
+
+#[test]
+fn a_quota_that_comes_back_counts_what_was_spent_without_it() -> Result<()> {
+    let (_database, mut client, mut other, tenant) = prepared()?;
+    assert!(charge(&mut client, tenant, "0.25")?);
+    // In different transactions, with a charge in between that only the default has seen.
+    client.batch_execute(REMOVE)?;
+    assert!(charge(&mut other, tenant, "0.25")?);
+    create(&mut client, "1")?;
+    assert_exact(&mut other, tenant, 1);
+    assert_exact(&mut client, tenant, 1);
+    // In one transaction.
+    client.batch_execute("begin")?;
+    client.batch_execute(REMOVE)?;
+    create(&mut client, "2")?;
+    client.batch_execute("commit")?;
+    assert_exact(&mut other, tenant, 2);
+    // In one that charges: before, in between and after.
+    client.batch_execute("begin")?;
+    assert!(charge(&mut client, tenant, "0.25")?);
+    client.batch_execute(REMOVE)?;
+    assert!(charge(&mut client, tenant, "0.25")?);
+    create(&mut client, "3")?;
+    assert!(charge(&mut client, tenant, "0.25")?);
+    assert!(!charge(&mut client, tenant, "1.750000001")?);
+    client.batch_execute("commit")?;
+    assert_eq!(charged_nanos(&mut client, tenant)?, 1_250_000_000);
+    assert_exact(&mut other, tenant, 3);
+    assert_exact(&mut client, tenant, 3);
+    Ok(())
+}
+
+#[test]
+fn a_quota_whose_creation_is_rolled_back_leaves_nothing() -> Result<()> {
+    let (_database, mut client, mut other, tenant) = prepared()?;
+    client.batch_execute(REMOVE)?;
+    for part in [false, true] {
+        client.batch_execute(if part { "begin; savepoint s" } else { "begin" })?;
+        create(&mut client, "1.5")?;
+        assert!(charge(&mut client, tenant, "0.5")?);
+        assert!(!charge(&mut client, tenant, "1.000000001")?, "its own quota binds it");
+        client.batch_execute(if part { "rollback to s" } else { "rollback" })?;
+        assert!(charge(&mut client, tenant, "1")?, "only the default is left");
+        if part {
+            assert!(charge(&mut client, tenant, "1")?);
+            client.batch_execute("commit")?;
+        }
+    }
+    assert_eq!(charged_nanos(&mut other, tenant)?, 3 * USD);
+    create(&mut client, "4")?;
+    assert_exact(&mut other, tenant, 4);
+    Ok(())
+}
+
+/// A default has no row and an id of its own: it goes out of force and comes back, by the tenant's own quota, by the
+/// operator's row, and by another plan.
+#[test]
+fn a_default_that_is_exposed_again_counts_what_was_charged_meanwhile() -> Result<()> {
+    let database = fresh()?;
+    let tenant = id(1);
+    let mut client = connect(&database)?;
+    let mut other = connect(&database)?;
+    make_tenant(&mut client, tenant)?;
+    assert!(charge(&mut other, tenant, "40")?);
+    let own = format!(
+        "insert into copilot_internal.cost_quotas (scope, scope_id, resource_type, limit_usd, period)
+         values ('tenant', '{tenant}', 'llm', 1000, 'month')"
+    );
+    let changes = [
+        (own.as_str(), REMOVE),
+        (
+            "insert into copilot_internal.default_quotas (resource_type, limit_usd) values ('llm', 1000)",
+            "delete from copilot_internal.default_quotas where true",
+        ),
+        (
+            "insert into copilot_internal.default_quotas (plan, resource_type, limit_usd) values ('gold', 'llm', 1000);
+             update copilot_internal.tenants set plan = 'gold' where true",
+            "update copilot_internal.tenants set plan = 'free' where true",
+        ),
+    ];
+    for (number, (instead, back)) in (0..).zip(changes) {
+        let spent = 40 + number * 20;
+        assert_eq!(look(&mut other, tenant)?, (spent * USD, 0), "{instead}");
+        client.batch_execute(instead)?;
+        assert!(charge(&mut other, tenant, "20")?, "{instead}");
+        client.batch_execute(back)?;
+        assert_exact(&mut other, tenant, 100);
+        assert_exact(&mut client, tenant, 100);
+    }
+    assert!(!charge(&mut other, tenant, "0.000000001")?, "all of the default's 100 are spent");
+    Ok(())
+}
+
+/// A transaction that changes which quotas exist and charges has its tenants to itself.
+#[test]
+fn who_creates_a_quota_and_charges_is_waited_for_and_waits() -> Result<()> {
+    let (database, mut client, mut other, tenant) = prepared()?;
+    // Others are in flight: it waits for them, and then counts them.
+    other.batch_execute("begin")?;
+    assert!(charge(&mut other, tenant, "0.25")?);
+    let (cluster, name) = (database.cluster, database.name.as_str());
+    let refused = while_blocked(
+        cluster,
+        name,
+        |creator| {
+            creator.batch_execute("begin")?;
+            limit(creator, tenant, "all", "0.5")?;
+            let refused = !charge(creator, tenant, "0.3")?;
+            assert!(charge(creator, tenant, "0.25")?);
+            creator.batch_execute("commit")?;
+            Ok(refused)
+        },
+        || Ok(other.batch_execute("commit")?),
+    )?;
+    assert!(refused, "it did not count what was in flight");
+    assert!(!charge(&mut other, tenant, "0.000000001")?, "the new quota is used up");
+    // It is in flight: others wait for it. When it has not happened, nor has its quota.
+    client.batch_execute("delete from copilot_internal.cost_quotas where resource_type = 'all'")?;
+    for (period, usd, ending) in [("year", "0.75", "rollback"), ("week", "0.8", "commit")] {
+        client.batch_execute("begin")?;
+        let sql = "select public.set_quota('tenant', $1, 'all', $2::text::numeric, $3)";
+        client.execute(sql, &[&tenant, &usd, &period])?;
+        assert!(charge(&mut client, tenant, "0.05")?);
+        let admitted = while_blocked(
+            cluster,
+            name,
+            |client| Ok(charge(client, tenant, "0.25")?),
+            || Ok(client.batch_execute(ending)?),
+        )?;
+        assert_eq!(admitted, ending == "rollback");
+    }
+    assert_eq!(charged_nanos(&mut client, tenant)?, 800_000_000);
+    assert!(!charge(&mut other, tenant, "0.000000001")?, "the second quota is used up");
+    Ok(())
+}
