@@ -148,7 +148,8 @@ fn charge(client: &mut Client) -> Result<String, postgres::Error> {
     client.query_one(CHARGE, &[])?.try_get(0)
 }
 
-/// Not preloaded, "`PREPARE TRANSACTION` works: the charge counts, and its tenant waits, until it is committed or rolled back".
+/// Not preloaded, `PREPARE TRANSACTION` "works: the charge counts, and its tenant waits, until it is committed or rolled
+/// back".
 #[test]
 fn a_prepared_charge_counts_and_its_tenant_waits() -> Result<()> {
     let options = ClusterOptions {
@@ -204,7 +205,8 @@ fn locked() -> Result<Cluster> {
     Cluster::start(ClusterOptions { preload: false, ..ClusterOptions::default() })
 }
 
-/// "Where the library is not preloaded a session knows them from its first call of the extension on, and nobody else can set them, before or after it."
+/// "Where the library is not preloaded a session knows them from its first call of the extension on: what anybody else has
+/// set before is dropped then, and refused after."
 #[test]
 fn a_setting_binds_from_the_first_call_of_a_session() -> Result<()> {
     const ALLOWED: &str =
