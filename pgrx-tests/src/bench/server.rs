@@ -48,9 +48,10 @@ pub fn in_database<T>(cluster: &Cluster, name: &str, work: impl FnOnce(&str) -> 
     Ok(done)
 }
 
-/// Before each measurement that writes: the queue of pending costs is folded, tables are vacuumed and analyzed, and
-/// every buffer is on disk.
+/// Before each measurement that writes: tables are vacuumed and analyzed, the queue of pending costs is folded (by plans
+/// that know how large the ledger has become), and every buffer is on disk.
 pub fn settle(admin: &mut Client) -> Result<()> {
+    even(admin)?;
     while admin.query_one("select sum(done)::bigint from copilot_internal.maintain(1000000)", &[])?.get::<_, i64>(0) > 0
     {
     }
