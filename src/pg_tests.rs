@@ -7,8 +7,10 @@ mod tests {
     use pgrx::prelude::*;
     use pgrx::{AnyNumeric, FromDatum, JsonB};
 
+    use crate::money::Picos;
     use crate::period::Zone;
     use crate::pg::identity::{Caller, parse_uuid};
+    use crate::pg::numeric;
     use crate::pg::spi::{Look, Plan, session};
     use crate::pg::value::Value;
     use crate::pg::zone::{PostgresZone, is_iana_name};
@@ -106,6 +108,43 @@ mod tests {
         for name in ["", "europe/berlin", "Europe/Berlin ", "UTC+3", "<+03>-3", "CET-1CEST", "Europe", "../UTC", "Mars"]
         {
             assert!(!is_iana_name(name), "{name}");
+        }
+    }
+
+    /// The short cut and the long way read the same amount, or the short cut leaves it to the long way.
+    #[pg_test]
+    fn a_numeric_is_read_as_it_is_printed() {
+        let taken = [
+            "0",
+            "1",
+            "0.5",
+            "9999",
+            "10000",
+            "10001.0001",
+            "100000000",
+            "0.0001",
+            "0.000000000001",
+            "0.10",
+            "999999999.999999999999",
+            "1000000000",
+            "123456789.000000000001",
+            "20000.00000001",
+            "0.00000001",
+        ];
+        for text in taken {
+            // SAFETY: the datum is a numeric made just now.
+            let read = unsafe { numeric::picos(Value::numeric(text).datum()) };
+            let expected = match Picos::parse(text) {
+                Ok(amount) => amount,
+                Err(error) => panic!("{text} {error}"),
+            };
+            let read = read.and_then(|picos| Picos::new(picos).ok());
+            assert_eq!(read, Some(expected), "{text}");
+        }
+        for text in ["-1", "-0.0000001", "NaN", "Infinity", "-Infinity", "0.0000000000001", "1e40", "1e-20", "1e20000"]
+        {
+            // SAFETY: as above.
+            assert_eq!(unsafe { numeric::picos(Value::numeric(text).datum()) }, None, "{text}");
         }
     }
 
