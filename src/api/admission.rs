@@ -11,6 +11,7 @@ use crate::pg::call::{Call, Reply};
 use crate::pg::identity::Caller;
 use crate::pg::lock::{self, Strength};
 use crate::pg::memory::shared;
+use crate::pg::own_database;
 use crate::pg::transaction::with;
 use crate::pg::value::Value;
 
@@ -78,9 +79,7 @@ unsafe fn partition_of_row(relation: pg_sys::Relation, tuple: pg_sys::HeapTuple,
         let datum = pg_sys::SPI_getbinval(tuple, descriptor, number, &raw mut is_null);
         Uuid::from_datum(datum, is_null)
     };
-    // SAFETY: set once when the backend chose its database.
-    let database = unsafe { pg_sys::MyDatabaseId }.to_u32();
-    tenant.map_or(PLATFORM, |tenant| partition(database, tenant.as_bytes()))
+    tenant.map_or(PLATFORM, |tenant| partition(own_database(), tenant.as_bytes()))
 }
 
 /// The definitions of the partition change with this transaction. The lock tells loaders.
@@ -91,8 +90,7 @@ fn change(partition: usize) {
 
 #[pg_extern(sql = false)]
 fn holdings(fcinfo: pg_sys::FunctionCallInfo) {
-    // SAFETY: set once when the backend chose its database.
-    let database = unsafe { pg_sys::MyDatabaseId }.to_u32();
+    let database = own_database();
     let holdings: Vec<Holding> =
         shared().map(|shared| shared.registry.holdings(database).collect()).unwrap_or_default();
     Call::new(fcinfo).rows(holdings.iter().map(|holding| {

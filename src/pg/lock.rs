@@ -63,8 +63,7 @@ impl Subject {
     /// A collision of two subjects makes them wait for each other needlessly and does nothing else.
     fn tag(self) -> pg_sys::LOCKTAG {
         let mut hash = Fnv::new();
-        // SAFETY: set once when the backend chose its database.
-        let mut database = unsafe { pg_sys::MyDatabaseId }.to_u32();
+        let mut database = super::own_database();
         match self {
             Self::Platform => hash.add(b"platform"),
             Self::Tenant(tenant) => {

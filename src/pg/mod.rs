@@ -25,6 +25,12 @@ pub fn clock_timestamp() -> Timestamp {
     unsafe { pgrx::pg_sys::GetCurrentTimestamp() }
 }
 
+/// The oid of the database that this backend is in.
+pub fn own_database() -> u32 {
+    // SAFETY: set once when the backend chose its database.
+    unsafe { pgrx::pg_sys::MyDatabaseId }.to_u32()
+}
+
 /// Whole seconds since the Unix epoch, rounded down.
 pub fn to_unix_seconds(at: Timestamp) -> i64 {
     at.div_euclid(1_000_000) + POSTGRES_EPOCH_UNIX_SECONDS

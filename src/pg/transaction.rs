@@ -65,7 +65,7 @@ pub fn identity() -> Identity {
     // SAFETY: set when the backend joined, and the transaction's number when it began.
     unsafe {
         Identity {
-            database: pg_sys::MyDatabaseId.to_u32(),
+            database: super::own_database(),
             transaction: (*pg_sys::MyProc).lxid,
             process: pg_sys::MyProcPid.cast_unsigned(),
             since: super::clock_timestamp(),

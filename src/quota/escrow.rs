@@ -17,7 +17,7 @@ use crate::pg::lock::{self, Strength};
 use crate::pg::memory::Shared;
 use crate::pg::spi::{Look, Session};
 use crate::pg::transaction::{identity, level, own_slot, with};
-use crate::pg::{Timestamp, to_unix_seconds};
+use crate::pg::{Timestamp, own_database, to_unix_seconds};
 use crate::settings;
 
 /// What an admitted charge has added, for [`retract`].
@@ -55,12 +55,7 @@ impl From<TooMany> for Stop {
     }
 }
 
-fn own_database() -> u32 {
-    // SAFETY: set once when the backend chose its database.
-    unsafe { pg_sys::MyDatabaseId }.to_u32()
-}
-
-/// The definitions of a charge to the platform alone are those of the platform.
+/// The partition of the tenant's definitions (of nobody's, for a charge to the platform alone) and the platform's.
 fn partitions(subject: Subject) -> [usize; 2] {
     [partition(own_database(), &subject.tenant_key()), PLATFORM]
 }
@@ -311,10 +306,8 @@ struct Line<'a> {
 
 impl<'a> Line<'a> {
     fn new(shared: &'a Shared, subject: Subject, definition: &'a Definition, at: Timestamp) -> Self {
-        let partition = match definition.scope {
-            Scope::Platform => PLATFORM,
-            Scope::Tenant | Scope::User => partition(own_database(), &subject.tenant_key()),
-        };
+        let [tenant, platform] = partitions(subject);
+        let partition = if definition.scope == Scope::Platform { platform } else { tenant };
         Self { shared, subject, definition, window: definition.window_at(to_unix_seconds(at)), partition }
     }
 
@@ -430,17 +423,15 @@ impl<'a> Line<'a> {
         if !patience.lock(counted, Strength::Exclusive) {
             return Ok(None);
         }
-        // Load 4. An error from here on gives the lock back with the (sub)transaction.
+        // Load 4. A look goes on without what it could not load, so the lock is given back on every way out; an ERROR gives
+        // it back with the (sub)transaction.
         let handle = match self.shared.table.find(&self.key(epoch)) {
-            Some(handle) => handle,
-            None => {
-                let spent = self.sum(spi, tail)?;
-                self.publish(epoch, spent)?
-            }
+            Some(handle) => Ok(handle),
+            None => self.sum(spi, tail).map_err(Stop::from).and_then(|spent| self.publish(epoch, spent)),
         };
         // Load 5
         counted.unlock(Strength::Exclusive);
-        Ok(Some(handle))
+        handle.map(Some)
     }
 
     /// The end of load 4: one step that cannot fail once there is room, and does not call Postgres.
