@@ -4,7 +4,7 @@ use anyhow::Result;
 use postgres::Client;
 use uuid::Uuid;
 
-use crate::servers::{assert_exact, charge, connect, fresh, look, while_blocked};
+use crate::servers::{assert_exact, charge, connect, fresh, look, server, start, while_blocked};
 use crate::support::{Database, USD, charged_nanos, id, limit, make_tenant};
 
 const QUOTA: &str = "00000000-0000-0000-0000-0000000000c1";
@@ -162,5 +162,44 @@ fn who_creates_a_quota_and_charges_is_waited_for_and_waits() -> Result<()> {
     }
     assert_eq!(charged_nanos(&mut client, tenant)?, 800_000_000);
     assert!(!charge(&mut other, tenant, "0.000000001")?, "the second quota is used up");
+    Ok(())
+}
+
+/// A quota made by another session is met in mid-transaction: its counter has what the transaction charged before, and
+/// loses it again part by part.
+#[test]
+fn a_counter_that_is_loaded_in_mid_transaction_gives_back_what_was_charged_before() -> Result<()> {
+    // A server of its own: on the shared one others change defaults, which moves the epochs of all, and a look that would
+    // have to wait tells only what is committed.
+    let cluster = start(&[])?;
+    let database = cluster.fresh_database()?;
+    let (mut client, mut other) = (server(&cluster, &database)?, server(&cluster, &database)?);
+    let tenant = id(1);
+    make_tenant(&mut client, tenant)?;
+    create(&mut client, "1")?;
+    for (period, ending) in [("year", "rollback"), ("lifetime", "commit")] {
+        client.batch_execute("begin")?;
+        assert!(charge(&mut client, tenant, "0.1")?);
+        client.batch_execute("savepoint a")?;
+        assert!(charge(&mut client, tenant, "0.1")?);
+        other.execute("select public.set_quota('tenant', $1, 'all', 0.9, $2)", &[&tenant, &period])?;
+        client.batch_execute("savepoint b")?;
+        assert!(charge(&mut client, tenant, "0.1")?);
+        let held = |client: &mut Client| -> Result<i64> { Ok(look(client, tenant)?.1) };
+        assert_eq!(held(&mut other)?, 300_000_000);
+        assert!(!charge(&mut other, tenant, "0.600000001")?);
+        client.batch_execute("rollback to b")?;
+        assert_eq!(held(&mut other)?, 200_000_000, "only what was charged since the savepoint is free");
+        client.batch_execute("rollback to a")?;
+        assert_eq!(held(&mut other)?, 100_000_000);
+        assert!(!charge(&mut other, tenant, "0.800000001")?);
+        client.batch_execute(ending)?;
+        assert_eq!(charged_nanos(&mut client, tenant)?, if ending == "commit" { 100_000_000 } else { 0 });
+        other.batch_execute("begin")?;
+        let left = if ending == "commit" { "0.8" } else { "0.9" };
+        assert!(!charge(&mut other, tenant, &format!("{left}00000001"))?, "after {ending}");
+        assert!(charge(&mut other, tenant, left)?, "after {ending}");
+        other.batch_execute("rollback")?;
+    }
     Ok(())
 }
