@@ -1,15 +1,19 @@
-//! Holds that expire, against those who resolve and make them.
+//! Holds that expire, against those who resolve, extend and make them.
 //!
-//! No transaction runs when a hold expires. Each entry has a horizon T, and a hold counts while it is held and expires
-//! after T. One lock (of the tenant, say) serialises three things:
-//! * **expiry**, by a charge that would otherwise be refused: reads the clock, then which holds are in somebody's hands
-//!   (registered in shared memory), then takes a snapshot; T moves up to the clock, but stays before the earliest hold
-//!   that is in somebody's hands; in the same step the holds that T has passed are subtracted;
-//! * **who resolves** registers the hold and compares its expiry with T: passed is late, and the cost is charged anew;
-//!   otherwise the hold stays counted until his commit callback has credited what is left of it;
-//! * **who makes** a hold registers it and makes sure that it expires after T, or begins anew.
+//! No transaction runs when a hold expires. Each entry has a horizon T, and a hold counts in it while its row is held and
+//! it expires after T. Whoever has holds in hand says in his slot when the earliest of them expires (his *hand*), from
+//! before he looks at T until his callback has run; whoever moves T stores it first and looks at the hands then. So of
+//! the two at least one sees the other, and who resolves takes no lock unless T, as he reads it, has passed the hold:
+//! * **expiry**, by somebody who would otherwise be refused, under the lock of the locked mode: T := the clock; then the
+//!   hands, and T back to before the earliest; then a snapshot, and what T has passed is subtracted. If it fails before
+//!   that, the callback puts T back;
+//! * **who resolves or extends** locks the row, pins, publishes his hand and reads T: not passed, so the hold is counted
+//!   to the end of his transaction; passed, so he reads T again under the lock, for T may have been moved for a moment
+//!   only: passed still is late, and the cost (or the hold, to be extended) is charged anew;
+//! * **who makes** a hold publishes his hand, adds, and looks whether T has passed the new expiry: then he gives back and
+//!   begins anew with a later one. Who extends looks at his new expiry too.
 //!
-//! Registrations end in the callbacks, after the row is visible. Whoever registers has the entry pinned.
+//! Two models of one tenant: the entries are those of one quota in two epochs, the second empty where no epoch moves.
 
 use stateright::{Model, Property};
 
@@ -18,12 +22,15 @@ use crate::mutant::Mutant;
 use crate::state::Invariant;
 
 const HOLDS: usize = 2;
+const EPOCHS: usize = 2;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Task {
     Charge(i8),
     /// Commits the hold at this cost; nothing is a release.
     Resolve(u8, i8),
+    /// Adds to the hold, and lets it live for so long from now.
+    Extend(u8, i8, u8),
     /// Makes the hold (absent at the start): amount, and time to live.
     Make(u8, i8, u8),
 }
@@ -34,10 +41,13 @@ pub struct HoldScenario {
     pub limit: i8,
     /// Amount and expiry of the holds that are there at the start.
     pub holds: [Option<(i8, u8)>; HOLDS],
-    pub tasks: &'static [Task],
+    /// Transactions, each of one task or several.
+    pub tasks: &'static [&'static [Task]],
     pub clock_ends: u8,
     /// Once, by one.
     pub clock_is_set_back: bool,
+    /// Once.
+    pub epoch_moves: bool,
     pub mutants: &'static [Mutant],
 }
 
@@ -47,17 +57,24 @@ pub const HOLD_SCENARIOS: &[HoldScenario] = &[
         says: "a hold that expires is committed below its amount while two charges need the room; errors, eviction",
         limit: 3,
         holds: [Some((2, 1)), Some((1, 2))],
-        tasks: &[Task::Resolve(0, 1), Task::Charge(2), Task::Charge(1)],
+        tasks: &[&[Task::Resolve(0, 1)], &[Task::Charge(2)], &[Task::Charge(1)]],
         clock_ends: 2,
         clock_is_set_back: false,
+        epoch_moves: false,
         mutants: &[
-            Mutant::ExpiryTakesHoldBeingResolved,
             Mutant::HorizonPassesHoldBeingResolved,
-            Mutant::HorizonApartFromSubtraction,
-            Mutant::ResolverWithoutLock,
-            Mutant::ResolversReadAfterSnapshot,
-            Mutant::ResolverDoesNotPin,
+            Mutant::HandPublishedAfterLookingAtHorizon,
+            Mutant::HandsReadBeforeHorizonIsStored,
+            Mutant::HandsReadAfterSnapshot,
+            Mutant::HandClearedBeforeVisible,
+            Mutant::LateDecidedWithoutLock,
             Mutant::LateIsNotDecided,
+            Mutant::HorizonNotRestored,
+            Mutant::LockReleasedBeforeHorizonIsRestored,
+            Mutant::TwoExpireAtOnce,
+            Mutant::ResolverDoesNotPin,
+            Mutant::HeldSubtractedFirst,
+            Mutant::NothingHeldIsBelieved,
         ],
     },
     HoldScenario {
@@ -65,30 +82,93 @@ pub const HOLD_SCENARIOS: &[HoldScenario] = &[
         says: "a hold is released and committed above its amount at the same time, and a charge",
         limit: 3,
         holds: [Some((2, 1)), None],
-        tasks: &[Task::Resolve(0, 3), Task::Resolve(0, 0), Task::Charge(2)],
+        tasks: &[&[Task::Resolve(0, 3)], &[Task::Resolve(0, 0)], &[Task::Charge(2)]],
         clock_ends: 1,
         clock_is_set_back: false,
-        mutants: &[],
+        epoch_moves: false,
+        mutants: &[Mutant::RowReadBeforeItsLock],
     },
     HoldScenario {
         name: "holds: made",
         says: "a hold expires before the transaction that makes it has ended; charges need the room",
         limit: 2,
         holds: [None, Some((1, 1))],
-        tasks: &[Task::Make(0, 1, 1), Task::Charge(1), Task::Charge(1)],
+        tasks: &[&[Task::Make(0, 1, 1)], &[Task::Charge(1)], &[Task::Charge(1)]],
         clock_ends: 3,
         clock_is_set_back: false,
-        mutants: &[Mutant::HorizonPassesHoldBeingMade, Mutant::MakerDoesNotLookAtHorizon],
+        epoch_moves: false,
+        mutants: &[
+            Mutant::HorizonPassesHoldBeingMade,
+            Mutant::MakerDoesNotLookAtHorizon,
+            Mutant::MakerLooksBeforePublishing,
+            Mutant::HandClearedBeforeCredit,
+        ],
+    },
+    HoldScenario {
+        name: "holds: extended",
+        says: "a hold that expires is extended and enlarged while charges need the room",
+        limit: 3,
+        holds: [Some((1, 1)), Some((1, 2))],
+        tasks: &[&[Task::Extend(0, 1, 1)], &[Task::Charge(1)], &[Task::Charge(1)]],
+        clock_ends: 3,
+        clock_is_set_back: false,
+        epoch_moves: false,
+        mutants: &[Mutant::ExpirerForgetsHisOwnHand, Mutant::ExtenderDoesNotLookAtHorizon],
+    },
+    HoldScenario {
+        name: "holds: shortened",
+        says: "a hold is extended to an earlier moment than it had, and released at the same time; a charge",
+        limit: 2,
+        holds: [Some((1, 3)), Some((1, 1))],
+        tasks: &[&[Task::Extend(0, 0, 1)], &[Task::Resolve(0, 0)], &[Task::Charge(1)]],
+        clock_ends: 3,
+        clock_is_set_back: false,
+        epoch_moves: false,
+        mutants: &[],
+    },
+    HoldScenario {
+        name: "holds: several at once",
+        says: "a transaction commits two holds, the one that expires first before, and charges; another charges",
+        limit: 3,
+        holds: [Some((2, 1)), Some((1, 2))],
+        tasks: &[&[Task::Resolve(0, 1), Task::Resolve(1, 2), Task::Charge(1)], &[Task::Charge(2)]],
+        clock_ends: 2,
+        clock_is_set_back: false,
+        epoch_moves: false,
+        mutants: &[Mutant::HandForgetsEarlierHold],
+    },
+    HoldScenario {
+        name: "holds: made and resolved",
+        says: "a transaction makes a hold, extends it and commits it; another hold expires; another transaction charges",
+        limit: 3,
+        holds: [None, Some((1, 1))],
+        tasks: &[&[Task::Make(0, 1, 1), Task::Extend(0, 1, 2), Task::Resolve(0, 1)], &[Task::Charge(2)]],
+        clock_ends: 2,
+        clock_is_set_back: false,
+        epoch_moves: false,
+        mutants: &[],
     },
     HoldScenario {
         name: "holds: clock set back",
-        says: "the clock is set back by one while holds expire and one is committed",
+        says: "the clock is set back by one while holds expire, one is committed and one is made",
         limit: 2,
-        holds: [Some((1, 1)), Some((1, 2))],
-        tasks: &[Task::Resolve(0, 1), Task::Charge(1), Task::Charge(1)],
+        holds: [Some((1, 1)), None],
+        tasks: &[&[Task::Resolve(0, 1)], &[Task::Make(1, 1, 1)], &[Task::Charge(1)]],
         clock_ends: 2,
         clock_is_set_back: true,
-        mutants: &[Mutant::HorizonMovesBackwards],
+        epoch_moves: false,
+        mutants: &[Mutant::HorizonMovesBackwards, Mutant::MakerBeginsAnewByTheClock],
+    },
+    HoldScenario {
+        name: "holds: epoch moves",
+        says: "a transaction commits a hold, and after the epoch has moved loads the next entry; another charges",
+        limit: 3,
+        holds: [Some((2, 1)), Some((1, 2))],
+        tasks: &[&[Task::Resolve(0, 1), Task::Charge(1)], &[Task::Charge(1)]],
+        clock_ends: 2,
+        clock_is_set_back: false,
+        epoch_moves: true,
+        mutants: &[Mutant::LoaderForgetsOwnHolds],
     },
 ];
 
@@ -102,86 +182,106 @@ pub struct Holds {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum Row {
     Absent,
-    Held,
-    Resolved,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-struct Hold {
-    row: Row,
-    amount: i8,
-    expires: u8,
+    Held { amount: i8, expires: u8 },
+    Resolved { cost: i8 },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 struct Entry {
     reserved: i8,
+    held: i8,
     horizon: u8,
     pins: u8,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum At {
-    Ready,
+    /// Reads the clock, from which the hold will live.
+    Begin,
+    RowLock,
     Pin,
     // Loading, as in the other model, cut down to what matters here.
     LoadLock,
     Sum,
     PublishEntry,
-    // Whoever resolves or makes.
-    RowLock,
-    Lock,
-    Register,
+    // Whoever has a hold in hand.
+    PublishHand,
     LookAtHorizon,
-    Unlock,
+    /// Takes the lock, looks again, and gives it back.
+    LookUnderLock,
+    AddCost,
+    LookAtHorizonAfterAdding,
     // Whoever needs room.
     Add,
+    LookAtHeld,
     ExpireLock,
-    ReadClock,
-    ReadRegistered,
+    StoreHorizon,
+    ReadHand(u8),
+    LowerHorizon,
     Snapshot,
-    Advance,
     Subtract,
-    ExpireUnlock,
-    /// The row is inserted; the client may commit or not.
-    Inserted,
+    SubtractHeld,
+    /// The rows are written; the client may commit or not.
+    Written,
+    // The callbacks.
     Visible,
     Credit,
-    Deregister,
-    Unpin,
+    RestoreHorizon,
     TakeBack,
+    ClearHand,
+    Unpin,
     Done,
+}
+
+/// What a transaction has done to an entry, for its callbacks.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+struct Part {
+    pinned: bool,
+    added: i8,
+    /// What the commit callback subtracts from `reserved`, and adds to `held`.
+    credit: i8,
+    held: i8,
+    /// Holds (bits) that were found counted.
+    counted: u8,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 struct Session {
     at: At,
-    pinned: bool,
-    registered: bool,
+    task: u8,
+    /// The epoch in which the present task goes on, and the earliest that the slot shows.
+    epoch: u8,
+    slot: Option<u8>,
+    hand: Option<u8>,
+    parts: [Part; EPOCHS],
+    /// Rows (bits) that he has locked, and what he has made of them.
+    locked: u8,
+    rows: [Option<Row>; HOLDS],
+    charged: i8,
+    // The present task.
     late: bool,
-    /// Expiry has been tried; it could not go as far as the clock because of holds in somebody's hands.
+    expires: u8,
+    /// Expiry has been tried, at this moment; it could not go as far because of holds in somebody's hands.
     tried: Option<u8>,
     held_up: bool,
-    added: i8,
-    /// What the commit callback will subtract.
-    credit: i8,
-    /// For a maker: when his hold expires.
-    expires: u8,
+    // Whoever loads or expires.
+    loaded: Option<(i8, i8, u8)>,
+    /// T before, for whom it may concern: the callback.
+    note: Option<u8>,
     clock: u8,
-    /// Holds (bits) that were in somebody's hands, and those that the snapshot shows held.
-    in_hands: u8,
-    seen_held: u8,
+    first_in_hand: Option<u8>,
+    seen: [Option<Row>; HOLDS],
     sum: i8,
-    subtracts: i8,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct HoldState {
     clock: u8,
     set_back: bool,
+    epoch: u8,
     charged: i8,
-    holds: [Hold; HOLDS],
-    entry: Option<Entry>,
+    rows: [Row; HOLDS],
+    entries: [Option<Entry>; EPOCHS],
     lock: Option<u8>,
     sessions: Vec<Session>,
     broken: Option<Invariant>,
@@ -200,7 +300,76 @@ pub enum HoldAction {
     },
     Tick,
     SetBack,
-    Evict,
+    MoveEpoch,
+    Evict {
+        epoch: usize,
+    },
+}
+
+impl Session {
+    const NEW: Session = Session {
+        at: At::Done,
+        task: 0,
+        epoch: 0,
+        slot: None,
+        hand: None,
+        parts: [Part { pinned: false, added: 0, credit: 0, held: 0, counted: 0 }; EPOCHS],
+        locked: 0,
+        rows: [None; HOLDS],
+        charged: 0,
+        late: false,
+        expires: 0,
+        tried: None,
+        held_up: false,
+        loaded: None,
+        note: None,
+        clock: 0,
+        first_in_hand: None,
+        seen: [None; HOLDS],
+        sum: 0,
+    };
+
+    fn part(&mut self) -> &mut Part {
+        &mut self.parts[usize::from(self.epoch)]
+    }
+
+    fn forget_search(&mut self) {
+        (self.clock, self.first_in_hand, self.seen, self.sum) = (0, None, [None; HOLDS], 0);
+    }
+
+    /// What the callback has to do next, but for the notes of a commit.
+    fn at_end(&self) -> At {
+        if self.hand.is_some() { At::ClearHand } else { At::Unpin }
+    }
+}
+
+impl HoldState {
+    fn entry(&self, who: usize) -> Option<Entry> {
+        self.entries[usize::from(self.sessions[who].epoch)]
+    }
+
+    fn entry_mut(&mut self, who: usize) -> Option<&mut Entry> {
+        self.entries[usize::from(self.sessions[who].epoch)].as_mut()
+    }
+
+    /// A row as its transaction sees it.
+    fn row(&self, who: usize, hold: usize) -> Row {
+        self.sessions[who].rows[hold].unwrap_or(self.rows[hold])
+    }
+
+    /// T of an entry, and while somebody is moving it what it was before.
+    fn horizon(&self, epoch: usize) -> u8 {
+        let moving = self.sessions.iter().filter(|session| usize::from(session.epoch) == epoch);
+        let before = moving.filter_map(|session| session.note).min();
+        before.or(self.entries[epoch].map(|entry| entry.horizon)).unwrap_or(0)
+    }
+}
+
+fn live(row: Row, horizon: u8) -> i8 {
+    match row {
+        Row::Held { amount, expires } if expires > horizon => amount,
+        _ => 0,
+    }
 }
 
 impl Model for Holds {
@@ -208,34 +377,20 @@ impl Model for Holds {
     type Action = HoldAction;
 
     fn init_states(&self) -> Vec<HoldState> {
-        let session = Session {
-            at: At::Ready,
-            pinned: false,
-            registered: false,
-            late: false,
-            tried: None,
-            held_up: false,
-            added: 0,
-            credit: 0,
-            expires: 0,
-            clock: 0,
-            in_hands: 0,
-            seen_held: 0,
-            sum: 0,
-            subtracts: 0,
+        let row = |hold: Option<(i8, u8)>| match hold {
+            Some((amount, expires)) => Row::Held { amount, expires },
+            None => Row::Absent,
         };
-        let hold = |hold: Option<(i8, u8)>| match hold {
-            Some((amount, expires)) => Hold { row: Row::Held, amount, expires },
-            None => Hold { row: Row::Absent, amount: 0, expires: 0 },
-        };
+        let session = |who: usize| Session { at: self.begin(who, 0), ..Session::NEW };
         vec![HoldState {
             clock: 0,
             set_back: false,
+            epoch: 0,
             charged: 0,
-            holds: self.scenario.holds.map(hold),
-            entry: None,
+            rows: self.scenario.holds.map(row),
+            entries: [None; EPOCHS],
             lock: None,
-            sessions: vec![session; self.scenario.tasks.len()],
+            sessions: (0..self.scenario.tasks.len()).map(session).collect(),
             broken: None,
         }]
     }
@@ -249,17 +404,19 @@ impl Model for Holds {
             if at != At::Done && !self.blocked(state, who) {
                 actions.push(HoldAction::Step { who, at });
             }
-            if !matches!(
+            let untouched = session.slot.is_none() && session.locked == 0;
+            let cannot_fail = matches!(
                 at,
-                At::Ready
+                At::SubtractHeld
                     | At::Visible
                     | At::Credit
-                    | At::Deregister
-                    | At::Unpin
+                    | At::RestoreHorizon
                     | At::TakeBack
-                    | At::Subtract
+                    | At::ClearHand
+                    | At::Unpin
                     | At::Done
-            ) {
+            );
+            if !cannot_fail && !untouched {
                 actions.push(HoldAction::Fail { who, at });
             }
         }
@@ -269,22 +426,28 @@ impl Model for Holds {
         if self.scenario.clock_is_set_back && !state.set_back && state.clock > 0 {
             actions.push(HoldAction::SetBack);
         }
-        if state.entry.is_some_and(|entry| entry.pins == 0) {
-            actions.push(HoldAction::Evict);
+        if self.scenario.epoch_moves && state.epoch == 0 {
+            actions.push(HoldAction::MoveEpoch);
+        }
+        for epoch in 0..EPOCHS {
+            if state.entries[epoch].is_some_and(|entry| entry.pins == 0) {
+                actions.push(HoldAction::Evict { epoch });
+            }
         }
     }
 
     fn next_state(&self, last: &HoldState, action: HoldAction) -> Option<HoldState> {
         let mut state = last.clone();
         match action {
-            HoldAction::Step { who, .. } => self.step(&mut state, who),
+            HoldAction::Step { who, .. } => state.sessions[who].at = self.step(&mut state, who),
             HoldAction::Fail { who, .. } => self.fail(&mut state, who),
             HoldAction::Tick => state.clock += 1,
             HoldAction::SetBack => {
                 state.clock -= 1;
                 state.set_back = true;
             }
-            HoldAction::Evict => state.entry = None,
+            HoldAction::MoveEpoch => state.epoch += 1,
+            HoldAction::Evict { epoch } => state.entries[epoch] = None,
         }
         self.judge(&mut state);
         Some(state)
@@ -307,355 +470,645 @@ impl Holds {
         self.mutant == Some(mutant)
     }
 
-    fn hold_of(&self, who: usize) -> Option<u8> {
-        match self.scenario.tasks[who] {
-            Task::Charge(_) => None,
-            Task::Resolve(hold, _) | Task::Make(hold, _, _) => Some(hold),
+    fn task(&self, state: &HoldState, who: usize) -> Task {
+        self.scenario.tasks[who][usize::from(state.sessions[who].task)]
+    }
+
+    /// The hold of the present task; tasks without one do not ask.
+    fn hold(&self, state: &HoldState, who: usize) -> usize {
+        match self.task(state, who) {
+            Task::Charge(_) => 0,
+            Task::Resolve(hold, _) | Task::Extend(hold, ..) | Task::Make(hold, ..) => usize::from(hold),
         }
     }
 
     /// What a session needs room for.
-    fn amount(&self, who: usize) -> i8 {
-        match self.scenario.tasks[who] {
+    fn amount(&self, state: &HoldState, who: usize) -> i8 {
+        match self.task(state, who) {
             Task::Charge(amount) | Task::Make(_, amount, _) => amount,
+            Task::Extend(_, more, _) if !state.sessions[who].late => more,
+            Task::Extend(hold, more, _) => match state.row(who, usize::from(hold)) {
+                Row::Held { amount, .. } => amount + more,
+                _ => 0,
+            },
             Task::Resolve(..) => 0,
         }
     }
 
+    fn begin(&self, who: usize, task: usize) -> At {
+        match self.scenario.tasks[who][task] {
+            Task::Charge(_) => At::Pin,
+            Task::Resolve(..) if !self.is(Mutant::RowReadBeforeItsLock) => At::RowLock,
+            _ => At::Begin,
+        }
+    }
+
     fn blocked(&self, state: &HoldState, who: usize) -> bool {
-        let others = || state.sessions.iter().enumerate().filter(|(other, _)| *other != who);
-        match state.sessions[who].at {
-            At::LoadLock | At::Lock | At::ExpireLock => state.lock.is_some(),
-            // The row's lock: taken with it, kept to the end of the transaction.
-            At::RowLock => others().any(|(other, session)| {
-                let same = self.hold_of(other) == self.hold_of(who);
-                let before = matches!(session.at, At::Ready | At::Pin | At::LoadLock | At::Sum | At::PublishEntry);
-                same && !before && !matches!(session.at, At::RowLock | At::Done)
-            }),
+        let session = &state.sessions[who];
+        let others = || state.sessions.iter().enumerate().filter(|(other, _)| *other != who).map(|(_, it)| it);
+        match session.at {
+            At::LoadLock => {
+                let earlier = |other: &Session| other.slot.is_some_and(|epoch| epoch < session.epoch);
+                state.lock.is_some() || others().any(earlier)
+            }
+            At::LookUnderLock => state.lock.is_some(),
+            At::ExpireLock => state.lock.is_some() && !self.is(Mutant::TwoExpireAtOnce),
+            At::RowLock => others().any(|other| other.locked & (1 << self.hold(state, who)) != 0),
             _ => false,
         }
     }
 
-    fn step(&self, state: &mut HoldState, who: usize) {
-        let task = self.scenario.tasks[who];
-        let hold = self.hold_of(who).map_or(0, usize::from);
-        let at = state.sessions[who].at;
-        let next = match at {
-            At::Ready => {
-                if let Task::Make(_, _, lives) = task {
+    fn step(&self, state: &mut HoldState, who: usize) -> At {
+        let task = self.task(state, who);
+        let hold = self.hold(state, who);
+        match state.sessions[who].at {
+            At::Begin => match task {
+                Task::Make(_, _, lives) => {
                     state.sessions[who].expires = state.clock + lives;
+                    At::Pin
                 }
-                At::Pin
-            }
-            At::Pin
-                if matches!(task, Task::Resolve(..))
-                    && self.is(Mutant::ResolverDoesNotPin)
-                    && state.entry.is_some() =>
-            {
-                self.after_pin(who)
-            }
-            At::Pin => match &mut state.entry {
-                Some(entry) => {
-                    entry.pins += 1;
-                    state.sessions[who].pinned = true;
-                    self.after_pin(who)
+                Task::Extend(_, _, lives) => {
+                    state.sessions[who].expires = state.clock + lives;
+                    At::RowLock
                 }
-                None => At::LoadLock,
+                _ => match state.row(who, hold) {
+                    Row::Held { .. } => At::RowLock,
+                    _ => self.next_task(state, who),
+                },
             },
+            At::RowLock => {
+                state.sessions[who].locked |= 1 << hold;
+                match state.row(who, hold) {
+                    Row::Held { .. } => At::Pin,
+                    Row::Resolved { .. } if self.is(Mutant::RowReadBeforeItsLock) => At::Pin,
+                    // A replay, or nobody knows it.
+                    _ => self.next_task(state, who),
+                }
+            }
+            At::Pin => self.pin(state, who, task),
+            At::LoadLock if state.epoch != state.sessions[who].epoch => At::Pin,
             At::LoadLock => {
                 state.lock = Some(who as u8);
                 At::Sum
             }
-            At::Sum if state.entry.is_some() => {
+            At::Sum if state.entry(who).is_some() => {
                 state.lock = None;
                 At::Pin
             }
             At::Sum => {
-                let clock = state.clock;
-                let live = state.holds.iter().filter(|hold| hold.row == Row::Held && hold.expires > clock);
-                state.sessions[who].sum = state.charged + live.map(|hold| hold.amount).sum::<i8>();
-                state.sessions[who].clock = clock;
+                self.sum(state, who);
                 At::PublishEntry
             }
             At::PublishEntry => {
+                self.publish_entry(state, who, task);
+                self.after_pin(task)
+            }
+            At::PublishHand => {
+                self.publish_hand(state, who, task, hold);
+                match task {
+                    Task::Make(..) => At::Add,
+                    _ if self.is(Mutant::HandPublishedAfterLookingAtHorizon) => self.after_look(task),
+                    _ => At::LookAtHorizon,
+                }
+            }
+            At::LookAtHorizon => self.look_at_horizon(state, who, task, hold, false),
+            At::LookUnderLock => self.look_at_horizon(state, who, task, hold, true),
+            At::AddCost => {
+                if let Task::Resolve(_, cost) = task {
+                    self.add_cost(state, who, hold, cost);
+                }
+                self.next_task(state, who)
+            }
+            At::LookAtHorizonAfterAdding => self.look_after_adding(state, who, task, hold),
+            At::Add => self.add(state, who, task, hold),
+            At::LookAtHeld => {
+                if state.entry(who).is_some_and(|entry| entry.held > 0) {
+                    return At::ExpireLock;
+                }
+                if self.is(Mutant::NothingHeldIsBelieved) {
+                    return self.refuse(state, who);
+                }
+                let held_up = state.sessions.iter().any(|session| session.hand.is_some());
                 let session = &mut state.sessions[who];
-                let pins = u8::from(!(matches!(task, Task::Resolve(..)) && self.is(Mutant::ResolverDoesNotPin)));
-                state.entry = Some(Entry { reserved: session.sum, horizon: session.clock, pins });
-                session.pinned = pins == 1;
-                session.sum = 0;
-                state.lock = None;
-                self.after_pin(who)
+                (session.tried, session.held_up) = (Some(state.clock), held_up);
+                At::Add
             }
-            At::RowLock if state.holds[hold].row == Row::Resolved => At::Unpin,
-            At::RowLock if self.is(Mutant::ResolverWithoutLock) => At::Register,
-            At::RowLock => At::Lock,
-            At::Lock => {
+            At::ExpireLock => {
                 state.lock = Some(who as u8);
-                At::Register
+                if self.is(Mutant::HandsReadBeforeHorizonIsStored) {
+                    self.read_hands_from(0).unwrap_or(At::StoreHorizon)
+                } else {
+                    At::StoreHorizon
+                }
             }
-            At::Register => {
-                state.sessions[who].registered = true;
-                At::LookAtHorizon
+            At::StoreHorizon => self.store_horizon(state, who),
+            At::ReadHand(of) => self.read_hand(state, who, of),
+            At::LowerHorizon => self.lower_horizon(state, who),
+            At::Snapshot => {
+                let seen = std::array::from_fn(|hold| Some(state.row(who, hold)));
+                if self.is(Mutant::HandsReadAfterSnapshot) {
+                    state.sessions[who].seen = seen;
+                    return self.read_hands_from(0).unwrap_or(At::Subtract);
+                }
+                self.sum_passed(state, who, seen);
+                At::Subtract
             }
-            At::LookAtHorizon => self.look_at_horizon(state, who, hold),
-            At::Unlock => {
+            At::Subtract => {
+                let held_first = self.is(Mutant::HeldSubtractedFirst);
+                let sum = state.sessions[who].sum;
+                if let Some(entry) = state.entry_mut(who) {
+                    *(if held_first { &mut entry.held } else { &mut entry.reserved }) -= sum;
+                }
+                if !held_first {
+                    state.sessions[who].note = None;
+                }
+                At::SubtractHeld
+            }
+            At::SubtractHeld => {
+                let held_first = self.is(Mutant::HeldSubtractedFirst);
+                let sum = state.sessions[who].sum;
+                if let Some(entry) = state.entry_mut(who) {
+                    *(if held_first { &mut entry.reserved } else { &mut entry.held }) -= sum;
+                }
+                self.end_expiry(state, who)
+            }
+            At::Written if self.is(Mutant::HandClearedBeforeVisible) => {
+                state.sessions[who].hand = None;
+                At::Visible
+            }
+            At::Written | At::Visible => self.become_visible(state, who),
+            At::Credit => {
+                for epoch in 0..EPOCHS {
+                    let part = &mut state.sessions[who].parts[epoch];
+                    let (credit, held) = (std::mem::take(&mut part.credit), std::mem::take(&mut part.held));
+                    if let Some(entry) = &mut state.entries[epoch] {
+                        entry.reserved -= credit;
+                        entry.held += held;
+                    }
+                }
+                state.sessions[who].at_end()
+            }
+            At::RestoreHorizon => {
+                if let Some(before) = state.sessions[who].note.take()
+                    && let Some(entry) = state.entry_mut(who)
+                {
+                    entry.horizon = before;
+                }
+                self.after_restoring(state, who)
+            }
+            At::TakeBack => {
+                for epoch in 0..EPOCHS {
+                    let added = std::mem::take(&mut state.sessions[who].parts[epoch].added);
+                    if let Some(entry) = &mut state.entries[epoch] {
+                        entry.reserved -= added;
+                    }
+                }
+                state.sessions[who].at_end()
+            }
+            At::ClearHand => {
+                let session = &mut state.sessions[who];
+                session.hand = None;
+                for part in &mut session.parts {
+                    part.counted = 0;
+                }
+                let credit = session.parts.iter().any(|part| part.credit != 0 || part.held != 0);
+                if credit { At::Credit } else { At::Unpin }
+            }
+            At::Unpin => {
+                for epoch in 0..EPOCHS {
+                    if state.sessions[who].parts[epoch].pinned
+                        && let Some(entry) = &mut state.entries[epoch]
+                    {
+                        entry.pins -= 1;
+                    }
+                }
                 if state.lock == Some(who as u8) {
                     state.lock = None;
                 }
-                match task {
-                    Task::Resolve(_, cost) => {
-                        self.add_cost(state, who, hold, cost);
-                        At::Inserted
-                    }
-                    _ => At::Add,
-                }
-            }
-            At::Add => self.add(state, who),
-            At::ExpireLock => {
-                state.lock = Some(who as u8);
-                At::ReadClock
-            }
-            At::ReadClock => {
-                state.sessions[who].clock = state.clock;
-                if self.is(Mutant::ResolversReadAfterSnapshot) { At::Snapshot } else { At::ReadRegistered }
-            }
-            At::ReadRegistered => {
-                state.sessions[who].in_hands = self.in_hands(state);
-                if self.is(Mutant::ResolversReadAfterSnapshot) { At::Advance } else { At::Snapshot }
-            }
-            At::Snapshot => {
-                let held = (0..HOLDS).filter(|hold| state.holds[*hold].row == Row::Held);
-                state.sessions[who].seen_held = held.fold(0, |set, hold| set | 1 << hold);
-                if self.is(Mutant::ResolversReadAfterSnapshot) { At::ReadRegistered } else { At::Advance }
-            }
-            At::Advance => self.advance(state, who),
-            At::Subtract => {
-                let subtracts = std::mem::take(&mut state.sessions[who].subtracts);
-                self.subtract(state, subtracts);
-                At::ExpireUnlock
-            }
-            At::ExpireUnlock => {
-                state.lock = None;
-                state.sessions[who].in_hands = 0;
-                state.sessions[who].seen_held = 0;
-                state.sessions[who].clock = 0;
-                At::Add
-            }
-            At::Inserted => At::Visible,
-            At::Visible => {
-                self.become_visible(state, who, task, hold);
-                At::Credit
-            }
-            At::Credit => {
-                let credit = std::mem::take(&mut state.sessions[who].credit);
-                self.subtract(state, credit);
-                At::Deregister
-            }
-            At::Deregister => {
-                state.sessions[who].registered = false;
-                At::Unpin
-            }
-            At::TakeBack => {
-                let added = std::mem::take(&mut state.sessions[who].added);
-                self.subtract(state, added);
-                At::Deregister
-            }
-            At::Unpin => {
-                if std::mem::take(&mut state.sessions[who].pinned)
-                    && let Some(entry) = &mut state.entry
-                {
-                    entry.pins -= 1;
-                }
-                let session = &mut state.sessions[who];
-                (session.tried, session.held_up, session.late, session.expires) = (None, false, false, 0);
+                state.sessions[who] = Session::NEW;
                 At::Done
             }
             At::Done => At::Done,
-        };
-        state.sessions[who].at = next;
+        }
     }
 
-    fn after_pin(&self, who: usize) -> At {
-        match self.scenario.tasks[who] {
+    /// Goes on in the epoch of now, and pins its entry.
+    fn pin(&self, state: &mut HoldState, who: usize, task: Task) -> At {
+        let epoch = state.epoch;
+        let session = &mut state.sessions[who];
+        session.epoch = epoch;
+        // Who has done nothing yet enters anew.
+        let entered = session.slot.filter(|_| session.parts.iter().any(|part| part.pinned));
+        session.slot = Some(entered.unwrap_or(epoch));
+        let Some(entry) = &mut state.entries[usize::from(epoch)] else { return At::LoadLock };
+        let pins = !(matches!(task, Task::Resolve(..)) && self.is(Mutant::ResolverDoesNotPin));
+        if pins && !session.part().pinned {
+            entry.pins += 1;
+            session.part().pinned = true;
+        }
+        self.after_pin(task)
+    }
+
+    fn after_pin(&self, task: Task) -> At {
+        match task {
             Task::Charge(_) => At::Add,
-            Task::Resolve(..) => At::RowLock,
-            Task::Make(..) => At::Lock,
+            Task::Resolve(..) | Task::Extend(..) if self.is(Mutant::HandPublishedAfterLookingAtHorizon) => {
+                At::LookAtHorizon
+            }
+            Task::Make(..) if self.is(Mutant::MakerLooksBeforePublishing) => At::LookAtHorizonAfterAdding,
+            _ => At::PublishHand,
         }
     }
 
-    /// Under the lock: T has not passed the hold, or it is late (resolver), or another moment is needed (maker).
-    fn look_at_horizon(&self, state: &mut HoldState, who: usize, hold: usize) -> At {
-        let horizon = state.entry.map_or(0, |entry| entry.horizon);
-        match self.scenario.tasks[who] {
-            Task::Make(..) => {
-                let passed = state.sessions[who].expires <= horizon;
-                if passed && !self.is(Mutant::MakerDoesNotLookAtHorizon) {
-                    // He begins anew with a later moment. Here his transaction ends: one way of many to begin anew.
-                    state.sessions[who].registered = false;
-                    state.sessions[who].expires = 0;
-                    state.lock = None;
-                    self.fail(state, who);
-                    return state.sessions[who].at;
-                }
-                At::Unlock
-            }
-            _ => {
-                let passed = state.holds[hold].expires <= horizon;
-                state.sessions[who].late = passed && !self.is(Mutant::LateIsNotDecided);
-                At::Unlock
+    /// The loader's sum: what is committed, and of his own what he has to take back or to credit.
+    fn sum(&self, state: &mut HoldState, who: usize) {
+        let hands = state.sessions.iter().filter_map(|session| session.hand);
+        let before_hands = hands.map(|hand| hand.saturating_sub(1)).min().unwrap_or(u8::MAX);
+        let horizon = state.clock.min(before_hands);
+        let session = &mut state.sessions[who];
+        let mut part = Part { added: session.charged, ..Part::default() };
+        let (mut reserved, mut held) = (state.charged + session.charged, 0);
+        for hold in 0..HOLDS {
+            let aborted = live(state.rows[hold], horizon);
+            let after = match session.rows[hold] {
+                Some(_) if self.is(Mutant::LoaderForgetsOwnHolds) => continue,
+                Some(row) => row,
+                None => state.rows[hold],
+            };
+            let still_held = live(after, horizon);
+            let committed = match (session.rows[hold], after) {
+                (Some(_), Row::Resolved { cost }) => cost,
+                _ => still_held,
+            };
+            reserved += aborted.max(committed);
+            held += aborted;
+            part.added += (committed - aborted).max(0);
+            part.credit += (aborted - committed).max(0);
+            part.held += still_held - aborted;
+            if session.rows[hold].is_some() && aborted > 0 {
+                part.counted |= 1 << hold;
             }
         }
+        session.loaded = Some((reserved, held, horizon));
+        session.parts[usize::from(session.epoch)] = part;
+    }
+
+    fn publish_entry(&self, state: &mut HoldState, who: usize, task: Task) {
+        let session = &mut state.sessions[who];
+        let (reserved, held, horizon) = session.loaded.take().unwrap_or_default();
+        let pinned = !(matches!(task, Task::Resolve(..)) && self.is(Mutant::ResolverDoesNotPin));
+        session.part().pinned = pinned;
+        state.entries[usize::from(session.epoch)] = Some(Entry { reserved, held, horizon, pins: u8::from(pinned) });
+        state.lock = None;
+    }
+
+    fn publish_hand(&self, state: &mut HoldState, who: usize, task: Task, hold: usize) {
+        let new = state.sessions[who].expires;
+        let expires = match (task, state.row(who, hold)) {
+            (Task::Make(..), _) => new,
+            (Task::Extend(..), Row::Held { expires, .. }) => expires.min(new),
+            (_, Row::Held { expires, .. }) => expires,
+            _ => return,
+        };
+        let hidden = match task {
+            Task::Make(..) => self.is(Mutant::HorizonPassesHoldBeingMade),
+            _ => self.is(Mutant::HorizonPassesHoldBeingResolved),
+        };
+        let session = &mut state.sessions[who];
+        if !hidden {
+            let forgets = self.is(Mutant::HandForgetsEarlierHold);
+            session.hand = Some(session.hand.filter(|_| !forgets).map_or(expires, |hand| hand.min(expires)));
+        }
+    }
+
+    fn after_look(&self, task: Task) -> At {
+        if matches!(task, Task::Resolve(..)) { At::AddCost } else { At::Add }
+    }
+
+    /// T has not passed the hold, or it is late. And an extended hold must expire after T.
+    fn look_at_horizon(&self, state: &mut HoldState, who: usize, task: Task, hold: usize, locked: bool) -> At {
+        let horizon = state.entry(who).map_or(0, |entry| entry.horizon);
+        let own = state.sessions[who].rows[hold].is_some();
+        let passed = match state.row(who, hold) {
+            Row::Held { expires, .. } => expires <= horizon && !self.is(Mutant::LateIsNotDecided),
+            _ => false,
+        };
+        if passed && !locked && !self.is(Mutant::LateDecidedWithoutLock) {
+            return At::LookUnderLock;
+        }
+        let session = &mut state.sessions[who];
+        let looks = matches!(task, Task::Extend(..)) && !self.is(Mutant::ExtenderDoesNotLookAtHorizon);
+        if looks && session.expires <= horizon {
+            return self.begin_anew(state, who, task);
+        }
+        session.late = passed;
+        if !passed && !own {
+            session.part().counted |= 1 << hold;
+        }
+        if self.is(Mutant::HandPublishedAfterLookingAtHorizon) {
+            return At::PublishHand;
+        }
+        self.after_look(task)
+    }
+
+    fn look_after_adding(&self, state: &mut HoldState, who: usize, task: Task, hold: usize) -> At {
+        let horizon = state.entry(who).map_or(0, |entry| entry.horizon);
+        let amount = self.amount(state, who);
+        let session = &mut state.sessions[who];
+        let too_early = self.is(Mutant::MakerLooksBeforePublishing);
+        if session.expires <= horizon && !self.is(Mutant::MakerDoesNotLookAtHorizon) {
+            if !too_early {
+                session.part().added -= amount;
+                if let Some(entry) = state.entry_mut(who) {
+                    entry.reserved -= amount;
+                }
+            }
+            return self.begin_anew(state, who, task);
+        }
+        if too_early {
+            return At::PublishHand;
+        }
+        self.write_hold(state, who, hold, amount);
+        self.next_task(state, who)
+    }
+
+    /// With an expiry after T and the clock. His hand stays as it was.
+    fn begin_anew(&self, state: &mut HoldState, who: usize, task: Task) -> At {
+        let horizon = state.entry(who).map_or(0, |entry| entry.horizon);
+        let from = if self.is(Mutant::MakerBeginsAnewByTheClock) { state.clock } else { state.clock.max(horizon) };
+        let session = &mut state.sessions[who];
+        if let Task::Make(_, _, lives) | Task::Extend(_, _, lives) = task {
+            session.expires = from + lives;
+        }
+        (session.tried, session.held_up) = (None, false);
+        if session.expires <= horizon {
+            // He would for ever.
+            state.broken = Some(Invariant::Stuck);
+        }
+        self.after_pin(task)
     }
 
     /// A resolver charges without a limit: everything when late, else what exceeds the hold; less is credited later.
     fn add_cost(&self, state: &mut HoldState, who: usize, hold: usize, cost: i8) {
+        let amount = match state.row(who, hold) {
+            Row::Held { amount, .. } => amount,
+            // Only who reads the row before he has its lock gets here.
+            _ => self.scenario.holds[hold].map_or(0, |(amount, _)| amount),
+        };
         let session = &mut state.sessions[who];
-        let counted = if session.late { 0 } else { state.holds[hold].amount };
-        session.added = (cost - counted).max(0);
-        session.credit = (counted - cost).max(0);
-        if let Some(entry) = &mut state.entry {
-            entry.reserved += session.added;
+        let counted = if session.late { 0 } else { amount };
+        let added = (cost - counted).max(0);
+        let part = session.part();
+        part.added += added;
+        part.credit += (counted - cost).max(0);
+        part.held -= counted;
+        session.rows[hold] = Some(Row::Resolved { cost });
+        if let Some(entry) = state.entry_mut(who) {
+            entry.reserved += added;
         }
     }
 
-    fn add(&self, state: &mut HoldState, who: usize) -> At {
-        let amount = self.amount(who);
-        let truth = self.true_sum(state);
+    /// A hold made or extended: `added` to it.
+    fn write_hold(&self, state: &mut HoldState, who: usize, hold: usize, added: i8) {
+        let before = match (self.task(state, who), state.row(who, hold)) {
+            (Task::Extend(_, more, _), Row::Held { amount, .. }) => amount + more,
+            _ => added,
+        };
+        let session = &mut state.sessions[who];
+        session.part().held += added;
+        session.rows[hold] = Some(Row::Held { amount: before, expires: session.expires });
+    }
+
+    fn add(&self, state: &mut HoldState, who: usize, task: Task, hold: usize) -> At {
+        let amount = self.amount(state, who);
         let limit = self.scenario.limit;
-        let Some(entry) = &mut state.entry else { return At::Unpin };
-        if entry.reserved + amount <= limit {
-            entry.reserved += amount;
-            state.sessions[who].added = amount;
-            if truth + amount > limit {
-                state.broken = Some(Invariant::Overshoot);
-            }
-            return At::Inserted;
+        let truth = self.true_sum(state, usize::from(state.sessions[who].epoch));
+        let Some(entry) = state.entry_mut(who) else { return At::Unpin };
+        if entry.reserved + amount > limit {
+            return if state.sessions[who].tried.is_none() { At::LookAtHeld } else { self.refuse(state, who) };
         }
-        let Some(tried) = state.sessions[who].tried else { return At::ExpireLock };
-        // Refused. Nothing that had expired when it tried still counts, unless it was in somebody's hands or behind it.
-        let horizon = entry.horizon;
-        let expired =
-            state.holds.iter().any(|hold| hold.row == Row::Held && hold.expires > horizon && hold.expires <= tried);
-        if truth + amount <= limit || (expired && !state.sessions[who].held_up) {
+        entry.reserved += amount;
+        let session = &mut state.sessions[who];
+        session.part().added += amount;
+        if truth + amount > limit {
+            state.broken = Some(Invariant::Overshoot);
+        }
+        match task {
+            Task::Make(..) if !self.is(Mutant::MakerLooksBeforePublishing) => return At::LookAtHorizonAfterAdding,
+            Task::Make(..) | Task::Extend(..) => self.write_hold(state, who, hold, amount),
+            _ => session.charged += amount,
+        }
+        self.next_task(state, who)
+    }
+
+    /// Nothing that had expired when it was tried still counts, unless it was in somebody's hands or behind it.
+    fn refuse(&self, state: &mut HoldState, who: usize) -> At {
+        let amount = self.amount(state, who);
+        let session = &state.sessions[who];
+        let epoch = usize::from(session.epoch);
+        let (tried, held_up, horizon) = (session.tried.unwrap_or(0), session.held_up, state.horizon(epoch));
+        let expired = state.rows.iter().any(|row| live(*row, horizon) > live(*row, horizon.max(tried)));
+        if self.true_sum(state, epoch) + amount <= self.scenario.limit || (expired && !held_up) {
             state.broken = Some(Invariant::SpuriousRefusal);
         }
-        At::Deregister
+        self.next_task(state, who)
     }
 
-    /// Holds (bits) in the hands of a transaction that has not ended.
-    fn in_hands(&self, state: &HoldState) -> u8 {
-        let registered = state.sessions.iter().enumerate().filter(|(who, session)| {
-            let making = matches!(self.scenario.tasks[*who], Task::Make(..));
-            session.registered && !(making && self.is(Mutant::HorizonPassesHoldBeingMade))
-        });
-        registered.filter_map(|(who, _)| self.hold_of(who)).fold(0, |set, hold| set | 1 << hold)
-    }
-
-    /// When a hold expires: from its row, or from its maker's registration.
-    fn expiry(&self, state: &HoldState, hold: usize) -> u8 {
-        let maker = (0..state.sessions.len())
-            .find(|who| matches!(self.scenario.tasks[*who], Task::Make(made, ..) if usize::from(made) == hold));
-        match maker {
-            Some(who) if state.holds[hold].row == Row::Absent => state.sessions[who].expires,
-            _ => state.holds[hold].expires,
-        }
-    }
-
-    /// T moves forward, and what it passes is subtracted, in one step.
-    fn advance(&self, state: &mut HoldState, who: usize) -> At {
-        let session = &state.sessions[who];
-        let (clock, in_hands, seen_held) = (session.clock, session.in_hands, session.seen_held);
-        let takes_all = self.is(Mutant::ExpiryTakesHoldBeingResolved);
-        let skips = self.is(Mutant::HorizonPassesHoldBeingResolved);
-        let held: Vec<usize> = (0..HOLDS).filter(|hold| in_hands & (1 << hold) != 0).collect();
-        let first = held.iter().map(|hold| self.expiry(state, *hold)).min();
-        let to = match first {
-            Some(first) if !takes_all && !skips => clock.min(first.saturating_sub(1)),
-            _ => clock,
-        };
-        let Some(horizon) = state.entry.map(|entry| entry.horizon) else { return At::ExpireUnlock };
-        let passed = (0..HOLDS).filter(|hold| {
-            let expires = state.holds[*hold].expires;
-            let free = in_hands & (1 << hold) == 0 || takes_all;
-            seen_held & (1 << hold) != 0 && expires > horizon && expires <= to && free
-        });
-        let subtracts: i8 = passed.map(|hold| state.holds[hold].amount).sum();
-        if let Some(entry) = &mut state.entry
-            && (to > horizon || self.is(Mutant::HorizonMovesBackwards))
-        {
+    fn store_horizon(&self, state: &mut HoldState, who: usize) -> At {
+        let Some(entry) = state.entry(who) else { return At::Unpin };
+        let back = self.is(Mutant::HorizonMovesBackwards);
+        let read_before = self.is(Mutant::HandsReadBeforeHorizonIsStored);
+        let session = &mut state.sessions[who];
+        session.clock = state.clock;
+        session.note = Some(entry.horizon);
+        let to = if back { state.clock } else { state.clock.max(entry.horizon) };
+        let first = session.first_in_hand;
+        if let Some(entry) = state.entry_mut(who) {
             entry.horizon = to;
         }
+        if read_before {
+            return if first.is_some_and(|first| first <= to) { At::LowerHorizon } else { At::Snapshot };
+        }
+        if self.is(Mutant::HandsReadAfterSnapshot) {
+            return At::Snapshot;
+        }
+        self.read_hands_from(0).unwrap_or(At::Snapshot)
+    }
+
+    /// Slot by slot; those of transactions that never have a hold in hand are passed over.
+    fn read_hands_from(&self, from: usize) -> Option<At> {
+        let has_holds = |who: &usize| self.scenario.tasks[*who].iter().any(|task| !matches!(task, Task::Charge(_)));
+        (from..self.scenario.tasks.len()).find(has_holds).map(|of| At::ReadHand(of as u8))
+    }
+
+    fn read_hand(&self, state: &mut HoldState, who: usize, of: u8) -> At {
+        let own = usize::from(of) == who && self.is(Mutant::ExpirerForgetsHisOwnHand);
+        let hand = state.sessions[usize::from(of)].hand.filter(|_| !own);
         let session = &mut state.sessions[who];
-        session.tried = Some(clock);
-        session.held_up = to < clock;
-        if self.is(Mutant::HorizonApartFromSubtraction) {
-            session.subtracts = subtracts;
+        session.first_in_hand = [session.first_in_hand, hand].into_iter().flatten().min();
+        if let Some(next) = self.read_hands_from(usize::from(of) + 1) {
+            return next;
+        }
+        if self.is(Mutant::HandsReadBeforeHorizonIsStored) {
+            return At::StoreHorizon;
+        }
+        let first = session.first_in_hand;
+        let horizon = state.entry(who).map_or(0, |entry| entry.horizon);
+        if first.is_some_and(|first| first <= horizon) {
+            return At::LowerHorizon;
+        }
+        if self.is(Mutant::HandsReadAfterSnapshot) {
+            let seen = std::mem::take(&mut state.sessions[who].seen);
+            self.sum_passed(state, who, seen);
             return At::Subtract;
         }
-        self.subtract(state, subtracts);
-        At::ExpireUnlock
+        At::Snapshot
     }
 
-    fn subtract(&self, state: &mut HoldState, amount: i8) {
-        if let Some(entry) = &mut state.entry {
-            entry.reserved -= amount;
-        }
-    }
-
-    fn become_visible(&self, state: &mut HoldState, who: usize, task: Task, hold: usize) {
+    fn lower_horizon(&self, state: &mut HoldState, who: usize) -> At {
         let session = &mut state.sessions[who];
-        session.added = 0;
-        match task {
-            Task::Charge(amount) => state.charged += amount,
-            Task::Resolve(_, cost) => {
-                state.charged += cost;
-                state.holds[hold].row = Row::Resolved;
-            }
-            Task::Make(_, amount, _) => {
-                state.holds[hold] = Hold { row: Row::Held, amount, expires: session.expires };
-            }
+        let before = session.note.unwrap_or(0);
+        let first = session.first_in_hand.unwrap_or(u8::MAX);
+        let to = before.max(first.saturating_sub(1));
+        let gained = to > before;
+        if !gained {
+            session.note = None;
         }
+        if let Some(entry) = state.entry_mut(who) {
+            entry.horizon = to;
+        }
+        if !gained {
+            return self.end_expiry(state, who);
+        }
+        if self.is(Mutant::HandsReadAfterSnapshot) {
+            let seen = std::mem::take(&mut state.sessions[who].seen);
+            self.sum_passed(state, who, seen);
+            return At::Subtract;
+        }
+        At::Snapshot
     }
 
-    fn fail(&self, state: &mut HoldState, who: usize) {
+    /// Of the rows of a snapshot, those that T has passed by moving.
+    fn sum_passed(&self, state: &mut HoldState, who: usize, seen: [Option<Row>; HOLDS]) {
+        let horizon = state.entry(who).map_or(0, |entry| entry.horizon);
+        let session = &mut state.sessions[who];
+        let before = session.note.unwrap_or(horizon);
+        session.sum = seen.into_iter().flatten().map(|row| (live(row, before) - live(row, horizon)).max(0)).sum();
+    }
+
+    fn end_expiry(&self, state: &mut HoldState, who: usize) -> At {
+        let horizon = state.entry(who).map_or(0, |entry| entry.horizon);
         if state.lock == Some(who as u8) {
             state.lock = None;
         }
         let session = &mut state.sessions[who];
-        (session.credit, session.sum, session.clock, session.in_hands, session.seen_held) = (0, 0, 0, 0, 0);
-        session.at = if session.added > 0 { At::TakeBack } else { At::Deregister };
+        session.tried = Some(session.clock);
+        session.held_up = horizon < session.clock;
+        session.note = None;
+        session.forget_search();
+        At::Add
+    }
+
+    /// The end of a task: the next one, or the transaction's.
+    fn next_task(&self, state: &mut HoldState, who: usize) -> At {
+        let session = &mut state.sessions[who];
+        (session.late, session.expires) = (false, 0);
+        (session.tried, session.held_up) = (None, false);
+        if usize::from(session.task) + 1 < self.scenario.tasks[who].len() {
+            session.task += 1;
+            return self.begin(who, usize::from(session.task));
+        }
+        if session.charged == 0 && session.rows.iter().all(Option::is_none) { session.at_end() } else { At::Written }
+    }
+
+    fn become_visible(&self, state: &mut HoldState, who: usize) -> At {
+        let session = &mut state.sessions[who];
+        state.charged += std::mem::take(&mut session.charged);
+        for hold in 0..HOLDS {
+            if let Some(row) = session.rows[hold].take() {
+                state.rows[hold] = row;
+                state.charged += if let Row::Resolved { cost } = row { cost } else { 0 };
+            }
+        }
+        for part in &mut session.parts {
+            (part.added, part.counted) = (0, 0);
+        }
+        let credit = session.parts.iter().any(|part| part.credit != 0 || part.held != 0);
+        if !credit || (self.is(Mutant::HandClearedBeforeCredit) && session.hand.is_some()) {
+            return session.at_end();
+        }
+        At::Credit
+    }
+
+    fn fail(&self, state: &mut HoldState, who: usize) {
+        if state.lock == Some(who as u8) && self.is(Mutant::LockReleasedBeforeHorizonIsRestored) {
+            state.lock = None;
+        }
+        let session = &mut state.sessions[who];
+        session.forget_search();
+        (session.loaded, session.charged, session.rows) = (None, 0, [None; HOLDS]);
+        (session.late, session.expires) = (false, 0);
+        (session.tried, session.held_up) = (None, false);
+        for part in &mut session.parts {
+            (part.credit, part.held, part.counted) = (0, 0, 0);
+            part.added = if part.pinned { part.added } else { 0 };
+        }
+        if self.is(Mutant::HorizonNotRestored) {
+            session.note = None;
+        }
+        state.sessions[who].at =
+            if state.sessions[who].note.is_some() { At::RestoreHorizon } else { self.after_restoring(state, who) };
+    }
+
+    fn after_restoring(&self, state: &HoldState, who: usize) -> At {
+        let session = &state.sessions[who];
+        if session.parts.iter().any(|part| part.added != 0) { At::TakeBack } else { session.at_end() }
+    }
+
+    /// Holds whose row is held and that T has not passed, or that somebody in flight has found counted.
+    fn true_held(&self, state: &HoldState, epoch: usize) -> i8 {
+        let horizon = state.horizon(epoch);
+        let counted = state.sessions.iter().fold(0, |set, session| set | session.parts[epoch].counted);
+        let holds = state.rows.iter().enumerate();
+        holds.map(|(hold, row)| live(*row, if counted & (1 << hold) != 0 { 0 } else { horizon })).sum()
     }
 
     /// Charges, holds that count, and what transactions in flight have added or have yet to credit.
-    fn true_sum(&self, state: &HoldState) -> i8 {
-        let horizon = state.entry.map_or(0, |entry| entry.horizon);
-        let in_hands_and_counted = |hold: usize| {
-            state.sessions.iter().enumerate().any(|(who, session)| {
-                let settling = matches!(session.at, At::Unlock | At::Inserted | At::Visible);
-                matches!(self.scenario.tasks[who], Task::Resolve(it, _) if usize::from(it) == hold)
-                    && session.registered
-                    && settling
-                    && !session.late
-            })
-        };
-        let live = (0..HOLDS).filter(|hold| {
-            state.holds[*hold].row == Row::Held && (state.holds[*hold].expires > horizon || in_hands_and_counted(*hold))
-        });
+    fn true_sum(&self, state: &HoldState, epoch: usize) -> i8 {
         let in_flight = state.sessions.iter().map(|session| {
+            let part = &session.parts[epoch];
+            // The loader's own, before the entry is there, is nobody else's concern.
+            let added = if part.pinned || self.is(Mutant::ResolverDoesNotPin) { part.added } else { 0 };
             // A credit counts once it is committed, and is subtracted a step later.
-            session.added + if session.at == At::Credit { session.credit } else { 0 }
+            added + if self.is_visible(session) { part.credit } else { 0 }
         });
-        state.charged + live.map(|hold| state.holds[hold].amount).sum::<i8>() + in_flight.sum::<i8>()
+        state.charged + self.true_held(state, epoch) + in_flight.sum::<i8>()
+    }
+
+    /// Committed, and seen by everybody; callbacks have begun.
+    fn is_visible(&self, session: &Session) -> bool {
+        matches!(session.at, At::Credit | At::ClearHand | At::Unpin)
     }
 
     fn judge(&self, state: &mut HoldState) {
-        let truth = self.true_sum(state);
         let watched = self.watch == Watch::Everything && state.broken.is_none();
-        if watched && state.entry.is_some_and(|entry| entry.reserved != truth) {
-            state.broken = Some(Invariant::Drift);
+        for epoch in 0..EPOCHS {
+            // One of an earlier epoch is found only by who has entered it, until he has loaded the next.
+            let entered = state.sessions.iter().any(|session| session.slot == Some(epoch as u8));
+            let found = usize::from(state.epoch) == epoch || (entered && state.entries[EPOCHS - 1].is_none());
+            let Some(entry) = state.entries[epoch].filter(|_| watched && found) else { continue };
+            let late = state.sessions.iter().map(|session| {
+                let visible = if self.is_visible(session) { session.parts[epoch].held } else { 0 };
+                let expiring = session.at == At::SubtractHeld && usize::from(session.epoch) == epoch;
+                (if expiring { session.sum } else { 0 }) - visible
+            });
+            let held = self.true_held(state, epoch) + late.sum::<i8>();
+            if entry.reserved != self.true_sum(state, epoch) || entry.held != held {
+                state.broken = Some(Invariant::Drift);
+            }
         }
         let done = state.sessions.iter().all(|session| session.at == At::Done);
-        let leaks = state.entry.is_some_and(|entry| entry.pins > 0) || state.lock.is_some();
+        let leaks = state.entries.iter().flatten().any(|entry| entry.pins > 0) || state.lock.is_some();
         if state.broken.is_none() && done && leaks {
             state.broken = Some(Invariant::Leak);
         }
