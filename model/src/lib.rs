@@ -65,9 +65,19 @@
 //!   which runs no callback (`DefinitionsMayBePrepared`).
 //! * A refused duplicate finds its twin by the slot, which shows the request before anything is added
 //!   (`TwinKnownOnlyByRow`).
-//! * T stays before the earliest hold that is being resolved or made (`HorizonPassesHoldBeingResolved`,
-//!   `HorizonPassesHoldBeingMade`); holds in somebody's hands are looked for before the snapshot
-//!   (`ResolversReadAfterSnapshot`).
+//! * Who has holds in hand and who moves T each write before they read: the hand before T
+//!   (`HandPublishedAfterLookingAtHorizon`, `MakerLooksBeforePublishing`), T before the hands
+//!   (`HandsReadBeforeHorizonIsStored`), and the snapshot last (`HandsReadAfterSnapshot`). The hand is the earliest of
+//!   the whole transaction (`HandForgetsEarlierHold`), binds its owner too (`ExpirerForgetsHisOwnHand`), and goes after
+//!   the credit (`HandClearedBeforeVisible`, `HandClearedBeforeCredit`).
+//! * A T that has passed a hold may be taken back, so late is decided under the lock (`LateDecidedWithoutLock`); it is
+//!   taken back before the lock goes (`HorizonNotRestored`, `LockReleasedBeforeHorizonIsRestored`).
+//! * Who expired something, could not, or found nothing held judges anew: others did it meanwhile
+//!   (`NothingGainedIsRefused`, `NothingHeldIsBelieved`); so the room is given back before `held` says so
+//!   (`HeldSubtractedFirst`).
+//! * Who begins anew with a later expiry counts from T if the clock was set back behind it (`MakerBeginsAnewByTheClock`).
+//! * A loader's own holds count in the new entry as they do in the earlier epoch's, to be credited or taken back
+//!   (`LoaderForgetsOwnHolds`), and T stays before them (`LoaderPassesOwnHand`). Others' hands need not concern him.
 
 mod charge;
 pub mod check;

@@ -92,6 +92,7 @@ mutants! {
     TwoExpireAtOnce "expiry takes no lock"
     HeldSubtractedFirst "expiry subtracts from what is held before it gives the room back"
     NothingHeldIsBelieved "who finds nothing held is refused without judging anew"
+    NothingGainedIsRefused "who cannot move T is refused without judging anew"
     LateDecidedWithoutLock "a resolver believes a T that he has read without the lock"
     LateIsNotDecided "a late resolver settles against a hold that is no longer counted"
     RowReadBeforeItsLock "a resolver reads the row before he has its lock"
@@ -100,5 +101,6 @@ mutants! {
     MakerLooksBeforePublishing "who makes a hold looks at T before his hand is published"
     MakerBeginsAnewByTheClock "who begins anew counts from the clock although T is ahead of it"
     ExtenderDoesNotLookAtHorizon "who extends a hold does not look whether T passed the new expiry"
-    LoaderForgetsOwnHolds "a loader takes his own transaction's holds for settled"
+    LoaderForgetsOwnHolds "a loader counts his own transaction's holds as his snapshot shows them"
+    LoaderPassesOwnHand "a loader's T passes holds that his own transaction has in hand"
 }
