@@ -10,13 +10,16 @@
 //!   came of it. If he fails before the subtraction, his callback puts T back before the lock is released;
 //! * **who resolves or extends** locks the row, pins, publishes his hand and reads T. Not passed: the hold stays counted
 //!   until his commit callback has credited what is left of it. Passed: he reads T again under the lock, for it may have
-//!   been there for a moment only; passed still is late, and the cost (or the hold, to be extended) is charged anew;
+//!   been there for a moment only; passed still is late, and the cost (or the hold, to be extended) is charged anew.
+//!   A hold that is late wherever it could count is out of his hand again;
 //! * **who makes** a hold publishes his hand, adds, and looks whether T has passed the new expiry: if so he gives back
-//!   and begins anew from the clock or from T, whichever is later. Who extends looks at his new expiry in the same way;
+//!   and begins anew from the clock or from T, whichever is later, with the later expiry in his hand instead. Who
+//!   extends looks at his new expiry in the same way;
 //! * **who finds nothing held** judges once more: what he was refused for may have been given back before he looked;
-//! * **who loads** an entry keeps T before his own hand, and counts each hold of his own transaction as it was before it,
-//!   with what would be added for it to take back and what would be credited. Others' hands are nothing to him: who has
-//!   a hold in hand that counts here has this entry pinned, or an earlier epoch's, and is waited for.
+//! * **who loads** an entry takes his late holds in hand again, keeps T before his hand, and counts each hold of his own
+//!   transaction as it was before it, with what would be added for it to take back and what would be credited. Others'
+//!   hands are nothing to him: who has a hold in hand that counts here has this entry pinned, or an earlier epoch's, and
+//!   is waited for.
 //!
 //! One quota of one tenant, in two epochs. Each entry has its own T and each hold is decided for each by itself, so one
 //! entry at a time is enough. `held` decides only whether expiry is tried; here it is checked to be exact, too.
@@ -197,7 +200,7 @@ pub const HOLD_SCENARIOS: &[HoldScenario] = &[
         clock_ends: 2,
         clock_is_set_back: false,
         epoch_moves: true,
-        mutants: &[Mutant::LoaderForgetsOwnHolds, Mutant::LoaderPassesOwnHand],
+        mutants: &[Mutant::LoaderForgetsOwnHolds, Mutant::LoaderPassesOwnHand, Mutant::LoaderForgetsLateHolds],
     },
     HoldScenario {
         name: "holds: epoch moves, extended",
@@ -305,6 +308,8 @@ struct Session {
     epoch: u8,
     slot: Option<u8>,
     hand: Option<u8>,
+    /// The hand that earlier tasks left.
+    hand_before: Option<u8>,
     parts: [Part; EPOCHS],
     /// Rows (bits) that he has locked, and what he has made of them.
     locked: u8,
@@ -365,6 +370,7 @@ impl Session {
         epoch: 0,
         slot: None,
         hand: None,
+        hand_before: None,
         parts: [Part { pinned: false, added: 0, credit: 0, held: 0, counted: 0 }; EPOCHS],
         locked: 0,
         rows: [None; HOLDS],
@@ -775,6 +781,15 @@ impl Holds {
     /// The loader's sum: what is committed, and of his own what he has to take back or to credit. T is before his own
     /// hand, so that his holds count as his transaction found them and leaves them.
     fn sum(&self, state: &mut HoldState, who: usize) {
+        // Those that were late elsewhere are in hand again: they may count here.
+        if !self.is(Mutant::LoaderForgetsLateHolds) {
+            let own = (0..HOLDS).filter(|hold| state.sessions[who].rows[*hold].is_some());
+            let expiry = |row: Row| if let Row::Held { expires, .. } = row { Some(expires) } else { None };
+            let both = own.flat_map(|hold| [expiry(state.rows[hold]), expiry(state.row(who, hold))]);
+            let first = both.chain([state.sessions[who].hand]).flatten().min();
+            let session = &mut state.sessions[who];
+            (session.hand, session.hand_before) = (first, first);
+        }
         let hand = state.sessions[who].hand.filter(|_| !self.is(Mutant::LoaderPassesOwnHand));
         let horizon = state.clock.min(hand.map_or(u8::MAX, |hand| hand.saturating_sub(1)));
         let session = &mut state.sessions[who];
@@ -853,6 +868,11 @@ impl Holds {
             return self.begin_anew(state, who, task);
         }
         session.late = passed;
+        if passed && locked && !self.is(Mutant::HandPublishedAfterLookingAtHorizon) {
+            // It is not counted, so nobody needs to stay before it.
+            let extended = matches!(task, Task::Extend(..)).then_some(session.expires);
+            session.hand = [session.hand_before, extended].into_iter().flatten().min();
+        }
         if !passed && !own {
             session.part().counted |= 1 << hold;
         }
@@ -886,12 +906,19 @@ impl Holds {
     /// With an expiry after T and the clock. His hand stays as it was.
     fn begin_anew(&self, state: &mut HoldState, who: usize, task: Task) -> At {
         let horizon = state.entry(who).map_or(0, |entry| entry.horizon);
+        let row = state.row(who, self.hold(state, who));
         let from = if self.is(Mutant::MakerBeginsAnewByTheClock) { state.clock } else { state.clock.max(horizon) };
         let session = &mut state.sessions[who];
         if let Task::Make(_, _, lives) | Task::Extend(_, _, lives) = task {
             session.expires = from + lives;
         }
         (session.tried, session.held_up) = (None, false);
+        // The earlier expiry is nobody's any more; that of a hold to be extended is.
+        let extended = match (task, row) {
+            (Task::Extend(..), Row::Held { expires, .. }) => Some(expires),
+            _ => None,
+        };
+        session.hand = [session.hand_before, extended, Some(session.expires)].into_iter().flatten().min();
         if session.expires <= horizon {
             // He would for ever.
             state.broken = Some(Invariant::Stuck);
@@ -1064,6 +1091,8 @@ impl Holds {
     /// The end of a task: the next one, or the transaction's.
     fn next_task(&self, state: &mut HoldState, who: usize) -> At {
         let session = &mut state.sessions[who];
+        let last = usize::from(session.task) + 1 == self.scenario.tasks[who].len();
+        session.hand_before = session.hand.filter(|_| !last);
         (session.late, session.expires) = (false, 0);
         (session.tried, session.held_up) = (None, false);
         if usize::from(session.task) + 1 < self.scenario.tasks[who].len() {
@@ -1099,6 +1128,7 @@ impl Holds {
         let session = &mut state.sessions[who];
         session.forget_search();
         (session.loaded, session.charged, session.rows) = (None, 0, [None; HOLDS]);
+        session.hand_before = None;
         (session.late, session.expires) = (false, 0);
         (session.tried, session.held_up) = (None, false);
         for part in &mut session.parts {

@@ -77,7 +77,8 @@
 //!   (`HeldSubtractedFirst`).
 //! * Who begins anew with a later expiry counts from T if the clock was set back behind it (`MakerBeginsAnewByTheClock`).
 //! * A loader's own holds count in the new entry as they do in the earlier epoch's, to be credited or taken back
-//!   (`LoaderForgetsOwnHolds`), and T stays before them (`LoaderPassesOwnHand`). Others' hands need not concern him.
+//!   (`LoaderForgetsOwnHolds`), and T stays before them (`LoaderPassesOwnHand`), also before those that were late there
+//!   (`LoaderForgetsLateHolds`: the clock may have been set back). Others' hands need not concern him.
 
 mod charge;
 pub mod check;

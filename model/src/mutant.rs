@@ -102,5 +102,6 @@ mutants! {
     MakerBeginsAnewByTheClock "who begins anew counts from the clock although T is ahead of it"
     ExtenderDoesNotLookAtHorizon "who extends a hold does not look whether T passed the new expiry"
     LoaderForgetsOwnHolds "a loader counts his own transaction's holds as his snapshot shows them"
+    LoaderForgetsLateHolds "a loader does not take his own late holds in hand again"
     LoaderPassesOwnHand "a loader's T passes holds that his own transaction has in hand"
 }
