@@ -39,6 +39,8 @@ impl Scope {
 pub enum Resource {
     Llm,
     E2b,
+    /// Neither in particular: a correction that only quotas of all resources count.
+    All,
 }
 
 impl Resource {
@@ -54,6 +56,7 @@ impl Resource {
         match self {
             Self::Llm => "llm",
             Self::E2b => "e2b",
+            Self::All => ALL_RESOURCES,
         }
     }
 }
@@ -145,7 +148,7 @@ impl Quota {
         }
     }
 
-    fn fits(&self, amount: i64) -> bool {
+    pub fn fits(&self, amount: i64) -> bool {
         match self.limit {
             None => true,
             Some(0) => false,
@@ -171,7 +174,7 @@ impl Quota {
     /// How much of the amount lies above the limit once it is spent.
     pub fn overrun(&self, amount: i64) -> i64 {
         match self.limit {
-            Some(limit) => self.used().saturating_add(amount).saturating_sub(limit).clamp(0, amount),
+            Some(limit) => self.used().saturating_add(amount).saturating_sub(limit).clamp(0, amount.max(0)),
             None => 0,
         }
     }

@@ -14,6 +14,8 @@ pub enum Error {
     Conflict { message: String, detail: Option<String> },
     /// `P0002`: the thing that was named does not exist.
     NotFound { message: String },
+    /// `55000`: the thing that was named is not in a state for this.
+    State { message: String },
     /// `53400`: something that has a bound is used up.
     Limit { message: String, hint: &'static str },
     /// `0A000`: not in this kind of transaction or query.
@@ -45,6 +47,7 @@ impl Error {
             Self::Forbidden { message } => Self::Forbidden { message: lead(message) },
             Self::Conflict { message, detail } => Self::Conflict { message: lead(message), detail },
             Self::NotFound { message } => Self::NotFound { message: lead(message) },
+            Self::State { message } => Self::State { message: lead(message) },
             Self::Limit { message, hint } => Self::Limit { message: lead(message), hint },
             Self::Unsupported { message } => Self::Unsupported { message: lead(message) },
             Self::Internal { message } => Self::Internal { message: lead(message) },
@@ -64,6 +67,9 @@ impl Error {
                 Some("Use a new request id for a new operation, and the same arguments for a retry."),
             ),
             Self::NotFound { message } => (PgSqlErrorCode::ERRCODE_NO_DATA_FOUND, message, None, None),
+            Self::State { message } => {
+                (PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, message, None, None)
+            }
             Self::Limit { message, hint } => {
                 (PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED, message, None, Some(hint))
             }

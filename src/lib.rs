@@ -28,7 +28,8 @@ pgrx::extension_sql_file!("../sql/schema/tenants.sql", name = "tenants", require
 pgrx::extension_sql_file!("../sql/schema/pricing.sql", name = "pricing", requires = ["tenants"]);
 pgrx::extension_sql_file!("../sql/schema/quotas.sql", name = "quotas", requires = ["pricing"]);
 pgrx::extension_sql_file!("../sql/schema/ledger.sql", name = "ledger", requires = ["quotas"]);
-pgrx::extension_sql_file!("../sql/schema/rollup.sql", name = "rollup", requires = ["ledger"]);
+pgrx::extension_sql_file!("../sql/schema/reservations.sql", name = "reservations", requires = ["ledger"]);
+pgrx::extension_sql_file!("../sql/schema/rollup.sql", name = "rollup", requires = ["reservations"]);
 pgrx::extension_sql_file!("../sql/schema/admission.sql", name = "admission", requires = ["rollup"]);
 pgrx::extension_sql_file!("../sql/schema/kernels.sql", name = "kernels", requires = ["admission"]);
 pgrx::extension_sql_file!("../sql/schema/reading.sql", name = "reading", requires = ["kernels"]);

@@ -153,7 +153,7 @@ pub fn allowed_at_hand(
 }
 
 /// Whole seconds until the period ends, at least one.
-fn retry_after(now: Timestamp, end: Timestamp) -> i32 {
+pub fn retry_after(now: Timestamp, end: Timestamp) -> i32 {
     let seconds = end.saturating_sub(now).saturating_add(999_999).div_euclid(1_000_000);
     i32::try_from(seconds.max(1)).unwrap_or(i32::MAX)
 }

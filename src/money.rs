@@ -97,7 +97,6 @@ impl Picos {
     }
 
     /// The sum, or `TooLarge` above [`MAX_USD`].
-    #[cfg(test)]
     pub fn checked_add(self, other: Self) -> Result<Self, AmountError> {
         Self::new(self.0.saturating_add(other.0))
     }
@@ -105,6 +104,37 @@ impl Picos {
     /// The difference, or `Negative` below zero.
     pub fn checked_sub(self, other: Self) -> Result<Self, AmountError> {
         Self::new(self.0.saturating_sub(other.0))
+    }
+
+    /// US dollars with the sign turned, exact.
+    pub fn negated(self) -> String {
+        format_scaled(-self.0, 12)
+    }
+}
+
+/// A correction: an amount that may be below zero, of at most [`MAX_USD`] either way, in pico-dollars.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PicosDifference(i128);
+
+impl PicosDifference {
+    /// Reads US dollars as Postgres prints a `numeric`; rounds once, half-even, to 1e-12.
+    pub fn parse(text: &str) -> Result<Self, AmountError> {
+        match text.strip_prefix('-') {
+            Some(amount) => Picos::parse(amount).map(|amount| Self(-amount.0)),
+            None => Picos::parse(text).map(|amount| Self(amount.0)),
+        }
+    }
+
+    /// In nano-dollars, rounded up: it takes no less, and gives back no more.
+    pub fn ceil_nanos(self) -> i64 {
+        narrow(self.0.div_euclid(PICOS_PER_NANO) + i128::from(self.0.rem_euclid(PICOS_PER_NANO) != 0))
+    }
+}
+
+/// US dollars, exact, without trailing zeros.
+impl fmt::Display for PicosDifference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&format_scaled(self.0, 12))
     }
 }
 

@@ -52,6 +52,10 @@ pub struct Slot {
     epochs: [AtomicU32; PARTITIONS],
     /// The partitions in which it has charged, a bit each; in others it is about to.
     charged: [AtomicU64; 2],
+    /// The earliest expiry of the holds that it is making, extending or resolving; 0 is none.
+    hand: AtomicI64,
+    /// The partition of those holds; [`PLATFORM`] when there are several.
+    hand_partition: AtomicU32,
     accounts: [Account; TENANTS_NAMED],
     others: AtomicI64,
     events: [AtomicU64; EVENTS],
@@ -67,6 +71,8 @@ impl Default for Slot {
             request: AtomicU64::new(0),
             epochs: std::array::from_fn(|_| AtomicU32::new(0)),
             charged: std::array::from_fn(|_| AtomicU64::new(0)),
+            hand: AtomicI64::new(0),
+            hand_partition: AtomicU32::new(0),
             accounts: std::array::from_fn(|_| Account::default()),
             others: AtomicI64::new(0),
             events: std::array::from_fn(|_| AtomicU64::new(0)),
@@ -233,6 +239,51 @@ impl<'memory> Registry<'memory> {
         })
     }
 
+    /// Shows that the transaction has a hold of the partition in hand, to its end. Who then reads an entry's horizon, and
+    /// finds that the hold expires later, knows that it is counted there until he is done with it.
+    pub fn take_in_hand(&self, slot: usize, partition: usize, expiry: i64) {
+        let own = &self.slots[slot];
+        let shown = own.hand.load(Ordering::Relaxed);
+        let partition = partition as u32;
+        if shown == 0 {
+            own.hand_partition.store(partition, Ordering::SeqCst);
+        } else if own.hand_partition.load(Ordering::Relaxed) != partition {
+            own.hand_partition.store(PLATFORM as u32, Ordering::SeqCst);
+        }
+        if shown == 0 || expiry < shown {
+            own.hand.store(expiry, Ordering::SeqCst);
+        }
+        // Either whoever moves a horizon on, and then looks at the slots, sees this one; or we see the new horizon.
+        fence(Ordering::SeqCst);
+    }
+
+    /// The earliest expiry of a hold of the partition (of the platform: of any) that a transaction of the database has in
+    /// hand, and whose it is. Who finds none sees what those did who have let go.
+    pub fn earliest_in_hand(&self, database: u32, partition: usize) -> Option<(i64, InFlight)> {
+        fence(Ordering::SeqCst);
+        let found = self
+            .slots
+            .iter()
+            .enumerate()
+            .filter_map(|(slot, other)| {
+                let hand = other.hand.load(Ordering::SeqCst);
+                let of = other.hand_partition.load(Ordering::SeqCst) as usize;
+                let concerned = partition == PLATFORM || of == partition || of == PLATFORM;
+                let transaction = other.transaction.load(Ordering::Relaxed);
+                (hand != 0 && concerned && other.database.load(Ordering::Relaxed) == database)
+                    .then_some((hand, InFlight { slot, transaction }))
+            })
+            .min_by_key(|(hand, _)| *hand);
+        fence(Ordering::Acquire);
+        found
+    }
+
+    /// Whether that transaction still has a hold in hand.
+    pub fn has_in_hand(&self, other: InFlight) -> bool {
+        let slot = &self.slots[other.slot];
+        slot.hand.load(Ordering::Acquire) != 0 && slot.transaction.load(Ordering::Relaxed) == other.transaction
+    }
+
     /// Adds to what the slot shows of a tenant. Told to people, decides nothing.
     pub fn note(&self, slot: usize, tenant: &[u8; 16], amount: i64) {
         let own = &self.slots[slot];
@@ -263,6 +314,7 @@ impl<'memory> Registry<'memory> {
         }
         own.others.store(0, Ordering::Relaxed);
         own.request.store(0, Ordering::Release);
+        own.hand.store(0, Ordering::Release);
         own.charged.iter().for_each(|charged| charged.store(0, Ordering::Relaxed));
         for epoch in &own.epochs {
             if epoch.load(Ordering::Relaxed) != 0 {

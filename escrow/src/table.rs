@@ -1,7 +1,7 @@
 //! The table of counters: fixed in size, searched without locks.
 //!
 //! An entry lies in one of two buckets of eight that its key names, so looking for it reads at most sixteen words and
-//! finding room is a matter of those sixteen. One entry is one cache line.
+//! finding room is a matter of those sixteen. What decides lies within one half of a cache line.
 //!
 //! # The word of an entry
 //! `generation (32 bits) | state (2) | touched (1) | pins (29)`. The generation moves on whenever an entry is claimed for
@@ -48,15 +48,21 @@ impl Key {
     }
 }
 
-/// One counter, one cache line. All zero is a free one.
-#[repr(C, align(64))]
+/// One counter. The first four words share a cache line wherever the entry lies. All zero is a free one.
+#[repr(C, align(32))]
 pub struct Entry {
     word: AtomicU64,
     /// Durably charged, held and in flight, in nano-dollars. This alone decides.
     reserved: AtomicI64,
     /// The part of it that open transactions may still give back. Never too small, while they add and subtract.
     in_flight: AtomicI64,
+    /// The part of it that durable holds take.
+    held: AtomicI64,
     key: [AtomicU64; KEY_WORDS],
+    /// Holds that expire later than this are counted. Only moves forward.
+    horizon: AtomicI64,
+    /// No hold that is counted expires before this.
+    next_expiry: AtomicI64,
 }
 
 impl Default for Entry {
@@ -65,12 +71,15 @@ impl Default for Entry {
             word: AtomicU64::new(0),
             reserved: AtomicI64::new(0),
             in_flight: AtomicI64::new(0),
+            held: AtomicI64::new(0),
             key: std::array::from_fn(|_| AtomicU64::new(0)),
+            horizon: AtomicI64::new(0),
+            next_expiry: AtomicI64::new(0),
         }
     }
 }
 
-/// Entries in a bucket: eight cache lines, half a kilobyte.
+/// Entries in a bucket: three quarters of a kilobyte.
 pub const WAYS: usize = if cfg!(loom) { 2 } else { 8 };
 
 /// How often a publisher tries to get an entry. Each try that fails is somebody else's that did not.
@@ -100,11 +109,65 @@ pub struct Handle {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Pin(u32);
 
-/// The figures of an entry at one moment, in nano-dollars.
+/// The figures of an entry at one moment, in nano-dollars, and its moments in the caller's unit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Reading {
     pub reserved: i64,
     pub in_flight: i64,
+    pub held: i64,
+    pub horizon: i64,
+    pub next_expiry: i64,
+}
+
+impl Reading {
+    /// Whether holds that are counted may have expired by now.
+    pub fn may_have_expired(&self, now: i64) -> bool {
+        self.held > 0 && self.next_expiry <= now
+    }
+}
+
+/// What a transaction does to a counter, in nano-dollars.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Delta {
+    /// Added at once, and taken back if the transaction aborts. Not negative.
+    pub amount: i64,
+    /// Subtracted when it has committed: room counts only then. Not negative.
+    pub credit: i64,
+    /// Added to what is held when it has committed.
+    pub held: i64,
+}
+
+impl Delta {
+    /// The change from what was counted of a hold to what is charged and held from now on.
+    pub fn between(before: i64, charged: i64, held: i64) -> Self {
+        let change = charged.saturating_add(held).saturating_sub(before);
+        Self { amount: change.max(0), credit: change.saturating_neg().max(0), held: held.saturating_sub(before) }
+    }
+
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            amount: self.amount.saturating_add(other.amount),
+            credit: self.credit.saturating_add(other.credit),
+            held: self.held.saturating_add(other.held),
+        }
+    }
+
+    #[must_use]
+    pub fn minus(self, other: Self) -> Self {
+        Self {
+            amount: self.amount.saturating_sub(other.amount),
+            credit: self.credit.saturating_sub(other.credit),
+            held: self.held.saturating_sub(other.held),
+        }
+    }
+}
+
+/// A plain charge.
+impl From<i64> for Delta {
+    fn from(amount: i64) -> Self {
+        Self { amount, credit: 0, held: 0 }
+    }
 }
 
 /// Every entry that could take the key is pinned.
@@ -215,6 +278,9 @@ impl<'memory> Table<'memory> {
         }
         entry.reserved.store(reading.reserved.clamp(0, CEILING), Ordering::Relaxed);
         entry.in_flight.store(reading.in_flight, Ordering::Relaxed);
+        entry.held.store(reading.held, Ordering::Relaxed);
+        entry.horizon.store(reading.horizon, Ordering::Relaxed);
+        entry.next_expiry.store(reading.next_expiry, Ordering::Relaxed);
         entry.word.store((claimed & GENERATION) | READY | TOUCHED | u64::from(pins), Ordering::Release);
         let handle = Handle { index: index as u32, generation: (claimed >> 32) as u32 };
         Ok(Published { handle, evicted })
@@ -298,9 +364,50 @@ impl<'memory> Table<'memory> {
         entry.in_flight.fetch_sub(amount, Ordering::Relaxed);
     }
 
-    /// What was added is durable.
-    pub fn settle(&self, pin: Pin, amount: i64) {
-        self.pinned(pin).in_flight.fetch_sub(amount, Ordering::Relaxed);
+    /// What was added is durable, and what was credited counts. What is held and in flight together is never too small
+    /// meanwhile.
+    pub fn settle(&self, pin: Pin, delta: impl Into<Delta>) {
+        let (entry, delta) = (self.pinned(pin), delta.into());
+        if delta.held > 0 {
+            entry.held.fetch_add(delta.held, Ordering::Relaxed);
+        }
+        if delta.amount != 0 {
+            entry.in_flight.fetch_sub(delta.amount, Ordering::Relaxed);
+        }
+        entry.subtract(delta.credit);
+        if delta.held < 0 {
+            entry.held.fetch_add(delta.held, Ordering::Relaxed);
+        }
+    }
+
+    /// Holds that expire later than this are counted in the entry. Pairs with [`Self::set_horizon`] and with what slots
+    /// show to be in hand.
+    pub fn horizon(&self, pin: Pin) -> i64 {
+        self.pinned(pin).horizon.load(Ordering::SeqCst)
+    }
+
+    /// Moves the horizon; for whoever holds the lock of the loaders.
+    pub fn set_horizon(&self, pin: Pin, horizon: i64) {
+        self.pinned(pin).horizon.store(horizon, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+    }
+
+    /// A hold that is about to be counted expires then.
+    pub fn expires(&self, pin: Pin, expiry: i64) {
+        self.pinned(pin).next_expiry.fetch_min(expiry, Ordering::SeqCst);
+    }
+
+    /// Forgets when the next hold expires, before it is asked for. For whoever holds the lock of the loaders.
+    pub fn forget_next_expiry(&self, pin: Pin) {
+        self.pinned(pin).next_expiry.store(i64::MAX, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+    }
+
+    /// Subtracts the holds that the horizon has passed.
+    pub fn expire(&self, pin: Pin, amount: i64) {
+        let entry = self.pinned(pin);
+        entry.subtract(amount);
+        entry.held.fetch_sub(amount, Ordering::Relaxed);
     }
 
     /// The last act of whoever pinned.
@@ -365,9 +472,25 @@ impl Pin {
 
 impl Entry {
     fn read(&self) -> Reading {
-        // Two looks at what moves meanwhile. A part larger than the whole is one that is being given back, or refused.
+        // Several looks at what moves meanwhile. A part larger than the whole is one that is being given back, or refused.
         let in_flight = self.in_flight.load(Ordering::Acquire);
+        let held = self.held.load(Ordering::Acquire);
         let reserved = self.reserved.load(Ordering::Relaxed);
-        Reading { reserved, in_flight: in_flight.clamp(0, reserved.max(0)) }
+        let in_flight = in_flight.clamp(0, reserved.max(0));
+        Reading {
+            reserved,
+            in_flight,
+            held: held.clamp(0, reserved.max(0) - in_flight),
+            horizon: self.horizon.load(Ordering::Relaxed),
+            next_expiry: self.next_expiry.load(Ordering::Relaxed),
+        }
+    }
+
+    /// At the ceiling nobody knows any more what was added: there it stays, until it is loaded again.
+    fn subtract(&self, amount: i64) {
+        if amount != 0 {
+            let less = |sum: i64| (sum < CEILING).then(|| sum - amount);
+            let _ = self.reserved.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        }
     }
 }

@@ -30,7 +30,7 @@ fn key(database: u32, quota: u8, period: u64) -> Key {
 }
 
 fn reading(reserved: i64, in_flight: i64) -> Reading {
-    Reading { reserved, in_flight }
+    Reading { reserved, in_flight, held: 0, horizon: 0, next_expiry: i64::MAX }
 }
 
 /// One bucket, and a number for what the tables of the database say: seen only by whoever is told to look.

@@ -34,7 +34,7 @@ fn charge_of(number: u8) -> Charge {
 }
 
 fn reading(reserved: i64, in_flight: i64) -> Reading {
-    Reading { reserved, in_flight }
+    Reading { reserved, in_flight, held: 0, horizon: 0, next_expiry: i64::MAX }
 }
 
 #[derive(Clone, Debug)]
@@ -232,7 +232,10 @@ impl<'memory> Run<'memory> {
         if self.model.present.contains_key(&number) || others.any(|(_, other)| other.lines.iter().any(unknown)) {
             return;
         }
-        let own: Vec<(Level, i64)> = self.journals[backend].charges(|charge| *charge == charge_of(number)).collect();
+        let own: Vec<(Level, i64)> = self.journals[backend]
+            .charges(|charge| *charge == charge_of(number))
+            .map(|(level, delta)| (level, delta.amount))
+            .collect();
         let sum: i64 = own.iter().map(|(_, amount)| amount).sum();
         self.journals[backend].make_room(own.len()).unwrap();
         let figures = reading(self.model.durable(number) + sum, sum);
@@ -322,7 +325,7 @@ impl<'memory> Run<'memory> {
         let pinned = self.model.pinned();
         for (journal, transaction) in self.journals.iter().zip(&self.model.transactions) {
             let level = transaction.level();
-            let inner: i64 = journal.charges_from(level).map(|(_, amount)| amount).sum();
+            let inner: i64 = journal.charges_from(level).map(|(_, delta)| delta.amount).sum();
             let lines = transaction.lines.iter().filter(|line| line.level >= level);
             assert_eq!(inner, lines.map(|line| line.amount).sum::<i64>());
         }
@@ -330,8 +333,8 @@ impl<'memory> Run<'memory> {
             assert_eq!(self.table.find(&key(number)), self.model.present.get(&number).copied());
             for (journal, transaction) in self.journals.iter().zip(&self.model.transactions) {
                 let mut charged: HashMap<Level, i64> = HashMap::new();
-                for (level, amount) in journal.charges(|charge| *charge == charge_of(number)) {
-                    *charged.entry(level).or_default() += amount;
+                for (level, delta) in journal.charges(|charge| *charge == charge_of(number)) {
+                    *charged.entry(level).or_default() += delta.amount;
                 }
                 for line in transaction.lines.iter().filter(|line| line.key == number) {
                     *charged.entry(line.level).or_default() -= line.amount;
@@ -347,7 +350,7 @@ impl<'memory> Run<'memory> {
             let pin = self.table.pin(*handle).unwrap();
             assert_eq!(self.table.read(pin), expected);
             for (journal, transaction) in self.journals.iter().zip(&self.model.transactions) {
-                assert_eq!(journal.added(pin.index()), transaction.sum(number));
+                assert_eq!(journal.done(pin.index()).amount, transaction.sum(number));
             }
             self.table.unpin(pin);
         }
@@ -400,7 +403,7 @@ proptest! {
             journal.push(&table, pin, 1, added);
             journal.charge(charge_of(1), 1, *amount);
             prop_assert_eq!(table.peek(handle), Some(reading(sum, sum - start)));
-            prop_assert_eq!(journal.added(pin.index()), sum - start);
+            prop_assert_eq!(journal.done(pin.index()).amount, sum - start);
             // No limit is large enough for a sum that no integer holds.
             let before = table.read(pin);
             let fits = i128::from(sum) + i128::from(*amount) <= i128::from(i64::MAX);
@@ -411,7 +414,7 @@ proptest! {
             prop_assert_eq!(table.read(pin), before);
         }
         let charged: i128 = amounts.iter().map(|amount| i128::from(*amount)).sum();
-        let noted: i64 = journal.charges(|_| true).map(|(_, amount)| amount).sum();
+        let noted: i64 = journal.charges(|_| true).map(|(_, delta)| delta.amount).sum();
         prop_assert_eq!(i128::from(noted), charged.min(i128::from(i64::MAX)));
         journal.abort(&table);
         prop_assert_eq!(table.peek(handle), Some(reading(start, 0)));

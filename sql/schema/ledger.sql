@@ -26,7 +26,7 @@ create table copilot_internal.llm_cost_records (
     trace_id text,
     span_id text,
     metadata jsonb not null default '{}',
-    primary key (tenant_id, id),
+    primary key (id, tenant_id),
     check ((cost_usd is null) = (cost_status = 'unpriced'))
 );
 create unique index llm_cost_records_request_id_idx
@@ -80,7 +80,7 @@ create table copilot_internal.e2b_cost_records (
     occurred_at timestamptz not null,
     recorded_at timestamptz not null default pg_catalog.clock_timestamp(),
     metadata jsonb not null default '{}',
-    primary key (tenant_id, id),
+    primary key (id, tenant_id),
     check ((cost_usd is null) = (cost_status = 'unpriced'))
 );
 create unique index e2b_cost_records_request_id_idx
@@ -113,26 +113,73 @@ create table copilot_internal.quota_charges (
     id uuid primary key default pg_catalog.gen_random_uuid(),
     tenant_id uuid,
     user_id uuid,
-    resource_type text not null check (resource_type in ('llm', 'e2b')),
+    resource_type text not null check (resource_type in ('llm', 'e2b', 'all')),
     cost_usd numeric not null,
     charge_nanos bigint not null,
     request_id text,
     charged_at timestamptz not null,
-    recorded_at timestamptz not null default pg_catalog.clock_timestamp()
+    recorded_at timestamptz not null default pg_catalog.clock_timestamp(),
+    reservation_id uuid,
+    reason text
 );
 create unique index quota_charges_request_id_idx
     on copilot_internal.quota_charges (tenant_id, request_id) nulls not distinct where request_id is not null;
 create index quota_charges_charged_at_idx on copilot_internal.quota_charges (tenant_id, charged_at);
-comment on table copilot_internal.quota_charges is 'Charges that no cost record explains, as check_and_record_quota_atomic makes them.';
+create unique index quota_charges_reservation_id_idx
+    on copilot_internal.quota_charges (reservation_id, tenant_id) where reservation_id is not null;
+comment on table copilot_internal.quota_charges is 'Charges that no cost record explains, as check_and_record_quota_atomic, commit_reservation and adjust_quota make them.';
 comment on column copilot_internal.quota_charges.id is 'Time-ordered (UUID version 7).';
 comment on column copilot_internal.quota_charges.tenant_id is 'Who pays; NULL for a charge to the platform alone.';
 comment on column copilot_internal.quota_charges.user_id is 'Who asked.';
-comment on column copilot_internal.quota_charges.resource_type is 'llm or e2b.';
-comment on column copilot_internal.quota_charges.cost_usd is 'USD, rounded half to even to 1e-12.';
+comment on column copilot_internal.quota_charges.resource_type is 'llm or e2b; all is a correction that only quotas of all resources count.';
+comment on column copilot_internal.quota_charges.cost_usd is 'USD, rounded half to even to 1e-12; below zero for a correction.';
 comment on column copilot_internal.quota_charges.charge_nanos is 'What quotas count: cost_usd in 1e-9 USD, rounded up.';
 comment on column copilot_internal.quota_charges.request_id is 'The caller''s key, unique per tenant, that makes a retry harmless.';
 comment on column copilot_internal.quota_charges.charged_at is 'The moment whose quota periods are charged.';
 comment on column copilot_internal.quota_charges.recorded_at is 'When the row was written.';
+comment on column copilot_internal.quota_charges.reservation_id is 'The hold that this charge settled.';
+comment on column copilot_internal.quota_charges.reason is 'Why, for a correction.';
+
+create table copilot_internal.cost_corrections (
+    id uuid not null default pg_catalog.gen_random_uuid(),
+    tenant_id uuid not null,
+    record_id uuid not null,
+    source text not null check (source in ('llm', 'e2b')),
+    user_id uuid,
+    conversation_id uuid,
+    provider text not null,
+    name text not null,
+    cost_usd numeric not null,
+    charge_nanos bigint not null,
+    request_id text not null,
+    reason text,
+    charged_at timestamptz not null,
+    occurred_at timestamptz not null,
+    recorded_at timestamptz not null default pg_catalog.clock_timestamp(),
+    primary key (id, tenant_id)
+);
+create unique index cost_corrections_request_id_idx
+    on copilot_internal.cost_corrections (tenant_id, request_id);
+create index cost_corrections_record_id_idx on copilot_internal.cost_corrections (record_id, tenant_id);
+create index cost_corrections_occurred_at_idx on copilot_internal.cost_corrections (tenant_id, occurred_at);
+comment on table copilot_internal.cost_corrections is
+    'What was taken back of cost records: the ledger is append-only. A correction belongs to the moments of its record.';
+comment on column copilot_internal.cost_corrections.id is 'Time-ordered (UUID version 7).';
+comment on column copilot_internal.cost_corrections.tenant_id is 'As in the record.';
+comment on column copilot_internal.cost_corrections.record_id is 'The cost record.';
+comment on column copilot_internal.cost_corrections.source is 'llm or e2b: the record''s table.';
+comment on column copilot_internal.cost_corrections.user_id is 'As in the record.';
+comment on column copilot_internal.cost_corrections.conversation_id is 'As in the record.';
+comment on column copilot_internal.cost_corrections.provider is 'As in the record; empty for a sandbox.';
+comment on column copilot_internal.cost_corrections.name is 'The record''s model or sandbox type.';
+comment on column copilot_internal.cost_corrections.cost_usd is 'USD, below zero for a refund.';
+comment on column copilot_internal.cost_corrections.charge_nanos is
+    'What quotas count, in 1e-9 USD: the record''s net cost rounded up, after less before, so that no sequence of refunds makes room.';
+comment on column copilot_internal.cost_corrections.request_id is 'The caller''s key, unique per tenant, that makes a retry harmless.';
+comment on column copilot_internal.cost_corrections.reason is 'Why.';
+comment on column copilot_internal.cost_corrections.charged_at is 'As in the record.';
+comment on column copilot_internal.cost_corrections.occurred_at is 'As in the record.';
+comment on column copilot_internal.cost_corrections.recorded_at is 'When the row was written.';
 
 -- Each ledger row leaves one narrow row here in the same statement; folding moves it into the rollups. Whoever reads
 -- rollups and pending rows in one snapshot has every committed record exactly once. The nil UUID stands for "the
@@ -141,7 +188,7 @@ comment on column copilot_internal.quota_charges.recorded_at is 'When the row wa
 create table copilot_internal.pending_costs (
     tenant_id uuid not null,
     record_id uuid not null,
-    source text not null check (source in ('llm', 'e2b', 'charge', 'fold')),
+    source text not null check (source in ('llm', 'e2b', 'charge', 'correction', 'fold')),
     user_id uuid not null,
     resource_type text not null,
     charged_at timestamptz not null,
@@ -152,7 +199,7 @@ create table copilot_internal.pending_costs (
 comment on table copilot_internal.pending_costs is 'Ledger rows that no rollup holds yet. Totals are rollups plus these.';
 comment on column copilot_internal.pending_costs.tenant_id is 'The tenant; the nil UUID for the platform.';
 comment on column copilot_internal.pending_costs.record_id is 'The ledger row, or a key of its own for a fold.';
-comment on column copilot_internal.pending_costs.source is 'Where record_id points: llm, e2b, charge; fold is a sum that a fold of a tenant left for the platform.';
+comment on column copilot_internal.pending_costs.source is 'Where record_id points: llm, e2b, charge, correction; fold is a sum that a fold of a tenant left for the platform.';
 comment on column copilot_internal.pending_costs.user_id is 'The user; the nil UUID for none.';
 comment on column copilot_internal.pending_costs.resource_type is 'llm or e2b.';
 comment on column copilot_internal.pending_costs.charged_at is 'As in the ledger.';
@@ -228,22 +275,28 @@ create view copilot_internal.ledger_lines as
            r.model_provider as provider, r.model_name as name,
            coalesce(r.user_id, '00000000-0000-0000-0000-000000000000') as user_id, r.conversation_id,
            'llm'::text as resource_type, r.charged_at, r.charge_nanos,
-           r.cost_usd, r.input_tokens, r.output_tokens, 0::numeric as duration_seconds
+           r.cost_usd, r.input_tokens, r.output_tokens, 0::numeric as duration_seconds,
+           'llm'::text as written_in, 1 as records
     from copilot_internal.llm_cost_records r
     union all
     select r.tenant_id, r.id, 'e2b', r.occurred_at, '', r.sandbox_type,
            coalesce(r.user_id, '00000000-0000-0000-0000-000000000000'), r.conversation_id,
-           'e2b', r.charged_at, r.charge_nanos, r.cost_usd, 0::bigint, 0::bigint, r.duration_seconds
+           'e2b', r.charged_at, r.charge_nanos, r.cost_usd, 0::bigint, 0::bigint, r.duration_seconds, 'e2b', 1
     from copilot_internal.e2b_cost_records r
     union all
     select coalesce(r.tenant_id, '00000000-0000-0000-0000-000000000000'), r.id, 'charge', r.charged_at, '', '',
            coalesce(r.user_id, '00000000-0000-0000-0000-000000000000'), null::uuid,
-           r.resource_type, r.charged_at, r.charge_nanos, r.cost_usd, 0::bigint, 0::bigint, 0::numeric
-    from copilot_internal.quota_charges r;
+           r.resource_type, r.charged_at, r.charge_nanos, r.cost_usd, 0::bigint, 0::bigint, 0::numeric, 'charge', 1
+    from copilot_internal.quota_charges r
+    union all
+    select r.tenant_id, r.id, r.source, r.occurred_at, r.provider, r.name,
+           coalesce(r.user_id, '00000000-0000-0000-0000-000000000000'), r.conversation_id,
+           r.source, r.charged_at, r.charge_nanos, r.cost_usd, 0::bigint, 0::bigint, 0::numeric, 'correction', 0
+    from copilot_internal.cost_corrections r;
 comment on view copilot_internal.ledger_lines is 'Every ledger row in the terms of the rollups, with the nil UUID for the platform and for no user.';
 comment on column copilot_internal.ledger_lines.tenant_id is 'The tenant; the nil UUID for the platform.';
 comment on column copilot_internal.ledger_lines.record_id is 'The ledger row.';
-comment on column copilot_internal.ledger_lines.source is 'llm, e2b or charge: the ledger table.';
+comment on column copilot_internal.ledger_lines.source is 'llm, e2b or charge: what it is shown as.';
 comment on column copilot_internal.ledger_lines.occurred_at is 'When it happened; its UTC day is where it is shown.';
 comment on column copilot_internal.ledger_lines.provider is 'As in cost_rollups.';
 comment on column copilot_internal.ledger_lines.name is 'As in cost_rollups.';
@@ -256,3 +309,5 @@ comment on column copilot_internal.ledger_lines.cost_usd is 'USD, or NULL when u
 comment on column copilot_internal.ledger_lines.input_tokens is 'Input tokens.';
 comment on column copilot_internal.ledger_lines.output_tokens is 'Output tokens.';
 comment on column copilot_internal.ledger_lines.duration_seconds is 'Sandbox seconds.';
+comment on column copilot_internal.ledger_lines.written_in is 'llm, e2b, charge or correction: the ledger table, as pending_costs.source names it.';
+comment on column copilot_internal.ledger_lines.records is '1; 0 for a correction, which is no record of its own.';

@@ -7,11 +7,11 @@ create view copilot_internal.cost_lines as
     from copilot_internal.cost_rollups r
     union all
     select p.tenant_id, (l.occurred_at at time zone 'UTC')::date, l.source, l.provider, l.name, l.user_id,
-           coalesce(l.cost_usd, 0), 1::bigint, (l.cost_usd is null)::integer::bigint, l.input_tokens::numeric,
+           coalesce(l.cost_usd, 0), l.records::bigint, (l.cost_usd is null)::integer::bigint, l.input_tokens::numeric,
            l.output_tokens::numeric, l.duration_seconds
     from copilot_internal.pending_costs p
     join copilot_internal.ledger_lines l
-      on l.tenant_id = p.tenant_id and l.record_id = p.record_id and l.source = p.source;
+      on l.tenant_id = p.tenant_id and l.record_id = p.record_id and l.written_in = p.source;
 comment on view copilot_internal.cost_lines is 'Costs by day, model or sandbox type, and user: to be summed. Columns as in cost_rollups.';
 comment on column copilot_internal.cost_lines.tenant_id is 'As in cost_rollups.';
 comment on column copilot_internal.cost_lines.day is 'As in cost_rollups.';
@@ -30,11 +30,11 @@ create view copilot_internal.conversation_lines as
     select r.tenant_id, r.conversation_id, r.source, r.cost_usd, r.record_count, r.unpriced_count
     from copilot_internal.conversation_rollups r
     union all
-    select p.tenant_id, l.conversation_id, l.source, coalesce(l.cost_usd, 0), 1::bigint,
+    select p.tenant_id, l.conversation_id, l.source, coalesce(l.cost_usd, 0), l.records::bigint,
            (l.cost_usd is null)::integer::bigint
     from copilot_internal.pending_costs p
     join copilot_internal.ledger_lines l
-      on l.tenant_id = p.tenant_id and l.record_id = p.record_id and l.source = p.source
+      on l.tenant_id = p.tenant_id and l.record_id = p.record_id and l.written_in = p.source
     where l.conversation_id is not null;
 comment on view copilot_internal.conversation_lines is 'Costs by conversation: to be summed. Columns as in conversation_rollups.';
 comment on column copilot_internal.conversation_lines.tenant_id is 'As in conversation_rollups.';
@@ -48,13 +48,14 @@ comment on column copilot_internal.conversation_lines.unpriced_count is 'As in c
 create view copilot_internal.quota_standings as
     select q.quota_id, q.scope, q.scope_id, q.tenant_id, q.resource_type, q.limit_usd,
            pg_catalog.trim_scale(s.nanos * 0.000000001) as spent_usd,
-           case when m.nanos = 0 then 100.00 else pg_catalog.round(s.nanos * 100 / m.nanos, 2) end as usage_percentage,
-           case when s.nanos >= m.nanos then 'EXCEEDED'
-                when s.nanos >= m.nanos * q.warning_threshold then 'WARNING'
+           case when m.nanos = 0 then 100.00
+                else pg_catalog.round((s.nanos + h.nanos) * 100 / m.nanos, 2) end as usage_percentage,
+           case when s.nanos + h.nanos >= m.nanos then 'EXCEEDED'
+                when s.nanos + h.nanos >= m.nanos * q.warning_threshold then 'WARNING'
                 else 'OK' end as status,
-           0::numeric as reserved_usd,
+           pg_catalog.trim_scale(h.nanos * 0.000000001) as reserved_usd,
            case when m.nanos is not null
-                then pg_catalog.trim_scale(greatest(m.nanos - s.nanos, 0) * 0.000000001) end as remaining_usd,
+                then pg_catalog.trim_scale(greatest(m.nanos - s.nanos - h.nanos, 0) * 0.000000001) end as remaining_usd,
            q.period, b.period_start, b.period_end, q.mode, q.is_default
     from copilot_internal.effective_quotas q
     cross join lateral (select pg_catalog.floor(q.limit_usd * 1000000000) as nanos) m
@@ -64,7 +65,7 @@ create view copilot_internal.quota_standings as
     cross join lateral (
         select coalesce(b.period_start, '2000-01-01 00:00+00') as first_moment,
                coalesce(b.period_end, '2199-01-01 00:00+00') as last_moment,
-               case q.resource_type when 'all' then array['llm', 'e2b'] else array[q.resource_type] end as resources,
+               case q.resource_type when 'all' then array['llm', 'e2b', 'all'] else array[q.resource_type] end as resources,
                coalesce(q.tenant_id, '00000000-0000-0000-0000-000000000000') as tenant_id,
                case q.scope when 'user' then q.scope_id else '00000000-0000-0000-0000-000000000000' end as user_id
     ) k
@@ -100,7 +101,23 @@ create view copilot_internal.quota_standings as
               and p.resource_type = any (k.resources)
               and p.charged_at >= k.first_moment and p.charged_at < k.last_moment
         ) n
-    ) s;
+    ) s
+    cross join lateral (
+        select coalesce(sum(n.held_nanos), 0) as nanos
+        from (
+            select r.held_nanos from copilot_internal.quota_reservations r
+            where q.scope <> 'platform' and r.state = 'held' and r.tenant_id = q.tenant_id
+              and r.expires_at > pg_catalog.clock_timestamp()
+              and (q.scope <> 'user' or r.user_id = q.scope_id)
+              and r.resource_type = any (k.resources)
+              and r.reserved_at >= k.first_moment and r.reserved_at < k.last_moment
+            union all
+            select r.held_nanos from copilot_internal.quota_reservations r
+            where q.scope = 'platform' and r.state = 'held' and r.expires_at > pg_catalog.clock_timestamp()
+              and r.resource_type = any (k.resources)
+              and r.reserved_at >= k.first_moment and r.reserved_at < k.last_moment
+        ) n
+    ) h;
 comment on view copilot_internal.quota_standings is 'Every quota in force with what has been spent in its present period.';
 comment on column copilot_internal.quota_standings.quota_id is 'As in effective_quotas.';
 comment on column copilot_internal.quota_standings.scope is 'As in effective_quotas.';
@@ -109,7 +126,7 @@ comment on column copilot_internal.quota_standings.tenant_id is 'As in effective
 comment on column copilot_internal.quota_standings.resource_type is 'As in effective_quotas.';
 comment on column copilot_internal.quota_standings.limit_usd is 'USD per period; NULL without a limit.';
 comment on column copilot_internal.quota_standings.spent_usd is 'USD spent, in whole nano-dollars as charged.';
-comment on column copilot_internal.quota_standings.usage_percentage is 'Percent of the limit that is spent; NULL without a limit, 100 for a limit of 0.';
+comment on column copilot_internal.quota_standings.usage_percentage is 'Percent of the limit that is spent or held; NULL without a limit, 100 for a limit of 0.';
 comment on column copilot_internal.quota_standings.status is 'EXCEEDED when nothing more fits, WARNING from warning_threshold on, else OK.';
 comment on column copilot_internal.quota_standings.reserved_usd is 'USD held by live reservations.';
 comment on column copilot_internal.quota_standings.remaining_usd is 'USD left, never below 0; NULL without a limit.';
@@ -154,14 +171,14 @@ begin atomic
         join copilot_internal.cost_lines l on l.day >= d.first_day and l.day < d.last_day
         where l.tenant_id = p_tenant_id
         union all
-        select l.source, l.provider, l.name, coalesce(l.cost_usd, 0), 1, (l.cost_usd is null)::integer,
+        select l.source, l.provider, l.name, coalesce(l.cost_usd, 0), l.records, (l.cost_usd is null)::integer,
                l.input_tokens, l.output_tokens, l.duration_seconds
         from span s
         join copilot_internal.ledger_lines l
           on l.occurred_at >= s.first_moment and l.occurred_at < s.first_day
         where l.tenant_id = p_tenant_id
         union all
-        select l.source, l.provider, l.name, coalesce(l.cost_usd, 0), 1, (l.cost_usd is null)::integer,
+        select l.source, l.provider, l.name, coalesce(l.cost_usd, 0), l.records, (l.cost_usd is null)::integer,
                l.input_tokens, l.output_tokens, l.duration_seconds
         from span s
         join copilot_internal.ledger_lines l
@@ -210,10 +227,14 @@ begin atomic
                    order by q.resource_type, q.period), '[]') as list
         from copilot_internal.quota_standings q
         where q.tenant_id = p_tenant_id and q.scope = 'tenant'
+    ), holds as (
+        select coalesce(sum(r.reserved_usd), 0) as reserved
+        from copilot_internal.quota_reservations r
+        where r.tenant_id = p_tenant_id and r.state = 'held' and r.expires_at > pg_catalog.clock_timestamp()
     )
     select p_tenant_id, s.first_moment, s.last_moment, u.llm_cost, u.e2b_cost, u.total_cost, u.llm_count, u.e2b_count,
-           u.input_tokens, u.output_tokens, u.seconds, u.unpriced, 0::numeric, m.list, b.list, q.list, u.other_cost
-    from span s, sums u, models m, sandboxes b, limits q
+           u.input_tokens, u.output_tokens, u.seconds, u.unpriced, h.reserved, m.list, b.list, q.list, u.other_cost
+    from span s, sums u, models m, sandboxes b, limits q, holds h
     where s.first_moment <= s.last_moment;
 end;
 comment on function copilot_internal.cost_summary(uuid, timestamptz, timestamptz) is

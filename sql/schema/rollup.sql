@@ -45,13 +45,13 @@ begin atomic
     ), lines as materialized (
         select l.* from batch b
         join copilot_internal.ledger_lines l
-          on l.tenant_id = b.tenant_id and l.record_id = b.record_id and l.source = b.source
+          on l.tenant_id = b.tenant_id and l.record_id = b.record_id and l.written_in = b.source
     ), cost_done as (
         insert into copilot_internal.cost_rollups as r
             (tenant_id, day, source, provider, name, user_id, cost_usd, record_count, unpriced_count,
              input_tokens, output_tokens, duration_seconds)
         select l.tenant_id, (l.occurred_at at time zone 'UTC')::date, l.source, l.provider, l.name, l.user_id,
-               coalesce(sum(l.cost_usd), 0), count(*), count(*) filter (where l.cost_usd is null),
+               coalesce(sum(l.cost_usd), 0), sum(l.records), count(*) filter (where l.cost_usd is null),
                sum(l.input_tokens), sum(l.output_tokens), sum(l.duration_seconds)
         from lines l
         group by 1, 2, 3, 4, 5, 6
@@ -65,7 +65,7 @@ begin atomic
     ), conversation_done as (
         insert into copilot_internal.conversation_rollups as r
             (tenant_id, conversation_id, source, cost_usd, record_count, unpriced_count)
-        select l.tenant_id, l.conversation_id, l.source, coalesce(sum(l.cost_usd), 0), count(*),
+        select l.tenant_id, l.conversation_id, l.source, coalesce(sum(l.cost_usd), 0), sum(l.records),
                count(*) filter (where l.cost_usd is null)
         from lines l
         where l.conversation_id is not null
@@ -105,9 +105,12 @@ begin
         done := done + copilot_internal.fold('00000000-0000-0000-0000-000000000000', (p_limit - done)::integer);
     end if;
     return next;
+    task := 'expire';
+    done := copilot_internal.expire_reservations(p_limit);
+    return next;
 end $$;
 comment on function copilot_internal.maintain(integer) is
-    'Housekeeping: folds at most p_limit pending rows into the rollups, skipping tenants that another session is folding. Changes no figure that anybody can read; safe to call at any time, by anybody who may, as often as liked.';
+    'Housekeeping: folds at most p_limit pending rows into the rollups, skipping tenants that another session is folding, and marks at most p_limit reservations that have expired. Changes no figure that anybody can read; safe to call at any time, by anybody who may, as often as liked.';
 
 create function copilot_internal.verify()
     returns table (check_name text, tenant_id uuid, expected numeric, actual numeric)
@@ -151,29 +154,29 @@ begin atomic
         from copilot_internal.quota_rollups r
     ), costs as (
         select l.tenant_id, (l.occurred_at at time zone 'UTC')::date as day, l.source, l.provider, l.name, l.user_id,
-               coalesce(l.cost_usd, 0) as cost_usd, 1::numeric as record_count,
+               coalesce(l.cost_usd, 0) as cost_usd, l.records::numeric as record_count,
                (l.cost_usd is null)::integer::numeric as unpriced_count,
                l.input_tokens::numeric as input_tokens, l.output_tokens::numeric as output_tokens, l.duration_seconds,
                true as is_ledger
         from ledger l
         union all
         select l.tenant_id, (l.occurred_at at time zone 'UTC')::date, l.source, l.provider, l.name, l.user_id,
-               coalesce(l.cost_usd, 0), 1, (l.cost_usd is null)::integer, l.input_tokens, l.output_tokens,
+               coalesce(l.cost_usd, 0), l.records, (l.cost_usd is null)::integer, l.input_tokens, l.output_tokens,
                l.duration_seconds, false
         from pending p
-        join ledger l on l.tenant_id = p.tenant_id and l.record_id = p.record_id and l.source = p.source
+        join ledger l on l.tenant_id = p.tenant_id and l.record_id = p.record_id and l.written_in = p.source
         union all
         select r.tenant_id, r.day, r.source, r.provider, r.name, r.user_id, r.cost_usd, r.record_count,
                r.unpriced_count, r.input_tokens, r.output_tokens, r.duration_seconds, false
         from copilot_internal.cost_rollups r
     ), conversations as (
         select l.tenant_id, l.conversation_id, l.source, coalesce(l.cost_usd, 0) as cost_usd,
-               1::numeric as record_count, (l.cost_usd is null)::integer::numeric as unpriced_count, true as is_ledger
+               l.records::numeric as record_count, (l.cost_usd is null)::integer::numeric as unpriced_count, true as is_ledger
         from ledger l where l.conversation_id is not null
         union all
-        select l.tenant_id, l.conversation_id, l.source, coalesce(l.cost_usd, 0), 1, (l.cost_usd is null)::integer, false
+        select l.tenant_id, l.conversation_id, l.source, coalesce(l.cost_usd, 0), l.records, (l.cost_usd is null)::integer, false
         from pending p
-        join ledger l on l.tenant_id = p.tenant_id and l.record_id = p.record_id and l.source = p.source
+        join ledger l on l.tenant_id = p.tenant_id and l.record_id = p.record_id and l.written_in = p.source
         where l.conversation_id is not null
         union all
         select r.tenant_id, r.conversation_id, r.source, r.cost_usd, r.record_count, r.unpriced_count, false
@@ -229,11 +232,35 @@ begin atomic
         union all
         select 'charge of a priced record (nano USD)', l.tenant_id, ceil(coalesce(l.cost_usd, 0) * 1000000000),
                l.charge_nanos
-        from ledger l
+        from ledger l where l.written_in <> 'correction'
+          and not exists (select from copilot_internal.cost_corrections c
+                          where c.record_id = l.record_id and c.tenant_id = l.tenant_id)
+        union all
+        select 'charge of a corrected record (nano USD)', l.tenant_id,
+               ceil((l.cost_usd + c.cost_usd) * 1000000000), l.charge_nanos + c.charge_nanos
+        from (
+            select c.tenant_id, c.record_id, c.source, sum(c.cost_usd) as cost_usd, sum(c.charge_nanos) as charge_nanos
+            from copilot_internal.cost_corrections c group by 1, 2, 3
+        ) c
+        join ledger l on l.tenant_id = c.tenant_id and l.record_id = c.record_id and l.written_in = c.source
+        union all
+        select 'cost of a committed reservation (USD)', h.tenant_id, h.charged_usd, coalesce(s.cost_usd, 0)
+        from copilot_internal.quota_reservations h
+        left join (
+            select r.tenant_id, r.reservation_id, r.cost_usd from copilot_internal.llm_cost_records r
+            where r.reservation_id is not null
+            union all
+            select r.tenant_id, r.reservation_id, r.cost_usd from copilot_internal.e2b_cost_records r
+            where r.reservation_id is not null
+            union all
+            select r.tenant_id, r.reservation_id, r.cost_usd from copilot_internal.quota_charges r
+            where r.reservation_id is not null
+        ) s on s.tenant_id = h.tenant_id and s.reservation_id = h.id
+        where h.state = 'committed'
         union all
         select 'ledger rows of a pending row', p.tenant_id, 1, count(l.record_id)
         from pending p
-        left join ledger l on l.tenant_id = p.tenant_id and l.record_id = p.record_id and l.source = p.source
+        left join ledger l on l.tenant_id = p.tenant_id and l.record_id = p.record_id and l.written_in = p.source
         where p.source <> 'fold'
         group by p.tenant_id, p.record_id
     )

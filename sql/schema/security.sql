@@ -41,6 +41,9 @@ begin
             ('llm_cost_records', v_tenant_filter),
             ('e2b_cost_records', v_tenant_filter),
             ('quota_charges', v_tenant_filter),
+            ('cost_corrections', v_tenant_filter),
+            ('quota_reservations', v_tenant_filter),
+            ('reservation_extensions', v_tenant_filter),
             ('pending_costs', v_tenant_filter),
             ('quota_rollups', v_tenant_filter),
             ('cost_rollups', v_tenant_filter),
@@ -71,7 +74,8 @@ begin
     for v_table in
         select unnest(array['tenants', 'tenant_memberships', 'user_preferences', 'model_pricing', 'e2b_pricing',
             'llm_cost_estimates', 'e2b_cost_estimates', 'cost_quotas', 'default_quotas', 'llm_cost_records',
-            'e2b_cost_records', 'quota_charges', 'pending_costs', 'quota_rollups', 'cost_rollups',
+            'e2b_cost_records', 'quota_charges', 'cost_corrections', 'quota_reservations',
+            'reservation_extensions', 'pending_costs', 'quota_rollups', 'cost_rollups',
             'conversation_rollups'])
     loop
         perform pg_catalog.pg_extension_config_dump(pg_catalog.format('copilot_internal.%I', v_table)::regclass, '');
@@ -105,6 +109,7 @@ grant execute on function copilot_internal.admission_counters() to authenticated
 grant execute on function copilot_internal.caller_user(), copilot_internal.check_confidence_level(text)
     to authenticated, service_role;
 grant execute on function copilot_internal.price_problem(numeric, numeric, jsonb),
+    copilot_internal.adjust_quota(uuid, numeric, text, text),
     copilot_internal.maintain(integer), copilot_internal.verify(), copilot_internal.pending() to service_role;
 
 grant execute on function
@@ -123,6 +128,11 @@ grant execute on function
     public.record_llm_cost(uuid, text, text, bigint, bigint, uuid, uuid, uuid, text, jsonb, text, numeric, text, uuid, boolean, timestamptz, text, text, jsonb),
     public.record_e2b_cost(uuid, text, text, numeric, uuid, uuid, uuid, text, numeric, numeric, numeric, text, uuid, boolean, timestamptz, jsonb),
     public.record_llm_costs(jsonb),
+    public.reserve_quota(uuid, text, numeric, text, uuid, interval, jsonb),
+    public.commit_reservation(uuid, numeric, text, uuid),
+    public.release_reservation(uuid, text, uuid),
+    public.extend_reservation(uuid, interval, numeric, text, uuid),
+    public.refund_cost(uuid, numeric, text, text, uuid),
     public.set_quota(text, uuid, text, numeric, text, uuid, text, text, numeric),
     public.set_model_price(text, text, numeric, numeric, timestamptz, jsonb, uuid)
     to service_role;

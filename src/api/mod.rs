@@ -6,6 +6,7 @@ mod check;
 mod estimate;
 mod identity;
 mod record;
+mod reserve;
 mod summary;
 
 use crate::look::Figures;

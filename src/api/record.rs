@@ -19,7 +19,7 @@ use crate::pg::value::Value;
 use crate::quota::Subject;
 use crate::tenants;
 
-fn told(outcome: &Outcome) -> Option<&Quota> {
+pub fn told(outcome: &Outcome) -> Option<&Quota> {
     outcome.told.map(|index| &outcome.standing.quotas[index])
 }
 
@@ -40,7 +40,7 @@ fn columns(outcome: &Outcome) -> Vec<Value> {
     ]
 }
 
-fn only_the_server(caller: &Caller) -> Result<()> {
+pub fn only_the_server(caller: &Caller) -> Result<()> {
     if caller.serves_all_tenants() { Ok(()) } else { Err(Error::forbidden("only service_role may record costs")) }
 }
 
@@ -174,6 +174,8 @@ fn check_and_record_quota_atomic(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
                 subject: subject(spi, call)?,
                 cost: input::amount(&cost, "p_cost_usd")?,
                 request_id: input::text(call.text(5), "p_request_id")?,
+                enforce: true,
+                reservation: None,
             };
             record_one(spi, &one)
         })

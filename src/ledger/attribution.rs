@@ -34,6 +34,7 @@ pub struct Attribution {
     /// What the caller says that it cost.
     pub provided: Option<Picos>,
     pub request_id: Option<String>,
+    pub reservation: Option<Uuid>,
     pub enforce: bool,
     pub occurred_at: Option<Timestamp>,
     pub metadata: Option<Json>,
@@ -43,9 +44,6 @@ impl TryFrom<Given> for Attribution {
     type Error = Error;
 
     fn try_from(given: Given) -> Result<Self> {
-        if given.reservation_id.is_some() {
-            return Err(Error::NotFound { message: "there is no such reservation".to_owned() });
-        }
         Ok(Self {
             tenant: input::tenant(given.tenant_id)?,
             user: input::id(given.user_id, "p_user_id")?,
@@ -53,6 +51,7 @@ impl TryFrom<Given> for Attribution {
             path: given.path_id,
             provided: given.cost_usd.map(|text| input::amount(&text, "p_cost_usd")).transpose()?,
             request_id: input::text(given.request_id, "p_request_id")?,
+            reservation: given.reservation_id,
             enforce: input::required(given.enforce, "p_enforce")?,
             occurred_at: input::moment(given.occurred_at)?,
             metadata: input::json(given.metadata, "p_metadata")?,
@@ -67,6 +66,8 @@ impl Attribution {
             request_id: self.request_id.as_deref(),
             enforce: self.enforce,
             occurred_at: self.occurred_at,
+            reservation: self.reservation,
+            hold_for: None,
         }
     }
 

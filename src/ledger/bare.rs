@@ -1,8 +1,8 @@
-//! Charges that no cost record explains.
+//! Charges that no cost record explains, and what a reservation came to that no record settled.
 
 use pgrx::Uuid;
 
-use super::{Cost, Moments, Record, Source, Stored, Terms};
+use super::{Cost, Record, Row, Source, Stored, Terms};
 use crate::error::Result;
 use crate::money::Picos;
 use crate::pg::Timestamp;
@@ -17,6 +17,10 @@ pub struct BareCharge {
     pub subject: Subject,
     pub cost: Picos,
     pub request_id: Option<String>,
+    /// Over a hard limit nothing is charged.
+    pub enforce: bool,
+    /// The hold that it settles.
+    pub reservation: Option<Uuid>,
 }
 
 const FIND: &str = "
@@ -25,7 +29,7 @@ const FIND: &str = "
     from copilot_internal.quota_charges c
     where (c.tenant_id = $1 or (c.tenant_id is null and $1 is null)) and c.request_id = $2";
 
-static TABLE: Table = Table::new(
+pub static TABLE: Table = Table::new(
     c"quota_charges",
     &[
         ("id", UUID),
@@ -37,6 +41,8 @@ static TABLE: Table = Table::new(
         ("request_id", TEXT),
         ("charged_at", MOMENT),
         ("recorded_at", MOMENT),
+        ("reservation_id", UUID),
+        ("reason", TEXT),
     ],
     1,
     Some(c"quota_charges_request_id_idx"),
@@ -45,18 +51,25 @@ static FIND_PLAN: Plan = Plan::new(FIND, &[UUID, TEXT, UUID, TEXT, NUMERIC]);
 
 impl Record for BareCharge {
     fn terms(&self) -> Terms<'_> {
-        Terms { subject: self.subject, request_id: self.request_id.as_deref(), enforce: true, occurred_at: None }
+        Terms {
+            subject: self.subject,
+            request_id: self.request_id.as_deref(),
+            enforce: self.enforce,
+            occurred_at: None,
+            reservation: self.reservation,
+            hold_for: None,
+        }
     }
 
     fn source(&self) -> Source {
         Source { name: "charge", table: &TABLE }
     }
 
-    fn find(&self, spi: &Session, request_id: &str) -> Result<Option<Stored>> {
+    fn find(&self, spi: &Session, request_id: &str, user: Option<Uuid>) -> Result<Option<Stored>> {
         let parameters = [
             self.subject.tenant.into(),
             request_id.into(),
-            self.subject.user.into(),
+            user.into(),
             self.subject.resource.as_str().into(),
             Value::numeric(&self.cost.to_string()),
         ];
@@ -64,26 +77,22 @@ impl Record for BareCharge {
     }
 
     fn cost(&self, _occurred_at: Timestamp) -> Result<Cost> {
-        Ok(Cost {
-            usd: Some(self.cost),
-            status: "provided",
-            nanos: self.cost.ceil_nanos(),
-            pricing: None,
-            unpriced_because: None,
-        })
+        Ok(Cost::provided(self.cost))
     }
 
-    fn insert(&self, id: Uuid, cost: &Cost, moments: Moments) -> Result<bool> {
+    fn insert(&self, row: &Row<'_>) -> Result<bool> {
         TABLE.insert(&[
-            id.into(),
+            row.id.into(),
             self.subject.tenant.into(),
-            self.subject.user.into(),
+            row.user.into(),
             self.subject.resource.as_str().into(),
             Value::numeric(&self.cost.to_string()),
-            cost.nanos.into(),
+            row.cost.nanos.into(),
             self.request_id.as_deref().into(),
-            Value::timestamp(moments.charged_at),
-            Value::timestamp(moments.recorded_at),
+            Value::timestamp(row.moments.charged_at),
+            Value::timestamp(row.moments.recorded_at),
+            self.reservation.into(),
+            Value::NULL,
         ])
     }
 }

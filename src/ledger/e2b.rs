@@ -3,7 +3,7 @@
 use pgrx::Uuid;
 
 use super::attribution::{Attribution, Given, json, moment, usd};
-use super::{Cost, Moments, Record, Source, Stored, Terms, input};
+use super::{Cost, Record, Row, Source, Stored, Terms, input};
 use crate::admission::Resource;
 use crate::error::{Error, Result};
 use crate::money::{Rounding, format_scaled, parse_scaled};
@@ -79,6 +79,7 @@ const FIND: &str = "
            and case when $12::numeric is null then r.cost_status <> 'provided'
                else r.cost_status = 'provided' and r.cost_usd = $12 end
            and ($13::timestamptz is null or r.occurred_at = $13)
+           and r.reservation_id is not distinct from $14
     from copilot_internal.e2b_cost_records r
     where r.tenant_id = $1 and r.request_id = $2";
 
@@ -111,7 +112,7 @@ static TABLE: Table = Table::new(
     Some(c"e2b_cost_records_request_id_idx"),
 );
 static FIND_PLAN: Plan =
-    Plan::new(FIND, &[UUID, TEXT, UUID, UUID, UUID, TEXT, TEXT, TEXT, NUMERIC, NUMERIC, NUMERIC, NUMERIC, MOMENT]);
+    Plan::new(FIND, &[UUID, TEXT, UUID, UUID, UUID, TEXT, TEXT, TEXT, NUMERIC, NUMERIC, NUMERIC, NUMERIC, MOMENT, UUID]);
 
 impl Record for SandboxSession {
     fn terms(&self) -> Terms<'_> {
@@ -122,12 +123,12 @@ impl Record for SandboxSession {
         Source { name: "e2b", table: &TABLE }
     }
 
-    fn find(&self, spi: &Session, request_id: &str) -> Result<Option<Stored>> {
+    fn find(&self, spi: &Session, request_id: &str, user: Option<Uuid>) -> Result<Option<Stored>> {
         let who = &self.attribution;
         let parameters = [
             who.tenant.into(),
             request_id.into(),
-            who.user.into(),
+            user.into(),
             who.conversation.into(),
             who.path.into(),
             self.sandbox_id.as_deref().into(),
@@ -138,6 +139,7 @@ impl Record for SandboxSession {
             Value::decimal(self.memory_gib_seconds.as_deref()),
             who.provided_usd(),
             moment(who.occurred_at),
+            who.reservation.into(),
         ];
         super::stored(&spi.run(&FIND_PLAN, Look::Latest, &parameters)?)
     }
@@ -155,12 +157,12 @@ impl Record for SandboxSession {
         Ok(Cost::new(who.provided, &quote))
     }
 
-    fn insert(&self, id: Uuid, cost: &Cost, moments: Moments) -> Result<bool> {
-        let who = &self.attribution;
+    fn insert(&self, row: &Row<'_>) -> Result<bool> {
+        let (who, cost, moments) = (&self.attribution, row.cost, row.moments);
         TABLE.insert(&[
-            id.into(),
+            row.id.into(),
             who.tenant.into(),
-            who.user.into(),
+            row.user.into(),
             who.conversation.into(),
             who.path.into(),
             self.sandbox_id.as_deref().into(),
@@ -174,7 +176,7 @@ impl Record for SandboxSession {
             cost.nanos.into(),
             json(cost.pricing.as_deref()),
             who.request_id.as_deref().into(),
-            Value::NULL,
+            who.reservation.into(),
             Value::timestamp(moments.charged_at),
             Value::timestamp(moments.occurred_at),
             Value::timestamp(moments.recorded_at),

@@ -3,7 +3,7 @@
 use pgrx::Uuid;
 
 use super::attribution::{Attribution, Given, json, moment, usd};
-use super::{Cost, Moments, Record, Source, Stored, Terms, input};
+use super::{Cost, Record, Row, Source, Stored, Terms, input};
 use crate::admission::Resource;
 use crate::error::{Error, Result};
 use crate::pg::Timestamp;
@@ -87,6 +87,7 @@ const FIND: &str = "
            and case when $13::numeric is null then r.cost_status <> 'provided'
                else r.cost_status = 'provided' and r.cost_usd = $13 end
            and ($14::timestamptz is null or r.occurred_at = $14)
+           and r.reservation_id is not distinct from $15
     from copilot_internal.llm_cost_records r
     where r.tenant_id = $1 and r.request_id = $2";
 
@@ -122,7 +123,7 @@ static TABLE: Table = Table::new(
     Some(c"llm_cost_records_request_id_idx"),
 );
 static FIND_PLAN: Plan =
-    Plan::new(FIND, &[UUID, TEXT, UUID, UUID, UUID, TEXT, TEXT, TEXT, BIGINT, BIGINT, JSONB, TEXT, NUMERIC, MOMENT]);
+    Plan::new(FIND, &[UUID, TEXT, UUID, UUID, UUID, TEXT, TEXT, TEXT, BIGINT, BIGINT, JSONB, TEXT, NUMERIC, MOMENT, UUID]);
 
 impl Record for LlmCall {
     fn terms(&self) -> Terms<'_> {
@@ -133,12 +134,12 @@ impl Record for LlmCall {
         Source { name: "llm", table: &TABLE }
     }
 
-    fn find(&self, spi: &Session, request_id: &str) -> Result<Option<Stored>> {
+    fn find(&self, spi: &Session, request_id: &str, user: Option<Uuid>) -> Result<Option<Stored>> {
         let who = &self.attribution;
         let parameters = [
             who.tenant.into(),
             request_id.into(),
-            who.user.into(),
+            user.into(),
             who.conversation.into(),
             who.path.into(),
             self.task.as_deref().into(),
@@ -150,6 +151,7 @@ impl Record for LlmCall {
             self.tier.as_deref().into(),
             who.provided_usd(),
             moment(who.occurred_at),
+            who.reservation.into(),
         ];
         super::stored(&spi.run(&FIND_PLAN, Look::Latest, &parameters)?)
     }
@@ -162,12 +164,12 @@ impl Record for LlmCall {
         Ok(Cost::new(who.provided, &quote))
     }
 
-    fn insert(&self, id: Uuid, cost: &Cost, moments: Moments) -> Result<bool> {
-        let who = &self.attribution;
+    fn insert(&self, row: &Row<'_>) -> Result<bool> {
+        let (who, cost, moments) = (&self.attribution, row.cost, row.moments);
         TABLE.insert(&[
-            id.into(),
+            row.id.into(),
             who.tenant.into(),
-            who.user.into(),
+            row.user.into(),
             who.conversation.into(),
             who.path.into(),
             self.task.as_deref().into(),
@@ -182,7 +184,7 @@ impl Record for LlmCall {
             cost.nanos.into(),
             json(cost.pricing.as_deref()),
             who.request_id.as_deref().into(),
-            Value::NULL,
+            who.reservation.into(),
             Value::timestamp(moments.charged_at),
             Value::timestamp(moments.occurred_at),
             Value::timestamp(moments.recorded_at),

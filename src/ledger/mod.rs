@@ -6,13 +6,16 @@
 pub mod attribution;
 pub mod bare;
 pub mod batch;
+pub mod corrections;
 pub mod e2b;
 pub mod input;
 pub mod llm;
+pub mod reservations;
 
 use pgrx::Uuid;
 use tollgate_escrow::registry::Event;
 
+use self::reservations::{Reservation, Settled};
 use crate::admission::{Status, Verdict, judge};
 use crate::error::{Error, Result};
 use crate::money::Picos;
@@ -24,7 +27,7 @@ use crate::pg::twin::wait_for_twin;
 use crate::pg::value::Value;
 use crate::pg::{self, Timestamp};
 use crate::prices::Quote;
-use crate::quota::{Admission, Charge, Gate, Standing, Subject, fold_long_tail, nil, standing};
+use crate::quota::{Admission, Charge, Gate, Hold, Standing, Subject, fold_long_tail, nil, standing};
 use crate::settings;
 
 /// The cost of one record as it will be stored.
@@ -60,6 +63,20 @@ impl Cost {
             unpriced_because: if usd.is_none() { quote.unpriced_because() } else { None },
         }
     }
+
+    /// A cost that the caller has said.
+    pub fn provided(usd: Picos) -> Self {
+        let nanos = usd.ceil_nanos();
+        Self { usd: Some(usd), status: "provided", nanos, pricing: None, unpriced_because: None }
+    }
+
+    /// What has no price costs what was set aside for it: nothing is free because its price is not known.
+    fn or_estimated(self, reserved: Picos) -> Self {
+        match self.usd {
+            Some(_) => self,
+            None => Self { usd: Some(reserved), status: "estimated", nanos: reserved.ceil_nanos(), ..self },
+        }
+    }
 }
 
 /// The moments of a record.
@@ -73,6 +90,17 @@ pub struct Moments {
     pub recorded_at: Timestamp,
 }
 
+/// A row that is to be written.
+pub struct Row<'a> {
+    pub id: Uuid,
+    pub cost: &'a Cost,
+    pub moments: Moments,
+    /// Who asked: as the caller said, or else as the reservation says.
+    pub user: Option<Uuid>,
+    /// When it expires, for a hold.
+    pub expires_at: Timestamp,
+}
+
 /// A record that an earlier call with the same request id has left.
 pub struct Stored {
     pub id: Uuid,
@@ -81,6 +109,8 @@ pub struct Stored {
     pub cost_status: String,
     /// Whether the earlier call had the same money and attribution arguments.
     pub same_content: bool,
+    /// When it was to expire at first, for a hold.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// On what terms a record is to be taken.
@@ -91,6 +121,10 @@ pub struct Terms<'a> {
     pub enforce: bool,
     /// When it happened, if the caller said.
     pub occurred_at: Option<Timestamp>,
+    /// The hold that it settles. What was admitted with it is not asked again.
+    pub reservation: Option<Uuid>,
+    /// To be held for so long (microseconds), and not yet spent.
+    pub hold_for: Option<i64>,
 }
 
 /// Where a kind of record is kept.
@@ -105,11 +139,11 @@ pub struct Source {
 pub trait Record {
     fn terms(&self) -> Terms<'_>;
     fn source(&self) -> Source;
-    /// The record with this request id, if there is one.
-    fn find(&self, spi: &Session, request_id: &str) -> Result<Option<Stored>>;
+    /// The record with this request id, if there is one; its content is compared with this record's, of this user.
+    fn find(&self, spi: &Session, request_id: &str, user: Option<Uuid>) -> Result<Option<Stored>>;
     fn cost(&self, occurred_at: Timestamp) -> Result<Cost>;
-    /// Writes the ledger row; `false` when another has its request id, which then is committed or our own.
-    fn insert(&self, id: Uuid, cost: &Cost, moments: Moments) -> Result<bool>;
+    /// Writes the row; `false` when another has its request id, which then is committed or our own.
+    fn insert(&self, row: &Row<'_>) -> Result<bool>;
 }
 
 /// What rollups have yet to take up.
@@ -145,6 +179,10 @@ pub struct Outcome {
     pub replayed: bool,
     /// Refused, and nothing but holds and transactions in flight is in the way.
     pub retryable: bool,
+    /// When the hold that was made expires, or was to expire at first.
+    pub expires_at: Option<Timestamp>,
+    /// What became of the reservation.
+    pub settled: Option<Settled>,
 }
 
 /// Records all of them or, by raising an error, none. Each answer says whether its record was admitted.
@@ -153,7 +191,7 @@ pub fn record(spi: &Session, records: &[&dyn Record]) -> Result<Vec<Outcome>> {
     let single = records.len() == 1;
     let mut outcomes = Vec::with_capacity(records.len());
     for (index, record) in records.iter().enumerate() {
-        let outcome = charge(spi, &gate, *record);
+        let outcome = reservation_of(spi, *record).and_then(|reservation| charge(spi, &gate, *record, reservation));
         outcomes.push(if single { outcome? } else { outcome.map_err(|error| error.at_ordinal(index + 1))? });
     }
     if let Some((record, outcome)) = records.iter().zip(&outcomes).max_by_key(|(_, outcome)| outcome.standing.tail) {
@@ -162,37 +200,66 @@ pub fn record(spi: &Session, records: &[&dyn Record]) -> Result<Vec<Outcome>> {
     Ok(outcomes)
 }
 
-fn charge(spi: &Session, gate: &Gate, record: &dyn Record) -> Result<Outcome> {
+/// The reservation that a record settles, locked.
+fn reservation_of(spi: &Session, record: &dyn Record) -> Result<Option<Reservation>> {
     let terms = record.terms();
+    let Some(id) = terms.reservation else { return Ok(None) };
+    let reservation = Reservation::lock(spi, id, terms.subject.tenant)?;
+    reservation.must_fit(terms.subject)?;
+    Ok(Some(reservation))
+}
+
+fn charge(spi: &Session, gate: &Gate, record: &dyn Record, reservation: Option<Reservation>) -> Result<Outcome> {
+    let terms = record.terms();
+    let held_for = reservation.as_ref().and_then(|reservation| reservation.subject.user);
+    let subject = Subject { user: terms.subject.user.or(held_for), ..terms.subject };
+    let enforce = terms.enforce && reservation.is_none();
     spi::see_own_rows();
     // Where twins are serial a retry is found before anything is done. Elsewhere the index that its row meets tells, so
-    // that a first call need not look; but a transaction with one snapshot could not insert beside a row it cannot see.
-    let mut look_first = !gate.meets_twins() || spi::has_one_snapshot();
+    // that a first call need not look; but a transaction with one snapshot could not insert beside a row it cannot see,
+    // and a reservation that is settled already was so by this very request, or by another.
+    let mut look_first = !gate.meets_twins() || spi::has_one_snapshot() || reservation.is_some();
     loop {
         if look_first
             && let Some(request_id) = terms.request_id
-            && let Some(stored) = record.find(spi, request_id)?
+            && let Some(stored) = record.find(spi, request_id, subject.user)?
         {
-            return replay(spi, terms.subject, stored);
+            return replay(spi, subject, stored);
+        }
+        if let Some(reservation) = &reservation {
+            reservation.must_be_open()?;
         }
         // In the locked mode the clock is read under the locks, so that periods follow the order of the charges.
         let now = pg::clock_timestamp();
         let occurred_at = terms.occurred_at.unwrap_or(now);
-        let charged_at = if terms.enforce { now } else { occurred_at };
-        let cost = record.cost(occurred_at)?;
-        let unpriced = terms.enforce && cost.usd.is_none() && !settings::allow_unpriced();
+        let charged_at = match &reservation {
+            Some(reservation) => reservation.reserved_at,
+            None if enforce => now,
+            None => occurred_at,
+        };
+        let mut cost = record.cost(occurred_at)?;
+        if let Some(reservation) = &reservation {
+            cost = cost.or_estimated(reservation.reserved);
+        }
+        let unpriced = enforce && cost.usd.is_none() && !settings::allow_unpriced();
+        let hold = terms.hold_for.map(|ttl| Hold { amount: cost.nanos, expires: now.saturating_add(ttl) });
         let asked = Charge {
-            subject: terms.subject,
+            subject,
             at: charged_at,
-            amount: cost.nanos,
-            enforce: terms.enforce,
+            amount: if hold.is_some() { 0 } else { cost.nanos },
+            hold,
+            gives_up: reservation.as_ref().and_then(Reservation::hold),
+            user_held: held_for.is_some(),
+            enforce,
             request: request_hash(record),
         };
         if !unpriced {
             let admission = gate.admit(spi, asked)?;
             if admission.admitted {
                 let id = pg::new_id();
-                if !record.insert(id, &cost, Moments { charged_at, occurred_at, recorded_at: now })? {
+                let moments = Moments { charged_at, occurred_at, recorded_at: now };
+                let expires_at = admission.hold.map_or(now, |hold| hold.expires);
+                if !record.insert(&Row { id, cost: &cost, moments, user: subject.user, expires_at })? {
                     gate.retract(asked, &admission);
                     gate.written();
                     if let Some(request_id) = terms.request_id {
@@ -202,9 +269,17 @@ fn charge(spi: &Session, gate: &Gate, record: &dyn Record) -> Result<Outcome> {
                     continue;
                 }
                 gate.written();
-                leave_pending(record.source(), id, &asked)?;
+                if hold.is_none() {
+                    leave_pending(record.source(), id, &asked)?;
+                }
                 gate.tell(Event::Admission);
-                return Ok(recorded(id, &cost, admission));
+                let mut outcome = recorded(id, &cost, admission, &asked);
+                if let Some(reservation) = &reservation {
+                    let settled = reservation.settle(spi, cost.usd, now)?;
+                    outcome.overrun_nanos = settled.overrun.ceil_nanos();
+                    outcome.settled = Some(settled);
+                }
+                return Ok(outcome);
             }
             if !twin_may_have_won(spi, gate, record, &mut look_first)? {
                 gate.tell(if admission.verdict.retryable { Event::RetryableRefusal } else { Event::Refusal });
@@ -213,7 +288,7 @@ fn charge(spi: &Session, gate: &Gate, record: &dyn Record) -> Result<Outcome> {
             }
         } else if !twin_may_have_won(spi, gate, record, &mut look_first)? {
             gate.tell(Event::Refusal);
-            let standing = standing(spi, terms.subject, charged_at, Look::Latest)?;
+            let standing = standing(spi, subject, charged_at, Look::Latest)?;
             let verdict = judge(&standing.quotas, 0, settings::allow_without_quota());
             let reason = format!("unpriced: {}", cost.unpriced_because.as_deref().unwrap_or("no price"));
             return Ok(refused(&cost, standing, verdict, reason));
@@ -232,7 +307,7 @@ fn twin_may_have_won(spi: &Session, gate: &Gate, record: &dyn Record, looked: &m
     Ok(wait_for_twin(record.source().table, terms.subject.tenant, request_id)?
         || waited
         // Also after a first look: since then it may have been committed.
-        || record.find(spi, request_id)?.is_some())
+        || record.find(spi, request_id, terms.subject.user)?.is_some())
 }
 
 /// What tells requests apart while they are admitted: two that are taken for each other wait for each other in vain.
@@ -257,10 +332,11 @@ fn leave_pending(source: Source, id: Uuid, charge: &Charge) -> Result<()> {
     Ok(())
 }
 
-fn recorded(id: Uuid, cost: &Cost, admission: Admission) -> Outcome {
-    let Admission { mut standing, verdict, .. } = admission;
+fn recorded(id: Uuid, cost: &Cost, admission: Admission, charge: &Charge) -> Outcome {
+    let Admission { mut standing, verdict, hold, .. } = admission;
     for quota in &mut standing.quotas {
-        quota.spent = quota.spent.saturating_add(cost.nanos);
+        quota.spent = quota.spent.saturating_add(charge.amount);
+        quota.held = quota.held.saturating_add(hold.map_or(0, |hold| hold.amount));
     }
     let exceeded = (verdict.status == Status::Exceeded).then(|| "recorded although it exceeds a limit".to_owned());
     Outcome {
@@ -275,6 +351,8 @@ fn recorded(id: Uuid, cost: &Cost, admission: Admission) -> Outcome {
         reason: cost.unpriced_because.clone().or(exceeded),
         replayed: false,
         retryable: false,
+        expires_at: hold.map(|hold| hold.expires),
+        settled: None,
     }
 }
 
@@ -291,6 +369,8 @@ fn refused(cost: &Cost, standing: Standing, verdict: Verdict, reason: String) ->
         reason: Some(reason),
         replayed: false,
         retryable: verdict.retryable,
+        expires_at: None,
+        settled: None,
     }
 }
 
@@ -317,14 +397,23 @@ fn replay(spi: &Session, subject: Subject, stored: Stored) -> Result<Outcome> {
         reason: unpriced,
         replayed: true,
         retryable: false,
+        expires_at: stored.expires_at,
+        settled: None,
     })
 }
 
-/// Reads what a look-up by request id gave: id, cost as text, status, whether the content is the same.
+/// Reads what a look-up by request id gave: id, cost as text, status, whether the content is the same, and for a hold
+/// when it was to expire.
 fn stored(rows: &Rows) -> Result<Option<Stored>> {
     rows.first()
         .map(|row| {
-            Ok(Stored { id: row.need(1)?, cost_usd: row.get(2), cost_status: row.need(3)?, same_content: row.need(4)? })
+            Ok(Stored {
+                id: row.need(1)?,
+                cost_usd: row.get(2),
+                cost_status: row.need(3)?,
+                same_content: row.need(4)?,
+                expires_at: row.get(5),
+            })
         })
         .transpose()
 }

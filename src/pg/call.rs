@@ -9,7 +9,7 @@ use pgrx::callconv::{BoxRet, FcInfo};
 use pgrx::datum::Datum;
 use pgrx::{FromDatum, Uuid, pg_sys};
 
-use super::value::{Json, Value};
+use super::value::{Interval, Json, Value};
 use super::{Timestamp, identity};
 use crate::error::{self, Error};
 
@@ -69,6 +69,10 @@ impl Call {
 
     pub fn timestamp(self, index: usize) -> Option<Timestamp> {
         self.raw(index).map(|datum| datum.value() as i64)
+    }
+
+    pub fn interval(self, index: usize) -> Option<Interval> {
+        self.raw(index).map(Interval::new)
     }
 
     /// A `numeric` as its exact decimal text; `NaN` and `Infinity` come out as these words.

@@ -33,6 +33,8 @@ pub enum Subject {
     Tenant([u8; 16]),
     /// The moving of one tenant's pending rows into rollups.
     Fold([u8; 16]),
+    /// The corrections of one record or quota.
+    Correction([u8; 16]),
     /// Which quotas exist, for a partition of the tenants or for the platform. One for all databases, as their epochs.
     Definitions(usize),
 }
@@ -73,6 +75,10 @@ impl Subject {
             Self::Fold(tenant) => {
                 hash.add(b"fold");
                 hash.add(&tenant);
+            }
+            Self::Correction(id) => {
+                hash.add(b"correction");
+                hash.add(&id);
             }
             Self::Definitions(partition) => {
                 hash.add(b"definitions");

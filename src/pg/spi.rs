@@ -28,6 +28,8 @@ pub enum Look {
 pub mod types {
     use pgrx::pg_sys::{self, Oid};
 
+    pub const BOOL: Oid = pg_sys::BOOLOID;
+    pub const INTERVAL: Oid = pg_sys::INTERVALOID;
     pub const UUID: Oid = pg_sys::UUIDOID;
     pub const TEXT: Oid = pg_sys::TEXTOID;
     pub const INT: Oid = pg_sys::INT4OID;

@@ -12,6 +12,7 @@ use std::panic::catch_unwind;
 use pgrx::{PgLogLevel, PgSqlErrorCode, ereport, pg_guard, pg_sys};
 use tollgate_escrow::journal::{Journal, Level};
 use tollgate_escrow::registry::{Identity, PLATFORM};
+use tollgate_escrow::table::{Pin, Table};
 
 use super::memory::{Shared, shared};
 
@@ -30,6 +31,17 @@ pub struct InFlight {
     closed: [Level; PARTITIONS],
     /// The database that it drops, which it can do only by itself.
     pub dropped: u32,
+    /// The counter whose horizon it is moving.
+    pub advance: Option<Advance>,
+    /// The counter that it has pinned for a look.
+    pub looked_at: Option<Pin>,
+}
+
+/// A horizon that is on the move, and where it was: there it goes back to unless what it passes is subtracted.
+#[derive(Clone, Copy)]
+pub struct Advance {
+    pub pin: Pin,
+    pub before: i64,
 }
 
 struct State(UnsafeCell<InFlight>);
@@ -44,6 +56,8 @@ static STATE: State = State(UnsafeCell::new(InFlight {
     changed: 0,
     closed: [0; PARTITIONS],
     dropped: 0,
+    advance: None,
+    looked_at: None,
 }));
 
 /// Works on the state. The closure must not call Postgres, nor this again.
@@ -105,6 +119,21 @@ impl InFlight {
         self.closed[partition] != 0
     }
 
+    /// The horizon did not move. Cannot fail.
+    pub fn give_up_advance(&mut self, table: &Table) {
+        if let Some(Advance { pin, before }) = self.advance.take() {
+            table.expires(pin, before);
+            table.set_horizon(pin, before);
+        }
+    }
+
+    /// Unpins what was pinned for a look.
+    pub fn let_go(&mut self, table: &Table) {
+        if let Some(pin) = self.looked_at.take() {
+            table.unpin(pin);
+        }
+    }
+
     fn reopen(&mut self, shared: &Shared, level: Level) {
         for (partition, closed) in self.closed.iter_mut().enumerate() {
             if *closed != 0 && *closed >= level {
@@ -124,6 +153,8 @@ impl InFlight {
     }
 
     fn end_in_memory(&mut self, shared: &Shared, committed: bool) {
+        self.give_up_advance(&shared.table);
+        self.let_go(&shared.table);
         if committed {
             // The rows are visible, and the locks still held: see the protocol.
             for partition in (0..PARTITIONS).filter(|partition| self.changed & (1 << partition) != 0) {
@@ -156,7 +187,11 @@ pub fn register() {
 }
 
 fn idle(state: &InFlight) -> bool {
-    !state.entered && state.changed == 0 && state.dropped == 0 && state.journal.is_empty()
+    !state.entered
+        && state.changed == 0
+        && state.dropped == 0
+        && state.looked_at.is_none()
+        && state.journal.is_empty()
 }
 
 #[pg_guard]
@@ -198,8 +233,10 @@ unsafe extern "C-unwind" fn on_subtransaction(
             }
             match event {
                 SUBXACT_EVENT_ABORT_SUB => {
-                    for (charge, amount) in state.journal.charges_from(level) {
-                        shared.registry.note(own_slot(), &charge.tenant, -amount);
+                    state.give_up_advance(&shared.table);
+                    state.let_go(&shared.table);
+                    for (charge, delta) in state.journal.charges_from(level) {
+                        shared.registry.note(own_slot(), &charge.tenant, -delta.amount);
                     }
                     state.journal.abort_level(&shared.table, level);
                     state.reopen(&shared, level);

@@ -81,6 +81,29 @@ impl Value {
     }
 }
 
+/// An `interval` that a caller gave.
+#[derive(Clone, Copy)]
+pub struct Interval(pg_sys::Datum);
+
+impl Interval {
+    pub fn new(datum: pg_sys::Datum) -> Self {
+        Self(datum)
+    }
+
+    pub fn value(&self) -> Value {
+        Value(Some(self.0))
+    }
+
+    /// Its length, where a day has 24 hours and a month 30 days; `None` when no number holds it.
+    pub fn microseconds(&self) -> Option<i64> {
+        const DAY: i64 = 86_400_000_000;
+        // SAFETY: the datum of an interval points to one, for as long as the call lasts.
+        let interval = unsafe { *self.0.cast_mut_ptr::<pg_sys::Interval>() };
+        let days = i64::from(interval.month).checked_mul(30)?.checked_add(i64::from(interval.day))?;
+        days.checked_mul(DAY)?.checked_add(interval.time)
+    }
+}
+
 /// A `jsonb` that a caller gave, or the text of one.
 pub enum Json {
     /// Not toasted.

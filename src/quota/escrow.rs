@@ -4,11 +4,11 @@
 use pgrx::pg_sys;
 use tollgate_escrow::journal::{self, Level, TooMany};
 use tollgate_escrow::registry::{Closed, Event, InFlight, PLATFORM, partition};
-use tollgate_escrow::table::{Full, Handle, Key, Pin, Reading};
+use tollgate_escrow::table::{Delta, Full, Handle, Key, Pin, Reading};
 
 use super::definitions::{Definition, Epochs, Window, quarter};
 use super::locked::Sums;
-use super::sums::Sum;
+use super::sums::{self, Sum};
 use super::{Admission, Charge, Standing, Subject, definitions};
 use crate::admission::{Mode, Quota, Scope, judge};
 use crate::error::{Error, Result};
@@ -16,14 +16,14 @@ use crate::pg::invalidation::{current_generation, generation, watch};
 use crate::pg::lock::{self, Strength};
 use crate::pg::memory::Shared;
 use crate::pg::spi::{Look, Session};
-use crate::pg::transaction::{identity, level, own_slot, with};
-use crate::pg::{Timestamp, own_database, to_unix_seconds};
+use crate::pg::transaction::{Advance, identity, level, own_slot, with};
+use crate::pg::{Timestamp, clock_timestamp, own_database, to_unix_seconds};
 use crate::settings;
 
 /// What an admitted charge has added, for [`retract`].
 #[derive(Default)]
 pub struct Counted {
-    additions: Vec<(Pin, i64)>,
+    additions: Vec<(Pin, Delta)>,
     level: Level,
 }
 
@@ -31,7 +31,7 @@ pub struct Counted {
 enum Place {
     Entry(Pin),
     /// This transaction has changed the definitions, and has the partition to itself.
-    Tables(i64),
+    Tables { spent: i64, held: i64, horizon: Timestamp },
 }
 
 /// Why a step is taken again from the beginning.
@@ -60,14 +60,24 @@ fn partitions(subject: Subject) -> [usize; 2] {
     [partition(own_database(), &subject.tenant_key()), PLATFORM]
 }
 
-/// The charge as the journal knows it.
-fn noted(subject: Subject, at: Timestamp) -> journal::Charge {
-    journal::Charge {
-        tenant: subject.tenant_key(),
-        user: subject.user_key(),
-        resource: subject.resource as u8,
-        quarter: quarter(to_unix_seconds(at)),
-    }
+/// The charge as the journal knows it. What is given up that no user's quota counted is a line of nobody's.
+fn noted(charge: &Charge) -> impl Iterator<Item = (journal::Charge, Delta)> {
+    let own = journal::Charge {
+        tenant: charge.subject.tenant_key(),
+        user: charge.subject.user_key(),
+        resource: charge.subject.resource as u8,
+        quarter: quarter(to_unix_seconds(charge.at)),
+    };
+    let given_up = charge.gives_up.map_or(0, |hold| hold.amount);
+    let (with_own, apart) = if charge.user_held { (given_up, 0) } else { (0, given_up) };
+    let nobodys = journal::Charge { user: *super::nil().as_bytes(), ..own };
+    let apart = (apart != 0).then(|| (nobodys, Delta::between(apart, 0, 0)));
+    [(own, Delta::between(with_own, charge.amount, charge.held()))].into_iter().chain(apart)
+}
+
+/// What the transaction may give back, as people are shown it.
+fn shown(charge: &Charge) -> i64 {
+    noted(charge).map(|(_, delta)| delta.amount).fold(0, i64::saturating_add)
 }
 
 pub fn admit(shared: &Shared, spi: &Session, charge: Charge) -> Result<Admission> {
@@ -128,50 +138,69 @@ fn try_admit(shared: &Shared, spi: &Session, charge: Charge) -> std::result::Res
     }
     // 4
     let level = level();
+    let mut charge = charge;
+    let given_up = take_in_hand(shared, &mut charge, &places);
     with(|state| state.journal.make_room(0))?;
     let mut additions = Vec::with_capacity(places.len());
     loop {
         let standing = Standing {
             quotas: places
                 .iter()
-                .map(|(line, place)| match place {
-                    Place::Tables(spent) => line.definition.counting(line.window.bounds, *spent, 0),
-                    Place::Entry(pin) => {
-                        let own = with(|state| state.journal.added(pin.index()));
-                        line.figures(shared.table.read(*pin), own)
-                    }
+                .zip(&given_up)
+                .map(|((line, place), given_up)| {
+                    let mut quota = match place {
+                        Place::Tables { spent, held, .. } => {
+                            line.definition.counting(line.window.bounds, *spent, *held)
+                        }
+                        Place::Entry(pin) => {
+                            let own = with(|state| state.journal.done(pin.index()));
+                            line.figures(shared.table.read(*pin), own)
+                        }
+                    };
+                    quota.held -= given_up;
+                    quota
                 })
                 .collect(),
             tail,
         };
-        let verdict = judge(&standing.quotas, charge.amount, settings::allow_without_quota());
+        let verdict = judge(&standing.quotas, charge.wanted(), settings::allow_without_quota());
         if charge.enforce && !verdict.allowed {
-            return Ok(Admission { standing, verdict, admitted: false, counted: Counted::default() });
+            if let_expire(shared, spi, charge, &places, &standing)? {
+                continue;
+            }
+            return Ok(Admission { standing, verdict, admitted: false, counted: Counted::default(), hold: None });
         }
         // 5 and 6: no call into Postgres from here to the end of the closure.
         additions.clear();
         let reserved = with(|state| {
-            for (line, place) in &places {
+            for ((line, place), given_up) in places.iter().zip(&given_up) {
                 let Place::Entry(pin) = *place else { continue };
+                let delta = Delta::between(*given_up, charge.amount, charge.held());
                 let added = match line.definition.limit {
                     Some(limit) if charge.enforce && line.definition.mode == Mode::Hard => {
-                        shared.table.reserve(pin, charge.amount, limit).then_some(charge.amount)
+                        shared.table.reserve(pin, delta.amount, limit).then_some(delta.amount)
                     }
-                    _ => Some(shared.table.add(pin, charge.amount)),
+                    _ => Some(shared.table.add(pin, delta.amount)),
                 };
-                let Some(added) = added else {
-                    for (pin, added) in additions.drain(..) {
-                        shared.table.give_back(pin, added);
+                let Some(amount) = added else {
+                    for (pin, delta) in additions.drain(..) {
+                        let delta: Delta = delta;
+                        shared.table.give_back(pin, delta.amount);
                     }
                     return false;
                 };
-                additions.push((pin, added));
+                if let Some(hold) = charge.hold {
+                    shared.table.expires(pin, hold.expires);
+                }
+                additions.push((pin, Delta { amount, ..delta }));
             }
-            for (pin, added) in &additions {
-                state.journal.put(*pin, level, *added);
+            for (pin, delta) in &additions {
+                state.journal.put(*pin, level, *delta);
             }
-            state.journal.charge(noted(subject, charge.at), level, charge.amount);
-            shared.registry.note(own_slot(), &subject.tenant_key(), charge.amount);
+            for (noted, delta) in noted(&charge) {
+                state.journal.charge(noted, level, delta);
+            }
+            shared.registry.note(own_slot(), &subject.tenant_key(), shown(&charge));
             true
         });
         if !reserved {
@@ -184,19 +213,93 @@ fn try_admit(shared: &Shared, spi: &Session, charge: Charge) -> std::result::Res
             retract(shared, charge, &counted);
             return Err(Stop::Again);
         }
-        return Ok(Admission { standing, verdict, admitted: true, counted });
+        return Ok(Admission { standing, verdict, admitted: true, counted, hold: charge.hold });
     }
+}
+
+/// Shows the holds that are made and given up in the slot, and then looks which counters count what is given up: see the
+/// protocol of holds.
+fn take_in_hand(shared: &Shared, charge: &mut Charge, places: &[(Line<'_>, Place)]) -> Vec<i64> {
+    let Some(earliest) = charge.in_hand() else { return vec![0; places.len()] };
+    let [partition, _] = partitions(charge.subject);
+    shared.registry.take_in_hand(own_slot(), partition, earliest);
+    let horizons: Vec<Timestamp> = places
+        .iter()
+        .map(|(line, place)| match place {
+            Place::Tables { horizon, .. } => *horizon,
+            Place::Entry(pin) => {
+                let horizon = shared.table.horizon(*pin);
+                if earliest > horizon {
+                    return horizon;
+                }
+                // It may be moving at this moment, and not stay where it is.
+                line.counted().lock(Strength::Exclusive);
+                let horizon = shared.table.horizon(*pin);
+                line.counted().unlock(Strength::Exclusive);
+                horizon
+            }
+        })
+        .collect();
+    if let (Some(hold), Some(latest)) = (&mut charge.hold, horizons.iter().max())
+        && hold.expires <= *latest
+    {
+        // The clock was set back: a hold that expires before the horizon would not be counted.
+        let lasts = hold.expires.saturating_sub(clock_timestamp()).max(1_000_000);
+        hold.expires = latest.saturating_add(lasts);
+    }
+    places.iter().zip(horizons).map(|((line, _), horizon)| charge.given_up(line.definition.scope, horizon)).collect()
+}
+
+/// A charge would be refused: whether holds that have expired were counted, and are no longer.
+fn let_expire(
+    shared: &Shared,
+    spi: &Session,
+    charge: Charge,
+    places: &[(Line<'_>, Place)],
+    standing: &Standing,
+) -> std::result::Result<bool, Stop> {
+    let now = clock_timestamp();
+    let mut gained = false;
+    for ((line, place), quota) in places.iter().zip(&standing.quotas) {
+        let Place::Entry(pin) = *place else { continue };
+        if quota.mode != Mode::Hard || quota.fits(charge.wanted()) || !shared.table.read(pin).may_have_expired(now) {
+            continue;
+        }
+        match line.expire(spi, pin, Patience::Wait)? {
+            Expiry::Gained => gained = true,
+            Expiry::Nothing => {}
+            Expiry::InHand(other) => {
+                withdraw(shared, charge.subject);
+                if wait_for_hand(shared, other) {
+                    return Err(Stop::Again);
+                }
+            }
+        }
+    }
+    Ok(gained)
 }
 
 /// Gives back what an admitted charge added.
 pub fn retract(shared: &Shared, charge: Charge, counted: &Counted) {
     with(|state| {
-        for (pin, added) in &counted.additions {
-            state.journal.retract(&shared.table, *pin, counted.level, *added);
+        for (pin, delta) in &counted.additions {
+            state.journal.retract(&shared.table, *pin, counted.level, *delta);
         }
-        state.journal.forget(noted(charge.subject, charge.at), counted.level, charge.amount);
-        shared.registry.note(own_slot(), &charge.subject.tenant_key(), -charge.amount);
+        for (noted, delta) in noted(&charge) {
+            state.journal.forget(noted, counted.level, delta);
+        }
+        shared.registry.note(own_slot(), &charge.subject.tenant_key(), -shown(&charge));
     });
+}
+
+/// Waits, a second at most, until a transaction has let go of the holds that it had in hand, some of which have expired.
+/// Says whether it has.
+fn wait_for_hand(shared: &Shared, other: InFlight) -> bool {
+    shared.registry.count(own_slot(), Event::Wait);
+    (0..MOST_LOOKS).any(|_| {
+        pause();
+        !shared.registry.has_in_hand(other)
+    })
 }
 
 /// See [`super::Gate::wait_for_request`]. The caller shows no request himself.
@@ -331,9 +434,12 @@ impl<'a> Line<'a> {
         found
     }
 
-    /// The quota as this transaction sees it: what others have in flight is held, its own is spent.
-    fn figures(&self, reading: Reading, own: i64) -> Quota {
-        let held = reading.in_flight.saturating_sub(own).clamp(0, reading.reserved.max(0));
+    /// The quota as this transaction sees it: what others have in flight is held, its own is spent or held as it will be.
+    /// What it will give back is held until it has committed.
+    fn figures(&self, reading: Reading, own: Delta) -> Quota {
+        let others = reading.in_flight.saturating_sub(own.amount).max(0);
+        let held = [reading.held, own.held, own.credit].into_iter().fold(others, i64::saturating_add);
+        let held = held.clamp(0, reading.reserved.max(0));
         self.definition.counting(self.window.bounds, reading.reserved - held, held)
     }
 
@@ -345,11 +451,12 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// What the tables say.
-    fn sum(&self, spi: &Session, tail: &mut i64) -> Result<i64> {
-        let sum = Sum::read(spi, self.subject, self.definition.scope, self.window.bounds, Look::Latest)?;
+    /// What the tables say has been spent, and is held by what expires after the horizon.
+    fn sum(&self, spi: &Session, horizon: Timestamp, tail: &mut i64) -> Result<(i64, i64)> {
+        let sum = Sum::read(spi, self.subject, self.definition.scope, self.window.bounds, horizon, Look::Latest)?;
         *tail = sum.tail.max(*tail);
-        Ok(sum.counted(self.definition.counts_all()))
+        let counts_all = self.definition.counts_all();
+        Ok((sum.spent(counts_all), sum.held(counts_all)))
     }
 
     /// Step 3. The pin is in the journal, as an addition of nothing, before anything can fail.
@@ -357,7 +464,9 @@ impl<'a> Line<'a> {
         if with(|state| state.has_closed(self.partition)) {
             // The locked mode may have left a prepared transaction.
             self.counted().lock(Strength::Exclusive);
-            return Ok(Place::Tables(self.sum(spi, tail)?));
+            let horizon = clock_timestamp();
+            let (spent, held) = self.sum(spi, horizon, tail)?;
+            return Ok(Place::Tables { spent, held, horizon });
         }
         let [tenant, platform] = epochs;
         let epoch = if self.partition == PLATFORM { platform } else { tenant };
@@ -427,24 +536,49 @@ impl<'a> Line<'a> {
         // it back with the (sub)transaction.
         let handle = match self.shared.table.find(&self.key(epoch)) {
             Some(handle) => Ok(handle),
-            None => self.sum(spi, tail).map_err(Stop::from).and_then(|spent| self.publish(epoch, spent)),
+            None => {
+                let horizon = self.first_horizon();
+                let sum = self.sum(spi, horizon, tail).map_err(Stop::from);
+                sum.and_then(|(spent, held)| self.publish(epoch, horizon, spent, held))
+            }
         };
         // Load 5
         counted.unlock(Strength::Exclusive);
         handle.map(Some)
     }
 
+    /// Where the horizon of a new counter is: now, but before what anybody has in hand, this transaction included.
+    fn first_horizon(&self) -> Timestamp {
+        let now = clock_timestamp();
+        let earliest = self.shared.registry.earliest_in_hand(own_database(), self.partition);
+        earliest.map_or(now, |(hand, _)| now.min(hand - 1))
+    }
+
     /// The end of load 4: one step that cannot fail once there is room, and does not call Postgres.
-    fn publish(&self, epoch: u32, spent: i64) -> std::result::Result<Handle, Stop> {
+    fn publish(
+        &self,
+        epoch: u32,
+        horizon: Timestamp,
+        spent: i64,
+        held: i64,
+    ) -> std::result::Result<Handle, Stop> {
         let key = self.key(epoch);
         let published = with(|state| -> std::result::Result<_, Stop> {
-            let own: Vec<(Level, i64)> = state.journal.charges(|charge| self.counts(charge)).collect();
+            let own: Vec<(Level, Delta)> = state.journal.charges(|charge| self.counts(charge)).collect();
             state.journal.make_room(own.len())?;
             let pins = own.len() as u32;
-            let reading = Reading { reserved: spent, in_flight: own.iter().map(|(_, amount)| amount).sum() };
+            // The tables show this transaction its own changes, which for everybody else are in flight.
+            let sum = own.iter().fold(Delta::default(), |sum, (_, delta)| sum.plus(*delta));
+            let reading = Reading {
+                reserved: spent.saturating_add(held).saturating_add(sum.credit),
+                in_flight: sum.amount,
+                held: held.saturating_sub(sum.held),
+                horizon,
+                next_expiry: if held == 0 && sum.held == 0 { Timestamp::MAX } else { horizon },
+            };
             let published = self.shared.table.publish(&key, reading, pins).map_err(|Full| full())?;
-            for (level, amount) in own {
-                state.journal.push(&self.shared.table, published.pin(), level, amount);
+            for (level, delta) in own {
+                state.journal.push(&self.shared.table, published.pin(), level, delta);
             }
             Ok(published)
         })?;
@@ -468,7 +602,7 @@ impl<'a> Line<'a> {
         whose && within && (self.definition.counts_all() || charge.resource == self.subject.resource as u8)
     }
 
-    /// The quota from its counter, if that is there, without pinning it.
+    /// The quota from its counter, if that is there and counts no hold that has expired, without pinning it.
     fn glance(&self) -> Option<Quota> {
         let epoch = self.shared.registry.epoch(self.partition);
         let handle = self.find(epoch)?;
@@ -476,20 +610,95 @@ impl<'a> Line<'a> {
             self.definition.place.set(None);
             return None;
         };
-        let own = with(|state| if state.journal.is_empty() { 0 } else { state.journal.added(handle.index()) });
+        if reading.held > 0 && reading.may_have_expired(clock_timestamp()) {
+            return None;
+        }
+        let own = with(|state| match state.journal.is_empty() {
+            true => Delta::default(),
+            false => state.journal.done(handle.index()),
+        });
         Some(self.figures(reading, own))
+    }
+
+    /// Moves the counter's horizon on to now, as far as holds in somebody's hands let it, and subtracts what it passes.
+    fn expire(&self, spi: &Session, pin: Pin, patience: Patience) -> std::result::Result<Expiry, Stop> {
+        let (table, counted) = (&self.shared.table, self.counted());
+        if !patience.lock(counted, Strength::Exclusive) {
+            return Ok(Expiry::Nothing);
+        }
+        let (before, now) = (table.horizon(pin), clock_timestamp());
+        if now <= before {
+            counted.unlock(Strength::Exclusive);
+            return Ok(Expiry::Nothing);
+        }
+        with(|state| state.advance = Some(Advance { pin, before }));
+        // Whoever takes a hold in hand from now on that expires before this waits for our lock.
+        table.set_horizon(pin, now);
+        table.forget_next_expiry(pin);
+        let in_hand = self.shared.registry.earliest_in_hand(own_database(), self.partition);
+        let mut until = now;
+        if let Some((hand, _)) = in_hand {
+            until = until.min(hand - 1).max(before);
+            table.expires(pin, hand);
+            table.set_horizon(pin, until);
+        }
+        let (scope, counts_all) = (self.definition.scope, self.definition.counts_all());
+        let expired = sums::expired(spi, self.subject, scope, counts_all, self.window.bounds, before, until);
+        with(|state| {
+            match &expired {
+                Ok((amount, next)) => {
+                    table.expire(pin, *amount);
+                    table.expires(pin, *next);
+                    state.advance = None;
+                }
+                Err(_) => state.give_up_advance(table),
+            }
+        });
+        counted.unlock(Strength::Exclusive);
+        let (amount, _) = expired?;
+        Ok(match in_hand {
+            _ if amount > 0 => Expiry::Gained,
+            Some((hand, other)) if hand <= now && other.slot != own_slot() => Expiry::InHand(other),
+            _ => Expiry::Nothing,
+        })
+    }
+
+    /// The same for a look, which does not wait and leaves no pin behind.
+    fn refresh(&self, spi: &Session, handle: Handle) -> Result<()> {
+        let Some(pin) = self.shared.table.pin(handle) else { return Ok(()) };
+        with(|state| state.looked_at = Some(pin));
+        let outcome = self.expire(spi, pin, Patience::Try);
+        with(|state| state.let_go(&self.shared.table));
+        match outcome {
+            Err(Stop::Failed(error)) => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// The quota from a counter that is loaded for it, unless somebody would have to be waited for.
     fn fetch(&self, spi: &Session, tail: &mut i64) -> Result<Option<Quota>> {
         let epoch = self.shared.registry.epoch(self.partition);
         match self.load(spi, epoch, Patience::Try, tail) {
-            Ok(Some(_)) => Ok(self.glance()),
+            Ok(Some(handle)) => match self.glance() {
+                None => {
+                    self.refresh(spi, handle)?;
+                    Ok(self.glance())
+                }
+                seen => Ok(seen),
+            },
             // No room for a figure that is only looked at: the tables have it as well.
             Ok(None) | Err(Stop::Again | Stop::Failed(Error::Limit { .. })) => Ok(None),
             Err(Stop::Failed(error)) => Err(error),
         }
     }
+}
+
+/// What came of letting holds expire.
+enum Expiry {
+    Gained,
+    Nothing,
+    /// Somebody has a hold in hand that has expired: no other may be passed over before he is done.
+    InHand(InFlight),
 }
 
 /// Whether a load may wait for others.
@@ -545,8 +754,8 @@ pub fn standing(shared: &Shared, spi: &Session, subject: Subject, at: Timestamp,
             Some(quota) => quota,
             None => {
                 let bounds = line.window.bounds;
-                let spent = sums.get(spi, definition.scope, bounds)?.counted(definition.counts_all());
-                definition.counting(bounds, spent, 0)
+                let (sum, counts_all) = (sums.get(spi, definition.scope, bounds)?, definition.counts_all());
+                definition.counting(bounds, sum.spent(counts_all), sum.held(counts_all))
             }
         });
     }

@@ -13,19 +13,23 @@ use crate::admission::{Resource, Scope, judge};
 use crate::error::Result;
 use crate::pg::lock::{self, Strength};
 use crate::pg::spi::{Look, Session};
-use crate::pg::{Timestamp, invalidation, to_unix_seconds};
+use crate::pg::{Timestamp, clock_timestamp, invalidation, to_unix_seconds};
 use crate::settings;
 
-/// Every quota that applies to the subject, as of the moment, from the tables.
+/// Every quota that applies to the subject, as of the moment, from the tables. Holds are counted that have not expired.
 pub fn standing(spi: &Session, subject: Subject, at: Timestamp, look: Look) -> Result<Standing> {
+    stand(spi, subject, at, &mut Sums::new(subject, look))
+}
+
+fn stand(spi: &Session, subject: Subject, at: Timestamp, sums: &mut Sums) -> Result<Standing> {
     invalidation::current_generation();
     let definitions = definitions::of(subject, [0; 2])?;
-    let mut sums = Sums::new(subject, look);
     let mut standing = Standing::default();
     for definition in &definitions.all {
         let bounds = definition.window_at(to_unix_seconds(at)).bounds;
-        let spent = sums.get(spi, definition.scope, bounds)?.counted(definition.counts_all());
-        standing.quotas.push(definition.counting(bounds, spent, 0));
+        let sum = sums.get(spi, definition.scope, bounds)?;
+        let counts_all = definition.counts_all();
+        standing.quotas.push(definition.counting(bounds, sum.spent(counts_all), sum.held(counts_all)));
     }
     standing.tail = sums.tail();
     Ok(standing)
@@ -35,21 +39,27 @@ pub fn standing(spi: &Session, subject: Subject, at: Timestamp, look: Look) -> R
 pub struct Sums {
     subject: Subject,
     look: Look,
+    now: Timestamp,
     read: Vec<Sum>,
 }
 
 impl Sums {
     pub fn new(subject: Subject, look: Look) -> Self {
-        Self { subject, look, read: Vec::new() }
+        Self { subject, look, now: clock_timestamp(), read: Vec::new() }
     }
 
     pub fn get(&mut self, spi: &Session, scope: Scope, bounds: crate::period::Bounds) -> Result<Sum> {
         if let Some(sum) = self.read.iter().find(|sum| sum.scope == scope && sum.bounds == bounds) {
             return Ok(*sum);
         }
-        let sum = Sum::read(spi, self.subject, scope, bounds, self.look)?;
+        let sum = Sum::read(spi, self.subject, scope, bounds, self.now, self.look)?;
         self.read.push(sum);
         Ok(sum)
+    }
+
+    /// The moment as of which holds are counted.
+    pub fn now(&self) -> Timestamp {
+        self.now
     }
 
     pub fn tail(&self) -> i64 {
@@ -58,10 +68,14 @@ impl Sums {
 }
 
 pub fn admit(spi: &Session, charge: Charge) -> Result<Admission> {
-    let standing = standing(spi, charge.subject, charge.at, Look::Latest)?;
-    let verdict = judge(&standing.quotas, charge.amount, settings::allow_without_quota());
+    let mut sums = Sums::new(charge.subject, Look::Latest);
+    let mut standing = stand(spi, charge.subject, charge.at, &mut sums)?;
+    for quota in &mut standing.quotas {
+        quota.held -= charge.given_up(quota.scope, sums.now());
+    }
+    let verdict = judge(&standing.quotas, charge.wanted(), settings::allow_without_quota());
     let admitted = verdict.allowed || !charge.enforce;
-    Ok(Admission { standing, verdict, admitted, counted: escrow::Counted::default() })
+    Ok(Admission { standing, verdict, admitted, hold: charge.hold, counted: escrow::Counted::default() })
 }
 
 thread_local! {

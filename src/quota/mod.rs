@@ -10,7 +10,7 @@ mod sums;
 use pgrx::Uuid;
 use tollgate_escrow::registry::Event;
 
-use crate::admission::{Quota, Resource, Verdict};
+use crate::admission::{Quota, Resource, Scope, Verdict};
 use crate::error::{Error, Result};
 use crate::pg::Timestamp;
 use crate::pg::memory::{Shared, shared};
@@ -51,26 +51,65 @@ pub fn nil() -> Uuid {
     Uuid::from_bytes([0; 16])
 }
 
-/// What is asked of the gate.
+/// A hold as quotas count it.
+#[derive(Clone, Copy)]
+pub struct Hold {
+    /// Nano-dollars.
+    pub amount: i64,
+    /// From then on nobody counts it.
+    pub expires: Timestamp,
+}
+
+/// What is asked of the gate: to charge, to hold, to give up a hold, or to turn one into another.
 #[derive(Clone, Copy)]
 pub struct Charge {
     pub subject: Subject,
     /// Decides the periods.
     pub at: Timestamp,
-    /// Nano-dollars.
+    /// Nano-dollars that will have been spent; below zero for a correction, which counts once it has committed.
     pub amount: i64,
+    /// What will be held.
+    pub hold: Option<Hold>,
+    /// What was held until now, by nobody in particular or by the subject's user.
+    pub gives_up: Option<Hold>,
+    /// Whether a quota of the subject's user counts what is given up.
+    pub user_held: bool,
     /// Refused over a hard limit; else counted whatever it comes to.
     pub enforce: bool,
     /// The request that it answers, as a hash; 0 is none.
     pub request: u64,
 }
 
+impl Charge {
+    /// What is spent and held together, in nano-dollars.
+    fn wanted(&self) -> i64 {
+        self.amount.saturating_add(self.held())
+    }
+
+    fn held(&self) -> i64 {
+        self.hold.map_or(0, |hold| hold.amount)
+    }
+
+    /// What a quota of the scope counts of the hold that is given up, where holds are counted that expire later than this.
+    fn given_up(&self, scope: Scope, horizon: Timestamp) -> i64 {
+        let concerned = scope != Scope::User || self.user_held;
+        self.gives_up.filter(|hold| concerned && hold.expires > horizon).map_or(0, |hold| hold.amount)
+    }
+
+    /// The earliest moment at which a hold expires that is made or given up.
+    fn in_hand(&self) -> Option<Timestamp> {
+        [self.hold, self.gives_up].into_iter().flatten().map(|hold| hold.expires).min()
+    }
+}
+
 /// The answer: when `admitted`, the amount is counted until the (sub)transaction ends or it is retracted.
 pub struct Admission {
-    /// As it was before the charge.
+    /// As it was before the charge, without the hold that it gives up.
     pub standing: Standing,
     pub verdict: Verdict,
     pub admitted: bool,
+    /// The hold that was made; it may expire later than was asked.
+    pub hold: Option<Hold>,
     counted: escrow::Counted,
 }
 
@@ -83,6 +122,15 @@ pub enum Gate {
 impl Gate {
     /// Prepares to charge these tenants in the running transaction.
     pub fn open(tenants: impl IntoIterator<Item = Option<Uuid>>) -> Result<Self> {
+        let gate = Self::open_for_housekeeping()?;
+        if let Self::Locked = gate {
+            locked::lock_subjects(tenants)?;
+        }
+        Ok(gate)
+    }
+
+    /// The same for what changes no figure: it waits for nobody.
+    pub fn open_for_housekeeping() -> Result<Self> {
         // SAFETY: reads a variable of the process.
         if unsafe { pgrx::pg_sys::IsInParallelMode() } {
             return Err(Error::Unsupported { message: "costs cannot be recorded in a parallel query".to_owned() });
@@ -90,13 +138,12 @@ impl Gate {
         // Rows are written without the executor, which would refuse this.
         // SAFETY: raises an ERROR or does nothing.
         unsafe { pgrx::pg_sys::PreventCommandIfReadOnly(c"recording a cost".as_ptr()) };
-        match shared() {
-            Some(shared) => Ok(Self::Escrow(shared)),
-            None => {
-                locked::lock_subjects(tenants)?;
-                Ok(Self::Locked)
-            }
-        }
+        Ok(shared().map_or(Self::Locked, Self::Escrow))
+    }
+
+    /// Whether it needs to know who will be charged.
+    pub fn takes_tenants() -> bool {
+        shared().is_none()
     }
 
     /// Whether two requests with the same id can be here at the same time.

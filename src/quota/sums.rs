@@ -1,4 +1,4 @@
-//! What the tables say has been spent: rollups and what is pending, in one statement.
+//! What the tables say has been spent and is held: rollups, what is pending, and holds, in one statement.
 
 use pgrx::Uuid;
 
@@ -12,79 +12,170 @@ use crate::pg::value::Value;
 use crate::pg::{Timestamp, from_unix_seconds};
 
 /// A period is whole UTC days, with quarters of an hour before and after them, and what is pending. Gives the sum of one
-/// resource, the sum of all, and how many pending rows were read. What tenants have pending belongs to the platform too,
+/// resource, the sum of all, the same of what is held, and how many pending rows were read. What tenants have pending belongs to the platform too,
 /// whose own queue holds what their folds left for it: one statement, for a fold moves rows from the one to the other.
 const SPENT: &str = "
     select least(coalesce(sum(s.nanos) filter (where s.resource_type = $3), 0), 9223372036854775807)::bigint,
            least(coalesce(sum(s.nanos), 0), 9223372036854775807)::bigint,
+           least(coalesce(sum(s.held) filter (where s.resource_type = $3), 0), 9223372036854775807)::bigint,
+           least(coalesce(sum(s.held), 0), 9223372036854775807)::bigint,
            coalesce(sum(s.tail), 0)::bigint
     from (
-        select r.resource_type, r.nanos, 0 as tail from copilot_internal.quota_rollups r
-        where r.tenant_id = $1 and r.user_id = $2 and r.resource_type in ('llm', 'e2b')
+        select r.resource_type, r.nanos, 0::bigint as held, 0 as tail from copilot_internal.quota_rollups r
+        where r.tenant_id = $1 and r.user_id = $2 and r.resource_type in ('llm', 'e2b', 'all')
           and r.grain = 'quarter' and r.bucket >= $4 and r.bucket < $5
         union all
-        select r.resource_type, r.nanos, 0 from copilot_internal.quota_rollups r
-        where r.tenant_id = $1 and r.user_id = $2 and r.resource_type in ('llm', 'e2b')
+        select r.resource_type, r.nanos, 0, 0 from copilot_internal.quota_rollups r
+        where r.tenant_id = $1 and r.user_id = $2 and r.resource_type in ('llm', 'e2b', 'all')
           and r.grain = 'day' and r.bucket >= $5 and r.bucket < $6
         union all
-        select r.resource_type, r.nanos, 0 from copilot_internal.quota_rollups r
-        where r.tenant_id = $1 and r.user_id = $2 and r.resource_type in ('llm', 'e2b')
+        select r.resource_type, r.nanos, 0, 0 from copilot_internal.quota_rollups r
+        where r.tenant_id = $1 and r.user_id = $2 and r.resource_type in ('llm', 'e2b', 'all')
           and r.grain = 'quarter' and r.bucket >= $6 and r.bucket < $7
         union all
         select p.resource_type,
                case when p.charged_at >= $4 and p.charged_at < $7
                          and ($2 = '00000000-0000-0000-0000-000000000000' or p.user_id = $2)
-                    then p.nanos else 0 end, 1
+                    then p.nanos else 0 end, 0, 1
         from copilot_internal.pending_costs p
         where p.tenant_id = $1
         union all
-        select p.resource_type, p.nanos, 0
+        select p.resource_type, p.nanos, 0, 0
         from copilot_internal.pending_costs p
         where $1 = '00000000-0000-0000-0000-000000000000' and p.tenant_id > '00000000-0000-0000-0000-000000000000'
           and p.charged_at >= $4 and p.charged_at < $7
+        union all
+        select h.resource_type, 0, h.held_nanos, 0
+        from copilot_internal.quota_reservations h
+        where h.state = 'held' and h.tenant_id = $1 and h.expires_at > $8
+          and h.reserved_at >= $4 and h.reserved_at < $7
+          and ($2 = '00000000-0000-0000-0000-000000000000' or h.user_id = $2)
+        union all
+        select h.resource_type, 0, h.held_nanos, 0
+        from copilot_internal.quota_reservations h
+        where $1 = '00000000-0000-0000-0000-000000000000' and h.state = 'held' and h.expires_at > $8
+          and h.reserved_at >= $4 and h.reserved_at < $7
     ) s";
+
+/// Holds that expire in a stretch of time, and when the first expires after it: of the resource, of all.
+const EXPIRED: &str = "
+    select coalesce(sum(h.held_nanos) filter (where h.resource_type = $3), 0)::bigint,
+           coalesce(sum(h.held_nanos), 0)::bigint,
+           case when $1 = '00000000-0000-0000-0000-000000000000'
+                then (select min(n.expires_at) from copilot_internal.quota_reservations n
+                      where n.state = 'held' and n.expires_at > $7)
+                else (select min(n.expires_at) from copilot_internal.quota_reservations n
+                      where n.state = 'held' and n.tenant_id = $1 and n.expires_at > $7) end
+    from (
+        select e.resource_type, e.held_nanos
+        from copilot_internal.quota_reservations e
+        where e.state = 'held' and e.tenant_id = $1 and e.expires_at > $6 and e.expires_at <= $7
+          and e.reserved_at >= $4 and e.reserved_at < $5
+          and ($2 = '00000000-0000-0000-0000-000000000000' or e.user_id = $2)
+        union all
+        select e.resource_type, e.held_nanos
+        from copilot_internal.quota_reservations e
+        where $1 = '00000000-0000-0000-0000-000000000000' and e.state = 'held'
+          and e.expires_at > $6 and e.expires_at <= $7
+          and e.reserved_at >= $4 and e.reserved_at < $5
+    ) h";
 
 const FOLD: &str = "select copilot_internal.fold($1, $2)";
 
-static SPENT_PLAN: Plan = Plan::new(SPENT, &[UUID, UUID, TEXT, MOMENT, MOMENT, MOMENT, MOMENT]);
+static SPENT_PLAN: Plan = Plan::new(SPENT, &[UUID, UUID, TEXT, MOMENT, MOMENT, MOMENT, MOMENT, MOMENT]);
+static EXPIRED_PLAN: Plan = Plan::new(EXPIRED, &[UUID, UUID, TEXT, MOMENT, MOMENT, MOMENT, MOMENT]);
 static FOLD_PLAN: Plan = Plan::new(FOLD, &[UUID, INT]);
 
-/// What has been spent in one scope and period: the quotas of a subject that share both share it.
+/// What has been spent and is held in one scope and period: the quotas of a subject that share both share it.
 #[derive(Clone, Copy)]
 pub struct Sum {
     pub scope: Scope,
     pub bounds: period::Bounds,
-    /// On the subject's resource.
-    own: i64,
-    /// On every resource.
-    all: i64,
+    spent: Amounts,
+    held: Amounts,
     /// Pending rows that had to be read; of the tenant, for only his charges may shorten it.
     pub tail: i64,
 }
 
-impl Sum {
-    /// What a quota of the scope has counted.
-    pub fn counted(&self, counts_all: bool) -> i64 {
+#[derive(Clone, Copy)]
+struct Amounts {
+    /// On the subject's resource.
+    own: i64,
+    /// On every resource.
+    all: i64,
+}
+
+impl Amounts {
+    fn of(self, counts_all: bool) -> i64 {
         if counts_all { self.all } else { self.own }
     }
+}
 
-    pub fn read(spi: &Session, subject: Subject, scope: Scope, bounds: period::Bounds, look: Look) -> Result<Self> {
-        let (tenant, user): (Option<Uuid>, Option<Uuid>) = match scope {
-            Scope::Platform => (None, None),
-            Scope::Tenant => (subject.tenant, None),
-            Scope::User => (subject.tenant, subject.user),
-        };
-        let resource = Value::from(subject.resource.as_str());
+fn keys(subject: Subject, scope: Scope) -> [Value; 3] {
+    let (tenant, user): (Option<Uuid>, Option<Uuid>) = match scope {
+        Scope::Platform => (None, None),
+        Scope::Tenant => (subject.tenant, None),
+        Scope::User => (subject.tenant, subject.user),
+    };
+    [tenant.unwrap_or_else(nil).into(), user.unwrap_or_else(nil).into(), subject.resource.as_str().into()]
+}
+
+impl Sum {
+    /// What a quota of the scope has counted as spent.
+    pub fn spent(&self, counts_all: bool) -> i64 {
+        self.spent.of(counts_all)
+    }
+
+    /// What a quota of the scope counts as held.
+    pub fn held(&self, counts_all: bool) -> i64 {
+        self.held.of(counts_all)
+    }
+
+    /// Holds are counted that expire after the horizon.
+    pub fn read(
+        spi: &Session,
+        subject: Subject,
+        scope: Scope,
+        bounds: period::Bounds,
+        horizon: Timestamp,
+        look: Look,
+    ) -> Result<Self> {
+        let [tenant, user, resource] = keys(subject, scope);
         let span = Span::of(bounds);
-        let [start, first_day, last_day, end] =
-            [span.start, span.first_day, span.last_day, span.end].map(Value::timestamp);
-        let (tenant, user) = (tenant.unwrap_or_else(nil).into(), user.unwrap_or_else(nil).into());
-        let rows = spi.run(&SPENT_PLAN, look, &[tenant, user, resource, start, first_day, last_day, end])?;
+        let [start, first_day, last_day, end, horizon] =
+            [span.start, span.first_day, span.last_day, span.end, horizon].map(Value::timestamp);
+        let rows = spi.run(&SPENT_PLAN, look, &[tenant, user, resource, start, first_day, last_day, end, horizon])?;
         let row = rows.first().ok_or_else(|| Error::internal("a sum gave no row"))?;
         // The platform's queue is folded by maintain() alone: a charge must not take what every tenant would wait for.
-        let tail = if scope == Scope::Platform { 0 } else { row.need(3)? };
-        Ok(Self { scope, bounds, own: row.need(1)?, all: row.need(2)?, tail })
+        let tail = if scope == Scope::Platform { 0 } else { row.need(5)? };
+        Ok(Self {
+            scope,
+            bounds,
+            spent: Amounts { own: row.need(1)?, all: row.need(2)? },
+            held: Amounts { own: row.need(3)?, all: row.need(4)? },
+            tail,
+        })
     }
+}
+
+/// What a quota counts of the holds that expire after one moment and not after another, and from when on there may be
+/// more: in a snapshot taken now.
+pub fn expired(
+    spi: &Session,
+    subject: Subject,
+    scope: Scope,
+    counts_all: bool,
+    bounds: period::Bounds,
+    after: Timestamp,
+    until: Timestamp,
+) -> Result<(i64, Timestamp)> {
+    let [tenant, user, resource] = keys(subject, scope);
+    let span = Span::of(bounds);
+    let [start, end, after, until] = [span.start, span.end, after, until].map(Value::timestamp);
+    let rows = spi.run(&EXPIRED_PLAN, Look::Latest, &[tenant, user, resource, start, end, after, until])?;
+    let row = rows.first().ok_or_else(|| Error::internal("a sum gave no row"))?;
+    let amounts = Amounts { own: row.need(1)?, all: row.need(2)? };
+    Ok((amounts.of(counts_all), row.get(3).unwrap_or(Timestamp::MAX)))
 }
 
 /// The stretches of a period: quarters in `[start, first_day)`, days in `[first_day, last_day)`, quarters in

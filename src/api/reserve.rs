@@ -1,0 +1,185 @@
+//! Reservations and corrections: for `service_role` alone, like everything that moves money.
+
+use pgrx::{Uuid, pg_extern, pg_sys};
+
+use super::record::{only_the_server, told};
+use super::usd;
+use crate::error::{Error, Result};
+use crate::ledger::reservations::{self, Extension, Request};
+use crate::ledger::{corrections, input};
+use crate::look::{Figures, retry_after};
+use crate::money::{Picos, PicosDifference};
+use crate::pg::call::{Call, Reply};
+use crate::pg::spi;
+use crate::pg::value::Value;
+use crate::pg::{clock_timestamp, from_unix_seconds};
+
+fn amount(text: Option<String>, name: &str) -> Result<Picos> {
+    input::amount(&input::required(text, name)?, name)
+}
+
+fn money(amount: Picos) -> Value {
+    Value::numeric(&amount.to_string())
+}
+
+fn reservation(call: Call) -> Result<Uuid> {
+    input::required(call.uuid(0), "p_reservation_id")
+}
+
+#[pg_extern(sql = false)]
+fn reserve_quota(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
+    let call = Call::new(fcinfo);
+    let outcome = call.kernel(|caller| {
+        only_the_server(caller)?;
+        let ttl = input::required(call.interval(5), "p_ttl")?;
+        let request = Request {
+            tenant: input::tenant(call.uuid(0))?,
+            resource: input::resource(call.text(1))?,
+            amount: amount(call.numeric(2), "p_amount_usd")?,
+            request_id: input::required_text(call.text(3), "p_request_id")?,
+            user: input::id(call.uuid(4), "p_user_id")?,
+            lasts: reservations::time_to_live(&ttl)?,
+            ttl,
+            metadata: input::json(call.jsonb(6), "p_metadata")?,
+        };
+        spi::session(|spi| reservations::reserve(spi, &request))
+    });
+    let blocking = if outcome.recorded { None } else { told(&outcome) };
+    let figures = told(&outcome).map(Figures::of);
+    let figures = figures.as_ref();
+    let end = blocking.and_then(|quota| quota.bounds.end);
+    let wait = end.map(|end| retry_after(clock_timestamp(), from_unix_seconds(end)));
+    call.row(&[
+        outcome.recorded.into(),
+        outcome.id.into(),
+        if outcome.recorded { Value::decimal(outcome.cost_usd.as_deref()) } else { Value::NULL },
+        outcome.expires_at.map_or(Value::NULL, Value::timestamp),
+        outcome.quota_status.as_str().into(),
+        blocking.map(|quota| quota.scope.as_str()).into(),
+        blocking.map(|quota| quota.resource_type).into(),
+        usd(figures, |figures| figures.limit),
+        usd(figures, |figures| figures.spent),
+        usd(figures, |figures| figures.remaining),
+        figures.and_then(|figures| figures.period_end).map_or(Value::NULL, Value::timestamp),
+        wait.into(),
+        outcome.reason.as_deref().into(),
+        outcome.replayed.into(),
+        outcome.retryable.into(),
+    ])
+}
+
+#[pg_extern(sql = false)]
+fn commit_reservation(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
+    let call = Call::new(fcinfo);
+    let commit = call.kernel(|caller| {
+        only_the_server(caller)?;
+        let id = reservation(call)?;
+        let cost = amount(call.numeric(1), "p_actual_cost_usd")?;
+        let policy = input::required(call.text(2), "p_overrun")?;
+        let reject = match policy.as_str() {
+            "record" => false,
+            "reject" => true,
+            other => {
+                return Err(Error::Invalid {
+                    message: format!("unknown p_overrun \"{}\"", input::shown(other)),
+                    hint: Some("record charges what it cost; reject refuses more than was reserved."),
+                });
+            }
+        };
+        let tenant = input::id(call.uuid(3), "p_tenant_id")?;
+        spi::session(|spi| reservations::commit(spi, id, tenant, cost, reject))
+    });
+    call.row(&[
+        commit.status.into(),
+        money(commit.settled.charged),
+        money(commit.settled.released),
+        money(commit.settled.overrun),
+        commit.settled.late.into(),
+        commit.replayed.into(),
+    ])
+}
+
+#[pg_extern(sql = false)]
+fn release_reservation(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
+    let call = Call::new(fcinfo);
+    let release = call.kernel(|caller| {
+        only_the_server(caller)?;
+        let id = reservation(call)?;
+        let reason = input::text(call.text(1), "p_reason")?;
+        let tenant = input::id(call.uuid(2), "p_tenant_id")?;
+        spi::session(|spi| reservations::release(spi, id, tenant, reason.as_deref()))
+    });
+    call.row(&[release.status.into(), money(release.released), release.replayed.into()])
+}
+
+#[pg_extern(sql = false)]
+fn extend_reservation(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
+    let call = Call::new(fcinfo);
+    let extended = call.kernel(|caller| {
+        only_the_server(caller)?;
+        let id = reservation(call)?;
+        let asked = Extension {
+            ttl: call.interval(1),
+            additional: call.numeric(2).map(|text| input::amount(&text, "p_additional_usd")).transpose()?,
+            request_id: input::text(call.text(3), "p_request_id")?,
+        };
+        if asked.ttl.is_none() && asked.additional.is_none() {
+            return Err(Error::invalid("p_ttl or p_additional_usd must be given"));
+        }
+        let tenant = input::id(call.uuid(4), "p_tenant_id")?;
+        spi::session(|spi| reservations::extend(spi, id, tenant, &asked))
+    });
+    call.row(&[
+        extended.allowed.into(),
+        money(extended.reserved),
+        Value::timestamp(extended.expires_at),
+        extended.status.as_str().into(),
+        extended.reason.as_deref().into(),
+        extended.retryable.into(),
+        extended.replayed.into(),
+    ])
+}
+
+#[pg_extern(sql = false)]
+fn expire_reservations(fcinfo: pg_sys::FunctionCallInfo) -> i64 {
+    let call = Call::new(fcinfo);
+    let most = call.bigint(0).unwrap_or(0);
+    call.kernel(|_| spi::session(|spi| reservations::expire(spi, most)))
+}
+
+#[pg_extern(sql = false)]
+fn refund_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
+    let call = Call::new(fcinfo);
+    let (correction, refunded) = call.kernel(|caller| {
+        only_the_server(caller)?;
+        let record = input::required(call.uuid(0), "p_cost_record_id")?;
+        let refunded = amount(call.numeric(1), "p_amount_usd")?;
+        let request_id = input::required_text(call.text(2), "p_request_id")?;
+        let reason = input::text(call.text(3), "p_reason")?;
+        let tenant = input::id(call.uuid(4), "p_tenant_id")?;
+        let refund = |spi: &spi::Session| {
+            corrections::refund(spi, record, tenant, refunded, &request_id, reason.as_deref())
+        };
+        Ok((spi::session(refund)?, refunded))
+    });
+    call.row(&[correction.id.into(), money(refunded), correction.replayed.into()])
+}
+
+#[pg_extern(sql = false)]
+fn adjust_quota(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
+    let call = Call::new(fcinfo);
+    let adjustment = call.kernel(|caller| {
+        only_the_server(caller)?;
+        let quota = input::required(call.uuid(0), "p_quota_id")?;
+        let text = input::required(call.numeric(1), "p_delta_usd")?;
+        let delta = PicosDifference::parse(&text).map_err(|error| input::out_of_range("p_delta_usd", error))?;
+        let request_id = input::required_text(call.text(2), "p_request_id")?;
+        let reason = input::text(call.text(3), "p_reason")?;
+        spi::session(|spi| corrections::adjust(spi, quota, delta, &request_id, reason.as_deref()))
+    });
+    call.row(&[
+        adjustment.correction.id.into(),
+        Value::usd(adjustment.spent),
+        adjustment.correction.replayed.into(),
+    ])
+}

@@ -1,0 +1,237 @@
+//! Corrections: refunds of cost records, and adjustments of what a quota has counted. The ledger is append-only, so each is
+//! a row of its own. What is given back counts once it has committed, and never makes more room than was taken.
+
+use pgrx::Uuid;
+
+use super::bare;
+use super::{Source, leave_pending};
+use crate::admission::{ALL_RESOURCES, Quota, Resource, Scope};
+use crate::error::{Error, Result};
+use crate::money::{Picos, PicosDifference};
+use crate::pg::spi::types::{BIGINT, MOMENT, NUMERIC, TEXT, UUID};
+use crate::pg::spi::{self, Look, Plan, Session};
+use crate::pg::table::Table;
+use crate::pg::twin::wait_for_twin;
+use crate::pg::value::Value;
+use crate::pg::{self, Timestamp, lock};
+use crate::quota::{Charge, Gate, Subject, standing};
+
+const RECORD: &str = "
+    select l.source, l.tenant_id, nullif(l.user_id, '00000000-0000-0000-0000-000000000000'), l.conversation_id,
+           l.provider, l.name, l.charged_at, l.occurred_at, coalesce(l.cost_usd, 0)::text
+    from copilot_internal.ledger_lines l
+    where l.record_id = $1 and l.written_in in ('llm', 'e2b') and ($2::uuid is null or l.tenant_id = $2)";
+static RECORD_PLAN: Plan = Plan::new(RECORD, &[UUID, UUID]);
+
+const CORRECTED: &str = "
+    select coalesce(-sum(c.cost_usd), 0)::text
+    from copilot_internal.cost_corrections c where c.record_id = $1 and c.tenant_id = $2";
+static CORRECTED_PLAN: Plan = Plan::new(CORRECTED, &[UUID, UUID]);
+
+const FIND: &str = "
+    select c.id, (c.record_id, c.cost_usd) is not distinct from ($3::uuid, -$4::numeric)
+    from copilot_internal.cost_corrections c where c.tenant_id = $1 and c.request_id = $2";
+static FIND_PLAN: Plan = Plan::new(FIND, &[UUID, TEXT, UUID, NUMERIC]);
+
+static TABLE: Table = Table::new(
+    c"cost_corrections",
+    &[
+        ("id", UUID),
+        ("tenant_id", UUID),
+        ("record_id", UUID),
+        ("source", TEXT),
+        ("user_id", UUID),
+        ("conversation_id", UUID),
+        ("provider", TEXT),
+        ("name", TEXT),
+        ("cost_usd", NUMERIC),
+        ("charge_nanos", BIGINT),
+        ("request_id", TEXT),
+        ("reason", TEXT),
+        ("charged_at", MOMENT),
+        ("occurred_at", MOMENT),
+        ("recorded_at", MOMENT),
+    ],
+    1,
+    Some(c"cost_corrections_request_id_idx"),
+);
+
+/// A correction that was made, now or by an earlier call with the same request id.
+pub struct Correction {
+    pub id: Uuid,
+    pub replayed: bool,
+}
+
+fn reused() -> Error {
+    Error::Conflict { message: "this request id was used before with other arguments".to_owned(), detail: None }
+}
+
+fn change(subject: Subject, at: Timestamp, nanos: i64) -> Charge {
+    Charge { subject, at, amount: nanos, hold: None, gives_up: None, user_held: false, enforce: false, request: 0 }
+}
+
+/// Takes back a part of what a record cost. Refunds of one record come one after the other.
+pub fn refund(
+    spi: &Session,
+    record: Uuid,
+    tenant: Option<Uuid>,
+    amount: Picos,
+    request_id: &str,
+    reason: Option<&str>,
+) -> Result<Correction> {
+    let missing = || Error::NotFound { message: "there is no such cost record".to_owned() };
+    let rows = spi.run(&RECORD_PLAN, Look::Latest, &[record.into(), tenant.into()])?;
+    let row = rows.first().ok_or_else(missing)?;
+    let source: String = row.need(1)?;
+    let tenant: Uuid = row.need(2)?;
+    let resource = Resource::parse(&source).ok_or_else(|| Error::internal("a record has an unknown resource"))?;
+    let subject = Subject { tenant: Some(tenant), user: row.get(3), resource };
+    let conversation: Option<Uuid> = row.get(4);
+    let (provider, name): (String, String) = (row.need(5)?, row.need(6)?);
+    let (charged_at, occurred_at): (Timestamp, Timestamp) = (row.need(7)?, row.need(8)?);
+    let cost = stored(&row.need::<String>(9)?)?;
+
+    let gate = Gate::open([Some(tenant)])?;
+    lock::Subject::Correction(*record.as_bytes()).lock(lock::Strength::Exclusive);
+    let usd = Value::numeric(&amount.to_string());
+    loop {
+        spi::see_own_rows();
+        let key = [tenant.into(), request_id.into(), record.into(), usd];
+        let rows = spi.run(&FIND_PLAN, Look::Latest, &key)?;
+        if let Some(row) = rows.first() {
+            return if row.need(2)? { Ok(Correction { id: row.need(1)?, replayed: true }) } else { Err(reused()) };
+        }
+        let rows = spi.run(&CORRECTED_PLAN, Look::Latest, &[record.into(), tenant.into()])?;
+        let corrected = rows.first().map(|row| row.need::<String>(1)).transpose()?.unwrap_or_default();
+        let before = cost.checked_sub(stored(&corrected)?).unwrap_or(Picos::ZERO);
+        let after = before.checked_sub(amount).map_err(|_| {
+            Error::invalid(format!("p_amount_usd is more than is left of the record's cost, {before} USD"))
+        })?;
+        // What quotas are given back never sums up to more than they were charged.
+        let nanos = after.ceil_nanos() - before.ceil_nanos();
+        let asked = change(subject, charged_at, nanos);
+        let admission = gate.admit(spi, asked)?;
+        let id = pg::new_id();
+        let inserted = TABLE.insert(&[
+            id.into(),
+            tenant.into(),
+            record.into(),
+            source.as_str().into(),
+            subject.user.into(),
+            conversation.into(),
+            provider.as_str().into(),
+            name.as_str().into(),
+            Value::numeric(&amount.negated()),
+            nanos.into(),
+            request_id.into(),
+            reason.into(),
+            Value::timestamp(charged_at),
+            Value::timestamp(occurred_at),
+            Value::timestamp(pg::clock_timestamp()),
+        ])?;
+        if inserted {
+            leave_pending(Source { name: "correction", table: &TABLE }, id, &asked)?;
+            return Ok(Correction { id, replayed: false });
+        }
+        gate.retract(asked, &admission);
+        wait_for_twin(&TABLE, Some(tenant), request_id)?;
+    }
+}
+
+fn stored(text: &str) -> Result<Picos> {
+    Picos::parse(text).map_err(|_| Error::internal("a record has no proper cost"))
+}
+
+const QUOTA: &str = "
+    select q.scope, q.scope_id, q.tenant_id, q.resource_type, q.period
+    from copilot_internal.effective_quotas q where q.quota_id = $1";
+static QUOTA_PLAN: Plan = Plan::new(QUOTA, &[UUID]);
+
+const FIND_ADJUSTMENT: &str = "
+    select c.id, (c.user_id, c.resource_type, c.cost_usd) is not distinct from ($3::uuid, $4::text, $5::numeric)
+    from copilot_internal.quota_charges c
+    where (c.tenant_id = $1 or (c.tenant_id is null and $1 is null)) and c.request_id = $2";
+static FIND_ADJUSTMENT_PLAN: Plan = Plan::new(FIND_ADJUSTMENT, &[UUID, TEXT, UUID, TEXT, NUMERIC]);
+
+/// What `adjust_quota` has to tell: the correction, and what the quota has counted with it (nano-dollars).
+pub struct Adjustment {
+    pub correction: Correction,
+    pub spent: i64,
+}
+
+/// Corrects what the subject of a quota has spent in the present period. Adjustments of one quota come one after the other.
+pub fn adjust(
+    spi: &Session,
+    quota: Uuid,
+    delta: PicosDifference,
+    request_id: &str,
+    reason: Option<&str>,
+) -> Result<Adjustment> {
+    let rows = spi.run(&QUOTA_PLAN, Look::Latest, &[quota.into()])?;
+    let row =
+        rows.first().ok_or_else(|| Error::NotFound { message: "there is no such quota in force".to_owned() })?;
+    let (scope, resource): (String, String) = (row.need(1)?, row.need(4)?);
+    let period: String = row.need(5)?;
+    let scope = Scope::parse(&scope).ok_or_else(|| Error::internal("a quota has an unknown scope"))?;
+    let user = if scope == Scope::User { row.get(2) } else { None };
+    let resource = Resource::parse(&resource).unwrap_or(Resource::All);
+    let subject = Subject { tenant: row.get(3), user, resource };
+    let is_it = |of: &Quota| {
+        of.scope == scope
+            && of.period.as_str() == period
+            && (of.resource_type == ALL_RESOURCES) == (resource == Resource::All)
+    };
+
+    let gate = Gate::open([subject.tenant])?;
+    lock::Subject::Correction(*quota.as_bytes()).lock(lock::Strength::Exclusive);
+    // Request ids are unique per function; those of check_and_record_quota_atomic are in the same column.
+    let request_id = format!("adjust_quota:{request_id}");
+    let usd = Value::numeric(&delta.to_string());
+    let nanos = delta.ceil_nanos();
+    loop {
+        spi::see_own_rows();
+        let now = pg::clock_timestamp();
+        let before = standing(spi, subject, now, Look::Latest)?;
+        let spent = before.quotas.iter().find(|of| is_it(of)).map_or(0, |of| of.spent);
+        let key = [
+            subject.tenant.into(),
+            request_id.as_str().into(),
+            subject.user.into(),
+            resource.as_str().into(),
+            usd,
+        ];
+        let rows = spi.run(&FIND_ADJUSTMENT_PLAN, Look::Latest, &key)?;
+        if let Some(row) = rows.first() {
+            if !row.need::<bool>(2)? {
+                return Err(reused());
+            }
+            return Ok(Adjustment { correction: Correction { id: row.need(1)?, replayed: true }, spent });
+        }
+        if before.quotas.iter().any(|of| of.spent.saturating_add(nanos) < 0) {
+            return Err(Error::invalid("p_delta_usd gives back more than was spent in the period of a quota"));
+        }
+        let asked = change(subject, now, nanos);
+        let admission = gate.admit(spi, asked)?;
+        let id = pg::new_id();
+        let inserted = bare::TABLE.insert(&[
+            id.into(),
+            subject.tenant.into(),
+            subject.user.into(),
+            resource.as_str().into(),
+            usd,
+            nanos.into(),
+            request_id.as_str().into(),
+            Value::timestamp(now),
+            Value::timestamp(now),
+            Value::NULL,
+            reason.into(),
+        ])?;
+        if inserted {
+            leave_pending(Source { name: "charge", table: &bare::TABLE }, id, &asked)?;
+            let correction = Correction { id, replayed: false };
+            return Ok(Adjustment { correction, spent: spent.saturating_add(nanos) });
+        }
+        gate.retract(asked, &admission);
+        wait_for_twin(&bare::TABLE, subject.tenant, &request_id)?;
+    }
+}
