@@ -33,7 +33,7 @@ create unique index llm_cost_records_request_id_idx
     on copilot_internal.llm_cost_records (tenant_id, request_id) where request_id is not null;
 create index llm_cost_records_occurred_at_idx on copilot_internal.llm_cost_records (tenant_id, occurred_at);
 comment on table copilot_internal.llm_cost_records is 'Every LLM call that cost something, or whose cost is unknown.';
-comment on column copilot_internal.llm_cost_records.id is 'Time-ordered (UUID version 7).';
+comment on column copilot_internal.llm_cost_records.id is 'UUID of version 8: one of sixteen time-ordered sequences.';
 comment on column copilot_internal.llm_cost_records.tenant_id is 'Who pays.';
 comment on column copilot_internal.llm_cost_records.user_id is 'Who asked.';
 comment on column copilot_internal.llm_cost_records.conversation_id is 'In which conversation.';
@@ -87,7 +87,7 @@ create unique index e2b_cost_records_request_id_idx
     on copilot_internal.e2b_cost_records (tenant_id, request_id) where request_id is not null;
 create index e2b_cost_records_occurred_at_idx on copilot_internal.e2b_cost_records (tenant_id, occurred_at);
 comment on table copilot_internal.e2b_cost_records is 'Every sandbox session that cost something, or whose cost is unknown.';
-comment on column copilot_internal.e2b_cost_records.id is 'Time-ordered (UUID version 7).';
+comment on column copilot_internal.e2b_cost_records.id is 'UUID of version 8: one of sixteen time-ordered sequences.';
 comment on column copilot_internal.e2b_cost_records.tenant_id is 'Who pays.';
 comment on column copilot_internal.e2b_cost_records.user_id is 'Who asked.';
 comment on column copilot_internal.e2b_cost_records.conversation_id is 'In which conversation.';
@@ -128,7 +128,7 @@ create index quota_charges_charged_at_idx on copilot_internal.quota_charges (ten
 create unique index quota_charges_reservation_id_idx
     on copilot_internal.quota_charges (reservation_id, tenant_id) where reservation_id is not null;
 comment on table copilot_internal.quota_charges is 'Charges that no cost record explains, as check_and_record_quota_atomic, commit_reservation and adjust_quota make them.';
-comment on column copilot_internal.quota_charges.id is 'Time-ordered (UUID version 7).';
+comment on column copilot_internal.quota_charges.id is 'UUID of version 8: one of sixteen time-ordered sequences.';
 comment on column copilot_internal.quota_charges.tenant_id is 'Who pays; NULL for a charge to the platform alone.';
 comment on column copilot_internal.quota_charges.user_id is 'Who asked.';
 comment on column copilot_internal.quota_charges.resource_type is 'llm or e2b; all is a correction that only quotas of all resources count.';
@@ -164,7 +164,7 @@ create index cost_corrections_record_id_idx on copilot_internal.cost_corrections
 create index cost_corrections_occurred_at_idx on copilot_internal.cost_corrections (tenant_id, occurred_at);
 comment on table copilot_internal.cost_corrections is
     'What was taken back of cost records: the ledger is append-only. A correction belongs to the moments of its record.';
-comment on column copilot_internal.cost_corrections.id is 'Time-ordered (UUID version 7).';
+comment on column copilot_internal.cost_corrections.id is 'UUID of version 8: one of sixteen time-ordered sequences.';
 comment on column copilot_internal.cost_corrections.tenant_id is 'As in the record.';
 comment on column copilot_internal.cost_corrections.record_id is 'The cost record.';
 comment on column copilot_internal.cost_corrections.source is 'llm or e2b: the record''s table.';
