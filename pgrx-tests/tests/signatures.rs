@@ -66,6 +66,46 @@ const FUNCTIONS: &[(&str, &str, &str, &str)] = &[
     ),
     ("record_llm_costs", "volatile", "p_records jsonb", "TABLE(ordinal integer, {RECORDED})"),
     (
+        "reserve_quota",
+        "volatile",
+        "p_tenant_id uuid, p_resource_type text, p_amount_usd numeric, p_request_id text, \
+         p_user_id uuid DEFAULT NULL::uuid, p_ttl interval DEFAULT '00:10:00'::interval, \
+         p_metadata jsonb DEFAULT '{}'::jsonb",
+        "TABLE(allowed boolean, reservation_id uuid, reserved_usd numeric, expires_at timestamp with time zone, \
+         status text, blocked_scope text, blocked_resource_type text, limit_usd numeric, current_spend_usd numeric, \
+         remaining_usd numeric, period_end timestamp with time zone, retry_after_seconds integer, reason text, \
+         replayed boolean, retryable boolean)",
+    ),
+    (
+        "commit_reservation",
+        "volatile",
+        "p_reservation_id uuid, p_actual_cost_usd numeric, p_overrun text DEFAULT 'record'::text, \
+         p_tenant_id uuid DEFAULT NULL::uuid",
+        "TABLE(status text, charged_usd numeric, released_usd numeric, overrun_usd numeric, late boolean, \
+         replayed boolean)",
+    ),
+    (
+        "release_reservation",
+        "volatile",
+        "p_reservation_id uuid, p_reason text DEFAULT NULL::text, p_tenant_id uuid DEFAULT NULL::uuid",
+        "TABLE(status text, released_usd numeric, replayed boolean)",
+    ),
+    (
+        "extend_reservation",
+        "volatile",
+        "p_reservation_id uuid, p_ttl interval DEFAULT NULL::interval, p_additional_usd numeric DEFAULT NULL::numeric, \
+         p_request_id text DEFAULT NULL::text, p_tenant_id uuid DEFAULT NULL::uuid",
+        "TABLE(allowed boolean, reserved_usd numeric, expires_at timestamp with time zone, status text, reason text, \
+         retryable boolean, replayed boolean)",
+    ),
+    (
+        "refund_cost",
+        "volatile",
+        "p_cost_record_id uuid, p_amount_usd numeric, p_request_id text, p_reason text DEFAULT NULL::text, \
+         p_tenant_id uuid DEFAULT NULL::uuid",
+        "TABLE(refund_id uuid, refunded_usd numeric, replayed boolean)",
+    ),
+    (
         "get_tenant_cost_summary",
         "stable",
         "p_tenant_id uuid, p_from timestamp with time zone DEFAULT NULL::timestamp with time zone, \

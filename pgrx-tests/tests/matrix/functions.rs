@@ -29,7 +29,8 @@ enum For {
 const PEOPLE: &[Kind] = &[Kind::MemberOfA, Kind::MemberOfB, Kind::Stranger, Kind::Service];
 const SERVER: &[Kind] = &[Kind::Service];
 
-/// Name, for whom, and a call; `$T` is a tenant, `$U` its plain member.
+/// Name, for whom, and a call; `$T` is a tenant, `$U` its plain member, `$R` a reservation, `$L` a cost record and `$Q` a quota
+/// of it.
 const FUNCTIONS: &[(&str, For, &str)] = &[
     ("check_quota_before_operation", For::Members, "public.check_quota_before_operation($T, 'llm', 0.5)"),
     ("has_quota", For::Policies, "public.has_quota($T, 'llm', 0.5)"),
@@ -44,6 +45,12 @@ const FUNCTIONS: &[(&str, For, &str)] = &[
     ("record_llm_cost", For::Server, "public.record_llm_cost($T, 'shared', 'model-for-all', 1, 1, $U)"),
     ("record_e2b_cost", For::Server, "public.record_e2b_cost($T, 's', 'box-for-all', 1, $U)"),
     ("record_llm_costs", For::Server, "public.record_llm_costs('[]')"),
+    ("reserve_quota", For::Server, "public.reserve_quota($T, 'llm', 0.01, 'asked', $U)"),
+    ("commit_reservation", For::Server, "public.commit_reservation($R, 0.01)"),
+    ("release_reservation", For::Server, "public.release_reservation($R)"),
+    ("extend_reservation", For::Server, "public.extend_reservation($R, '1 hour')"),
+    ("refund_cost", For::Server, "public.refund_cost($L, 0.01, 'asked')"),
+    ("adjust_quota", For::Server, "copilot_internal.adjust_quota($Q, 0.01, 'asked')"),
     ("set_quota", For::Server, "public.set_quota('tenant', $T, 'llm', 10)"),
     ("set_model_price", For::Server, "public.set_model_price('shared', 'another', 1, 1)"),
     ("maintain", For::Server, "copilot_internal.maintain()"),
@@ -65,6 +72,7 @@ const FUNCTIONS: &[(&str, For, &str)] = &[
     ("cost_summary", For::Nobody, "copilot_internal.cost_summary($T, null, null)"),
     ("fold", For::Nobody, "copilot_internal.fold($T, 10)"),
     ("sole_tenant", For::Nobody, "copilot_internal.sole_tenant($U)"),
+    ("expire_reservations", For::Nobody, "copilot_internal.expire_reservations(10)"),
     ("try_fold_lock", For::Nobody, "copilot_internal.try_fold_lock($T)"),
 ];
 
@@ -182,7 +190,15 @@ fn is_about_triggers(error: &str) -> bool {
 }
 
 fn query(name: &str, call: &str, tenant: &Tenant) -> String {
-    let call = call.replace("$T", &format!("'{}'", tenant.tenant)).replace("$U", &format!("'{}'", tenant.member));
+    let one_of = |table: &str, which: &str| {
+        format!("(select id from copilot_internal.{table} where tenant_id = '{}' and {which} limit 1)", tenant.tenant)
+    };
+    let call = call
+        .replace("$T", &format!("'{}'", tenant.tenant))
+        .replace("$U", &format!("'{}'", tenant.member))
+        .replace("$R", &one_of("quota_reservations", "request_id like 'held-%'"))
+        .replace("$L", &one_of("llm_cost_records", "request_id is not null"))
+        .replace("$Q", &one_of("cost_quotas", "scope = 'tenant'"));
     if TRIGGERS.contains(&name) {
         // A trigger's function cannot stand in FROM.
         format!("select {call}")

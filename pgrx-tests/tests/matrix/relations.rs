@@ -26,6 +26,9 @@ const MONEY: &[&str] = &[
     "e2b_cost_records",
     "llm_cost_records",
     "pending_costs",
+    "quota_reservations",
+    "reservation_extensions",
+    "cost_corrections",
     "quota_charges",
     "quota_rollups",
 ];

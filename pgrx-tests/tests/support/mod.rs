@@ -82,7 +82,8 @@ pub fn assert_verified(client: &mut Client) {
 const CHARGES: &str = "
     (select tenant_id, charge_nanos from copilot_internal.llm_cost_records
      union all select tenant_id, charge_nanos from copilot_internal.e2b_cost_records
-     union all select tenant_id, charge_nanos from copilot_internal.quota_charges) charges";
+     union all select tenant_id, charge_nanos from copilot_internal.quota_charges
+     union all select tenant_id, charge_nanos from copilot_internal.cost_corrections) charges";
 
 /// What a tenant has been charged in nano-dollars.
 pub fn charged_nanos(client: &mut Client, tenant: Uuid) -> Result<i64> {
