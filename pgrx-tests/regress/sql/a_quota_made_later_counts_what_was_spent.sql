@@ -4,7 +4,7 @@
 \set user b0000000-0000-4000-8000-000000000001
 set role service_role;
 select recorded from record_llm_cost(:'tenant', 'acme', 'm', 1, 1, :'user', p_cost_usd => 0.3);
-select task from copilot_internal.maintain();
+select task from copilot_internal.maintain() where task = 'fold';
 select recorded from record_llm_cost(:'tenant', 'acme', 'm', 1, 1, :'user', p_cost_usd => 0.2);
 select recorded from record_llm_cost(:'tenant', 'acme', 'm', 1, 1, p_cost_usd => 0.1);
 -- Long ago: of a year's quota it is none, of a lifetime's it is.

@@ -28,7 +28,7 @@ create temp view spans as
 select s.name, c.llm_cost_usd, c.e2b_cost_usd, c.total_cost_usd, c.llm_request_count, c.e2b_session_count, c.input_tokens, c.unpriced_count
 from spans s, lateral get_tenant_cost_summary(:'acme', s.first, s.last) c;
 -- The same from the rollups.
-select task from copilot_internal.maintain();
+select task from copilot_internal.maintain() where task = 'fold';
 select s.name, c.llm_cost_usd, c.e2b_cost_usd, c.total_cost_usd, c.llm_request_count, c.e2b_session_count, c.input_tokens, c.unpriced_count
 from spans s, lateral get_tenant_cost_summary(:'acme', s.first, s.last) c;
 
