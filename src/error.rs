@@ -67,9 +67,7 @@ impl Error {
                 Some("Use a new request id for a new operation, and the same arguments for a retry."),
             ),
             Self::NotFound { message } => (PgSqlErrorCode::ERRCODE_NO_DATA_FOUND, message, None, None),
-            Self::State { message } => {
-                (PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, message, None, None)
-            }
+            Self::State { message } => (PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, message, None, None),
             Self::Limit { message, hint } => {
                 (PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED, message, None, Some(hint))
             }

@@ -40,12 +40,45 @@
 //!
 //! Recording after the fact does the same without the limit. Nothing between 5 and 6 allocates, raises or waits.
 //!
+//! # Holds
+//! A hold is a row with an expiry; no transaction runs when it expires. An entry counts a hold that is held and expires after
+//! the entry's *horizon* T, which only moves forward.
+//!
+//! **Whoever has holds in hand** (resolves, extends, makes) shows in his slot when the earliest of them expires, his
+//! *hand*, from before he looks at T to after his callback has credited. Who moves T stores it and then looks at hands; with a
+//! fence between each one's store and looks, one of the two sees the other.
+//!
+//! **Whoever resolves a hold** locks its row, reads it in a snapshot taken then, pins what it counts in, shows his hand
+//! and reads each T. Not passed: it is counted to his end; what it cost above the hold he adds now, what is left his
+//! commit credits. Passed: T may have been there for a moment only, so he reads it again under the lock of the locked
+//! mode, one entry's lock at a time; passed still is late, and the whole cost is added. Late everywhere: the hold is out of
+//! his hand again. Who extends does the same, within the limit: what is new, or when late all of it; and the new expiry must
+//! be after T. Whoever marks holds as expired resolves them, at no cost.
+//!
+//! **Whoever makes a hold** pins, shows his hand, reads T, and if it has passed the new expiry lets the hold expire as long
+//! after T as it would have after the clock; then he adds within the limit. His commit adds to `held`.
+//!
+//! **Whoever charges an entry** in which holds may have expired (`next_expiry` is never later than the first that does), or would
+//! be refused by it, takes that lock, notes T for the callbacks, stores the clock (never less than T), looks at all
+//! hands of the partition, his own too, and stores T back to before the earliest, never below what it was. Only then he takes a
+//! snapshot, sums what T has passed, and subtracts it, `reserved` first and `held` next: nothing there can fail. If he
+//! fails before, the callback stores T as it was, and the lock goes after that. Whatever came of it he judges anew, and so
+//! does once who found nothing to expire: others may have given back meanwhile. If a hold that has expired is in somebody's
+//! hand, he waits a second for it before he refuses. A look does the same if the lock is free; else it reads the tables.
+//!
+//! **Whoever loads** sets T to the clock but before his own hand, which shows again the earliest of all his holds. The tables
+//! show him his own changes; what he will credit is added to `reserved`, and what he made or resolved counts in `held` as
+//! before, until his commit.
+//!
+//! **Corrections** are charges below zero: credited at commit, noted in the journal like what is left of a hold.
+//!
+//! # Duplicates, ends, loads
 //! **Of two calls with one request id** the one whose row meets the other's in the index gives back, waits for the other's
 //! transaction, and replays. One that is refused takes its own request out of its slot, waits for slots that show the same,
 //! then for a transaction that has written such a row, and starts anew if there was either: it may be its own twin that
 //! left no room.
 //!
-//! **The callbacks** cannot fail, wait or allocate. At commit: unpin. At abort: subtract, then unpin. At a subtransaction's
+//! **The callbacks** cannot fail, wait or allocate. At commit: credit, add to `held`, unpin. At abort: subtract, then unpin. At a subtransaction's
 //! abort the same for its part of the journal; at its commit the part becomes the parent's. Then the slot is cleared.
 //! `PREPARE TRANSACTION` is refused: nobody would be there to unpin.
 //!
@@ -64,7 +97,7 @@
 //! **Nobody waits while he is in a slot for nothing**: whoever has to wait, to load or for a closed partition, and has not
 //! charged in the partition yet, first takes himself out of his slot, and starts anew afterwards; so does whoever was
 //! refused. So two transactions wait for each other only when both have charged in an earlier epoch and both charge again
-//! in a later one; Postgres then ends one of them (`40P01`).
+//! in a later one, or one of them waits for a reservation that the other has locked; Postgres then ends one of them (`40P01`).
 //!
 //! **Eviction** takes an entry nobody has pinned. An entry is pinned from before the first addition until after the
 //! commit is visible, so whoever loads it again finds in the tables whatever was counted in it.
@@ -78,7 +111,8 @@
 //! | --- | --- | --- |
 //! | key of an entry | the loader, while the entry is claimed (pins 0 → claimed by compare-and-swap) | anybody, between two equal looks at the word |
 //! | word (generation, state, pins) | everybody, by compare-and-swap | everybody |
-//! | `reserved`, `in_flight` | whoever has the entry pinned, by atomic addition | anybody; decisions by compare-and-swap only |
+//! | `reserved`, `in_flight`, `held` | whoever has the entry pinned, by atomic addition | anybody; decisions by compare-and-swap only |
+//! | `horizon`, `next_expiry` | who holds the lock of the loaders and has the entry pinned; `next_expiry` also by makers, downwards | anybody |
 //! | slot | its own backend | everybody |
 //! | epoch | who holds `Definitions(partition)`, at commit; made odd and even again by who holds it alone | everybody |
 

@@ -105,6 +105,13 @@ pub struct InFlight {
     pub transaction: u32,
 }
 
+/// What a slot shows to be in hand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Hand {
+    expiry: i64,
+    partition: u32,
+}
+
 /// Who a slot's transaction is.
 #[derive(Clone, Copy, Debug)]
 pub struct Identity {
@@ -241,9 +248,11 @@ impl<'memory> Registry<'memory> {
 
     /// Shows that the transaction has a hold of the partition in hand, to its end. Who then reads an entry's horizon, and
     /// finds that the hold expires later, knows that it is counted there until he is done with it.
-    pub fn take_in_hand(&self, slot: usize, partition: usize, expiry: i64) {
+    /// Gives what it showed before.
+    pub fn take_in_hand(&self, slot: usize, partition: usize, expiry: i64) -> Hand {
         let own = &self.slots[slot];
         let shown = own.hand.load(Ordering::Relaxed);
+        let before = Hand { expiry: shown, partition: own.hand_partition.load(Ordering::Relaxed) };
         let partition = partition as u32;
         if shown == 0 {
             own.hand_partition.store(partition, Ordering::SeqCst);
@@ -255,6 +264,14 @@ impl<'memory> Registry<'memory> {
         }
         // Either whoever moves a horizon on, and then looks at the slots, sees this one; or we see the new horizon.
         fence(Ordering::SeqCst);
+        before
+    }
+
+    /// The hold is in the transaction's hands no more: no counter counts it.
+    pub fn put_back(&self, slot: usize, before: Hand) {
+        let own = &self.slots[slot];
+        own.hand.store(before.expiry, Ordering::SeqCst);
+        own.hand_partition.store(before.partition, Ordering::SeqCst);
     }
 
     /// The earliest expiry of a hold of the partition (of the platform: of any) that a transaction of the database has in

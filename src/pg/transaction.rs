@@ -31,6 +31,8 @@ pub struct InFlight {
     closed: [Level; PARTITIONS],
     /// The database that it drops, which it can do only by itself.
     pub dropped: u32,
+    /// The earliest expiry of the holds that it has had in hand, rolled back or not; 0 is none.
+    hand: i64,
     /// The counter whose horizon it is moving.
     pub advance: Option<Advance>,
     /// The counter that it has pinned for a look.
@@ -56,6 +58,7 @@ static STATE: State = State(UnsafeCell::new(InFlight {
     changed: 0,
     closed: [0; PARTITIONS],
     dropped: 0,
+    hand: 0,
     advance: None,
     looked_at: None,
 }));
@@ -119,6 +122,14 @@ impl InFlight {
         self.closed[partition] != 0
     }
 
+    pub fn note_in_hand(&mut self, expiry: i64) {
+        self.hand = self.earliest_in_hand().map_or(expiry, |earliest| earliest.min(expiry));
+    }
+
+    pub fn earliest_in_hand(&self) -> Option<i64> {
+        (self.hand != 0).then_some(self.hand)
+    }
+
     /// The horizon did not move. Cannot fail.
     pub fn give_up_advance(&mut self, table: &Table) {
         if let Some(Advance { pin, before }) = self.advance.take() {
@@ -150,6 +161,7 @@ impl InFlight {
         self.changed = 0;
         self.charged = 0;
         self.dropped = 0;
+        self.hand = 0;
     }
 
     fn end_in_memory(&mut self, shared: &Shared, committed: bool) {
@@ -187,11 +199,7 @@ pub fn register() {
 }
 
 fn idle(state: &InFlight) -> bool {
-    !state.entered
-        && state.changed == 0
-        && state.dropped == 0
-        && state.looked_at.is_none()
-        && state.journal.is_empty()
+    !state.entered && state.changed == 0 && state.dropped == 0 && state.looked_at.is_none() && state.journal.is_empty()
 }
 
 #[pg_guard]

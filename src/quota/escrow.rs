@@ -31,7 +31,11 @@ pub struct Counted {
 enum Place {
     Entry(Pin),
     /// This transaction has changed the definitions, and has the partition to itself.
-    Tables { spent: i64, held: i64, horizon: Timestamp },
+    Tables {
+        spent: i64,
+        held: i64,
+        horizon: Timestamp,
+    },
 }
 
 /// Why a step is taken again from the beginning.
@@ -142,6 +146,8 @@ fn try_admit(shared: &Shared, spi: &Session, charge: Charge) -> std::result::Res
     let given_up = take_in_hand(shared, &mut charge, &places);
     with(|state| state.journal.make_room(0))?;
     let mut additions = Vec::with_capacity(places.len());
+    let_expire(spi, &places, Patience::Try)?;
+    let mut judged_anew = false;
     loop {
         let standing = Standing {
             quotas: places
@@ -165,10 +171,20 @@ fn try_admit(shared: &Shared, spi: &Session, charge: Charge) -> std::result::Res
         };
         let verdict = judge(&standing.quotas, charge.wanted(), settings::allow_without_quota());
         if charge.enforce && !verdict.allowed {
-            if let_expire(shared, spi, charge, &places, &standing)? {
-                continue;
+            // Also if nothing has expired: others may have given back meanwhile what stood in the way.
+            match let_expire(spi, &places, Patience::Wait)? {
+                _ if !judged_anew => judged_anew = true,
+                Expiry::Gained => {}
+                Expiry::InHand(other) => {
+                    withdraw(shared, charge.subject);
+                    if wait_for_hand(shared, other) {
+                        return Err(Stop::Again);
+                    }
+                    return Ok(Admission::refused(standing, verdict));
+                }
+                Expiry::Nothing => return Ok(Admission::refused(standing, verdict)),
             }
-            return Ok(Admission { standing, verdict, admitted: false, counted: Counted::default(), hold: None });
+            continue;
         }
         // 5 and 6: no call into Postgres from here to the end of the closure.
         additions.clear();
@@ -218,11 +234,12 @@ fn try_admit(shared: &Shared, spi: &Session, charge: Charge) -> std::result::Res
 }
 
 /// Shows the holds that are made and given up in the slot, and then looks which counters count what is given up: see the
-/// protocol of holds.
+/// protocol.
 fn take_in_hand(shared: &Shared, charge: &mut Charge, places: &[(Line<'_>, Place)]) -> Vec<i64> {
     let Some(earliest) = charge.in_hand() else { return vec![0; places.len()] };
     let [partition, _] = partitions(charge.subject);
-    shared.registry.take_in_hand(own_slot(), partition, earliest);
+    let before = shared.registry.take_in_hand(own_slot(), partition, earliest);
+    with(|state| state.note_in_hand(earliest));
     let horizons: Vec<Timestamp> = places
         .iter()
         .map(|(line, place)| match place {
@@ -247,36 +264,30 @@ fn take_in_hand(shared: &Shared, charge: &mut Charge, places: &[(Line<'_>, Place
         let lasts = hold.expires.saturating_sub(clock_timestamp()).max(1_000_000);
         hold.expires = latest.saturating_add(lasts);
     }
+    let late = charge.gives_up.is_some_and(|hold| horizons.iter().all(|horizon| hold.expires <= *horizon));
+    if late {
+        // Nobody counts it: it must not keep others from letting theirs expire.
+        shared.registry.put_back(own_slot(), before);
+        if let Some(hold) = charge.hold {
+            shared.registry.take_in_hand(own_slot(), partition, hold.expires);
+        }
+    }
     places.iter().zip(horizons).map(|((line, _), horizon)| charge.given_up(line.definition.scope, horizon)).collect()
 }
 
-/// A charge would be refused: whether holds that have expired were counted, and are no longer.
-fn let_expire(
-    shared: &Shared,
-    spi: &Session,
-    charge: Charge,
-    places: &[(Line<'_>, Place)],
-    standing: &Standing,
-) -> std::result::Result<bool, Stop> {
-    let now = clock_timestamp();
-    let mut gained = false;
-    for ((line, place), quota) in places.iter().zip(&standing.quotas) {
+/// Lets go of holds that have expired and are still counted.
+fn let_expire(spi: &Session, places: &[(Line<'_>, Place)], patience: Patience) -> std::result::Result<Expiry, Stop> {
+    let mut outcome = Expiry::Nothing;
+    for (line, place) in places {
         let Place::Entry(pin) = *place else { continue };
-        if quota.mode != Mode::Hard || quota.fits(charge.wanted()) || !shared.table.read(pin).may_have_expired(now) {
-            continue;
-        }
-        match line.expire(spi, pin, Patience::Wait)? {
-            Expiry::Gained => gained = true,
+        match line.expire(spi, pin, patience)? {
             Expiry::Nothing => {}
-            Expiry::InHand(other) => {
-                withdraw(shared, charge.subject);
-                if wait_for_hand(shared, other) {
-                    return Err(Stop::Again);
-                }
-            }
+            Expiry::Gained => outcome = Expiry::Gained,
+            in_hand if matches!(outcome, Expiry::Nothing) => outcome = in_hand,
+            Expiry::InHand(_) => {}
         }
     }
-    Ok(gained)
+    Ok(outcome)
 }
 
 /// Gives back what an admitted charge added.
@@ -547,21 +558,21 @@ impl<'a> Line<'a> {
         handle.map(Some)
     }
 
-    /// Where the horizon of a new counter is: now, but before what anybody has in hand, this transaction included.
+    /// Where the horizon of a new counter is: now, but before all holds that this transaction has had in hand, which it
+    /// takes in hand again. They count until it ends.
     fn first_horizon(&self) -> Timestamp {
         let now = clock_timestamp();
-        let earliest = self.shared.registry.earliest_in_hand(own_database(), self.partition);
-        earliest.map_or(now, |(hand, _)| now.min(hand - 1))
+        match with(|state| state.earliest_in_hand()) {
+            Some(earliest) => {
+                self.shared.registry.take_in_hand(own_slot(), self.partition, earliest);
+                now.min(earliest - 1)
+            }
+            None => now,
+        }
     }
 
     /// The end of load 4: one step that cannot fail once there is room, and does not call Postgres.
-    fn publish(
-        &self,
-        epoch: u32,
-        horizon: Timestamp,
-        spent: i64,
-        held: i64,
-    ) -> std::result::Result<Handle, Stop> {
+    fn publish(&self, epoch: u32, horizon: Timestamp, spent: i64, held: i64) -> std::result::Result<Handle, Stop> {
         let key = self.key(epoch);
         let published = with(|state| -> std::result::Result<_, Stop> {
             let own: Vec<(Level, Delta)> = state.journal.charges(|charge| self.counts(charge)).collect();
@@ -623,11 +634,15 @@ impl<'a> Line<'a> {
     /// Moves the counter's horizon on to now, as far as holds in somebody's hands let it, and subtracts what it passes.
     fn expire(&self, spi: &Session, pin: Pin, patience: Patience) -> std::result::Result<Expiry, Stop> {
         let (table, counted) = (&self.shared.table, self.counted());
+        let reading = table.read(pin);
+        if reading.held == 0 || !reading.may_have_expired(clock_timestamp()) {
+            return Ok(Expiry::Nothing);
+        }
         if !patience.lock(counted, Strength::Exclusive) {
             return Ok(Expiry::Nothing);
         }
         let (before, now) = (table.horizon(pin), clock_timestamp());
-        if now <= before {
+        if now <= before || !table.read(pin).may_have_expired(now) {
             counted.unlock(Strength::Exclusive);
             return Ok(Expiry::Nothing);
         }
@@ -644,15 +659,13 @@ impl<'a> Line<'a> {
         }
         let (scope, counts_all) = (self.definition.scope, self.definition.counts_all());
         let expired = sums::expired(spi, self.subject, scope, counts_all, self.window.bounds, before, until);
-        with(|state| {
-            match &expired {
-                Ok((amount, next)) => {
-                    table.expire(pin, *amount);
-                    table.expires(pin, *next);
-                    state.advance = None;
-                }
-                Err(_) => state.give_up_advance(table),
+        with(|state| match &expired {
+            Ok((amount, next)) => {
+                table.expire(pin, *amount);
+                table.expires(pin, *next);
+                state.advance = None;
             }
+            Err(_) => state.give_up_advance(table),
         });
         counted.unlock(Strength::Exclusive);
         let (amount, _) = expired?;

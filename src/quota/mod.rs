@@ -113,6 +113,12 @@ pub struct Admission {
     counted: escrow::Counted,
 }
 
+impl Admission {
+    fn refused(standing: Standing, verdict: Verdict) -> Self {
+        Self { standing, verdict, admitted: false, hold: None, counted: escrow::Counted::default() }
+    }
+}
+
 /// The way of admission, with what it needs.
 pub enum Gate {
     Locked,

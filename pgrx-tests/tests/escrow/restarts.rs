@@ -118,8 +118,8 @@ fn the_view_says_which_mode_it_is_and_what_it_does() -> Result<()> {
     let database = furnished(&cluster)?;
     let mut client = server(&cluster, &database)?;
     assert_eq!(counter(&mut client, "entries")?, 1000);
-    assert_eq!(counter(&mut client, "entry_bytes")?, 64);
-    assert!(counter(&mut client, "shared_bytes")? > 64_000);
+    assert_eq!(counter(&mut client, "entry_bytes")?, 96);
+    assert!(counter(&mut client, "shared_bytes")? > 96_000);
     let columns = [
         "admissions",
         "refusals",

@@ -72,8 +72,11 @@ impl Tenant {
              select public.set_quota('user', '{member}', 'llm', 5 * {amount}, 'day', '{tenant}');
              select public.set_model_price('own', 'model-{name}', {amount}, {amount}, '2020-01-01', '{{}}', '{tenant}');
              insert into copilot_internal.e2b_pricing (tenant_id, sandbox_type, per_second_usd, effective_from)
-                 values ('{tenant}', 'box-{name}', {amount}, '2020-01-01');
-             select public.record_llm_cost('{tenant}', 'own', 'model-{name}', 1000000, 0, p_user_id => '{member}',
+                 values ('{tenant}', 'box-{name}', {amount}, '2020-01-01');",
+        ))?;
+        // Definitions first, and then charges, in transactions of their own.
+        client.batch_execute(&format!(
+            "select public.record_llm_cost('{tenant}', 'own', 'model-{name}', 1000000, 0, p_user_id => '{member}',
                  p_conversation_id => '{conversation}', p_request_id => 'request-{name}', p_metadata => '{{\"note\": \"{name}\"}}');
              select public.record_e2b_cost('{tenant}', 'sandbox-{name}', 'box-{name}', 1, p_user_id => '{owner}',
                  p_conversation_id => '{conversation}', p_request_id => 'request-{name}');
@@ -99,21 +102,24 @@ pub fn seed(database: &Database) -> Result<()> {
              ('{tenant}', '{admin}', 'admin', 'active'), ('{tenant}', '{viewer}', 'viewer', 'active'),
              ('{tenant}', '{suspended}', 'member', 'suspended');
          select public.set_quota('platform', null, 'all', 97531.24, 'year');
-         select public.check_and_record_quota_atomic('platform', null, 0.770077);
          select public.set_model_price('shared', 'model-for-all', 1, 2, '2020-01-01');
          insert into copilot_internal.e2b_pricing (sandbox_type, per_second_usd) values ('box-for-all', 0.01);
          insert into copilot_internal.llm_cost_estimates (model_provider, model_name, estimated_cost_usd) values ('shared', 'model-for-all', 0.1);
          insert into copilot_internal.e2b_cost_estimates (sandbox_type, estimated_cost_usd) values ('box-for-all', 0.2);
-         insert into copilot_internal.default_quotas (plan, resource_type, limit_usd) values ('gold', 'llm', 12345);
+         insert into copilot_internal.default_quotas (plan, resource_type, limit_usd) values ('gold', 'llm', 12345);",
+        tenant = a.tenant,
+        admin = admin_a(),
+        viewer = viewer_a(),
+        suspended = suspended_a(),
+    ))?;
+    client.batch_execute(&format!(
+        "select public.check_and_record_quota_atomic('platform', null, 0.770077);
          select * from copilot_internal.maintain();
          -- Once more, so that some of everything is pending.
          select public.record_llm_cost('{tenant}', 'own', 'model-{name}', 1000000, 0, p_conversation_id => '{conversation}');
          select public.record_llm_cost('{tenant_b}', 'own', 'model-{name_b}', 1000000, 0, p_conversation_id => '{conversation_b}');
          select public.check_and_record_quota_atomic('platform', null, 0.770077);",
         tenant = a.tenant,
-        admin = admin_a(),
-        viewer = viewer_a(),
-        suspended = suspended_a(),
         name = a.name,
         conversation = a.conversation,
         tenant_b = b.tenant,
