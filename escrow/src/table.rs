@@ -380,16 +380,14 @@ impl<'memory> Table<'memory> {
         }
     }
 
-    /// Holds that expire later than this are counted in the entry. Pairs with [`Self::set_horizon`] and with what slots
-    /// show to be in hand.
+    /// Holds that expire later than this are counted in the entry: to be asked once the slot shows them in hand.
     pub fn horizon(&self, pin: Pin) -> i64 {
         self.pinned(pin).horizon.load(Ordering::SeqCst)
     }
 
-    /// Moves the horizon; for whoever holds the lock of the loaders.
+    /// Moves the horizon; for whoever holds the lock of the loaders, and looks at hands afterwards.
     pub fn set_horizon(&self, pin: Pin, horizon: i64) {
         self.pinned(pin).horizon.store(horizon, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
     }
 
     /// A hold that is about to be counted expires then.
@@ -400,7 +398,6 @@ impl<'memory> Table<'memory> {
     /// Forgets when the next hold expires, before it is asked for. For whoever holds the lock of the loaders.
     pub fn forget_next_expiry(&self, pin: Pin) {
         self.pinned(pin).next_expiry.store(i64::MAX, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
     }
 
     /// Subtracts the holds that the horizon has passed.
