@@ -113,6 +113,7 @@ fn what_is_committed_three_days_late_is_charged_to_its_day() -> Result<()> {
     assert_eq!(look(&mut client)?, "0 spent, 0 held, 1 left");
     let moments = "select count(*) from copilot_internal.ledger_lines
                    where charged_at between now() - interval '3 days 1 minute' and now() - interval '2 days 23 hours'";
+    client.batch_execute("reset role")?;
     assert_eq!(client.query_one(moments, &[])?.get::<_, i64>(0), 2);
     assert_verified(&mut client);
     Ok(())
