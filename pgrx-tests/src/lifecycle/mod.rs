@@ -343,8 +343,7 @@ impl Run {
             if savepoints {
                 self.say("savepoint s")?;
             }
-            let (ended, last) = self.step()?;
-            match ended {
+            match self.step()? {
                 Ended::Well => done += 1,
                 Ended::Refused if savepoints => {
                     done += 1;
@@ -362,9 +361,6 @@ impl Run {
                     self.world = before;
                     return Ok(0);
                 }
-            }
-            if last {
-                break;
             }
             if savepoints {
                 match self.rng.random_range(0..4) {
@@ -406,23 +402,22 @@ impl Run {
         let pid: i32 = self.client.query_one("select pg_backend_pid()", &[])?.get(0);
         self.said.push("-- the session is ended".to_string());
         let mut other = connect(&self.cluster, &self.database)?;
-        other.batch_execute(&format!("reset role; select pg_terminate_backend({pid}, 10000); set role service_role"))?;
+        other
+            .batch_execute(&format!("reset role; select pg_terminate_backend({pid}, 10000); set role service_role"))?;
         self.client = other;
         Ok(())
     }
 
-    /// One step and, where its answer is certain, a look; and whether the transaction had better end with it.
-    fn step(&mut self) -> Result<(Ended, bool)> {
+    /// One step and, where its answer is certain, a look.
+    fn step(&mut self) -> Result<Ended> {
         let now = self.quiet_moment();
         let mut walk = Walk {
             client: &mut self.client,
             world: &mut self.world,
             rng: &mut self.rng,
             now,
-            lenient: self.preload,
             said: &mut self.said,
             tally: &mut self.tally,
-            touched_expired: false,
         };
         let ended = match walk.rng.random_range(0..100) {
             0..31 => walk.reserve(),
@@ -436,31 +431,25 @@ impl Run {
             96..98 => walk.maintain(),
             _ => walk.look(),
         }?;
-        // A transaction that has in hand what had expired keeps others that expired later from being passed over until
-        // it ends.
-        let last = self.preload && walk.touched_expired;
-        if ended != Ended::Well || last {
-            return Ok((ended, last));
+        if ended != Ended::Well {
+            return Ok(ended);
         }
         // Where a counter has to be refreshed and cannot be, the tables tell, and they show what was given back at once.
         if self.preload && walk.world.has_credits() && walk.world.has_unmarked(now) {
-            return Ok((ended, false));
+            return Ok(ended);
         }
         walk.now = self::clock();
         if walk.world.holds.iter().any(|hold| hold.state == State::Held && (now..=walk.now).contains(&hold.expires_at))
         {
-            return Ok((Ended::Unclear, false));
+            return Ok(Ended::Unclear);
         }
-        Ok((walk.look()?, false))
+        walk.look()
     }
 
     /// The ledger agrees with itself, and the view with the model.
     fn verify(&mut self) -> Result<()> {
         let now = self.quiet_moment();
-        let found = ask(
-            &mut self.client,
-            "select string_agg(v::text, E'\\n') from copilot_internal.verify() v",
-        );
+        let found = ask(&mut self.client, "select string_agg(v::text, E'\\n') from copilot_internal.verify() v");
         match found {
             Ok(row) if row.first().cloned().flatten().is_none() => {}
             other => bail!("verify() finds {other:?}"),
@@ -470,10 +459,8 @@ impl Run {
             world: &mut self.world,
             rng: &mut self.rng,
             now: now.max(clock()),
-            lenient: self.preload,
             said: &mut self.said,
             tally: &mut self.tally,
-            touched_expired: false,
         };
         walk.view()?;
         self.count("verified");

@@ -277,11 +277,7 @@ impl World {
             true => self.credits.get(&(of.id, of.period.of(at))).copied().unwrap_or_default(),
             false => 0,
         };
-        Counted {
-            quota,
-            spent: spent.map(|(_, nanos)| nanos).sum(),
-            held: held.map(Hold::nanos).sum::<i64>() + credit,
-        }
+        Counted { quota, spent: spent.map(|(_, nanos)| nanos).sum(), held: held.map(Hold::nanos).sum::<i64>() + credit }
     }
 
     /// Every quota of the subject, in the periods of a moment.
@@ -337,8 +333,7 @@ impl World {
 
     pub fn judge(&self, standing: &[Counted], amount: i64, at: i64) -> Verdict {
         let quota = |counted: &Counted| &self.quotas[counted.quota];
-        let effective: Vec<&Counted> =
-            standing.iter().filter(|counted| quota(counted).mode != Mode::Shadow).collect();
+        let effective: Vec<&Counted> = standing.iter().filter(|counted| quota(counted).mode != Mode::Shadow).collect();
         let hard = || effective.iter().filter(|counted| quota(counted).mode == Mode::Hard);
         let overrun = |counted: &&Counted| {
             quota(counted)

@@ -43,15 +43,10 @@ pub struct Walk<'a> {
     pub world: &'a mut World,
     pub rng: &'a mut ChaCha8Rng,
     pub now: i64,
-    /// Whether the answers to charges may count holds that have expired and that nobody has looked at since: they do in
-    /// the escrow mode, as long as they block nobody.
-    pub lenient: bool,
     /// Every statement so far, for whoever has to find out.
     pub said: &'a mut Vec<String>,
     /// How often each kind of answer came.
     pub tally: &'a mut std::collections::BTreeMap<String, u64>,
-    /// Whether the step has had a hold in hand that has expired: the transaction ends with it.
-    pub touched_expired: bool,
 }
 
 pub fn usd(picos: i64) -> String {
@@ -254,14 +249,10 @@ impl Walk<'_> {
                 (false, false) => true,
             })
             .collect();
-        let picked = match holds.len() {
+        match holds.len() {
             0 => None,
             len => Some(holds[self.rng.random_range(len.saturating_sub(40)..len)].clone()),
-        };
-        if let Some(hold) = &picked {
-            self.touched_expired |= hold.has_expired(now) && matches!(hold.state, State::Held);
         }
-        picked
     }
 
     /// What the told quota's figures may be after a charge: limit, spent, held, remaining.
@@ -293,20 +284,11 @@ impl Walk<'_> {
         status: Status,
         figures: &[[Option<i64>; 4]],
         columns: &[(&str, usize)],
-        exactly: bool,
     ) {
-        if !exactly {
-            row.pass(1 + columns.len());
-            return;
-        }
         row.is("status", Some(status.name()));
         for (name, column) in columns {
             row.one_of(name, &figures.iter().map(|figures| figures[*column]).collect::<Vec<_>>());
         }
-    }
-
-    fn exactly(&self) -> bool {
-        !(self.lenient && self.world.has_unmarked(self.now))
     }
 
     pub fn reserve(&mut self) -> Result<Ended> {
@@ -363,14 +345,13 @@ impl Walk<'_> {
             row.says("retryable", false);
             row.pass(2);
             let figures = self.figures(&verdict, &standing, 0, 0);
-            self.compare_figures(&mut row, verdict.status, &figures, &columns, true);
+            self.compare_figures(&mut row, verdict.status, &figures, &columns);
             row.end()?;
             self.count("reserve again: replayed");
             return Ok(Ended::Well);
         }
         let nanos = ceil_nanos(amount);
         let verdict = self.world.judge(&standing, nanos, self.now);
-        let exactly = self.exactly();
         let mut row = match self.asked("reserve", &sql, None)? {
             Ok(row) => row,
             Err(ended) => return Ok(ended),
@@ -384,7 +365,7 @@ impl Walk<'_> {
             row.says("retryable", false);
             row.pass(2);
             let figures = self.figures(&verdict, &standing, 0, nanos);
-            self.compare_figures(&mut row, verdict.status, &figures, &columns, exactly);
+            self.compare_figures(&mut row, verdict.status, &figures, &columns);
             row.end()?;
             self.world.holds.push(Hold {
                 id,
@@ -406,14 +387,10 @@ impl Walk<'_> {
             row.says("replayed", false);
             row.says("retryable", verdict.retryable);
             let blocking = &self.world.quotas[verdict.told[0]];
-            if exactly {
-                row.is("blocked_scope", Some(blocking.scope.name()));
-                row.is("blocked_resource_type", Some(blocking.resource.name()));
-            } else {
-                row.pass(2);
-            }
+            row.is("blocked_scope", Some(blocking.scope.name()));
+            row.is("blocked_resource_type", Some(blocking.resource.name()));
             let figures = self.figures(&verdict, &standing, 0, 0);
-            self.compare_figures(&mut row, verdict.status, &figures, &columns, exactly);
+            self.compare_figures(&mut row, verdict.status, &figures, &columns);
             row.end()?;
             self.count(if verdict.retryable { "reserve: refused, retryable" } else { "reserve: refused" });
         }
@@ -603,7 +580,6 @@ impl Walk<'_> {
         self.without(&mut standing, &hold);
         let verdict = self.world.judge(&standing, wanted, hold.reserved_at);
         let allowed = verdict.allowed || !(expired || wanted > hold.nanos());
-        let exactly = self.exactly();
         let mut row = match self.asked("extend", &sql, error)? {
             Ok(row) => row,
             Err(ended) => return Ok(ended),
@@ -632,9 +608,7 @@ impl Walk<'_> {
         };
         row.says("retryable", false);
         row.says("replayed", false);
-        if exactly {
-            row.is("status", Some(verdict.status.name()));
-        }
+        row.is("status", Some(verdict.status.name()));
         row.end()?;
         self.world.change(hold.reserved_at, self.now, |world| {
             let hold = world.hold_mut(hold.id);
@@ -739,7 +713,6 @@ impl Walk<'_> {
         let at = hold.as_ref().map_or(occurred.unwrap_or(self.now), |hold| hold.reserved_at);
         let present = if known.is_some() { self.now } else { at };
         let mut standing = self.world.standing(subject, present, self.now);
-        let exactly = self.exactly() || known.is_some();
         let mut row = match self.asked("record", &sql, error)? {
             Ok(row) => row,
             Err(ended) => return Ok(ended),
@@ -755,7 +728,7 @@ impl Walk<'_> {
             row.says("retryable", false);
             row.money("overrun_usd", Some(0));
             let figures = self.figures(&verdict, &standing, 0, 0);
-            self.compare_figures(&mut row, verdict.status, &figures, &told, exactly);
+            self.compare_figures(&mut row, verdict.status, &figures, &told);
             row.end()?;
             self.count("record again: replayed");
             return Ok(Ended::Well);
@@ -776,7 +749,7 @@ impl Walk<'_> {
             row.says("retryable", verdict.retryable);
             row.money("overrun_usd", Some(0));
             let figures = self.figures(&verdict, &standing, 0, 0);
-            self.compare_figures(&mut row, verdict.status, &figures, &told, exactly);
+            self.compare_figures(&mut row, verdict.status, &figures, &told);
             row.end()?;
             self.count("record: refused");
             return Ok(Ended::Well);
@@ -789,11 +762,10 @@ impl Walk<'_> {
         let settled = hold.as_ref().map(|hold| self.settle(hold, subject, cost));
         match &settled {
             Some(settled) => row.money("overrun_usd", Some(ceil_nanos(settled.overrun) * 1_000)),
-            None if exactly => row.money("overrun_usd", Some(verdict.overrun * 1_000)),
-            None => row.pass(1),
+            None => row.money("overrun_usd", Some(verdict.overrun * 1_000)),
         }
         let figures = self.figures(&verdict, &standing, nanos, 0);
-        self.compare_figures(&mut row, verdict.status, &figures, &told, exactly);
+        self.compare_figures(&mut row, verdict.status, &figures, &told);
         row.end()?;
         if settled.is_none() {
             self.world.spend(subject, at, nanos);
@@ -855,7 +827,6 @@ impl Walk<'_> {
         let standing = self.world.standing(subject, self.now, self.now);
         let same = known.as_ref().is_some_and(|known| (known.subject, known.cost) == (subject, amount));
         let error = (known.is_some() && !same).then_some("23505");
-        let exactly = self.exactly() || known.is_some();
         let mut row = match self.asked("charge", &sql, error)? {
             Ok(row) => row,
             Err(ended) => return Ok(ended),
@@ -864,11 +835,9 @@ impl Walk<'_> {
         let verdict = self.world.judge(&standing, nanos, self.now);
         let allowed = verdict.allowed || known.is_some();
         row.says("allowed", allowed);
-        if exactly {
-            let figures = self.figures(&verdict, &standing, if allowed { nanos } else { 0 }, 0);
-            for (name, column) in [("limit_usd", 0), ("current_spend_usd", 1), ("remaining_usd", 3)] {
-                row.one_of(name, &figures.iter().map(|figures| figures[column]).collect::<Vec<_>>());
-            }
+        let figures = self.figures(&verdict, &standing, if allowed { nanos } else { 0 }, 0);
+        for (name, column) in [("limit_usd", 0), ("current_spend_usd", 1), ("remaining_usd", 3)] {
+            row.one_of(name, &figures.iter().map(|figures| figures[column]).collect::<Vec<_>>());
         }
         row.end()?;
         if known.is_none() && allowed {
@@ -1032,7 +1001,6 @@ impl Walk<'_> {
         expired.truncate(limit as usize);
         row.is("expired", Some(expired.len()));
         row.end()?;
-        self.touched_expired |= !expired.is_empty();
         for (_, id) in &expired {
             self.world.hold_mut(*id).state = State::Expired;
         }
@@ -1062,14 +1030,15 @@ impl Walk<'_> {
         row.says("allowed", verdict.allowed);
         row.says("retryable", verdict.retryable);
         let columns = [("limit_usd", 0), ("current_spend_usd", 1), ("reserved_usd", 2), ("remaining_usd", 3)];
-        self.compare_figures(&mut row, verdict.status, &figures, &columns, true);
+        self.compare_figures(&mut row, verdict.status, &figures, &columns);
         row.end()?;
         Ok(Ended::Well)
     }
 
     /// Every row of `metrics.quota_status`; outside of transactions.
     pub fn view(&mut self) -> Result<Ended> {
-        let sql = "select string_agg(format('%s %s %s %s', q.id, s.limit_usd, s.current_spend_usd, s.reserved_usd), ',')
+        let sql =
+            "select string_agg(format('%s %s %s %s', q.id, s.limit_usd, s.current_spend_usd, s.reserved_usd), ',')
              from metrics.quota_status s
              join copilot_internal.cost_quotas q on q.scope = s.scope and q.scope_id is not distinct from s.scope_id
               and q.tenant_id is not distinct from s.tenant_id
