@@ -133,7 +133,8 @@ fn what_is_rolled_back_is_free() -> Result<()> {
         client.batch_execute(end)?;
         assert_eq!(look(&mut other)?, "0 spent, 0.4 held, 0.6 left", "{end}");
         // What was to become of the hold did not, and it is as it was.
-        for sql in ["release_reservation($1)", "extend_reservation($1, '2 hours', 0.5)", "commit_reservation($1, 0.9)"] {
+        for sql in ["release_reservation($1)", "extend_reservation($1, '2 hours', 0.5)", "commit_reservation($1, 0.9)"]
+        {
             client.batch_execute("begin; savepoint s")?;
             client.execute(&format!("select * from public.{sql}"), &[&hold])?;
             client.batch_execute(end)?;
@@ -144,6 +145,67 @@ fn what_is_rolled_back_is_free() -> Result<()> {
     assert!(reserve(&mut other, "0.6", "r", "1 hour")?.is_some());
     assert_eq!(committed(&mut other, hold, "0.4")?, "committed 0.4 released 0 over 0");
     assert_verified(&mut other);
+    Ok(())
+}
+
+/// What a statement has done is there for the rest of it.
+#[test]
+fn one_statement_reserves_commits_records_and_refunds() -> Result<()> {
+    let database = Database::fresh()?;
+    let mut client = connect(&database)?;
+    limit(&mut client, id(TENANT), "llm", "1")?;
+    let tenant = id(TENANT);
+    for (sql, expected) in [
+        (
+            format!(
+                "select c.status from public.reserve_quota('{tenant}', 'llm', 0.5, 'a') r
+                 cross join lateral public.commit_reservation(r.reservation_id, 0.25) c"
+            ),
+            "committed",
+        ),
+        (
+            format!(
+                "select c.status from public.reserve_quota('{tenant}', 'llm', 0.5, 'b') r
+                 cross join lateral public.release_reservation(r.reservation_id) c"
+            ),
+            "released",
+        ),
+        (
+            format!(
+                "select c.refunded_usd::text
+                 from public.record_llm_cost('{tenant}', 'p', 'm', 1, 1, p_cost_usd => 0.5) r
+                 cross join lateral public.refund_cost(r.cost_record_id, 0.125, 'c') c"
+            ),
+            "0.125",
+        ),
+    ] {
+        assert_eq!(client.query_one(&sql, &[])?.get::<_, String>(0), expected, "{sql}");
+    }
+    assert_eq!(look(&mut client)?, "0.625 spent, 0 held, 0.375 left");
+    assert_verified(&mut client);
+    Ok(())
+}
+
+/// A day is 24 hours, also where the caller's clocks are changed meanwhile.
+#[test]
+fn a_replay_tells_when_it_was_to_expire_in_every_time_zone() -> Result<()> {
+    let database = Database::fresh()?;
+    let mut client = connect(&database)?;
+    // Europe's clocks went back on the 25th.
+    database.superuser()?.execute(
+        "insert into copilot_internal.quota_reservations (id, tenant_id, resource_type, request_id, requested_usd, ttl,
+             reserved_usd, held_nanos, reserved_at, expires_at, state, metadata)
+         values (gen_random_uuid(), $1, 'llm', 'r', 0.5, '2 days', 0.5, 500000000,
+             '2025-10-25 12:00+00', '2025-10-27 12:00+00', 'held', '{}')",
+        &[&id(TENANT)],
+    )?;
+    for zone in ["UTC", "Europe/Berlin"] {
+        client.batch_execute(&format!("set timezone = '{zone}'"))?;
+        let sql = "select replayed, expires_at = '2025-10-27 12:00+00'
+                   from public.reserve_quota($1, 'llm', 0.5, 'r', p_ttl => '48 hours')";
+        let row = client.query_one(sql, &[&id(TENANT)])?;
+        assert_eq!((row.get(0), row.get(1)), (true, true), "{zone}");
+    }
     Ok(())
 }
 
@@ -169,9 +231,8 @@ fn who_extends_what_has_expired_has_the_room_of_others_that_did() -> Result<()> 
 fn twenty_retries_of_everything_have_one_effect() -> Result<()> {
     let database = Database::fresh()?;
     let mut client = connect(&database)?;
-    let quota: Uuid = client
-        .query_one("select public.set_quota('tenant', $1, 'llm', 1, 'lifetime')", &[&id(TENANT)])?
-        .get(0);
+    let quota: Uuid =
+        client.query_one("select public.set_quota('tenant', $1, 'llm', 1, 'lifetime')", &[&id(TENANT)])?.get(0);
     let tenant = id(TENANT);
     for level in [IsolationLevel::ReadCommitted, IsolationLevel::RepeatableRead] {
         let name = format!("{level:?}");
@@ -206,19 +267,22 @@ fn twenty_retries_of_everything_have_one_effect() -> Result<()> {
             ),
         )?;
         let record = recorded.split(' ').nth(1).unwrap_or_default();
-        let refund = format!(
-            "select refund_id::text, replayed from public.refund_cost('{record}', 0.2, 'refund {name}')"
-        );
+        let refund =
+            format!("select refund_id::text, replayed from public.refund_cost('{record}', 0.2, 'refund {name}')");
         all(&database, level, &refund)?;
         let adjust = format!(
             "select adjustment_id::text, replayed from copilot_internal.adjust_quota('{quota}', -0.1, 'adjust {name}')"
         );
         all(&database, level, &adjust)?;
         let Some(other) = reserve(&mut client, "0.2", &format!("commit {name}"), "1 hour")? else { bail!("refused") };
-        let commit = format!("select format('%s %s', status, charged_usd), replayed from public.commit_reservation('{other}', 0.05)");
+        let commit = format!(
+            "select format('%s %s', status, charged_usd), replayed from public.commit_reservation('{other}', 0.05)"
+        );
         assert_eq!(all(&database, level, &commit)?, "committed 0.05");
         let Some(third) = reserve(&mut client, "0.2", &format!("release {name}"), "1 hour")? else { bail!("refused") };
-        let release = format!("select format('%s %s', status, released_usd), replayed from public.release_reservation('{third}')");
+        let release = format!(
+            "select format('%s %s', status, released_usd), replayed from public.release_reservation('{third}')"
+        );
         assert_eq!(all(&database, level, &release)?, "released 0.2");
     }
     // Twice 0.35 - 0.2 - 0.1 + 0.05.

@@ -48,7 +48,7 @@ const FIND: &str = "
     select r.id, r.requested_usd::text, 'held'::text,
            (r.user_id, r.resource_type, r.requested_usd, r.ttl)
              is not distinct from ($3::uuid, $4::text, $5::numeric, $6::interval),
-           r.reserved_at + r.ttl
+           (r.reserved_at at time zone 'UTC' + r.ttl) at time zone 'UTC'
     from copilot_internal.quota_reservations r
     where r.tenant_id = $1 and r.request_id = $2";
 
@@ -243,6 +243,8 @@ fn picos(text: Option<String>) -> Result<Picos> {
 fn gate_of(spi: &Session, id: Uuid, tenant: Option<Uuid>) -> Result<Gate> {
     let tenant = match tenant {
         None if Gate::takes_tenants() => {
+            Gate::open_for_housekeeping()?;
+            spi::see_own_rows();
             let rows = spi.run(&TENANT_OF_PLAN, Look::Latest, &[id.into()])?;
             Some(rows.first().ok_or_else(unknown)?.need(1)?)
         }
