@@ -12,7 +12,7 @@ use tollgate_tests::cluster::{Cluster, ClusterOptions};
 use tollgate_tests::session::sqlstate;
 use uuid::Uuid;
 
-use crate::support::{Database, assert_verified, id, limit};
+use crate::support::{Database, assert_verified, id, limit, preloaded};
 
 const TENANT: u128 = 1;
 const TWINS: usize = 20;
@@ -206,6 +206,40 @@ fn a_replay_tells_when_it_was_to_expire_in_every_time_zone() -> Result<()> {
         let row = client.query_one(sql, &[&id(TENANT)])?;
         assert_eq!((row.get(0), row.get(1)), (true, true), "{zone}");
     }
+    Ok(())
+}
+
+/// A session that made its plans while the table was small must not read all holds of the tenant to settle one of them.
+#[test]
+fn settling_reads_one_hold_however_many_there_are() -> Result<()> {
+    const HOLDS: i64 = 300;
+    let database = Database::fresh()?;
+    let mut client = connect(&database)?;
+    if !preloaded(&mut client)? {
+        // There every charge sums all live holds, by whichever index.
+        return Ok(());
+    }
+    limit(&mut client, id(TENANT), "llm", "1000")?;
+    reserve(&mut client, "1", "first", "1 hour")?;
+    database.superuser()?.batch_execute("analyze copilot_internal.quota_reservations")?;
+    for number in 0..HOLDS {
+        let Some(hold) = reserve(&mut client, "1", &format!("r{number}"), "1 hour")? else { bail!("refused") };
+        committed(&mut client, hold, "1")?;
+    }
+    client.batch_execute("select pg_stat_force_next_flush()")?;
+    drop(client);
+    let sql = "select sum(idx_tup_read)::bigint from pg_stat_all_indexes
+               where relid = 'copilot_internal.quota_reservations'::regclass";
+    let mut watcher = database.superuser()?;
+    let mut read = 0;
+    for _ in 0..100 {
+        read = watcher.query_one(sql, &[])?.get::<_, i64>(0);
+        if read >= HOLDS {
+            break;
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    assert!((HOLDS..10 * HOLDS).contains(&read), "{read} index entries were read to settle {HOLDS} holds");
     Ok(())
 }
 
