@@ -30,7 +30,7 @@ pub const TENANTS: u128 = 4;
 const USERS: u128 = 2;
 
 pub fn tenant(number: u128) -> Uuid {
-    Uuid::from_u128(0xa000_0000_0000_4000_8000_0000_0000_0000 << 64 | 0xa0 + number)
+    Uuid::from_u128(0xa000_0000_0000_4000_8000_0000_0000_00a0 + number)
 }
 
 pub fn user(number: u128) -> Uuid {
