@@ -9,6 +9,7 @@ pub mod demo;
 pub mod history;
 pub mod install;
 pub mod layout;
+pub mod lifecycle;
 pub mod lint;
 pub mod model;
 pub mod postgres_tree;

@@ -80,6 +80,8 @@ pub fn refund(
     reason: Option<&str>,
 ) -> Result<Correction> {
     let missing = || Error::NotFound { message: "there is no such cost record".to_owned() };
+    Gate::open_for_housekeeping()?;
+    spi::see_own_rows();
     let rows = spi.run(&RECORD_PLAN, Look::Latest, &[record.into(), tenant.into()])?;
     let row = rows.first().ok_or_else(missing)?;
     let source: String = row.need(1)?;

@@ -143,6 +143,10 @@ fn try_admit(shared: &Shared, spi: &Session, charge: Charge) -> std::result::Res
     // 4
     let level = level();
     let mut charge = charge;
+    if charge.gives_up.is_some_and(|hold| hold.expires <= clock_timestamp()) {
+        // Once it is in hand, what expired after it is not passed over.
+        let_expire(spi, &places, Patience::Wait)?;
+    }
     let given_up = take_in_hand(shared, &mut charge, &places);
     with(|state| state.journal.make_room(0))?;
     let mut additions = Vec::with_capacity(places.len());

@@ -213,7 +213,8 @@ impl<'a> Workload<'a> {
     }
 }
 
-fn create_tenant(admin: &mut Client) -> Result<()> {
+/// The hot tenant, under two quotas. Returns his id.
+pub fn create_tenant(admin: &mut Client) -> Result<&'static str> {
     admin.batch_execute(&format!(
         "set role service_role;
          insert into copilot_internal.tenants (id, name, slug) values ('{TENANT}', 'Hot', 'hot');
@@ -221,7 +222,7 @@ fn create_tenant(admin: &mut Client) -> Result<()> {
          select public.set_quota('tenant', '{TENANT}', 'all', {LIMIT_USD});
          reset role;"
     ))?;
-    Ok(())
+    Ok(TENANT)
 }
 
 /// A call with everything that a real one carries, for the tenant that an expression gives.
@@ -240,7 +241,7 @@ pub fn record_statement(tenant: &str) -> String {
 }
 
 /// A plain insert of the whole sample, some columns `given` otherwise; the first that names a column counts.
-fn insert_statement(table: &str, sample: &[Constant], given: &[(&str, &str)]) -> String {
+pub fn insert_statement(table: &str, sample: &[Constant], given: &[(&str, &str)]) -> String {
     let names: Vec<&str> = sample.iter().map(|column| column.name.as_str()).collect();
     let value = |column: &Constant| {
         let given = given.iter().find(|(name, _)| *name == column.name);

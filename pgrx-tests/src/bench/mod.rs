@@ -7,6 +7,7 @@ mod pgbench;
 mod query;
 mod quotas;
 mod report;
+mod reservations;
 mod rounds;
 mod server;
 mod wire;
@@ -16,7 +17,8 @@ use anyhow::{Result, bail};
 use crate::progress::Step;
 
 /// What `--only` takes: groups of rows of the table.
-pub const ROWS: [&str; 7] = ["insert", "locked", "locked-5ms", "query", "has-quota", "check-quota", "quotas"];
+pub const ROWS: [&str; 9] =
+    ["insert", "locked", "locked-5ms", "reserve", "expired", "query", "has-quota", "check-quota", "quotas"];
 
 #[derive(Clone, Debug)]
 pub struct BenchOptions {
@@ -60,6 +62,9 @@ pub fn run(options: &BenchOptions) -> Result<()> {
     if ["insert", "locked", "locked-5ms"].iter().any(|row| options.wants(row)) {
         rows.extend(ledger::rows(&cluster, options, &mut step)?);
     }
+    if ["reserve", "expired"].iter().any(|row| options.wants(row)) {
+        rows.extend(reservations::rows(&cluster, options, &mut step)?);
+    }
     if options.wants("query") {
         rows.extend(query::rows(&cluster, options, &mut step)?);
     }
@@ -85,6 +90,9 @@ fn conditions(options: &BenchOptions) -> String {
          with usage, price breakdown and a random request id. The values are constants of the statements, so the \
          bare insert parses and prices nothing; record_llm_cost also writes a pending row. Every transaction has \
          left its row, verify() is empty, and what quotas count is what was recorded.\n\
+         reserve: reserve_quota and then commit_reservation, a transaction each, on one hot tenant under two quotas; \
+         the bare inserts are of the same two rows, a transaction each. expired: the holds are of the same tenant and \
+         were there before his counters; nobody has marked them.\n\
          query: as authenticated with claims, in one process (max_parallel_workers_per_gather = 0); net cost is \
          the time of the query with the check less that of the query without, by the row. The check in SQL: \
          bench/query.sql.\n\

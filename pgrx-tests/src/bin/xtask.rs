@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
-use tollgate_tests::{bench, demo, history, install, lint, model, setup, suite, torture};
+use tollgate_tests::{bench, demo, history, install, lifecycle, lint, model, setup, suite, torture};
 
 #[derive(Parser)]
 #[command(
@@ -33,6 +33,8 @@ enum Command {
     Torture(TortureArguments),
     /// Record a history of very many charges and check offline that no limit was passed and every refusal was right
     History(HistoryArguments),
+    /// Random life cycles of reservations, costs and corrections, step by step against a sequential model
+    Lifecycle(LifecycleArguments),
     /// Check the escrow protocol, and that every rule of it is needed, in all interleavings of small worlds
     Model(ModelArguments),
     /// rustfmt and clippy, warnings refused
@@ -140,6 +142,18 @@ struct HistoryArguments {
 }
 
 #[derive(Args)]
+struct LifecycleArguments {
+    #[arg(long, value_name = "N", default_value_t = 20_000)]
+    steps: u64,
+    /// Every step follows from it, except for what the clock says
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Without preloading the library: the locked mode
+    #[arg(long)]
+    no_preload: bool,
+}
+
+#[derive(Args)]
 struct ModelArguments {
     /// Only this model (may be repeated)
     #[arg(long, value_name = "NAME")]
@@ -200,6 +214,9 @@ fn run(command: Command) -> Result<bool> {
                 preload: !it.no_preload,
             })?;
             return Ok(report.violations.is_empty());
+        }
+        Command::Lifecycle(it) => {
+            lifecycle::run(&lifecycle::LifecycleOptions { steps: it.steps, seed: it.seed, preload: !it.no_preload })?;
         }
     }
     Ok(true)

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow};
 use indicatif::ProgressBar;
 use postgres::{Client, Row, Statement};
+use uuid::Uuid;
 
 use super::DATABASE;
 use super::world::World;
@@ -18,10 +19,22 @@ use crate::trace::Call;
 /// One sandbox session after so many calls: two in a hundred.
 const CALLS_PER_SANDBOX: usize = 50;
 
+/// How many tokens a model may answer at most: the caller sets it, and so knows an upper bound of what the call costs.
+const MOST_OUTPUT_TOKENS: i64 = 4_096;
+
+/// Before the model is called: its upper bound is set aside, or the call is not made.
+const RESERVE: &str = "
+    select r.allowed, r.reason, to_char(clock_timestamp() at time zone 'UTC', 'HH24:MI:SS.MS'), r.reservation_id
+      from public.estimate_llm_cost($1, $2, $3, $4) e
+     cross join lateral public.reserve_quota(p_tenant_id => $5, p_resource_type => 'llm',
+               p_amount_usd => e.estimated_cost_usd, p_request_id => $6, p_user_id => $7) r";
+
+/// After it: what it really cost, instead of the bound.
 const RECORD_LLM: &str = "
-    select recorded, reason, to_char(clock_timestamp() at time zone 'UTC', 'HH24:MI:SS.MS')
+    select recorded
       from public.record_llm_cost(p_tenant_id => $1, p_model_provider => $2, p_model_name => $3, p_input_tokens => $4,
-               p_output_tokens => $5, p_user_id => $6, p_conversation_id => $7, p_request_id => $8, p_enforce => true)";
+               p_output_tokens => $5, p_user_id => $6, p_conversation_id => $7, p_request_id => $8,
+               p_reservation_id => $9)";
 
 const RECORD_E2B: &str = "
     select recorded, reason, to_char(clock_timestamp() at time zone 'UTC', 'HH24:MI:SS.MS')
@@ -109,6 +122,7 @@ struct Shared<'a> {
 
 struct Connection {
     client: Client,
+    reserve: Statement,
     record_llm: Statement,
     record_e2b: Statement,
 }
@@ -126,9 +140,10 @@ impl Shared<'_> {
     fn take_jobs(&self, cluster: &Cluster) -> Result<Vec<Answer>> {
         let mut client = cluster.connect(DATABASE, "authenticator")?;
         client.batch_execute("set role service_role").context("cannot become service_role")?;
+        let reserve = client.prepare(RESERVE).context("reserve_quota")?;
         let record_llm = client.prepare(RECORD_LLM).context("record_llm_cost")?;
         let record_e2b = client.prepare(RECORD_E2B).context("record_e2b_cost")?;
-        let mut connection = Connection { client, record_llm, record_e2b };
+        let mut connection = Connection { client, reserve, record_llm, record_e2b };
         let mut answers = Vec::new();
         while !self.failed.load(Ordering::Relaxed) {
             let taken = self.next.fetch_add(1, Ordering::Relaxed);
@@ -158,19 +173,30 @@ impl Shared<'_> {
         let (hand, call) = (self.world.hand(index), &self.calls[index]);
         let tenant = self.world.tenants[hand.tenant].id;
         let request = format!("call-{index}");
-        connection.client.query_one(
-            &connection.record_llm,
-            &[
-                &tenant,
-                &hand.provider,
-                &hand.model,
-                &call.input_tokens,
-                &call.output_tokens,
-                &hand.user,
-                &hand.conversation,
-                &request,
-            ],
-        )
+        let most = call.output_tokens.max(MOST_OUTPUT_TOKENS);
+        let reserved = connection.client.query_one(
+            &connection.reserve,
+            &[&hand.provider, &hand.model, &call.input_tokens, &most, &tenant, &request, &hand.user],
+        )?;
+        let reservation: Option<Uuid> = reserved.get(3);
+        if reservation.is_some() {
+            // Here the model is called.
+            connection.client.query_one(
+                &connection.record_llm,
+                &[
+                    &tenant,
+                    &hand.provider,
+                    &hand.model,
+                    &call.input_tokens,
+                    &call.output_tokens,
+                    &hand.user,
+                    &hand.conversation,
+                    &request,
+                    &reservation,
+                ],
+            )?;
+        }
+        Ok(reserved)
     }
 
     fn admit_sandbox(&self, connection: &mut Connection, number: usize, call: usize) -> Result<Row, postgres::Error> {

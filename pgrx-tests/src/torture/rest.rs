@@ -49,6 +49,7 @@ pub fn check(
     server.batch_execute("set role service_role; set statement_timeout = '60s'")?;
     let statements = Statements::prepare(&mut server, surface)?;
     resolve(&mut ground.book, &mut server, &statements, tally)?;
+    release(&mut server, tally)?;
 
     let mut wrong = ground.book.compare(&ledger(&mut client)?);
     tally.checked("acknowledged costs there once, all in each cycle", ground.book.acknowledged());
@@ -96,6 +97,19 @@ fn resolve(book: &mut Book, server: &mut Client, statements: &Statements, tally:
         book.add(Attempt { charge, outcome });
     }
     book.all_known();
+    Ok(())
+}
+
+/// Gives up what is held by nobody any more.
+fn release(server: &mut Client, tally: &mut Tally) -> Result<()> {
+    let sql = "select id from copilot_internal.quota_reservations where state = 'held'";
+    let held = server.query(sql, &[])?;
+    tally.checked("holds without a holder, released", held.len());
+    for row in held {
+        server
+            .query_one("select status from public.release_reservation($1)", &[&row.get::<_, Uuid>(0)])
+            .context("nothing else runs, and a hold cannot be released")?;
+    }
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
 
 /// What a client does, and how often out of the sum of all.
-const MIX: [(Operation, u32); 19] = [
+const MIX: [(Operation, u32); 20] = [
     (Operation::Enforced, 22),
     (Operation::AfterTheFact, 6),
     (Operation::WithoutRequest, 4),
@@ -20,6 +20,7 @@ const MIX: [(Operation, u32); 19] = [
     (Operation::Retry, 10),
     (Operation::Twins, 7),
     (Operation::Hold, 2),
+    (Operation::Reserve, 12),
     (Operation::Isolated, 8),
     (Operation::Prepare, 3),
     (Operation::Definition, 3),
@@ -43,6 +44,7 @@ pub enum Operation {
     Retry,
     Twins,
     Hold,
+    Reserve,
     Isolated,
     Prepare,
     Definition,
@@ -83,6 +85,7 @@ impl Operation {
             Operation::Retry => "retry",
             Operation::Twins => "twins at once",
             Operation::Hold => "idle holder",
+            Operation::Reserve => "reserve, then settle or die",
             Operation::Isolated => "repeatable read, serializable",
             Operation::Prepare => "prepared transaction",
             Operation::Definition => "quota and charge in one",

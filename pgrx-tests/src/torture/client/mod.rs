@@ -164,6 +164,7 @@ impl<'a> Worker<'a> {
             Operation::Retry => self.retry(),
             Operation::Twins => self.twins(),
             Operation::Hold => self.hold(),
+            Operation::Reserve => self.reserve(),
             Operation::Prepare => self.prepare(),
             Operation::Definition => self.definition(),
             Operation::Provoke => self.provoke(),

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use postgres::Error;
 use rand::RngExt;
+use uuid::Uuid;
 
 use super::{ABANDONED, End, Memory, Open, Operation, Worker, outcome};
-use crate::charging::{Answer, Charge, Function};
+use crate::charging::{Answer, Charge, Function, usd};
 use crate::torture::burst::{CLIENT, Connection, OPTIONS, Session};
 use crate::torture::errors::{Circumstances, Failure};
 use crate::torture::expectation::Outcome;
@@ -260,6 +261,114 @@ impl Worker<'_> {
             thread::sleep(pause);
             Ok(())
         });
+    }
+
+    /// Sets an upper bound aside, and some time later, in transactions of their own: extends it, records what it cost,
+    /// commits or releases it, or is gone. Holds that last only a moment are those of tenants whose limits may be passed:
+    /// what comes late is charged all the same. All others last until the rest, where those without a holder are released.
+    pub(super) fn reserve(&mut self) {
+        let operation = Operation::Reserve;
+        let brief = self.rng.random_ratio(1, 4);
+        let tenant = match brief {
+            true => self.session.burst.world.tenant_of(&mut self.rng, Kind::Mixed).clone(),
+            false => self.tenant(),
+        };
+        // Its ledger row is known by its id: sent again under a request id, it would be another request.
+        let charge = self.charge_of(&tenant);
+        let request = charge.request.clone().unwrap_or_default();
+        let mut charge = Charge { function: Function::Llm, enforce: true, request: None, ..charge };
+        let bound = usd(charge.picos + self.rng.random_range(0..USD / 50) * 1_000);
+        let ttl = if brief { "1 second" } else { "1 hour" };
+        let again = self.rng.random_ratio(1, 5);
+        let extend = self.rng.random_ratio(1, 5);
+        let pause = Duration::from_millis(if brief && self.rng.random_ratio(1, 10) {
+            1_100
+        } else {
+            self.rng.random_range(0..10)
+        });
+        let end = self.rng.random_range(0..10);
+
+        let reserve = "select allowed, reservation_id, retryable
+                       from public.reserve_quota($1, 'llm', $2::text::numeric, $3, $4, $5::text::interval)";
+        let (id, user) = (charge.tenant, charge.user);
+        let work = |connection: &mut Connection| {
+            let answer = connection.client.query_one(reserve, &[&id, &bound, &request, &user, &ttl])?;
+            let repeated = match again {
+                true => Some(connection.client.query_one(reserve, &[&id, &bound, &request, &user, &ttl])?),
+                false => None,
+            };
+            let hold: Option<Uuid> = answer.get(1);
+            Ok((hold, answer.get::<_, bool>(2), repeated.map(|row| row.get::<_, Option<Uuid>>(1))))
+        };
+        let Some(Ok((hold, retryable, repeated))) = self.session.run(operation.name(), Circumstances::default(), work)
+        else {
+            return;
+        };
+        let Some(hold) = hold else {
+            self.note(operation, charge, Outcome::Refused, retryable);
+            return;
+        };
+        if repeated.is_some_and(|repeated| repeated != Some(hold)) {
+            let sentence = format!("the hold {hold} was told to be {repeated:?} when asked for again");
+            self.session.burst.violations.report(sentence);
+        }
+        if extend {
+            let work = |connection: &mut Connection| {
+                let sql =
+                    "select allowed from public.extend_reservation($1, p_additional_usd => 0.001, p_request_id => $2)";
+                connection.client.query_one(sql, &[&hold, &request])
+            };
+            if !matches!(self.session.run(operation.name(), Circumstances::default(), work), Some(Ok(_))) {
+                return;
+            }
+        }
+        thread::sleep(pause);
+        let usd = charge.usd();
+        let Some(mut connection) = self.session.take() else { return };
+        let outcome = match end {
+            // The session dies with the hold in its hands.
+            0 => {
+                drop(connection);
+                self.note(operation, charge, Outcome::Undone, false);
+                return;
+            }
+            1 => connection
+                .client
+                .query_one("select status from public.release_reservation($1)", &[&hold])
+                .map(|_| Outcome::Undone),
+            2..5 => {
+                charge.function = Function::Bare;
+                let sql = "select status from public.commit_reservation($1, $2::text::numeric)";
+                connection.client.query_one(sql, &[&hold, &usd]).map(|_| Outcome::Recorded(None))
+            }
+            _ => {
+                let sql = "select cost_record_id from public.record_llm_cost($1, 'p', 'm', 1, 1,
+                               p_cost_usd => $2::text::numeric, p_reservation_id => $3)";
+                connection.client.query_one(sql, &[&id, &usd, &hold]).map(|row| Outcome::Recorded(row.get(0)))
+            }
+        };
+        match outcome {
+            Ok(outcome) => {
+                self.session.put(connection);
+                self.note(operation, charge, outcome, false);
+            }
+            Err(error) => {
+                let failure = self.session.failure(operation.name(), Circumstances::default(), &error);
+                if matches!(failure, Failure::Failed { .. }) {
+                    self.session.put(connection);
+                }
+                // What was to be released is in no ledger, whatever became of it.
+                let failure = if end == 1 { Outcome::Undone } else { self.failed_as(&failure) };
+                self.note(operation, charge, failure, false);
+            }
+        }
+    }
+
+    fn failed_as(&self, failure: &Failure) -> Outcome {
+        match failure {
+            Failure::Failed { .. } => Outcome::Undone,
+            Failure::Lost { .. } => Outcome::Unknown,
+        }
     }
 
     /// In the shared mode PREPARE is refused, since nobody would be there to keep count.
