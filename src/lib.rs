@@ -36,7 +36,8 @@ pgrx::extension_sql_file!("../sql/schema/kernels.sql", name = "kernels", require
 pgrx::extension_sql_file!("../sql/schema/reading.sql", name = "reading", requires = ["kernels"]);
 pgrx::extension_sql_file!("../sql/schema/events.sql", name = "events", requires = ["reading"]);
 pgrx::extension_sql_file!("../sql/schema/facade.sql", name = "facade", requires = ["events"]);
-pgrx::extension_sql_file!("../sql/schema/metrics.sql", name = "metrics", requires = ["facade"]);
+pgrx::extension_sql_file!("../sql/schema/rows.sql", name = "rows", requires = ["facade"]);
+pgrx::extension_sql_file!("../sql/schema/metrics.sql", name = "metrics", requires = ["rows"]);
 pgrx::extension_sql_file!("../sql/schema/security.sql", name = "security", requires = ["metrics"], finalize);
 
 /// Runs once in every backend that loads the library.

@@ -116,6 +116,7 @@ grant execute on function copilot_internal.caller_user(), copilot_internal.check
     to authenticated, service_role;
 grant execute on function copilot_internal.price_problem(numeric, numeric, jsonb),
     copilot_internal.adjust_quota(uuid, numeric, text, text),
+    copilot_internal.charge_on_insert(),
     copilot_internal.maintain(integer), copilot_internal.verify(), copilot_internal.pending() to service_role;
 
 grant execute on function
