@@ -25,14 +25,14 @@ use crate::admission::{Mode, Scope, Verdict, share_of};
 use crate::error::{Error, Result};
 use crate::money::{format_scaled, usd_from_nanos};
 use crate::period::Bounds;
+use crate::pg::from_unix_seconds;
 use crate::pg::lock::{self, Strength};
 use crate::pg::memory::shared;
 use crate::pg::spi::types::{BIGINT, JSONB, MOMENT, NUMERIC, TEXT, UUID};
 use crate::pg::spi::{self, Look, Plan, Session};
 use crate::pg::transaction::identity;
 use crate::pg::value::Value;
-use crate::pg::from_unix_seconds;
-use crate::quota::{Standing, Subject, nil};
+use crate::quota::{Standing, Subject, keep_marked, nil};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
@@ -128,6 +128,15 @@ struct Line<'a> {
     shares: &'a [i64],
 }
 
+/// What came of a look at the outbox.
+enum Settled {
+    /// Nothing was due. Nothing will be below the figure, if all that is there is committed.
+    Nothing(Option<i64>),
+    Written(i64),
+    /// Somebody else is writing.
+    Busy,
+}
+
 const SEEN: &str = "
     select (e.threshold * 1000000000000)::bigint, e.limit_nanos, e.spent_nanos
     from copilot_internal.quota_events e
@@ -196,24 +205,26 @@ impl Line<'_> {
         Ok(self.marks().into_iter().filter(|mark| is_open(*mark, self.limit, &seen)).collect())
     }
 
-    /// Writes what is due and, where nothing was, gives the figure below which nothing will be.
-    fn settle(&self, spi: &Session, written: &mut i64) -> Result<Option<i64>> {
+    /// Writes what is due, if nobody else is at it.
+    fn settle(&self, spi: &Session) -> Result<Settled> {
         let open = self.open_marks(spi)?;
         let lowest = open.first().map_or(i64::MAX, |mark| mark.nanos);
         if self.spent < lowest {
             // Rows of this very transaction may yet be rolled back.
-            return Ok((WROTE_IN.get() != identity().transaction).then_some(lowest));
+            let committed = WROTE_IN.get() != identity().transaction;
+            return Ok(Settled::Nothing(committed.then_some(lowest)));
         }
         let start = self.bounds.start.unwrap_or(i64::MIN);
         let name = lock::hash(&[self.quota.as_bytes(), &start.to_le_bytes()]);
         if !lock::Subject::Events(name).try_lock(Strength::Exclusive) {
-            return Ok(None);
+            return Ok(Settled::Busy);
         }
+        let mut written = 0;
         for mark in self.open_marks(spi)?.into_iter().filter(|mark| mark.nanos <= self.spent) {
             write(spi, &self.event(mark))?;
-            *written += 1;
+            written += 1;
         }
-        Ok(None)
+        Ok(Settled::Written(written))
     }
 
     fn event(&self, mark: Mark) -> Event {
@@ -289,7 +300,14 @@ pub fn note(spi: &Session, subject: Subject, standing: &Standing) -> Result<()> 
             shares: &definition.thresholds,
         };
         let lowest = line.lowest_mark();
-        let below = if quota.spent < lowest { Some(lowest) } else { line.settle(spi, &mut 0)? };
+        let below = if quota.spent < lowest {
+            Some(lowest)
+        } else {
+            match line.settle(spi)? {
+                Settled::Nothing(below) => below,
+                Settled::Written(_) | Settled::Busy => None,
+            }
+        };
         definition.quiet.set(below.map(|below| Quiet { bounds: quota.bounds, limit, below }));
     }
     Ok(())
@@ -371,6 +389,7 @@ pub fn catch_up(spi: &Session, tenant: Uuid) -> Result<i64> {
         spi.run(&TENANT_PLAN, Look::Latest, &[tenant.into()])?
     };
     let mut written = 0;
+    let mut busy = false;
     for row in rows.iter() {
         let mode: String = row.need(6)?;
         let line = Line {
@@ -387,8 +406,16 @@ pub fn catch_up(spi: &Session, tenant: Uuid) -> Result<i64> {
             shares: &row.need::<Vec<i64>>(12)?,
         };
         if line.spent >= line.lowest_mark() {
-            line.settle(spi, &mut written)?;
+            match line.settle(spi)? {
+                Settled::Nothing(_) => {}
+                Settled::Written(count) => written += count,
+                Settled::Busy => busy = true,
+            }
         }
+    }
+    // The platform is looked at by everybody who looks at all.
+    if busy && tenant != nil() {
+        keep_marked(spi, tenant)?;
     }
     Ok(written)
 }

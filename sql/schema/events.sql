@@ -66,8 +66,8 @@ create function copilot_internal.catch_up_events(p_tenant_id uuid) returns bigin
 comment on function copilot_internal.catch_up_events(uuid) is
     'Writes the events that the tables call for in the present periods of one tenant''s quotas (of the platform''s for the nil UUID) and that are not there. Run as the owner.';
 
--- What was charged and not yet folded marks the tenants whose events may be missing: whoever folds the last of it looks
--- afterwards. One look costs as much as a view of the tenant's quotas, so a call makes a bounded number of them, from a
+-- What was charged and not yet folded marks the tenants whose events may be missing: maintain() looks after it has folded,
+-- and whoever folds without having looked to the end leaves a pending row of nothing. One look costs as much as a view of the tenant's quotas, so a call makes a bounded number of them, from a
 -- random place on, and many calls reach everybody.
 create function copilot_internal.catch_up_events_of_charged(p_limit integer) returns bigint
     language plpgsql volatile set search_path = pg_catalog, pg_temp as $$

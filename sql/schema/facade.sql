@@ -32,6 +32,9 @@ declare
         when p_details ->> 'reason' like '% is suspended' then 'Wait until the suspension is lifted.'
         else 'Raise the limit.' end;
 begin
+    if p_details is null then
+        return;
+    end if;
     -- PostgREST announces its requests by this setting, and lets PGRST set headers. Elsewhere PT429 says it all.
     if nullif(current_setting('request.method', true), '') is null then
         raise exception 'Quota exceeded' using errcode = 'PT429', detail = p_details::text, hint = v_hint;
@@ -44,7 +47,7 @@ begin
                  else jsonb_build_object('Retry-After', p_retry_after_seconds::text) end)::text;
 end $$;
 comment on function copilot_internal.raise_refusal(jsonb, integer) is
-    'Raises a refusal: PT429, inside a PostgREST request PGRST with the same in it and a Retry-After header.';
+    'Raises a refusal: PT429, inside a PostgREST request PGRST with the same in it and a Retry-After header. NULL is none.';
 
 create function public.require_quota(
     p_tenant_id uuid, p_resource_type text, p_estimated_cost_usd numeric, p_user_id uuid default null)

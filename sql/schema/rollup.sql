@@ -101,7 +101,7 @@ begin
         exit when done >= p_limit;
         v_done := copilot_internal.fold(v_tenant_id, (p_limit - done)::integer);
         done := done + v_done;
-        -- Nothing may be left that would mark the tenant: see events.sql.
+        -- Nothing may be left that marks the tenant: see events.sql.
         if v_done > 0 then
             v_events := v_events + copilot_internal.catch_up_events(v_tenant_id);
         end if;

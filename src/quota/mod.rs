@@ -20,7 +20,7 @@ use crate::pg::spi::{Look, Session};
 use crate::pg::transaction::own_slot;
 
 use definitions::Definitions;
-pub use sums::fold_long_tail;
+pub use sums::{fold_long_tail, keep_marked};
 
 /// Whose spending, on what.
 #[derive(Clone, Copy, Debug)]

@@ -15,6 +15,7 @@ const CONFIGURATION: &[&str] = &[
     "e2b_pricing",
     "llm_cost_estimates",
     "model_pricing",
+    "quota_overrides",
     "tenant_memberships",
     "tenants",
     "user_preferences",
@@ -30,6 +31,7 @@ const MONEY: &[&str] = &[
     "reservation_extensions",
     "cost_corrections",
     "quota_charges",
+    "quota_events",
     "quota_rollups",
 ];
 const SHIPPED: &[&str] = &["shipped_model_prices", "shipped_operation_profiles", "shipped_sandbox_prices"];
@@ -53,7 +55,8 @@ impl Relation {
         let inner = self.schema == "copilot_internal";
         match kind {
             Kind::Superuser | Kind::Administrator => true,
-            Kind::Service => !(inner && self.is_view),
+            // The ids of default quotas are found there.
+            Kind::Service => !(inner && self.is_view) || self.name == "effective_quotas",
             Kind::Analyst => !inner,
             Kind::MemberOfA | Kind::MemberOfB | Kind::Stranger => {
                 !inner || !self.is_view && !SERVER_ONLY.contains(&self.name.as_str())
