@@ -24,7 +24,7 @@ comment on table copilot_internal.quota_events is
     'The outbox: what happened to quotas, written in the transaction that did it, to be told to the world once. Read with claim_quota_events, answered with acknowledge_quota_events.';
 comment on column copilot_internal.quota_events.id is 'Key, ordered by time.';
 comment on column copilot_internal.quota_events.tenant_id is 'The tenant, whose members may read it; NULL for a quota of the platform.';
-comment on column copilot_internal.quota_events.quota_id is 'The quota, by its id in effective_quotas; NULL for a denial that no quota was the reason of.';
+comment on column copilot_internal.quota_events.quota_id is 'The quota, by its id in metrics.quota_status; NULL for a denial that no quota was the reason of.';
 comment on column copilot_internal.quota_events.event_type is 'threshold (a share of the limit was reached), overrun (more than the limit was spent), limit_changed (limit, mode or suspension) or denied (a refusal whose caller asked for an event).';
 comment on column copilot_internal.quota_events.threshold is 'The share of the limit that was reached; NULL for the other types.';
 comment on column copilot_internal.quota_events.period_start is 'When the period began; NULL for lifetime and limit_changed.';

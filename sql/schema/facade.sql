@@ -358,7 +358,7 @@ begin
     if v_wrong is not null then
         raise exception '%', v_wrong using errcode = 'invalid_parameter_value';
     end if;
-    select q.tenant_id into v_tenant_id from copilot_internal.effective_quotas q where q.quota_id = p_quota_id;
+    select q.tenant_id into v_tenant_id from metrics.quota_status q where q.quota_id = p_quota_id;
     if not found then
         raise exception 'there is no such quota' using errcode = 'no_data_found';
     end if;

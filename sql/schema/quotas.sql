@@ -163,7 +163,7 @@ create table copilot_internal.quota_overrides (
 comment on table copilot_internal.quota_overrides is
     'Temporary raises of limits: while one is in force its amount is added to the limit of its quota. Written by raise_quota; an earlier end is an update of ends_at.';
 comment on column copilot_internal.quota_overrides.id is 'Key.';
-comment on column copilot_internal.quota_overrides.quota_id is 'The quota, or a default''s id as effective_quotas derives it.';
+comment on column copilot_internal.quota_overrides.quota_id is 'The quota, a default''s too, by its id in metrics.quota_status.';
 comment on column copilot_internal.quota_overrides.tenant_id is 'The quota''s tenant, whose members may read the row; NULL for the platform.';
 comment on column copilot_internal.quota_overrides.starts_at is 'From this moment on, by the clock of the server.';
 comment on column copilot_internal.quota_overrides.ends_at is 'Until this moment, exclusive.';

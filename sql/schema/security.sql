@@ -84,9 +84,6 @@ begin
     end loop;
 end $$;
 
--- Where the ids of default quotas are found.
-grant select on copilot_internal.effective_quotas to service_role;
-
 -- An application's own tables may refer to tenants.
 grant references on copilot_internal.tenants to service_role;
 

@@ -4,7 +4,7 @@
 set role service_role;
 create temp view told as
     select q.scope, q.resource_type, q.mode, q.limit_usd, e.event_type, e.threshold, e.tenant_id is null as of_platform
-    from copilot_internal.quota_events e left join copilot_internal.effective_quotas q using (quota_id)
+    from copilot_internal.quota_events e left join metrics.quota_status q using (quota_id)
     order by q.scope, q.mode, q.limit_usd, e.created_at, e.threshold;
 select count(set_quota('tenant', :'tenant', 'llm', q.limit_usd, q.period, p_mode => q.mode)) as made
 from (values (1, 'day', 'soft'), (2, 'week', 'shadow'), (0, 'month', 'soft'), (null, 'year', 'hard'), (null, 'lifetime', 'soft'))
@@ -18,12 +18,12 @@ table told;
 insert into copilot_internal.tenants (id, name) values (:'ann', 'Ann');
 select recorded from record_llm_cost(:'ann', 'p', 'm', 1, 1, p_cost_usd => 81);
 select q.is_default, q.resource_type, e.threshold, e.payload
-from copilot_internal.quota_events e join copilot_internal.effective_quotas q using (quota_id) where e.tenant_id = :'ann';
+from copilot_internal.quota_events e join metrics.quota_status q using (quota_id) where e.tenant_id = :'ann';
 -- An operator's defaults have thresholds of their own.
 insert into copilot_internal.default_quotas (resource_type, limit_usd, event_thresholds) values ('e2b', 10, '{0.1}');
 select recorded from record_e2b_cost(:'ann', 's', 'box', 1, p_cost_usd => 1);
 select q.resource_type, e.threshold
-from copilot_internal.quota_events e join copilot_internal.effective_quotas q using (quota_id)
+from copilot_internal.quota_events e join metrics.quota_status q using (quota_id)
 where e.tenant_id = :'ann' and q.resource_type = 'e2b';
 -- Platform events are the server's business; a member reads those of his tenants.
 update copilot_internal.tenants set owner_id = :'user' where id = :'ann';

@@ -55,8 +55,7 @@ impl Relation {
         let inner = self.schema == "copilot_internal";
         match kind {
             Kind::Superuser | Kind::Administrator => true,
-            // The ids of default quotas are found there.
-            Kind::Service => !(inner && self.is_view) || self.name == "effective_quotas",
+            Kind::Service => !(inner && self.is_view),
             Kind::Analyst => !inner,
             Kind::MemberOfA | Kind::MemberOfB | Kind::Stranger => {
                 !inner || !self.is_view && !SERVER_ONLY.contains(&self.name.as_str())
