@@ -46,3 +46,10 @@ insert into copilot_internal.default_quotas (resource_type, event_thresholds) va
 select set_quota('tenant', :'tenant', 'e2b', 1, 'lifetime', p_event_thresholds => '{}') is not null as made;
 select set_quota('tenant', :'tenant', 'e2b', 2, 'lifetime') is not null as made;
 select event_thresholds from copilot_internal.cost_quotas where resource_type = 'e2b';
+-- What is held is not spent; a hold that is committed is.
+\set ann a0000000-0000-4000-8000-000000000003
+select set_quota('tenant', :'ann', 'llm', 4, 'lifetime') is not null as made;
+select reservation_id as hold from reserve_quota(:'ann', 'llm', 3.9, 'r') \gset
+select count(*) from told where "limit" = 4;
+select status from commit_reservation(:'hold', 3.3);
+select type, threshold, spent from told where "limit" = 4;
