@@ -172,7 +172,7 @@ create function public.acknowledge_quota_events(p_event_ids uuid[]) returns inte
 declare
     v_count integer;
 begin
-    if p_event_ids is null or array_position(p_event_ids, null) is not null then
+    if p_event_ids is null or exists (select from unnest(p_event_ids) u (id) where u.id is null) then
         raise exception 'p_event_ids must neither be NULL nor hold one' using errcode = 'invalid_parameter_value';
     end if;
     update copilot_internal.quota_events e
