@@ -84,6 +84,14 @@ impl Mode {
             _ => None,
         }
     }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hard => "hard",
+            Self::Soft => "soft",
+            Self::Shadow => "shadow",
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -114,6 +122,8 @@ pub struct Quota {
     pub mode: Mode,
     /// `None` meters without a limit; 0 blocks everything, free operations included.
     pub limit: Option<i64>,
+    /// Blocks everything, whatever its limit and mode.
+    pub suspended: bool,
     /// From here on the status is `WARNING`.
     pub warning: i64,
     pub period: Period,
@@ -139,9 +149,20 @@ impl Quota {
         self.limit.map(|limit| limit.saturating_sub(self.used()))
     }
 
+    /// Whether it has a say.
+    fn is_effective(&self) -> bool {
+        self.mode != Mode::Shadow || self.suspended
+    }
+
+    /// Whether it refuses what does not fit.
+    fn is_hard(&self) -> bool {
+        self.mode == Mode::Hard || self.suspended
+    }
+
     /// Whether the amount would fit if all that is held were given back.
     fn would_fit(&self, amount: i64) -> bool {
         match self.limit {
+            _ if self.suspended => false,
             None => true,
             Some(0) => false,
             Some(limit) => self.spent.checked_add(amount).is_some_and(|total| total <= limit),
@@ -150,6 +171,7 @@ impl Quota {
 
     pub fn fits(&self, amount: i64) -> bool {
         match self.limit {
+            _ if self.suspended => false,
             None => true,
             Some(0) => false,
             Some(limit) => self
@@ -180,6 +202,13 @@ impl Quota {
     }
 }
 
+/// The least amount that is a share, in 1e-12, of a limit; what no number holds is the largest.
+pub fn share_of(limit: i64, share: i64) -> i64 {
+    const WHOLE: i128 = 1_000_000_000_000;
+    let amount = (i128::from(limit) * i128::from(share) + WHOLE - 1).div_euclid(WHOLE);
+    i64::try_from(amount).unwrap_or(i64::MAX)
+}
+
 /// The answer for one amount.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Verdict {
@@ -199,13 +228,13 @@ pub struct Verdict {
 /// resource before `all`, then the one whose period ends last, for it is the one to wait for. Of several that allow, the
 /// one with the worst status, then the one with the least left.
 pub fn judge(quotas: &[Quota], amount: i64, allow_without_quota: bool) -> Verdict {
-    let effective = || quotas.iter().enumerate().filter(|(_, quota)| quota.mode != Mode::Shadow);
+    let effective = || quotas.iter().enumerate().filter(|(_, quota)| quota.is_effective());
     let blocking = effective()
-        .filter(|(_, quota)| quota.mode == Mode::Hard && !quota.fits(amount))
+        .filter(|(_, quota)| quota.is_hard() && !quota.fits(amount))
         .min_by_key(|(_, quota)| (quota.scope, quota.counts_all(), -quota.bounds.end.unwrap_or(i64::MAX)));
     let overrun = effective().map(|(_, quota)| quota.overrun(amount)).max().unwrap_or(0);
     if let Some((index, _)) = blocking {
-        let retryable = effective().all(|(_, quota)| quota.mode != Mode::Hard || quota.would_fit(amount));
+        let retryable = effective().all(|(_, quota)| !quota.is_hard() || quota.would_fit(amount));
         return Verdict { allowed: false, status: Status::Exceeded, subject: Some(index), retryable, overrun };
     }
     let tightest = effective().min_by_key(|(_, quota)| {
@@ -239,6 +268,7 @@ mod tests {
             resource_type: "llm",
             mode: Mode::Hard,
             limit,
+            suspended: false,
             warning: limit.map_or(i64::MAX, |limit| limit / 10 * 8),
             period: Period::Month,
             bounds: Bounds { start: Some(0), end: Some(2_678_400) },
@@ -321,6 +351,25 @@ mod tests {
         assert_eq!((verdict.allowed, verdict.status, verdict.overrun), (true, Status::Exceeded, 5));
         soft.mode = Mode::Shadow;
         assert_eq!(judge(&[soft], 5, true).status, Status::NoQuota);
+    }
+
+    #[test]
+    fn a_suspended_quota_blocks_all_in_every_mode_and_is_nothing_to_wait_for() {
+        for mode in [Mode::Hard, Mode::Soft, Mode::Shadow] {
+            for limit in [None, Some(100)] {
+                let suspended = Quota { suspended: true, mode, ..quota(Scope::Tenant, limit, 0) };
+                let verdict = judge(&[suspended], 0, true);
+                assert_eq!((verdict.allowed, verdict.status, verdict.retryable), (false, Status::Exceeded, false));
+            }
+        }
+    }
+
+    #[test]
+    fn a_share_of_a_limit_is_rounded_up() {
+        assert_eq!(share_of(10, 800_000_000_000), 8);
+        assert_eq!(share_of(11, 800_000_000_000), 9);
+        assert_eq!(share_of(1, 1), 1);
+        assert_eq!(share_of(i64::MAX, 10_000_000_000_000), i64::MAX);
     }
 
     fn any_quota() -> impl Strategy<Value = Quota> {

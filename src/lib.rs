@@ -9,6 +9,7 @@ mod admission;
 mod api;
 mod cache;
 mod error;
+mod events;
 mod ledger;
 mod look;
 mod money;
@@ -33,8 +34,10 @@ pgrx::extension_sql_file!("../sql/schema/rollup.sql", name = "rollup", requires 
 pgrx::extension_sql_file!("../sql/schema/admission.sql", name = "admission", requires = ["rollup"]);
 pgrx::extension_sql_file!("../sql/schema/kernels.sql", name = "kernels", requires = ["admission"]);
 pgrx::extension_sql_file!("../sql/schema/reading.sql", name = "reading", requires = ["kernels"]);
-pgrx::extension_sql_file!("../sql/schema/facade.sql", name = "facade", requires = ["reading"]);
-pgrx::extension_sql_file!("../sql/schema/metrics.sql", name = "metrics", requires = ["facade"]);
+pgrx::extension_sql_file!("../sql/schema/events.sql", name = "events", requires = ["reading"]);
+pgrx::extension_sql_file!("../sql/schema/facade.sql", name = "facade", requires = ["events"]);
+pgrx::extension_sql_file!("../sql/schema/rows.sql", name = "rows", requires = ["facade"]);
+pgrx::extension_sql_file!("../sql/schema/metrics.sql", name = "metrics", requires = ["rows"]);
 pgrx::extension_sql_file!("../sql/schema/security.sql", name = "security", requires = ["metrics"], finalize);
 
 /// Runs once in every backend that loads the library.

@@ -113,6 +113,7 @@ pub fn check(spi: &Session, caller: &Caller, question: Question) -> Result<Answe
         blocked_resource_type: blocked.map(|quota| quota.resource_type),
         figures: told.map(|quota| if masked { Figures::masked(quota) } else { Figures::of(quota) }),
         retry_after_seconds: blocked
+            .filter(|quota| !quota.suspended)
             .and_then(|quota| quota.bounds.end)
             .map(|end| retry_after(now, from_unix_seconds(end))),
         reason: if verdict.allowed {
@@ -163,6 +164,9 @@ pub fn refusal(quotas: &[Quota], verdict: Verdict, amount: i64) -> String {
     let Some(quota) = verdict.subject.map(|index| &quotas[index]) else {
         return "no quota applies, and pg_tollgate.no_quota is deny".to_owned();
     };
+    if quota.suspended {
+        return format!("the {}'s {} quota is suspended", quota.scope.as_str(), quota.resource_type);
+    }
     let limit = usd_from_nanos(quota.limit.unwrap_or_default().into());
     let held = match quota.held {
         0 => String::new(),

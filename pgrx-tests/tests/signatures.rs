@@ -35,7 +35,7 @@ const FUNCTIONS: &[(&str, &str, &str, &str)] = &[
         "check_and_record_quota_atomic",
         "volatile",
         "p_scope text, p_scope_id uuid, p_cost_usd numeric, p_resource_type text DEFAULT 'llm'::text, \
-         p_tenant_id uuid DEFAULT NULL::uuid, p_request_id text DEFAULT NULL::text",
+         p_tenant_id uuid DEFAULT NULL::uuid, p_request_id text DEFAULT NULL::text, p_log_denial boolean DEFAULT false",
         "TABLE(allowed boolean, current_spend_usd numeric, limit_usd numeric, remaining_usd numeric, \
          utilization_percent numeric, reason text, period text, period_end timestamp with time zone, retryable boolean)",
     ),
@@ -48,7 +48,8 @@ const FUNCTIONS: &[(&str, &str, &str, &str)] = &[
          p_cost_usd numeric DEFAULT NULL::numeric, p_request_id text DEFAULT NULL::text, \
          p_reservation_id uuid DEFAULT NULL::uuid, p_enforce boolean DEFAULT false, \
          p_occurred_at timestamp with time zone DEFAULT NULL::timestamp with time zone, \
-         p_trace_id text DEFAULT NULL::text, p_span_id text DEFAULT NULL::text, p_metadata jsonb DEFAULT '{}'::jsonb",
+         p_trace_id text DEFAULT NULL::text, p_span_id text DEFAULT NULL::text, p_metadata jsonb DEFAULT '{}'::jsonb, \
+         p_log_denial boolean DEFAULT false",
         "TABLE({RECORDED})",
     ),
     (
@@ -61,7 +62,7 @@ const FUNCTIONS: &[(&str, &str, &str, &str)] = &[
          p_request_id text DEFAULT NULL::text, p_reservation_id uuid DEFAULT NULL::uuid, \
          p_enforce boolean DEFAULT false, \
          p_occurred_at timestamp with time zone DEFAULT NULL::timestamp with time zone, \
-         p_metadata jsonb DEFAULT '{}'::jsonb",
+         p_metadata jsonb DEFAULT '{}'::jsonb, p_log_denial boolean DEFAULT false",
         "TABLE({RECORDED})",
     ),
     ("record_llm_costs", "volatile", "p_records jsonb", "TABLE(ordinal integer, {RECORDED})"),
@@ -150,9 +151,26 @@ const FUNCTIONS: &[(&str, &str, &str, &str)] = &[
         "volatile",
         "p_scope text, p_scope_id uuid, p_resource_type text, p_limit_usd numeric, \
          p_period text DEFAULT 'month'::text, p_tenant_id uuid DEFAULT NULL::uuid, p_time_zone text DEFAULT 'UTC'::text, \
-         p_mode text DEFAULT 'hard'::text, p_warning_threshold numeric DEFAULT 0.8",
+         p_mode text DEFAULT 'hard'::text, p_warning_threshold numeric DEFAULT 0.8, \
+         p_event_thresholds numeric[] DEFAULT NULL::numeric[], p_suspended boolean DEFAULT NULL::boolean",
         "uuid",
     ),
+    (
+        "raise_quota",
+        "volatile",
+        "p_quota_id uuid, p_amount_usd numeric, p_ends_at timestamp with time zone, \
+         p_starts_at timestamp with time zone DEFAULT NULL::timestamp with time zone, p_reason text DEFAULT NULL::text",
+        "uuid",
+    ),
+    (
+        "claim_quota_events",
+        "volatile",
+        "p_limit integer DEFAULT 100, p_lease interval DEFAULT '00:01:00'::interval",
+        "TABLE(id uuid, tenant_id uuid, quota_id uuid, event_type text, threshold numeric, \
+         period_start timestamp with time zone, payload jsonb, created_at timestamp with time zone, \
+         acknowledged_at timestamp with time zone)",
+    ),
+    ("acknowledge_quota_events", "volatile", "p_event_ids uuid[]", "integer"),
     (
         "set_model_price",
         "volatile",

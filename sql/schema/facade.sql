@@ -23,35 +23,49 @@ create function public.has_quota(
 comment on function public.has_quota(uuid, text, numeric, uuid) is
     'As check_quota_before_operation, as one truth value, for policies. Never raises: a NULL or foreign tenant or a bad amount is false.';
 
+create function copilot_internal.raise_refusal(p_details jsonb, p_retry_after_seconds integer)
+    returns void language plpgsql stable parallel restricted set search_path = pg_catalog, pg_temp as $$
+declare
+    v_hint text := case
+        when p_retry_after_seconds is not null then
+            format('Retry after %s seconds, or raise the limit.', p_retry_after_seconds)
+        when p_details ->> 'reason' like '% is suspended' then 'Wait until the suspension is lifted.'
+        else 'Raise the limit.' end;
+begin
+    if p_details is null then
+        return;
+    end if;
+    -- PostgREST announces its requests by this setting, and lets PGRST set headers. Elsewhere PT429 says it all.
+    if nullif(current_setting('request.method', true), '') is null then
+        raise exception 'Quota exceeded' using errcode = 'PT429', detail = p_details::text, hint = v_hint;
+    end if;
+    raise exception using errcode = 'PGRST',
+        message = jsonb_build_object('code', 'PT429', 'message', 'Quota exceeded', 'details', p_details::text,
+            'hint', v_hint)::text,
+        detail = jsonb_build_object('status', 429, 'headers',
+            case when p_retry_after_seconds is null then '{}'::jsonb
+                 else jsonb_build_object('Retry-After', p_retry_after_seconds::text) end)::text;
+end $$;
+comment on function copilot_internal.raise_refusal(jsonb, integer) is
+    'Raises a refusal: PT429, inside a PostgREST request PGRST with the same in it and a Retry-After header. NULL is none.';
+
 create function public.require_quota(
     p_tenant_id uuid, p_resource_type text, p_estimated_cost_usd numeric, p_user_id uuid default null)
     returns void language plpgsql stable parallel restricted set search_path = pg_catalog, pg_temp as $$
 declare
     v_check record;
-    v_details text;
-    v_hint text;
 begin
     select * into v_check from public.check_quota_before_operation(
         p_tenant_id, p_resource_type, p_estimated_cost_usd, p_user_id);
     if v_check.allowed then
         return;
     end if;
-    v_details := jsonb_build_object('reason', v_check.reason, 'scope', v_check.blocked_scope,
-        'resource_type', v_check.blocked_resource_type, 'limit_usd', v_check.limit_usd,
-        'current_spend_usd', v_check.current_spend_usd, 'reserved_usd', v_check.reserved_usd,
-        'remaining_usd', v_check.remaining_usd, 'period_end', v_check.period_end)::text;
-    v_hint := case when v_check.retry_after_seconds is null then 'Raise the limit.'
-        else format('Retry after %s seconds, or raise the limit.', v_check.retry_after_seconds) end;
-    -- PostgREST announces its requests by this setting, and lets PGRST set headers. Elsewhere PT429 says it all.
-    if nullif(current_setting('request.method', true), '') is null then
-        raise exception 'Quota exceeded' using errcode = 'PT429', detail = v_details, hint = v_hint;
-    end if;
-    raise exception using errcode = 'PGRST',
-        message = jsonb_build_object('code', 'PT429', 'message', 'Quota exceeded', 'details', v_details,
-            'hint', v_hint)::text,
-        detail = jsonb_build_object('status', 429, 'headers',
-            case when v_check.retry_after_seconds is null then '{}'::jsonb
-                 else jsonb_build_object('Retry-After', v_check.retry_after_seconds::text) end)::text;
+    perform copilot_internal.raise_refusal(
+        jsonb_build_object('reason', v_check.reason, 'scope', v_check.blocked_scope,
+            'resource_type', v_check.blocked_resource_type, 'limit_usd', v_check.limit_usd,
+            'current_spend_usd', v_check.current_spend_usd, 'reserved_usd', v_check.reserved_usd,
+            'remaining_usd', v_check.remaining_usd, 'period_end', v_check.period_end),
+        v_check.retry_after_seconds);
 end $$;
 comment on function public.require_quota(uuid, text, numeric, uuid) is
     'Raises PT429 (HTTP 429) when check_quota_before_operation says no, with the figures as JSON in DETAIL and the wait in HINT; inside a PostgREST request PGRST, so that the answer has a Retry-After header.';
@@ -60,12 +74,12 @@ comment on function public.require_quota(uuid, text, numeric, uuid) is
 
 create function public.check_and_record_quota_atomic(
     p_scope text, p_scope_id uuid, p_cost_usd numeric, p_resource_type text default 'llm',
-    p_tenant_id uuid default null, p_request_id text default null)
+    p_tenant_id uuid default null, p_request_id text default null, p_log_denial boolean default false)
     returns table (allowed boolean, current_spend_usd numeric, limit_usd numeric, remaining_usd numeric,
         utilization_percent numeric, reason text, period text, period_end timestamptz, retryable boolean)
     language c volatile rows 1
     as 'MODULE_PATHNAME', 'check_and_record_quota_atomic_wrapper';
-comment on function public.check_and_record_quota_atomic(text, uuid, numeric, text, uuid, text) is
+comment on function public.check_and_record_quota_atomic(text, uuid, numeric, text, uuid, text, boolean) is
     'Charges a cost (USD) that no record explains, if every applicable quota allows it; else charges nothing and says why. The figures are those after the charge. A request id, unique per tenant, makes a retry harmless.';
 
 create function public.record_llm_cost(
@@ -74,12 +88,12 @@ create function public.record_llm_cost(
     p_task text default null, p_usage jsonb default null, p_service_tier text default null,
     p_cost_usd numeric default null, p_request_id text default null, p_reservation_id uuid default null,
     p_enforce boolean default false, p_occurred_at timestamptz default null, p_trace_id text default null,
-    p_span_id text default null, p_metadata jsonb default '{}')
+    p_span_id text default null, p_metadata jsonb default '{}', p_log_denial boolean default false)
     returns table (recorded boolean, cost_record_id uuid, cost_usd numeric, cost_status text, quota_status text,
         remaining_usd numeric, overrun_usd numeric, reason text, replayed boolean, retryable boolean)
     language c volatile rows 1
     as 'MODULE_PATHNAME', 'record_llm_cost_wrapper';
-comment on function public.record_llm_cost(uuid, text, text, bigint, bigint, uuid, uuid, uuid, text, jsonb, text, numeric, text, uuid, boolean, timestamptz, text, text, jsonb) is
+comment on function public.record_llm_cost(uuid, text, text, bigint, bigint, uuid, uuid, uuid, text, jsonb, text, numeric, text, uuid, boolean, timestamptz, text, text, jsonb, boolean) is
     'Records what an LLM call cost, priced by the price in force when it happened. Always succeeds, also over a limit, unless p_enforce: then it is check and record in one step, and over a hard limit nothing is recorded. Tokens include cached and reasoning ones; p_usage names the parts.';
 
 create function public.record_e2b_cost(
@@ -87,12 +101,12 @@ create function public.record_e2b_cost(
     p_conversation_id uuid default null, p_path_id uuid default null, p_region text default null,
     p_vcpu_seconds numeric default null, p_memory_gib_seconds numeric default null, p_cost_usd numeric default null,
     p_request_id text default null, p_reservation_id uuid default null, p_enforce boolean default false,
-    p_occurred_at timestamptz default null, p_metadata jsonb default '{}')
+    p_occurred_at timestamptz default null, p_metadata jsonb default '{}', p_log_denial boolean default false)
     returns table (recorded boolean, cost_record_id uuid, cost_usd numeric, cost_status text, quota_status text,
         remaining_usd numeric, overrun_usd numeric, reason text, replayed boolean, retryable boolean)
     language c volatile rows 1
     as 'MODULE_PATHNAME', 'record_e2b_cost_wrapper';
-comment on function public.record_e2b_cost(uuid, text, text, numeric, uuid, uuid, uuid, text, numeric, numeric, numeric, text, uuid, boolean, timestamptz, jsonb) is
+comment on function public.record_e2b_cost(uuid, text, text, numeric, uuid, uuid, uuid, text, numeric, numeric, numeric, text, uuid, boolean, timestamptz, jsonb, boolean) is
     'Records what a sandbox session cost, as record_llm_cost does for LLM calls. Quantities in seconds, vCPU-seconds and GiB-seconds.';
 
 create function public.record_llm_costs(p_records jsonb)
@@ -269,7 +283,8 @@ comment on function public.get_current_tenant_id(uuid) is
 create function public.set_quota(
     p_scope text, p_scope_id uuid, p_resource_type text, p_limit_usd numeric, p_period text default 'month',
     p_tenant_id uuid default null, p_time_zone text default 'UTC', p_mode text default 'hard',
-    p_warning_threshold numeric default 0.8)
+    p_warning_threshold numeric default 0.8, p_event_thresholds numeric[] default null,
+    p_suspended boolean default null)
     returns uuid language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     v_id uuid;
@@ -289,6 +304,10 @@ declare
             'the limit must be between 0 and 1000000000 USD, or NULL for none'
         when p_warning_threshold is null or p_warning_threshold < 0 or p_warning_threshold > 1 then
             'the warning threshold must be between 0 and 1'
+        when p_event_thresholds is not null
+             and not (cardinality(p_event_thresholds) <= 16
+                      and (0 < all (p_event_thresholds) and 10 >= all (p_event_thresholds)) is true) then
+            'p_event_thresholds must hold at most 16 numbers, each above 0 and at most 10'
         when p_scope = 'platform' and (p_scope_id is not null or p_tenant_id is not null) then
             'a quota of the platform names neither p_scope_id nor p_tenant_id'
         when p_scope <> 'platform' and p_scope_id is null then 'p_scope_id must not be NULL'
@@ -301,18 +320,55 @@ begin
         raise exception '%', v_wrong using errcode = 'invalid_parameter_value';
     end if;
     insert into copilot_internal.cost_quotas as q
-        (scope, scope_id, tenant_id, resource_type, limit_usd, period, time_zone, mode, warning_threshold)
+        (scope, scope_id, tenant_id, resource_type, limit_usd, period, time_zone, mode, warning_threshold,
+         event_thresholds, suspended)
     values (p_scope, p_scope_id, v_tenant_id, p_resource_type, p_limit_usd, p_period, p_time_zone, p_mode,
-        p_warning_threshold)
+        p_warning_threshold, coalesce(p_event_thresholds, '{0.8,1.0}'), coalesce(p_suspended, false))
     on conflict (tenant_id, scope, scope_id, resource_type, period) do update
         set limit_usd = excluded.limit_usd, mode = excluded.mode, warning_threshold = excluded.warning_threshold,
+            event_thresholds = coalesce(p_event_thresholds, q.event_thresholds),
+            suspended = coalesce(p_suspended, q.suspended),
             -- The default leaves the zone as it is; naming another one is refused, for a zone cannot change.
             time_zone = case excluded.time_zone when 'UTC' then q.time_zone else excluded.time_zone end
     returning q.id into v_id;
     return v_id;
 end $$;
-comment on function public.set_quota(text, uuid, text, numeric, text, uuid, text, text, numeric) is
-    'Creates a quota or changes its limit (USD; NULL none, 0 blocks), mode and warning threshold, and returns its id. An existing quota keeps its time zone: another one than UTC, the default, is refused; mode and threshold become what is given or their defaults. Applies when the transaction commits; a new quota counts what its period has already cost.';
+comment on function public.set_quota(text, uuid, text, numeric, text, uuid, text, text, numeric, numeric[], boolean) is
+    'Creates a quota or changes its limit (USD; NULL none, 0 blocks), mode and warning threshold, and returns its id. An existing quota keeps its time zone: another one than UTC, the default, is refused; mode and threshold become what is given or their defaults; thresholds of events (shares of the limit; 0.8 and 1 at first) and suspension stay as they are unless given. Applies when the transaction commits; a new quota counts what its period has already cost.';
+
+create function public.raise_quota(
+    p_quota_id uuid, p_amount_usd numeric, p_ends_at timestamptz, p_starts_at timestamptz default null,
+    p_reason text default null)
+    returns uuid language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+    v_id uuid;
+    v_tenant_id uuid;
+    v_starts_at timestamptz := coalesce(p_starts_at, clock_timestamp());
+    v_wrong text := case
+        when p_quota_id is null then 'p_quota_id must not be NULL'
+        when p_amount_usd is null or p_amount_usd <= 0 or p_amount_usd > 1000000000 then
+            'p_amount_usd must be above 0 and at most 1000000000 USD'
+        when p_ends_at is null or not isfinite(p_ends_at) or not isfinite(v_starts_at) then
+            'p_ends_at must be given, and both moments finite'
+        when p_ends_at <= greatest(v_starts_at, clock_timestamp()) then
+            'p_ends_at must be after p_starts_at and in the future'
+        when length(p_reason) not between 1 and 500 then 'p_reason must have 1 to 500 characters'
+    end;
+begin
+    if v_wrong is not null then
+        raise exception '%', v_wrong using errcode = 'invalid_parameter_value';
+    end if;
+    select q.tenant_id into v_tenant_id from metrics.quota_status q where q.quota_id = p_quota_id;
+    if not found then
+        raise exception 'there is no such quota' using errcode = 'no_data_found';
+    end if;
+    insert into copilot_internal.quota_overrides as o (quota_id, tenant_id, starts_at, ends_at, amount_usd, reason)
+    values (p_quota_id, v_tenant_id, v_starts_at, p_ends_at, p_amount_usd, p_reason)
+    returning o.id into v_id;
+    return v_id;
+end $$;
+comment on function public.raise_quota(uuid, numeric, timestamptz, timestamptz, text) is
+    'Adds an amount (USD) to a quota''s limit from a moment (default now) until another, by the clock of the server, and returns the raise''s id in quota_overrides. Raises add up; at most 32 of a quota may not have ended.';
 
 create function public.set_model_price(
     p_model_provider text, p_model_name text, p_input_per_million_usd numeric, p_output_per_million_usd numeric,

@@ -179,13 +179,13 @@ comment on column metrics.tenant_total_costs.unpriced_count is 'Records among th
 create view metrics.quota_status with (security_barrier) as
     select q.scope, q.scope_id, q.resource_type, q.limit_usd, q.spent_usd as current_spend_usd, q.usage_percentage,
            q.status, q.reserved_usd, q.remaining_usd, q.period, q.period_start, q.period_end, q.tenant_id, q.mode,
-           q.is_default
+           q.is_default, q.quota_id, q.suspended
     from copilot_internal.quota_standings q
     where (select copilot_internal.caller_sees_all())
     union all
     select q.scope, q.scope_id, q.resource_type, q.limit_usd, q.spent_usd, q.usage_percentage,
            q.status, q.reserved_usd, q.remaining_usd, q.period, q.period_start, q.period_end, q.tenant_id, q.mode,
-           q.is_default
+           q.is_default, q.quota_id, q.suspended
     from copilot_internal.quota_standings q
     where not (select copilot_internal.caller_sees_all())
       and q.tenant_id = any ((select copilot_internal.caller_tenants())::uuid[]);
@@ -193,10 +193,10 @@ comment on view metrics.quota_status is 'Every quota in force with what its pres
 comment on column metrics.quota_status.scope is 'platform, tenant or user.';
 comment on column metrics.quota_status.scope_id is 'The tenant or user; NULL for the platform.';
 comment on column metrics.quota_status.resource_type is 'llm, e2b or all.';
-comment on column metrics.quota_status.limit_usd is 'USD per period; NULL without a limit.';
+comment on column metrics.quota_status.limit_usd is 'USD per period, with the raises in force; NULL without a limit.';
 comment on column metrics.quota_status.current_spend_usd is 'USD spent in the present period.';
 comment on column metrics.quota_status.usage_percentage is 'Percent of the limit that is spent.';
-comment on column metrics.quota_status.status is 'EXCEEDED when nothing more fits, WARNING from the warning threshold on, else OK.';
+comment on column metrics.quota_status.status is 'EXCEEDED when nothing more fits or the quota is suspended, WARNING from the warning threshold on, else OK.';
 comment on column metrics.quota_status.reserved_usd is 'USD held by live reservations.';
 comment on column metrics.quota_status.remaining_usd is 'USD left, never below 0; NULL without a limit.';
 comment on column metrics.quota_status.period is 'hour, day, week, month, year or lifetime.';
@@ -205,6 +205,8 @@ comment on column metrics.quota_status.period_end is 'When it ends (exclusive); 
 comment on column metrics.quota_status.tenant_id is 'The tenant that the quota belongs to; NULL for the platform.';
 comment on column metrics.quota_status.mode is 'hard, soft or shadow.';
 comment on column metrics.quota_status.is_default is 'True for a default that the tenant has no row for.';
+comment on column metrics.quota_status.quota_id is 'The quota''s id, a default''s too: what raise_quota takes.';
+comment on column metrics.quota_status.suspended is 'Whether the quota blocks everything, whatever its limit.';
 
 create view metrics.cost_estimates with (security_barrier) as
     select 'llm'::text as resource_type, e.model_provider, e.model_name, null::text as sandbox_type, null::text as region,

@@ -12,6 +12,10 @@ create table copilot_internal.cost_quotas (
     mode text not null default 'hard' check (mode in ('hard', 'soft', 'shadow')),
     warning_threshold numeric not null default 0.8 check (warning_threshold >= 0 and warning_threshold <= 1),
     metadata jsonb not null default '{}' check (pg_catalog.jsonb_typeof(metadata) = 'object'),
+    event_thresholds numeric[] not null default '{0.8,1.0}'
+        check (pg_catalog.cardinality(event_thresholds) <= 16
+            and (0 < all (event_thresholds) and 10 >= all (event_thresholds)) is true),
+    suspended boolean not null default false,
     created_at timestamptz not null default pg_catalog.clock_timestamp(),
     updated_at timestamptz not null default pg_catalog.clock_timestamp(),
     unique nulls not distinct (tenant_id, scope, scope_id, resource_type, period),
@@ -34,6 +38,8 @@ comment on column copilot_internal.cost_quotas.time_zone is 'IANA name of the zo
 comment on column copilot_internal.cost_quotas.mode is 'hard refuses; soft allows and says EXCEEDED; shadow is counted and shown and never affects an answer.';
 comment on column copilot_internal.cost_quotas.warning_threshold is 'The share of the limit, 0 to 1, from which the status is WARNING.';
 comment on column copilot_internal.cost_quotas.metadata is 'The operator''s own notes.';
+comment on column copilot_internal.cost_quotas.event_thresholds is 'The shares of the limit (0.8 is 80 percent, 1e-12 the finest) whose reaching writes an event: above 0, at most 10, at most 16 of them; none where the limit is NULL or 0.';
+comment on column copilot_internal.cost_quotas.suspended is 'While it is true the quota blocks everything it counts, whatever its limit and mode, and keeps them.';
 comment on column copilot_internal.cost_quotas.created_at is 'When the row was made.';
 comment on column copilot_internal.cost_quotas.updated_at is 'When it was last changed.';
 
@@ -78,6 +84,9 @@ create table copilot_internal.default_quotas (
     time_zone text not null default 'UTC' check (copilot_internal.is_time_zone(time_zone)),
     mode text not null default 'hard' check (mode in ('hard', 'soft', 'shadow')),
     warning_threshold numeric not null default 0.8 check (warning_threshold >= 0 and warning_threshold <= 1),
+    event_thresholds numeric[] not null default '{0.8,1.0}'
+        check (pg_catalog.cardinality(event_thresholds) <= 16
+            and (0 < all (event_thresholds) and 10 >= all (event_thresholds)) is true),
     unique nulls not distinct (plan, resource_type, period)
 );
 comment on table copilot_internal.default_quotas is
@@ -90,28 +99,31 @@ comment on column copilot_internal.default_quotas.limit_usd is 'As in cost_quota
 comment on column copilot_internal.default_quotas.time_zone is 'As in cost_quotas.';
 comment on column copilot_internal.default_quotas.mode is 'As in cost_quotas.';
 comment on column copilot_internal.default_quotas.warning_threshold is 'As in cost_quotas.';
+comment on column copilot_internal.default_quotas.event_thresholds is 'As in cost_quotas.';
 
 -- Defaults apply without rows, so a tenant is under them from the statement on that made it, however it came, and an
 -- operator who edits a default edits it for all. The derived id stays the same for as long as the default applies.
 create view copilot_internal.effective_quotas as
     select q.id as quota_id, q.scope, q.scope_id, q.tenant_id, q.resource_type, q.limit_usd, q.period, q.time_zone,
-           q.mode, q.warning_threshold, false as is_default
+           q.mode, q.warning_threshold, false as is_default, q.event_thresholds, q.suspended
     from copilot_internal.cost_quotas q
     union all
     select pg_catalog.encode(pg_catalog.substring(pg_catalog.sha256(
                pg_catalog.convert_to(t.id::text || d.resource_type || d.period, 'UTF8')), 1, 16), 'hex')::uuid,
-           'tenant', t.id, t.id, d.resource_type, d.limit_usd, d.period, d.time_zone, d.mode, d.warning_threshold, true
+           'tenant', t.id, t.id, d.resource_type, d.limit_usd, d.period, d.time_zone, d.mode, d.warning_threshold, true,
+           d.event_thresholds, false
     from copilot_internal.tenants t
     cross join lateral (
         select distinct on (c.resource_type, c.period)
-               c.resource_type, c.period, c.limit_usd, c.time_zone, c.mode, c.warning_threshold
+               c.resource_type, c.period, c.limit_usd, c.time_zone, c.mode, c.warning_threshold, c.event_thresholds
         from (
             select case when o.plan is null then 2 else 1 end as precedence,
-                   o.resource_type, o.period, o.limit_usd, o.time_zone, o.mode, o.warning_threshold
+                   o.resource_type, o.period, o.limit_usd, o.time_zone, o.mode, o.warning_threshold,
+                   o.event_thresholds
             from copilot_internal.default_quotas o
             where o.plan = t.plan or o.plan is null
             union all
-            select 3, s.resource_type, 'month', s.limit_usd, 'UTC', 'hard', 0.8
+            select 3, s.resource_type, 'month', s.limit_usd, 'UTC', 'hard', 0.8, '{0.8,1.0}'
             from (values ('llm', 100::numeric), ('e2b', 50), ('all', 150)) as s (resource_type, limit_usd)
         ) c
         order by c.resource_type, c.period, c.precedence
@@ -133,3 +145,47 @@ comment on column copilot_internal.effective_quotas.time_zone is 'As in cost_quo
 comment on column copilot_internal.effective_quotas.mode is 'As in cost_quotas.';
 comment on column copilot_internal.effective_quotas.warning_threshold is 'As in cost_quotas.';
 comment on column copilot_internal.effective_quotas.is_default is 'True where no row of cost_quotas says so.';
+comment on column copilot_internal.effective_quotas.event_thresholds is 'As in cost_quotas.';
+comment on column copilot_internal.effective_quotas.suspended is 'As in cost_quotas; a default cannot be suspended.';
+
+-- Temporary raises. No foreign key: a default quota has an id and no row.
+create table copilot_internal.quota_overrides (
+    id uuid primary key default pg_catalog.gen_random_uuid(),
+    quota_id uuid not null,
+    tenant_id uuid,
+    starts_at timestamptz not null default pg_catalog.clock_timestamp() check (pg_catalog.isfinite(starts_at)),
+    ends_at timestamptz not null check (pg_catalog.isfinite(ends_at)),
+    amount_usd numeric not null check (amount_usd > 0 and amount_usd <= 1000000000),
+    reason text check (pg_catalog.length(reason) between 1 and 500),
+    created_at timestamptz not null default pg_catalog.clock_timestamp(),
+    check (starts_at < ends_at)
+);
+comment on table copilot_internal.quota_overrides is
+    'Temporary raises of limits: while one is in force its amount is added to the limit of its quota. Written by raise_quota; an earlier end is an update of ends_at.';
+comment on column copilot_internal.quota_overrides.id is 'Key.';
+comment on column copilot_internal.quota_overrides.quota_id is 'The quota, a default''s too, by its id in metrics.quota_status.';
+comment on column copilot_internal.quota_overrides.tenant_id is 'The quota''s tenant, whose members may read the row; NULL for the platform.';
+comment on column copilot_internal.quota_overrides.starts_at is 'From this moment on, by the clock of the server.';
+comment on column copilot_internal.quota_overrides.ends_at is 'Until this moment, exclusive.';
+comment on column copilot_internal.quota_overrides.amount_usd is 'USD, rounded down to 1e-9; no limit stays no limit.';
+comment on column copilot_internal.quota_overrides.reason is 'The operator''s own note.';
+comment on column copilot_internal.quota_overrides.created_at is 'When the row was made.';
+create index quota_overrides_quota_idx on copilot_internal.quota_overrides (quota_id, ends_at);
+
+-- Reads its own table alone. Whoever restores has no more of them than there were.
+create function copilot_internal.bound_overrides() returns trigger
+    language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    if new.ends_at > clock_timestamp()
+       and (select count(*) from copilot_internal.quota_overrides o
+            where o.quota_id = new.quota_id and o.id <> new.id and o.ends_at > clock_timestamp()) >= 32
+    then
+        raise exception 'a quota can have no more than 32 raises that have not ended'
+            using errcode = 'invalid_parameter_value', hint = 'Let some end, or raise the limit itself.';
+    end if;
+    return new;
+end $$;
+comment on function copilot_internal.bound_overrides() is
+    'Refuses a quota''s 33rd raise that has not ended: every session that charges the quota keeps them all.';
+create trigger bound_overrides before insert or update on copilot_internal.quota_overrides
+    for each row execute function copilot_internal.bound_overrides();

@@ -46,19 +46,28 @@ comment on column copilot_internal.conversation_lines.unpriced_count is 'As in c
 
 -- What each quota has spent in its present period. The same sum as the admission kernel's, over all quotas at once.
 create view copilot_internal.quota_standings as
-    select q.quota_id, q.scope, q.scope_id, q.tenant_id, q.resource_type, q.limit_usd,
+    select q.quota_id, q.scope, q.scope_id, q.tenant_id, q.resource_type, q.limit_usd + m.raised_usd as limit_usd,
            pg_catalog.trim_scale(s.nanos * 0.000000001) as spent_usd,
            case when m.nanos = 0 then 100.00
                 else pg_catalog.round((s.nanos + h.nanos) * 100 / m.nanos, 2) end as usage_percentage,
-           case when s.nanos + h.nanos >= m.nanos then 'EXCEEDED'
+           case when q.suspended or s.nanos + h.nanos >= m.nanos then 'EXCEEDED'
                 when s.nanos + h.nanos >= m.nanos * q.warning_threshold then 'WARNING'
                 else 'OK' end as status,
            pg_catalog.trim_scale(h.nanos * 0.000000001) as reserved_usd,
            case when m.nanos is not null
                 then pg_catalog.trim_scale(greatest(m.nanos - s.nanos - h.nanos, 0) * 0.000000001) end as remaining_usd,
-           q.period, b.period_start, b.period_end, q.mode, q.is_default
+           q.period, b.period_start, b.period_end, q.mode, q.is_default, q.suspended, q.event_thresholds,
+           m.nanos as limit_nanos, s.nanos as spent_nanos
     from copilot_internal.effective_quotas q
-    cross join lateral (select pg_catalog.floor(q.limit_usd * 1000000000) as nanos) m
+    cross join lateral (
+        select pg_catalog.floor(q.limit_usd * 1000000000) + r.usd * 1000000000 as nanos, r.usd as raised_usd
+        from (
+            select pg_catalog.trim_scale(coalesce(sum(pg_catalog.trunc(o.amount_usd, 9)), 0)) as usd
+            from copilot_internal.quota_overrides o
+            where o.quota_id = q.quota_id and o.starts_at <= pg_catalog.clock_timestamp()
+              and o.ends_at > pg_catalog.clock_timestamp()
+        ) r
+    ) m
     cross join lateral copilot_internal.period_bounds(
         q.period, case when copilot_internal.is_time_zone(q.time_zone) then q.time_zone else 'UTC' end,
         pg_catalog.clock_timestamp()) b
@@ -124,10 +133,10 @@ comment on column copilot_internal.quota_standings.scope is 'As in effective_quo
 comment on column copilot_internal.quota_standings.scope_id is 'As in effective_quotas.';
 comment on column copilot_internal.quota_standings.tenant_id is 'As in effective_quotas.';
 comment on column copilot_internal.quota_standings.resource_type is 'As in effective_quotas.';
-comment on column copilot_internal.quota_standings.limit_usd is 'USD per period; NULL without a limit.';
+comment on column copilot_internal.quota_standings.limit_usd is 'USD per period, with the raises in force; NULL without a limit.';
 comment on column copilot_internal.quota_standings.spent_usd is 'USD spent, in whole nano-dollars as charged.';
 comment on column copilot_internal.quota_standings.usage_percentage is 'Percent of the limit that is spent or held; NULL without a limit, 100 for a limit of 0.';
-comment on column copilot_internal.quota_standings.status is 'EXCEEDED when nothing more fits, WARNING from warning_threshold on, else OK.';
+comment on column copilot_internal.quota_standings.status is 'EXCEEDED when nothing more fits or the quota is suspended, WARNING from warning_threshold on, else OK.';
 comment on column copilot_internal.quota_standings.reserved_usd is 'USD held by live reservations.';
 comment on column copilot_internal.quota_standings.remaining_usd is 'USD left, never below 0; NULL without a limit.';
 comment on column copilot_internal.quota_standings.period is 'As in effective_quotas.';
@@ -135,6 +144,10 @@ comment on column copilot_internal.quota_standings.period_start is 'When the pre
 comment on column copilot_internal.quota_standings.period_end is 'When it ends (exclusive); NULL for lifetime.';
 comment on column copilot_internal.quota_standings.mode is 'As in effective_quotas.';
 comment on column copilot_internal.quota_standings.is_default is 'As in effective_quotas.';
+comment on column copilot_internal.quota_standings.suspended is 'As in effective_quotas.';
+comment on column copilot_internal.quota_standings.event_thresholds is 'As in effective_quotas.';
+comment on column copilot_internal.quota_standings.limit_nanos is 'The limit with the raises in force, in nano USD.';
+comment on column copilot_internal.quota_standings.spent_nanos is 'What is spent, in nano USD.';
 
 -- Whole UTC days come from the rollups, the parts of days at both ends from the ledger by index.
 create function copilot_internal.cost_summary(p_tenant_id uuid, p_from timestamptz, p_to timestamptz)
@@ -223,7 +236,8 @@ begin atomic
                    'scope', q.scope, 'scope_id', q.scope_id, 'resource_type', q.resource_type, 'period', q.period,
                    'limit_usd', q.limit_usd, 'current_spend_usd', q.spent_usd, 'reserved_usd', q.reserved_usd,
                    'remaining_usd', q.remaining_usd, 'usage_percentage', q.usage_percentage, 'status', q.status,
-                   'period_start', q.period_start, 'period_end', q.period_end, 'mode', q.mode)
+                   'period_start', q.period_start, 'period_end', q.period_end, 'mode', q.mode,
+                   'suspended', q.suspended)
                    order by q.resource_type, q.period), '[]') as list
         from copilot_internal.quota_standings q
         where q.tenant_id = p_tenant_id and q.scope = 'tenant'

@@ -86,6 +86,7 @@ create function copilot_internal.maintain(p_limit integer default 10000)
 declare
     v_tenant_id uuid;
     v_done bigint;
+    v_events bigint := 0;
 begin
     if p_limit is null or p_limit < 1 then
         raise exception 'p_limit must be at least 1' using errcode = 'invalid_parameter_value';
@@ -100,6 +101,10 @@ begin
         exit when done >= p_limit;
         v_done := copilot_internal.fold(v_tenant_id, (p_limit - done)::integer);
         done := done + v_done;
+        -- Nothing may be left that marks the tenant: see events.sql.
+        if v_done > 0 then
+            v_events := v_events + copilot_internal.catch_up_events(v_tenant_id);
+        end if;
     end loop;
     if done < p_limit then
         done := done + copilot_internal.fold('00000000-0000-0000-0000-000000000000', (p_limit - done)::integer);
@@ -108,9 +113,15 @@ begin
     task := 'expire';
     done := copilot_internal.expire_reservations(p_limit);
     return next;
+    task := 'events';
+    done := v_events + copilot_internal.catch_up_events_of_charged(100);
+    return next;
+    task := 'old events';
+    done := copilot_internal.delete_old_events(p_limit);
+    return next;
 end $$;
 comment on function copilot_internal.maintain(integer) is
-    'Housekeeping: folds at most p_limit pending rows into the rollups, skipping tenants that another session is folding, and marks at most p_limit reservations that have expired. Changes no figure that anybody can read; safe to call at any time, by anybody who may, as often as liked.';
+    'Housekeeping: folds at most p_limit pending rows into the rollups, skipping tenants that another session is folding; marks at most p_limit reservations that have expired; adds events that charges could not write; deletes at most p_limit of those that were acknowledged long ago. Changes no figure that anybody can read; safe to call at any time, by anybody who may, as often as liked.';
 
 create function copilot_internal.verify()
     returns table (check_name text, tenant_id uuid, expected numeric, actual numeric)

@@ -38,6 +38,8 @@ begin
             ('shipped_operation_profiles', 'true'),
             ('cost_quotas', v_tenant_filter),
             ('default_quotas', null),
+            ('quota_overrides', v_tenant_filter),
+            ('quota_events', v_tenant_filter),
             ('llm_cost_records', v_tenant_filter),
             ('e2b_cost_records', v_tenant_filter),
             ('quota_charges', v_tenant_filter),
@@ -65,7 +67,7 @@ begin
     -- Configuration is written by the application's server; money only by the functions.
     for v_table in
         select unnest(array['tenants', 'tenant_memberships', 'user_preferences', 'model_pricing', 'e2b_pricing',
-            'llm_cost_estimates', 'e2b_cost_estimates', 'cost_quotas', 'default_quotas'])
+            'llm_cost_estimates', 'e2b_cost_estimates', 'cost_quotas', 'default_quotas', 'quota_overrides'])
     loop
         execute pg_catalog.format('grant insert, update, delete on copilot_internal.%I to service_role', v_table);
     end loop;
@@ -73,9 +75,9 @@ begin
     -- Rows of data are dumped with the database; what ships comes back with the extension.
     for v_table in
         select unnest(array['tenants', 'tenant_memberships', 'user_preferences', 'model_pricing', 'e2b_pricing',
-            'llm_cost_estimates', 'e2b_cost_estimates', 'cost_quotas', 'default_quotas', 'llm_cost_records',
-            'e2b_cost_records', 'quota_charges', 'cost_corrections', 'quota_reservations',
-            'reservation_extensions', 'pending_costs', 'quota_rollups', 'cost_rollups',
+            'llm_cost_estimates', 'e2b_cost_estimates', 'cost_quotas', 'default_quotas', 'quota_overrides',
+            'quota_events', 'llm_cost_records', 'e2b_cost_records', 'quota_charges', 'cost_corrections',
+            'quota_reservations', 'reservation_extensions', 'pending_costs', 'quota_rollups', 'cost_rollups',
             'conversation_rollups'])
     loop
         perform pg_catalog.pg_extension_config_dump(pg_catalog.format('copilot_internal.%I', v_table)::regclass, '');
@@ -106,10 +108,12 @@ end $$;
 grant execute on function copilot_internal.caller_sees_all(), copilot_internal.caller_tenants(),
     copilot_internal.period_bounds(text, text, timestamptz), copilot_internal.is_time_zone(text) to authenticated, service_role, metrics_reader;
 grant execute on function copilot_internal.admission_counters() to authenticated, service_role, metrics_reader;
-grant execute on function copilot_internal.caller_user(), copilot_internal.check_confidence_level(text)
+grant execute on function copilot_internal.caller_user(), copilot_internal.check_confidence_level(text),
+    copilot_internal.raise_refusal(jsonb, integer)
     to authenticated, service_role;
 grant execute on function copilot_internal.price_problem(numeric, numeric, jsonb),
     copilot_internal.adjust_quota(uuid, numeric, text, text),
+    copilot_internal.charge_on_insert(),
     copilot_internal.maintain(integer), copilot_internal.verify(), copilot_internal.pending() to service_role;
 
 grant execute on function
@@ -124,15 +128,18 @@ grant execute on function
     public.get_current_tenant_id(uuid)
     to authenticated, service_role;
 grant execute on function
-    public.check_and_record_quota_atomic(text, uuid, numeric, text, uuid, text),
-    public.record_llm_cost(uuid, text, text, bigint, bigint, uuid, uuid, uuid, text, jsonb, text, numeric, text, uuid, boolean, timestamptz, text, text, jsonb),
-    public.record_e2b_cost(uuid, text, text, numeric, uuid, uuid, uuid, text, numeric, numeric, numeric, text, uuid, boolean, timestamptz, jsonb),
+    public.check_and_record_quota_atomic(text, uuid, numeric, text, uuid, text, boolean),
+    public.record_llm_cost(uuid, text, text, bigint, bigint, uuid, uuid, uuid, text, jsonb, text, numeric, text, uuid, boolean, timestamptz, text, text, jsonb, boolean),
+    public.record_e2b_cost(uuid, text, text, numeric, uuid, uuid, uuid, text, numeric, numeric, numeric, text, uuid, boolean, timestamptz, jsonb, boolean),
     public.record_llm_costs(jsonb),
     public.reserve_quota(uuid, text, numeric, text, uuid, interval, jsonb),
     public.commit_reservation(uuid, numeric, text, uuid),
     public.release_reservation(uuid, text, uuid),
     public.extend_reservation(uuid, interval, numeric, text, uuid),
     public.refund_cost(uuid, numeric, text, text, uuid),
-    public.set_quota(text, uuid, text, numeric, text, uuid, text, text, numeric),
+    public.set_quota(text, uuid, text, numeric, text, uuid, text, text, numeric, numeric[], boolean),
+    public.raise_quota(uuid, numeric, timestamptz, timestamptz, text),
+    public.claim_quota_events(integer, interval),
+    public.acknowledge_quota_events(uuid[]),
     public.set_model_price(text, text, numeric, numeric, timestamptz, jsonb, uuid)
     to service_role;

@@ -4,6 +4,7 @@
 mod admission;
 mod check;
 mod estimate;
+mod events;
 mod identity;
 mod record;
 mod reserve;

@@ -63,6 +63,7 @@ fn record_llm_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
             enforce: call.boolean(14),
             occurred_at: call.timestamp(15),
             metadata: call.jsonb(18),
+            log_denial: call.boolean(19),
         },
         model_provider: call.text(1),
         model_name: call.text(2),
@@ -97,6 +98,7 @@ fn record_e2b_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
             enforce: call.boolean(13),
             occurred_at: call.timestamp(14),
             metadata: call.jsonb(15),
+            log_denial: call.boolean(16),
         },
         sandbox_id: call.text(1),
         sandbox_type: call.text(2),
@@ -176,6 +178,7 @@ fn check_and_record_quota_atomic(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
                 request_id: input::text(call.text(5), "p_request_id")?,
                 enforce: true,
                 reservation: None,
+                log_denial: input::required(call.boolean(6), "p_log_denial")?,
             };
             record_one(spi, &one)
         })

@@ -23,6 +23,7 @@ pub struct Given {
     pub enforce: Option<bool>,
     pub occurred_at: Option<Timestamp>,
     pub metadata: Option<Json>,
+    pub log_denial: Option<bool>,
 }
 
 /// The same, once they hold.
@@ -38,6 +39,7 @@ pub struct Attribution {
     pub enforce: bool,
     pub occurred_at: Option<Timestamp>,
     pub metadata: Option<Json>,
+    pub log_denial: bool,
 }
 
 impl TryFrom<Given> for Attribution {
@@ -55,6 +57,7 @@ impl TryFrom<Given> for Attribution {
             enforce: input::required(given.enforce, "p_enforce")?,
             occurred_at: input::moment(given.occurred_at)?,
             metadata: input::json(given.metadata, "p_metadata")?,
+            log_denial: input::required(given.log_denial, "p_log_denial")?,
         })
     }
 }
@@ -68,6 +71,7 @@ impl Attribution {
             occurred_at: self.occurred_at,
             reservation: self.reservation,
             hold_for: None,
+            log_denial: self.log_denial,
         }
     }
 

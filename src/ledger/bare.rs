@@ -21,6 +21,7 @@ pub struct BareCharge {
     pub enforce: bool,
     /// The hold that it settles.
     pub reservation: Option<Uuid>,
+    pub log_denial: bool,
 }
 
 const FIND: &str = "
@@ -58,6 +59,7 @@ impl Record for BareCharge {
             occurred_at: None,
             reservation: self.reservation,
             hold_for: None,
+            log_denial: self.log_denial,
         }
     }
 

@@ -34,6 +34,7 @@ pub fn parse(text: &str) -> Result<Vec<LlmCall>> {
 fn arguments(fields: Map<String, Value>) -> Result<Arguments> {
     let mut given = Arguments::default();
     given.attribution.enforce = Some(false);
+    given.attribution.log_denial = Some(false);
     for (key, value) in fields {
         if value.is_null() {
             // As an absent argument: the default applies.
@@ -55,9 +56,8 @@ fn arguments(fields: Map<String, Value>) -> Result<Arguments> {
             "cost_usd" => given.attribution.cost_usd = Some(decimal(&key, value)?),
             "request_id" => given.attribution.request_id = Some(text(&key, value)?),
             "reservation_id" => given.attribution.reservation_id = Some(uuid(&key, &value)?),
-            "enforce" => {
-                given.attribution.enforce = Some(value.as_bool().ok_or_else(|| wrong(&key, "true or false"))?);
-            }
+            "enforce" => given.attribution.enforce = Some(truth(&key, &value)?),
+            "log_denial" => given.attribution.log_denial = Some(truth(&key, &value)?),
             "occurred_at" => given.attribution.occurred_at = Some(moment(&key, &value)?),
             "trace_id" => given.trace_id = Some(text(&key, value)?),
             "span_id" => given.span_id = Some(text(&key, value)?),
@@ -70,7 +70,7 @@ fn arguments(fields: Map<String, Value>) -> Result<Arguments> {
 
 /// A misspelt key would be a cost recorded without what it said.
 fn known(key: &str) -> Result<()> {
-    const KEYS: [&str; 19] = [
+    const KEYS: [&str; 20] = [
         "tenant_id",
         "model_provider",
         "model_name",
@@ -90,6 +90,7 @@ fn known(key: &str) -> Result<()> {
         "trace_id",
         "span_id",
         "metadata",
+        "log_denial",
     ];
     if KEYS.contains(&key) {
         Ok(())
@@ -107,6 +108,10 @@ fn text(key: &str, value: Value) -> Result<String> {
         Value::String(text) => Ok(text),
         _ => Err(wrong(key, "a string")),
     }
+}
+
+fn truth(key: &str, value: &Value) -> Result<bool> {
+    value.as_bool().ok_or_else(|| wrong(key, "true or false"))
 }
 
 fn uuid(key: &str, value: &Value) -> Result<pgrx::Uuid> {

@@ -18,6 +18,7 @@ use tollgate_escrow::registry::Event;
 use self::reservations::{Reservation, Settled};
 use crate::admission::{Status, Verdict, judge};
 use crate::error::{Error, Result};
+use crate::events::{self, Told};
 use crate::money::Picos;
 use crate::pg::lock;
 use crate::pg::spi::types::{MOMENT, NUMERIC, TEXT, UUID};
@@ -125,6 +126,8 @@ pub struct Terms<'a> {
     pub reservation: Option<Uuid>,
     /// To be held for so long (microseconds), and not yet spent.
     pub hold_for: Option<i64>,
+    /// A refusal leaves an event.
+    pub log_denial: bool,
 }
 
 /// Where a kind of record is kept.
@@ -279,19 +282,22 @@ fn charge(spi: &Session, gate: &Gate, record: &dyn Record, reservation: Option<R
                     outcome.overrun_nanos = settled.overrun.ceil_nanos();
                     outcome.settled = Some(settled);
                 }
+                if hold.is_none() {
+                    events::note(spi, subject, &outcome.standing)?;
+                }
                 return Ok(outcome);
             }
             if !twin_may_have_won(spi, gate, record, &mut look_first)? {
                 gate.tell(if admission.verdict.retryable { Event::RetryableRefusal } else { Event::Refusal });
                 let reason = crate::look::refusal(&admission.standing.quotas, admission.verdict, cost.nanos);
-                return Ok(refused(&cost, admission.standing, admission.verdict, reason));
+                return refused(spi, &terms, &cost, admission.standing, admission.verdict, reason);
             }
         } else if !twin_may_have_won(spi, gate, record, &mut look_first)? {
             gate.tell(Event::Refusal);
             let standing = standing(spi, subject, charged_at, Look::Latest)?;
             let verdict = judge(&standing.quotas, 0, settings::allow_without_quota());
             let reason = format!("unpriced: {}", cost.unpriced_because.as_deref().unwrap_or("no price"));
-            return Ok(refused(&cost, standing, verdict, reason));
+            return refused(spi, &terms, &cost, standing, verdict, reason);
         }
     }
 }
@@ -356,8 +362,19 @@ fn recorded(id: Uuid, cost: &Cost, admission: Admission, charge: &Charge) -> Out
     }
 }
 
-fn refused(cost: &Cost, standing: Standing, verdict: Verdict, reason: String) -> Outcome {
-    Outcome {
+fn refused(
+    spi: &Session,
+    terms: &Terms,
+    cost: &Cost,
+    standing: Standing,
+    verdict: Verdict,
+    reason: String,
+) -> Result<Outcome> {
+    if terms.log_denial {
+        let told = Told { amount: cost.nanos, reason: &reason, request_id: terms.request_id };
+        events::denied(spi, terms.subject, &standing, verdict, &told)?;
+    }
+    Ok(Outcome {
         recorded: false,
         id: None,
         cost_usd: cost.usd.map(|usd| usd.to_string()),
@@ -371,7 +388,7 @@ fn refused(cost: &Cost, standing: Standing, verdict: Verdict, reason: String) ->
         retryable: verdict.retryable,
         expires_at: None,
         settled: None,
-    }
+    })
 }
 
 /// The stored effect, with the quotas as they are now.

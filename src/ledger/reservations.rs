@@ -89,6 +89,7 @@ impl Record for Request {
             occurred_at: None,
             reservation: None,
             hold_for: Some(self.lasts),
+            log_denial: false,
         }
     }
 
@@ -415,7 +416,7 @@ pub fn commit(spi: &Session, id: Uuid, tenant: Option<Uuid>, cost: Picos, reject
         return Ok(Commit { status: "rejected", settled, replayed: false });
     }
     let subject = reservation.subject;
-    let bare = BareCharge { subject, cost, request_id: None, enforce: false, reservation: Some(id) };
+    let bare = BareCharge { subject, cost, request_id: None, enforce: false, reservation: Some(id), log_denial: false };
     let outcome = charge(spi, &gate, &bare, Some(reservation))?;
     let settled = outcome.settled.ok_or_else(|| Error::internal("a commit settled nothing"))?;
     Ok(Commit { status: "committed", settled, replayed: false })

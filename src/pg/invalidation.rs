@@ -21,13 +21,14 @@ static STATE: State = State { generation: Cell::new(1), watched: Cell::new([pg_s
 
 /// The tables that the library writes, for what they look like (the oid of the first is part of every counter's key), and
 /// those whose rows are kept, whose triggers send the messages.
-const WATCHED: [&std::ffi::CStr; 12] = [
+const WATCHED: [&std::ffi::CStr; 13] = [
     c"llm_cost_records",
     c"e2b_cost_records",
     c"quota_charges",
     c"pending_costs",
     c"cost_quotas",
     c"default_quotas",
+    c"quota_overrides",
     c"tenants",
     c"tenant_memberships",
     c"model_pricing",

@@ -17,7 +17,7 @@
 //! upgrade, hence no deadlock among calls of one tenant; a duplicate of a request waits here and then replays.
 //! Transactions that call for several tenants, one after the other and in different orders, can deadlock (`40P01`).
 //!
-//! The fold lock is only ever tried, never waited for.
+//! The locks of folding and of events are only ever tried, never waited for.
 //!
 //! The escrow mode takes none of these to charge. What it does with `Definitions`, and with the subjects' locks while it
 //! loads a counter, is told in the crate `escrow`.
@@ -35,6 +35,8 @@ pub enum Subject {
     Fold([u8; 16]),
     /// The corrections of one record or quota.
     Correction([u8; 16]),
+    /// The writing of events of one quota and period, by their hash.
+    Events(u64),
     /// Which quotas exist, for a partition of the tenants or for the platform. One for all databases, as their epochs.
     Definitions(usize),
 }
@@ -79,6 +81,10 @@ impl Subject {
             Self::Correction(id) => {
                 hash.add(b"correction");
                 hash.add(&id);
+            }
+            Self::Events(name) => {
+                hash.add(b"events");
+                hash.add(&name.to_le_bytes());
             }
             Self::Definitions(partition) => {
                 hash.add(b"definitions");

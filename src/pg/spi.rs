@@ -231,6 +231,7 @@ impl Owned for String {}
 impl Owned for pgrx::Uuid {}
 impl Owned for i64 {}
 impl Owned for bool {}
+impl Owned for Vec<i64> {}
 
 pub struct Row<'rows> {
     rows: &'rows Rows,

@@ -7,26 +7,44 @@ use pgrx::Uuid;
 use tollgate_escrow::table::Handle;
 
 use super::{Subject, nil};
-use crate::admission::{ALL_RESOURCES, Mode, Quota, Resource, Scope};
+use crate::admission::{ALL_RESOURCES, Mode, Quota, Resource, Scope, share_of};
 use crate::cache::Cache;
 use crate::error::{Error, Result};
+use crate::events::Quiet;
 use crate::period::{self, Bounds, Period};
 use crate::pg::invalidation::{generation, watch};
 use crate::pg::spi::types::{TEXT, UUID};
 use crate::pg::spi::{self, Look, Plan};
 use crate::pg::zone::PostgresZone;
+use crate::pg::{Timestamp, clock_timestamp};
 
-/// The limit and the amount from which to warn come in nano-dollars, the limit rounded down.
+/// The limit comes in nano-dollars, rounded down; shares of it in 1e-12; raises as beginning and end in microseconds since
+/// 2000 and amount in nano-dollars, one after the other.
 const DEFINITIONS: &str = "
     select d.quota_id, d.scope, d.resource_type, d.mode, d.period, d.time_zone,
            pg_catalog.floor(d.limit_usd * 1000000000)::bigint,
-           pg_catalog.ceil(pg_catalog.floor(d.limit_usd * 1000000000) * d.warning_threshold)::bigint
+           pg_catalog.ceil(d.warning_threshold * 1000000000000)::bigint,
+           array(select distinct pg_catalog.ceil(t.share * 1000000000000)::bigint
+                 from pg_catalog.unnest(d.event_thresholds) as t (share) order by 1),
+           d.suspended,
+           array(select v.number
+                 from copilot_internal.quota_overrides o
+                 cross join lateral (values
+                     (1, extract(epoch from o.starts_at) * 1000000 - 946684800000000),
+                     (2, extract(epoch from o.ends_at) * 1000000 - 946684800000000),
+                     (3, pg_catalog.floor(o.amount_usd * 1000000000))) as n (place, value)
+                 cross join lateral (select n.value::bigint) as v (number)
+                 where o.quota_id = d.quota_id and o.ends_at > pg_catalog.clock_timestamp()
+                 order by o.id, n.place),
+           d.scope_id
     from (
-        select q.quota_id, q.scope, q.resource_type, q.mode, q.period, q.time_zone, q.limit_usd, q.warning_threshold
+        select q.quota_id, q.scope, q.scope_id, q.resource_type, q.mode, q.period, q.time_zone, q.limit_usd,
+               q.warning_threshold, q.event_thresholds, q.suspended
         from copilot_internal.effective_quotas q
         where q.tenant_id = $1 and (q.scope = 'tenant' or (q.scope = 'user' and q.scope_id = $2))
         union all
-        select q.id, q.scope, q.resource_type, q.mode, q.period, q.time_zone, q.limit_usd, q.warning_threshold
+        select q.id, q.scope, q.scope_id, q.resource_type, q.mode, q.period, q.time_zone, q.limit_usd,
+               q.warning_threshold, q.event_thresholds, q.suspended
         from copilot_internal.cost_quotas q
         where q.tenant_id is null
     ) d
@@ -82,17 +100,46 @@ pub struct Definition {
     pub id: [u8; 16],
     pub scope: Scope,
     pub resource_type: &'static str,
+    pub scope_id: Option<Uuid>,
     pub mode: Mode,
-    pub limit: Option<i64>,
+    /// Without what raises add.
+    limit: Option<i64>,
+    /// Blocks everything.
+    suspended: bool,
+    raises: Vec<Raise>,
+    /// The share of the limit, in 1e-12, from which to warn.
     warning: i64,
+    /// The shares of the limit, in 1e-12, whose reaching is an event.
+    pub thresholds: Vec<i64>,
     period: Period,
     zone: PostgresZone,
     latest: Cell<Option<Window>>,
     /// Where the counter of a period and epoch was last found.
     pub place: Cell<Option<(u64, u32, Handle)>>,
+    /// Where nothing is left to be written into the outbox.
+    pub quiet: Cell<Option<Quiet>>,
+}
+
+/// A temporary raise of a limit, half-open.
+struct Raise {
+    from: Timestamp,
+    until: Timestamp,
+    nanos: i64,
 }
 
 impl Definition {
+    /// The limit at this moment. Read again and again while one charge is decided it may move, and no harm is done: each
+    /// decision and what it reserves use the figure that was read for them.
+    fn limit(&self) -> Option<i64> {
+        let limit = self.limit?;
+        if self.raises.is_empty() {
+            return Some(limit);
+        }
+        let now = clock_timestamp();
+        let in_force = self.raises.iter().filter(|raise| raise.from <= now && now < raise.until);
+        Some(in_force.fold(limit, |limit, raise| limit.saturating_add(raise.nanos)))
+    }
+
     /// The period that holds the moment.
     pub fn window_at(&self, unix_seconds: i64) -> Window {
         match self.latest.get() {
@@ -111,18 +158,25 @@ impl Definition {
 
     /// The quota with what it has counted in a period.
     pub fn counting(&self, bounds: Bounds, spent: i64, held: i64) -> Quota {
+        let limit = self.limit();
         Quota {
             scope: self.scope,
             resource_type: self.resource_type,
             mode: self.mode,
-            limit: self.limit,
-            warning: self.warning,
+            limit,
+            suspended: self.suspended,
+            warning: limit.map_or(i64::MAX, |limit| share_of(limit, self.warning)),
             period: self.period,
             bounds,
             spent,
             held,
         }
     }
+}
+
+fn raises(numbers: &[i64]) -> Vec<Raise> {
+    let raise = |numbers: &[i64]| Raise { from: numbers[0], until: numbers[1], nanos: numbers[2] };
+    numbers.chunks_exact(3).map(raise).collect()
 }
 
 /// The definitions that apply to a subject, if they are kept.
@@ -164,12 +218,17 @@ pub fn of(subject: Subject, epochs: Epochs) -> Result<Rc<Definitions>> {
                     scope,
                     resource_type: if counts_all { ALL_RESOURCES } else { resource },
                     mode,
+                    scope_id: row.get(12),
                     limit: row.get(7),
-                    warning: row.get(8).unwrap_or(i64::MAX),
+                    suspended: row.need(10)?,
+                    raises: raises(&row.need::<Vec<i64>>(11)?),
+                    warning: row.need(8)?,
+                    thresholds: row.need(9)?,
                     period,
                     zone: PostgresZone::named_or_utc(&zone)?,
                     latest: Cell::new(None),
                     place: Cell::new(None),
+                    quiet: Cell::new(None),
                 })
             })
             .collect::<Result<Vec<_>>>()

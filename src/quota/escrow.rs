@@ -1,6 +1,8 @@
 //! The escrow mode: counters in shared memory decide. The protocol, step by step, is in the crate `escrow`; the numbers
 //! in here are its numbers.
 
+use std::rc::Rc;
+
 use pgrx::pg_sys;
 use tollgate_escrow::journal::{self, Level, TooMany};
 use tollgate_escrow::registry::{Closed, Event, InFlight, PLATFORM, partition};
@@ -171,6 +173,7 @@ fn try_admit(shared: &Shared, spi: &Session, charge: Charge) -> std::result::Res
                     quota
                 })
                 .collect(),
+            definitions: Some(Rc::clone(&definitions)),
             tail,
         };
         let verdict = judge(&standing.quotas, charge.wanted(), settings::allow_without_quota());
@@ -193,11 +196,11 @@ fn try_admit(shared: &Shared, spi: &Session, charge: Charge) -> std::result::Res
         // 5 and 6: no call into Postgres from here to the end of the closure.
         additions.clear();
         let reserved = with(|state| {
-            for ((line, place), given_up) in places.iter().zip(&given_up) {
+            for (((_, place), quota), given_up) in places.iter().zip(&standing.quotas).zip(&given_up) {
                 let Place::Entry(pin) = *place else { continue };
                 let delta = Delta::between(*given_up, charge.amount, charge.held());
-                let added = match line.definition.limit {
-                    Some(limit) if charge.enforce && line.definition.mode == Mode::Hard => {
+                let added = match quota.limit {
+                    Some(limit) if charge.enforce && quota.mode == Mode::Hard => {
                         shared.table.reserve(pin, delta.amount, limit).then_some(delta.amount)
                     }
                     _ => Some(shared.table.add(pin, delta.amount)),

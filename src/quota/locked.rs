@@ -32,6 +32,7 @@ fn stand(spi: &Session, subject: Subject, at: Timestamp, sums: &mut Sums) -> Res
         standing.quotas.push(definition.counting(bounds, sum.spent(counts_all), sum.held(counts_all)));
     }
     standing.tail = sums.tail();
+    standing.definitions = Some(definitions);
     Ok(standing)
 }
 

@@ -7,6 +7,8 @@ mod escrow;
 mod locked;
 mod sums;
 
+use std::rc::Rc;
+
 use pgrx::Uuid;
 use tollgate_escrow::registry::Event;
 
@@ -17,7 +19,8 @@ use crate::pg::memory::{Shared, shared};
 use crate::pg::spi::{Look, Session};
 use crate::pg::transaction::own_slot;
 
-pub use sums::fold_long_tail;
+use definitions::Definitions;
+pub use sums::{fold_long_tail, keep_marked};
 
 /// Whose spending, on what.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +45,8 @@ impl Subject {
 #[derive(Default)]
 pub struct Standing {
     pub quotas: Vec<Quota>,
+    /// Their definitions, in the same order, where something was admitted.
+    pub definitions: Option<Rc<Definitions>>,
     /// How many pending rows had to be added to the rollups.
     pub tail: i64,
 }

@@ -80,10 +80,18 @@ const EXPIRED: &str = "
           and e.reserved_at >= $4 and e.reserved_at < $5
     ) h";
 
+/// A pending row of nothing.
+const MARK: &str = "
+    insert into copilot_internal.pending_costs (tenant_id, record_id, source, user_id, resource_type, charged_at, nanos)
+    select $1, pg_catalog.gen_random_uuid(), 'fold', '00000000-0000-0000-0000-000000000000', 'llm',
+           pg_catalog.clock_timestamp(), 0
+    where not exists (select from copilot_internal.pending_costs p where p.tenant_id = $1)";
+
 const FOLD: &str = "select copilot_internal.fold($1, $2)";
 
 static SPENT_PLAN: Plan = Plan::new(SPENT, &[UUID, UUID, TEXT, MOMENT, MOMENT, MOMENT, MOMENT, MOMENT]);
 static EXPIRED_PLAN: Plan = Plan::new(EXPIRED, &[UUID, UUID, TEXT, MOMENT, MOMENT, MOMENT, MOMENT]);
+static MARK_PLAN: Plan = Plan::new(MARK, &[UUID]);
 static FOLD_PLAN: Plan = Plan::new(FOLD, &[UUID, INT]);
 
 /// What has been spent and is held in one scope and period: the quotas of a subject that share both share it.
@@ -217,7 +225,15 @@ pub fn fold_long_tail(spi: &Session, tenant: Option<Uuid>, tail: i64) -> Result<
     }
     if let Some(tenant) = tenant {
         spi.run(&FOLD_PLAN, Look::Write, &[tenant.into(), TAIL_FOLDED.into()])?;
+        keep_marked(spi, tenant)?;
     }
+    Ok(())
+}
+
+/// Sees to it that the tenant has a pending row: by those are known whose events may be missing. Whoever folds and has
+/// not looked to the end whether some are calls this.
+pub fn keep_marked(spi: &Session, tenant: Uuid) -> Result<()> {
+    spi.run(&MARK_PLAN, Look::Write, &[tenant.into()])?;
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! `PREPARE TRANSACTION`: refused where shared memory counts, and honoured where the locked mode has left one behind.
 
 use anyhow::Result;
+use postgres::Client;
 use tollgate_tests::cluster::Cluster;
 use tollgate_tests::session::sqlstate;
 
@@ -124,5 +125,24 @@ fn no_mode_prepares_a_change_of_which_quotas_exist() -> Result<()> {
     assert!(!charge(&mut other, id(1), "4.000000001")?, "6 are spent of 10");
     end_prepared(&mut cluster.superuser(&database)?, "commit", "left")?;
     assert_exact(&mut other, id(1), 7);
+    Ok(())
+}
+
+/// Whoever notified could not be prepared; without preload nobody notifies.
+#[test]
+fn an_event_is_prepared_with_the_charge_that_the_locked_mode_makes() -> Result<()> {
+    let (cluster, database) = locked_server()?;
+    let mut client = server(&cluster, &database)?;
+    let told = |client: &mut Client| -> Result<i64> {
+        Ok(client.query_one("select count(*) from copilot_internal.quota_events", &[])?.get(0))
+    };
+    for (tenant, ending, events) in [(id(1), "rollback", 0), (id(2), "commit", 1)] {
+        client.batch_execute("begin")?;
+        assert!(charge(&mut client, tenant, "9")?);
+        client.batch_execute("prepare transaction 'event'")?;
+        assert_eq!(told(&mut client)?, 0);
+        end_prepared(&mut client, ending, "event")?;
+        assert_eq!(told(&mut client)?, events, "{ending}");
+    }
     Ok(())
 }

@@ -53,6 +53,10 @@ fn usual(name: &str, kind: &str) -> String {
     let value = match (name, kind) {
         ("p_tenant_id" | "p_scope_id", _) => TENANT,
         ("p_reservation_id", _) => "null",
+        ("p_quota_id", _) => "(select quota_id from metrics.quota_status limit 1)",
+        ("p_ends_at", _) => "'2900-01-01'",
+        (_, "numeric[]") => "'{0.5}'",
+        (_, "uuid[]") => "'{}'",
         ("p_scope", _) => "'tenant'",
         ("p_resource_type", _) => "'llm'",
         ("p_period", _) => "'month'",
@@ -118,6 +122,10 @@ fn edges(kind: &str) -> &'static [&'static str] {
             "'{\"\\u00fc\": \"\\u0001\"}'",
         ],
         "boolean" => &["null", "true", "false"],
+        "numeric[]" => {
+            &["null", "'{}'", "'{null}'", "'{NaN}'", "'{0.5, 10}'", "'{{0.5}, {1}}'", "'{1e-16383}'", "'{Infinity}'"]
+        }
+        "uuid[]" => &["null", "'{}'", "'{null}'", "'{{00000000-0000-0000-0000-000000000000}}'"],
         "timestamp with time zone" => &[
             "null",
             "'infinity'",
@@ -141,7 +149,6 @@ fn edges(kind: &str) -> &'static [&'static str] {
             "'1 mon -30 days 5 seconds'",
             "'2562047788:00:54.775807'",
         ],
-        "uuid[]" => &["null", "'{}'"],
         other => panic!("say what the edges of {other} are"),
     }
 }

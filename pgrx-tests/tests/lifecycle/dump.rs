@@ -49,7 +49,12 @@ fn populate(client: &mut Client) -> Result<()> {
          select public.set_model_price('openai', 'gpt-4o', 1000, 1000, '2020-01-01');
          select public.set_quota('tenant', '{tenant}', 'llm', 10, 'year', null, 'Europe/Berlin', 'soft', 0.5);
          select public.set_quota('user', '{user}', 'all', 10, 'lifetime', '{tenant}');
-         select public.set_quota('platform', null, 'all', 1000, 'lifetime')",
+         select public.set_quota('platform', null, 'all', 1000, 'lifetime');
+         select public.set_quota('tenant', '{tenant}', 'e2b', 1, 'lifetime', p_event_thresholds => '{{0.1, 0.2, 1}}');
+         -- Writes an event, which a restore must not write again.
+         select public.set_quota('tenant', '{tenant}', 'e2b', 2, 'lifetime');
+         select public.raise_quota(quota_id, 1, '2900-01-01', '2890-01-01', 'an anniversary')
+         from copilot_internal.effective_quotas where tenant_id = '{tenant}'",
         tenant = id(1),
         user = id(0xf1),
     ))?;
@@ -71,6 +76,12 @@ fn populate(client: &mut Client) -> Result<()> {
     }
     let pending: i64 = client.query_one("select count(*) from copilot_internal.pending_costs", &[])?.get(0);
     assert!(pending > 0, "nothing is pending");
+    // Some events are dealt with, one is with a consumer, the rest wait.
+    client
+        .batch_execute("select public.acknowledge_quota_events(array(select id from public.claim_quota_events(1)))")?;
+    client.batch_execute("select public.claim_quota_events(1)")?;
+    let events: i64 = client.query_one("select count(*) from copilot_internal.quota_events", &[])?.get(0);
+    assert!(events >= 3, "{events} events");
     Ok(())
 }
 
@@ -84,6 +95,12 @@ fn a_restored_database_says_the_same_and_goes_on() -> Result<()> {
     assert_eq!(figures(&mut restored)?, figures(&mut client)?);
     assert_eq!(grants(&mut restored)?, grants(&mut client)?);
     assert_verified(&mut restored);
+    // Nothing is told of twice.
+    let sql = "select count(*) from public.claim_quota_events()";
+    let waiting: i64 =
+        client.query_one("select count(*) from copilot_internal.quota_events where claimed_until is null", &[])?.get(0);
+    assert_eq!(restored.query_one(sql, &[])?.get::<_, i64>(0), waiting);
+    assert_eq!(client.query_one(sql, &[])?.get::<_, i64>(0), waiting);
 
     // Retries of requests from before the dump replay; the next charge is new and counts on top.
     let before =

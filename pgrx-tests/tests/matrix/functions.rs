@@ -52,6 +52,15 @@ const FUNCTIONS: &[(&str, For, &str)] = &[
     ("refund_cost", For::Server, "public.refund_cost($L, 0.01, 'asked')"),
     ("adjust_quota", For::Server, "copilot_internal.adjust_quota($Q, 0.01, 'asked')"),
     ("set_quota", For::Server, "public.set_quota('tenant', $T, 'llm', 10)"),
+    (
+        "raise_quota",
+        For::Server,
+        "public.raise_quota((select q.quota_id from metrics.quota_status q where q.tenant_id = $T limit 1), 1, \
+         clock_timestamp() + interval '1 hour')",
+    ),
+    ("claim_quota_events", For::Server, "public.claim_quota_events()"),
+    ("acknowledge_quota_events", For::Server, "public.acknowledge_quota_events('{}')"),
+    ("charge_on_insert", For::Server, "copilot_internal.charge_on_insert()"),
     ("set_model_price", For::Server, "public.set_model_price('shared', 'another', 1, 1)"),
     ("maintain", For::Server, "copilot_internal.maintain()"),
     ("verify", For::Server, "copilot_internal.verify()"),
@@ -62,9 +71,15 @@ const FUNCTIONS: &[(&str, For, &str)] = &[
     ("caller_user", For::Machinery(PEOPLE), "copilot_internal.caller_user()"),
     ("period_bounds", For::Machinery(PEOPLE), "copilot_internal.period_bounds('day', 'UTC', '2026-01-01')"),
     ("check_confidence_level", For::Machinery(PEOPLE), "copilot_internal.check_confidence_level('typical')"),
+    ("raise_refusal", For::Machinery(PEOPLE), "copilot_internal.raise_refusal(null, null)"),
     ("is_time_zone", For::Machinery(PEOPLE), "copilot_internal.is_time_zone('UTC')"),
     ("price_problem", For::Machinery(SERVER), "copilot_internal.price_problem(1, 1, '{}')"),
     ("complete_quota", For::Nobody, "copilot_internal.complete_quota()"),
+    ("note_limit_change", For::Nobody, "copilot_internal.note_limit_change()"),
+    ("bound_overrides", For::Nobody, "copilot_internal.bound_overrides()"),
+    ("catch_up_events", For::Nobody, "copilot_internal.catch_up_events($T)"),
+    ("catch_up_events_of_charged", For::Nobody, "copilot_internal.catch_up_events_of_charged(10)"),
+    ("delete_old_events", For::Nobody, "copilot_internal.delete_old_events(10)"),
     ("lock_platform", For::Nobody, "copilot_internal.lock_platform()"),
     ("configuration_changed", For::Nobody, "copilot_internal.configuration_changed()"),
     ("definitions_changed", For::Nobody, "copilot_internal.definitions_changed()"),
@@ -183,7 +198,15 @@ fn each_caller_against_each_function(privileges: DefaultPrivileges) -> Result<()
     Ok(())
 }
 
-const TRIGGERS: [&str; 4] = ["complete_quota", "lock_platform", "configuration_changed", "definitions_changed"];
+const TRIGGERS: [&str; 7] = [
+    "complete_quota",
+    "lock_platform",
+    "configuration_changed",
+    "definitions_changed",
+    "note_limit_change",
+    "bound_overrides",
+    "charge_on_insert",
+];
 
 fn is_about_triggers(error: &str) -> bool {
     error.starts_with("0A000") || error.ends_with("this function is a trigger")

@@ -15,6 +15,7 @@ const CONFIGURATION: &[&str] = &[
     "e2b_pricing",
     "llm_cost_estimates",
     "model_pricing",
+    "quota_overrides",
     "tenant_memberships",
     "tenants",
     "user_preferences",
@@ -30,6 +31,7 @@ const MONEY: &[&str] = &[
     "reservation_extensions",
     "cost_corrections",
     "quota_charges",
+    "quota_events",
     "quota_rollups",
 ];
 const SHIPPED: &[&str] = &["shipped_model_prices", "shipped_operation_profiles", "shipped_sandbox_prices"];

@@ -68,7 +68,9 @@ impl Tenant {
              insert into copilot_internal.tenant_memberships (tenant_id, user_id, role) values ('{tenant}', '{member}', 'member');
              insert into copilot_internal.user_preferences (user_id, current_tenant_id, preferences)
                  values ('{owner}', '{tenant}', '{{\"theme\": \"{name}\"}}'), ('{member}', '{tenant}', '{{\"theme\": \"{name}\"}}');
-             select public.set_quota('tenant', '{tenant}', 'llm', 10 * {amount});
+             select public.set_quota('tenant', '{tenant}', 'llm', 10 * {amount}, p_event_thresholds => '{{0.1}}');
+             select public.raise_quota(q.quota_id, {amount}, clock_timestamp() + interval '1 day', p_reason => '{name}')
+             from copilot_internal.effective_quotas q where q.tenant_id = '{tenant}' and q.resource_type = 'e2b';
              select public.set_quota('user', '{member}', 'llm', 5 * {amount}, 'day', '{tenant}');
              select public.set_model_price('own', 'model-{name}', {amount}, {amount}, '2020-01-01', '{{}}', '{tenant}');
              insert into copilot_internal.e2b_pricing (tenant_id, sandbox_type, per_second_usd, effective_from)
@@ -101,7 +103,9 @@ pub fn seed(database: &Database) -> Result<()> {
         "insert into copilot_internal.tenant_memberships (tenant_id, user_id, role, status) values
              ('{tenant}', '{admin}', 'admin', 'active'), ('{tenant}', '{viewer}', 'viewer', 'active'),
              ('{tenant}', '{suspended}', 'member', 'suspended');
-         select public.set_quota('platform', null, 'all', 97531.24, 'year');
+         select public.set_quota('platform', null, 'all', 97531.24, 'year', p_event_thresholds => '{{0.000001}}');
+         select public.raise_quota(id, 0.770077, clock_timestamp() + interval '1 day', clock_timestamp() + interval '1 hour')
+         from copilot_internal.cost_quotas where scope = 'platform';
          select public.set_model_price('shared', 'model-for-all', 1, 2, '2020-01-01');
          insert into copilot_internal.e2b_pricing (sandbox_type, per_second_usd) values ('box-for-all', 0.01);
          insert into copilot_internal.llm_cost_estimates (model_provider, model_name, estimated_cost_usd) values ('shared', 'model-for-all', 0.1);

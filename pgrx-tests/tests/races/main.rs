@@ -8,6 +8,7 @@ mod support;
 
 mod charger;
 mod duplicates;
+mod events;
 mod exactly_k;
 mod in_flight;
 mod maintenance;

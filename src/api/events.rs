@@ -1,0 +1,17 @@
+//! The outbox, as far as its SQL needs the kernel.
+
+use pgrx::{Uuid, pg_extern, pg_sys};
+
+use crate::events;
+use crate::ledger::input;
+use crate::pg::call::Call;
+use crate::pg::spi;
+
+#[pg_extern(sql = false)]
+fn catch_up_events(fcinfo: pg_sys::FunctionCallInfo) -> i64 {
+    let call = Call::new(fcinfo);
+    call.kernel(|_owner| {
+        let tenant: Uuid = input::required(call.uuid(0), "p_tenant_id")?;
+        spi::session(|spi| events::catch_up(spi, tenant))
+    })
+}
