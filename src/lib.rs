@@ -14,10 +14,13 @@ mod look;
 mod money;
 mod period;
 mod pg;
+mod policies;
+mod policy;
 mod prices;
 mod pricing;
 mod quota;
 mod settings;
+mod tenancy;
 mod tenants;
 
 pgrx::pg_module_magic!(name, version);
@@ -25,7 +28,8 @@ pgrx::pg_module_magic!(name, version);
 pgrx::extension_sql_file!("../sql/schema/roles.sql", name = "roles", bootstrap);
 pgrx::extension_sql_file!("../sql/schema/identity.sql", name = "identity", requires = ["roles"]);
 pgrx::extension_sql_file!("../sql/schema/tenants.sql", name = "tenants", requires = ["identity"]);
-pgrx::extension_sql_file!("../sql/schema/pricing.sql", name = "pricing", requires = ["tenants"]);
+pgrx::extension_sql_file!("../sql/schema/policies.sql", name = "policies", requires = ["tenants"]);
+pgrx::extension_sql_file!("../sql/schema/pricing.sql", name = "pricing", requires = ["policies"]);
 pgrx::extension_sql_file!("../sql/schema/quotas.sql", name = "quotas", requires = ["pricing"]);
 pgrx::extension_sql_file!("../sql/schema/ledger.sql", name = "ledger", requires = ["quotas"]);
 pgrx::extension_sql_file!("../sql/schema/reservations.sql", name = "reservations", requires = ["ledger"]);
@@ -34,7 +38,8 @@ pgrx::extension_sql_file!("../sql/schema/admission.sql", name = "admission", req
 pgrx::extension_sql_file!("../sql/schema/kernels.sql", name = "kernels", requires = ["admission"]);
 pgrx::extension_sql_file!("../sql/schema/reading.sql", name = "reading", requires = ["kernels"]);
 pgrx::extension_sql_file!("../sql/schema/facade.sql", name = "facade", requires = ["reading"]);
-pgrx::extension_sql_file!("../sql/schema/metrics.sql", name = "metrics", requires = ["facade"]);
+pgrx::extension_sql_file!("../sql/schema/tenancy.sql", name = "tenancy", requires = ["facade"]);
+pgrx::extension_sql_file!("../sql/schema/metrics.sql", name = "metrics", requires = ["tenancy"]);
 pgrx::extension_sql_file!("../sql/schema/security.sql", name = "security", requires = ["metrics"], finalize);
 
 /// Runs once in every backend that loads the library.

@@ -31,7 +31,8 @@ begin
             'enable always trigger all_definitions_changed', v_table);
     end loop;
     for v_table in
-        select unnest(array['cost_quotas', 'default_quotas', 'tenants', 'tenant_memberships', 'model_pricing',
+        select unnest(array['cost_quotas', 'default_quotas', 'tenants', 'tenant_memberships', 'user_preferences',
+            'tenant_llm_policies', 'model_pricing',
             'e2b_pricing', 'shipped_model_prices', 'shipped_sandbox_prices'])
     loop
         execute pg_catalog.format('create trigger configuration_changed after insert or update or delete or truncate '
