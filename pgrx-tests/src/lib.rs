@@ -11,6 +11,7 @@ pub mod install;
 pub mod layout;
 pub mod lint;
 pub mod model;
+pub mod pgbouncer;
 pub mod postgres_tree;
 pub mod progress;
 pub mod server_user;
