@@ -157,8 +157,9 @@ fn refund_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
         let request_id = input::required_text(call.text(2), "p_request_id")?;
         let reason = input::text(call.text(3), "p_reason")?;
         let tenant = input::id(call.uuid(4), "p_tenant_id")?;
-        let refund =
-            |spi: &spi::Session| corrections::refund(spi, record, tenant, refunded, &request_id, reason.as_deref());
+        let refund = |spi: &spi::Session| {
+            corrections::refund(spi, record, tenant, refunded, &request_id, reason.as_deref())
+        };
         Ok((spi::session(refund)?, refunded))
     });
     call.row(&[correction.id.into(), money(refunded), correction.replayed.into()])
@@ -176,5 +177,9 @@ fn adjust_quota(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
         let reason = input::text(call.text(3), "p_reason")?;
         spi::session(|spi| corrections::adjust(spi, quota, delta, &request_id, reason.as_deref()))
     });
-    call.row(&[adjustment.correction.id.into(), Value::usd(adjustment.spent), adjustment.correction.replayed.into()])
+    call.row(&[
+        adjustment.correction.id.into(),
+        Value::usd(adjustment.spent),
+        adjustment.correction.replayed.into(),
+    ])
 }

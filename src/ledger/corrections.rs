@@ -168,7 +168,8 @@ pub fn adjust(
     reason: Option<&str>,
 ) -> Result<Adjustment> {
     let rows = spi.run(&QUOTA_PLAN, Look::Latest, &[quota.into()])?;
-    let row = rows.first().ok_or_else(|| Error::NotFound { message: "there is no such quota in force".to_owned() })?;
+    let row =
+        rows.first().ok_or_else(|| Error::NotFound { message: "there is no such quota in force".to_owned() })?;
     let (scope, resource): (String, String) = (row.need(1)?, row.need(4)?);
     let period: String = row.need(5)?;
     let scope = Scope::parse(&scope).ok_or_else(|| Error::internal("a quota has an unknown scope"))?;
@@ -192,8 +193,13 @@ pub fn adjust(
         let now = pg::clock_timestamp();
         let before = standing(spi, subject, now, Look::Latest)?;
         let spent = before.quotas.iter().find(|of| is_it(of)).map_or(0, |of| of.spent);
-        let key =
-            [subject.tenant.into(), request_id.as_str().into(), subject.user.into(), resource.as_str().into(), usd];
+        let key = [
+            subject.tenant.into(),
+            request_id.as_str().into(),
+            subject.user.into(),
+            resource.as_str().into(),
+            usd,
+        ];
         let rows = spi.run(&FIND_ADJUSTMENT_PLAN, Look::Latest, &key)?;
         if let Some(row) = rows.first() {
             if !row.need::<bool>(2)? {

@@ -111,10 +111,8 @@ static TABLE: Table = Table::new(
     5,
     Some(c"e2b_cost_records_request_id_idx"),
 );
-static FIND_PLAN: Plan = Plan::new(
-    FIND,
-    &[UUID, TEXT, UUID, UUID, UUID, TEXT, TEXT, TEXT, NUMERIC, NUMERIC, NUMERIC, NUMERIC, MOMENT, UUID],
-);
+static FIND_PLAN: Plan =
+    Plan::new(FIND, &[UUID, TEXT, UUID, UUID, UUID, TEXT, TEXT, TEXT, NUMERIC, NUMERIC, NUMERIC, NUMERIC, MOMENT, UUID]);
 
 impl Record for SandboxSession {
     fn terms(&self) -> Terms<'_> {

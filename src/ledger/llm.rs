@@ -123,10 +123,8 @@ static TABLE: Table = Table::new(
     4,
     Some(c"llm_cost_records_request_id_idx"),
 );
-static FIND_PLAN: Plan = Plan::new(
-    FIND,
-    &[UUID, TEXT, UUID, UUID, UUID, TEXT, TEXT, TEXT, BIGINT, BIGINT, JSONB, TEXT, NUMERIC, MOMENT, UUID],
-);
+static FIND_PLAN: Plan =
+    Plan::new(FIND, &[UUID, TEXT, UUID, UUID, UUID, TEXT, TEXT, TEXT, BIGINT, BIGINT, JSONB, TEXT, NUMERIC, MOMENT, UUID]);
 
 impl Record for LlmCall {
     fn terms(&self) -> Terms<'_> {

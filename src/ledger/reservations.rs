@@ -116,7 +116,7 @@ impl Record for Request {
     fn denied(&self) -> Result<Option<String>> {
         match self.resource {
             Resource::Llm => policies::refuses_described(self.tenant, self.user, self.metadata.as_ref()),
-            Resource::E2b => Ok(None),
+            _ => Ok(None),
         }
     }
 
@@ -215,7 +215,8 @@ const RESOLVE: &str = "
     update copilot_internal.quota_reservations r
     set state = $3, charged_usd = $4, released_usd = $5, overrun_usd = $6, late = $7, reason = $8, resolved_at = $9
     where r.id = $1 and r.tenant_id = $2";
-static RESOLVE_PLAN: Plan = Plan::new(RESOLVE, &[UUID, UUID, TEXT, NUMERIC, NUMERIC, NUMERIC, BOOL, TEXT, MOMENT]);
+static RESOLVE_PLAN: Plan =
+    Plan::new(RESOLVE, &[UUID, UUID, TEXT, NUMERIC, NUMERIC, NUMERIC, BOOL, TEXT, MOMENT]);
 
 const EXTEND: &str = "
     update copilot_internal.quota_reservations r
@@ -235,7 +236,8 @@ const NOTE_EXTENSION: &str = "
     insert into copilot_internal.reservation_extensions
         (tenant_id, request_id, reservation_id, ttl, additional_usd, reserved_usd, expires_at)
     values ($1, $2, $3, $4, $5, $6, $7)";
-static NOTE_EXTENSION_PLAN: Plan = Plan::new(NOTE_EXTENSION, &[UUID, TEXT, UUID, INTERVAL, NUMERIC, NUMERIC, MOMENT]);
+static NOTE_EXTENSION_PLAN: Plan =
+    Plan::new(NOTE_EXTENSION, &[UUID, TEXT, UUID, INTERVAL, NUMERIC, NUMERIC, MOMENT]);
 
 fn unknown() -> Error {
     Error::NotFound { message: "there is no such reservation".to_owned() }
@@ -536,8 +538,13 @@ pub fn extend(spi: &Session, id: Uuid, tenant: Option<Uuid>, asked: &Extension) 
     }
     let expires_at = admission.hold.map_or(until, |hold| hold.expires);
     let amount = Value::numeric(&reserved.to_string());
-    let parameters =
-        [id.into(), reservation.subject.tenant.into(), amount, hold.amount.into(), Value::timestamp(expires_at)];
+    let parameters = [
+        id.into(),
+        reservation.subject.tenant.into(),
+        amount,
+        hold.amount.into(),
+        Value::timestamp(expires_at),
+    ];
     spi.run(&EXTEND_PLAN, Look::Write, &parameters)?;
     if let Some(request_id) = &asked.request_id {
         let [tenant, request, id, ttl, more] = key(request_id);
@@ -575,7 +582,8 @@ static EXPIRED_PLAN: Plan = Plan::new(EXPIRED, &[BIGINT]);
 pub fn expire(spi: &Session, most: i64) -> Result<i64> {
     let gate = Gate::open_for_housekeeping()?;
     let rows = spi.run(&EXPIRED_PLAN, Look::Write, &[most.into()])?;
-    let found: Vec<(Uuid, Uuid)> = rows.iter().map(|row| Ok((row.need(1)?, row.need(2)?))).collect::<Result<_>>()?;
+    let found: Vec<(Uuid, Uuid)> =
+        rows.iter().map(|row| Ok((row.need(1)?, row.need(2)?))).collect::<Result<_>>()?;
     let now = clock_timestamp();
     for (id, tenant) in &found {
         let reservation = Reservation::lock(spi, *id, Some(*tenant))?;

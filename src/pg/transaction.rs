@@ -199,7 +199,11 @@ pub fn register() {
 }
 
 fn idle(state: &InFlight) -> bool {
-    !state.entered && state.changed == 0 && state.dropped == 0 && state.looked_at.is_none() && state.journal.is_empty()
+    !state.entered
+        && state.changed == 0
+        && state.dropped == 0
+        && state.looked_at.is_none()
+        && state.journal.is_empty()
 }
 
 #[pg_guard]

@@ -31,11 +31,7 @@ pub struct Counted {
 enum Place {
     Entry(Pin),
     /// This transaction has changed the definitions, and has the partition to itself.
-    Tables {
-        spent: i64,
-        held: i64,
-        horizon: Timestamp,
-    },
+    Tables { spent: i64, held: i64, horizon: Timestamp },
 }
 
 /// Why a step is taken again from the beginning.
@@ -572,7 +568,13 @@ impl<'a> Line<'a> {
     }
 
     /// The end of load 4: one step that cannot fail once there is room, and does not call Postgres.
-    fn publish(&self, epoch: u32, horizon: Timestamp, spent: i64, held: i64) -> std::result::Result<Handle, Stop> {
+    fn publish(
+        &self,
+        epoch: u32,
+        horizon: Timestamp,
+        spent: i64,
+        held: i64,
+    ) -> std::result::Result<Handle, Stop> {
         let key = self.key(epoch);
         let published = with(|state| -> std::result::Result<_, Stop> {
             let own: Vec<(Level, Delta)> = state.journal.charges(|charge| self.counts(charge)).collect();
@@ -659,13 +661,15 @@ impl<'a> Line<'a> {
         }
         let (scope, counts_all) = (self.definition.scope, self.definition.counts_all());
         let expired = sums::expired(spi, self.subject, scope, counts_all, self.window.bounds, before, until);
-        with(|state| match &expired {
-            Ok((amount, next)) => {
-                table.expire(pin, *amount);
-                table.expires(pin, *next);
-                state.advance = None;
+        with(|state| {
+            match &expired {
+                Ok((amount, next)) => {
+                    table.expire(pin, *amount);
+                    table.expires(pin, *next);
+                    state.advance = None;
+                }
+                Err(_) => state.give_up_advance(table),
             }
-            Err(_) => state.give_up_advance(table),
         });
         counted.unlock(Strength::Exclusive);
         let (amount, _) = expired?;

@@ -30,6 +30,13 @@ select pg_temp.charge('openai', 'gpt-4o', p_enforce => false);
 -- The ledger has what was admitted or came after the fact; the other tenant has no policy.
 select model_name, count(*) from copilot_internal.llm_cost_records group by 1 order by 1;
 select recorded, quota_status from record_llm_cost(:'other', 'openai', 'gpt-4o', 1, 1, p_enforce => true);
+-- A reservation is refused for the model that its metadata names.
+select allowed, status, reason from reserve_quota(:'acme', 'llm', 1, 'r1', p_metadata => '{"model_provider": "openai", "model_name": "gpt-4o"}');
+select allowed, status from reserve_quota(:'acme', 'llm', 1, 'r2', p_metadata => '{"model_name": "gpt-4.1", "task": "embed"}');
+select allowed, status from reserve_quota(:'acme', 'llm', 1, 'r3', p_metadata => '{"model_name": "gpt-4.1"}');
+select allowed, status from reserve_quota(:'acme', 'llm', 1, 'r4');
+select allowed, status from reserve_quota(:'acme', 'llm', 1, 'r5', :'bob');
+select allowed, status from reserve_quota(:'acme', 'e2b', 1, 'r6', :'bob');
 -- A request that was admitted before replays, whatever the policy says now.
 select recorded, replayed from record_llm_cost(:'other', 'openai', 'gpt-4.1', 1, 1, p_request_id => 'r', p_enforce => true);
 select set_llm_policy(:'other', '{"egress_mode": "blocked"}');
