@@ -7,8 +7,8 @@ create function pg_temp.sign_in(p_user uuid) returns boolean language sql as $$
        and set_config('request.jwt.claims', jsonb_build_object('sub', p_user, 'role', 'authenticated')::text, false) is not null
 $$;
 select pg_temp.sign_in(:'ann');
-show pg_tollgate.tenants_per_user;
 select create_tenant('Acme');
+show pg_tollgate.tenants_per_user;
 set pg_tollgate.tenants_per_user = 5;
 reset role;
 set pg_tollgate.tenants_per_user = 2;
