@@ -17,8 +17,7 @@ use anyhow::{Result, bail};
 use crate::progress::Step;
 
 /// What `--only` takes: groups of rows of the table.
-pub const ROWS: [&str; 8] =
-    ["insert", "locked", "locked-5ms", "query", "has-quota", "check-quota", "tenant", "quotas"];
+pub const ROWS: [&str; 8] = ["insert", "locked", "locked-5ms", "query", "has-quota", "check-quota", "tenant", "quotas"];
 
 #[derive(Clone, Debug)]
 pub struct BenchOptions {
