@@ -2,6 +2,7 @@
 //! every client goes through the session that the one before has left.
 
 use std::fs;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::thread;
@@ -57,7 +58,8 @@ impl Pgbouncer {
     fn wait(&mut self) -> Result<()> {
         let socket = self.dir.join(format!(".s.PGSQL.{POOLER_PORT}"));
         let deadline = Instant::now() + Duration::from_secs(10);
-        while !socket.exists() {
+        // The file is there before anybody listens.
+        while UnixStream::connect(&socket).is_err() {
             if self.child.try_wait()?.is_some() || Instant::now() > deadline {
                 let log = fs::read_to_string(self.dir.join("log")).unwrap_or_default();
                 bail!("PgBouncer does not start: {log}");
