@@ -2,7 +2,7 @@
 
 use pgrx::Uuid;
 
-use super::{Actor, Locked, Target, refuse_strangers};
+use super::{Actor, Locked, Target, acting_role};
 use crate::error::{Error, Result};
 use crate::pg::spi::types::{BIGINT, TEXT, UUID};
 use crate::pg::spi::{Look, Plan, Session};
@@ -58,9 +58,14 @@ fn not_above() -> Error {
     Error::forbidden("owners give and take every role, admins member and viewer, others none")
 }
 
+/// Refuses whoever leads nobody.
+fn must_lead(actor: Actor, tenant: Uuid) -> Result<()> {
+    if acting_role(actor, tenant)?.leads() { Ok(()) } else { Err(not_above()) }
+}
+
 /// Offers a membership.
 pub fn invite(spi: &Session, actor: Actor, tenant: Uuid, user: Uuid, offered: Role) -> Result<bool> {
-    refuse_strangers(actor, tenant)?;
+    must_lead(actor, tenant)?;
     let locked = Locked::lock(spi, actor, tenant)?;
     let (acting, target) = locked.standing(spi, actor, user)?;
     let acting = acting.ok_or_else(stranger)?;
@@ -124,7 +129,7 @@ fn status_of(spi: &Session, tenant: Uuid, user: Uuid) -> Result<Option<String>> 
 
 /// Gives a member, or an invitation, another role.
 pub fn set_role(spi: &Session, actor: Actor, tenant: Uuid, user: Uuid, given: Role) -> Result<bool> {
-    refuse_strangers(actor, tenant)?;
+    must_lead(actor, tenant)?;
     let locked = Locked::lock(spi, actor, tenant)?;
     let (acting, target) = locked.standing(spi, actor, user)?;
     let acting = acting.ok_or_else(stranger)?;
@@ -155,7 +160,7 @@ pub fn remove(spi: &Session, actor: Actor, tenant: Uuid, user: Uuid) -> Result<b
             return Err(stranger());
         }
     } else {
-        refuse_strangers(actor, tenant)?;
+        must_lead(actor, tenant)?;
     }
     let locked = Locked::lock(spi, actor, tenant)?;
     let (acting, target) = locked.standing(spi, actor, user)?;

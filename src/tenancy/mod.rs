@@ -1,7 +1,7 @@
 //! Tenants and their people: making and deleting the ones, inviting and removing the others.
 //!
-//! Everybody is first refused from what is kept of memberships, so that a stranger never locks a row. Whoever may then
-//! change something locks the tenant's row (`for no key update`) to the end of the transaction, and decides by what is
+//! Whoever has no business here is refused from what is kept of memberships, so that he never locks a row. Whoever may
+//! change something then locks the tenant's row (`for no key update`) to the end of the transaction, and decides by what is
 //! committed under that lock ([`Look::Latest`]) at every isolation level: two owners cannot remove each other.
 
 mod members;
@@ -101,10 +101,10 @@ impl Locked {
     }
 }
 
-/// Refuses a stranger before anything is locked.
-fn refuse_strangers(actor: Actor, tenant: Uuid) -> Result<()> {
+/// The actor's role as far as it is known without a lock; refuses a stranger. The server stands above all.
+fn acting_role(actor: Actor, tenant: Uuid) -> Result<Role> {
     match actor {
-        Actor::Server => Ok(()),
-        Actor::Person(subject) => role(tenant, subject)?.map(|_| ()).ok_or_else(stranger),
+        Actor::Server => Ok(Role::Owner),
+        Actor::Person(subject) => role(tenant, subject)?.ok_or_else(stranger),
     }
 }

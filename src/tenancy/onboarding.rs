@@ -3,7 +3,7 @@
 use pgrx::Uuid;
 
 use super::slug::{attempt, is_slug, slug_of};
-use super::{Actor, Locked, members, refuse_strangers};
+use super::{Actor, Locked, acting_role, members};
 use crate::error::{Error, Result};
 use crate::pg::identity::Caller;
 use crate::pg::random_bits;
@@ -275,7 +275,10 @@ fn label(value: Option<String>, name: &str) -> Result<String> {
 
 /// Softly: the row stays with all that hangs on it.
 pub fn delete(spi: &Session, actor: Actor, tenant: Uuid) -> Result<bool> {
-    refuse_strangers(actor, tenant)?;
+    let not_owner = || Error::forbidden("only an owner may delete a tenant");
+    if acting_role(actor, tenant)? != Role::Owner {
+        return Err(not_owner());
+    }
     if actor == Actor::Server {
         let rows = spi.run(&IS_THERE_PLAN, Look::Latest, &[tenant.into()])?;
         if !rows.first().and_then(|row| row.get(1)).unwrap_or(false) {
@@ -289,7 +292,7 @@ pub fn delete(spi: &Session, actor: Actor, tenant: Uuid) -> Result<bool> {
     if let Actor::Person(subject) = actor {
         let (acting, _) = locked.standing(spi, actor, subject)?;
         if acting != Some(Role::Owner) {
-            return Err(Error::forbidden("only an owner may delete a tenant"));
+            return Err(not_owner());
         }
     }
     spi.run(&DELETE_PLAN, Look::Write, &[tenant.into()])?;
