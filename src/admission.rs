@@ -100,6 +100,8 @@ pub enum Status {
     Ok,
     Warning,
     Exceeded,
+    /// No quota is in the way: the tenant's policy forbids the model.
+    ModelDenied,
 }
 
 impl Status {
@@ -109,6 +111,7 @@ impl Status {
             Self::Ok => "OK",
             Self::Warning => "WARNING",
             Self::Exceeded => "EXCEEDED",
+            Self::ModelDenied => "MODEL_DENIED",
         }
     }
 }

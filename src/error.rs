@@ -12,6 +12,8 @@ pub enum Error {
     Forbidden { message: String },
     /// `23505`: a request id was used before for something else.
     Conflict { message: String, detail: Option<String> },
+    /// `23505`: what is to be made, or its name, is there already.
+    Taken { message: String },
     /// `P0002`: the thing that was named does not exist.
     NotFound { message: String },
     /// `55000`: the thing that was named is not in a state for this.
@@ -46,6 +48,7 @@ impl Error {
             Self::Invalid { message, hint } => Self::Invalid { message: lead(message), hint },
             Self::Forbidden { message } => Self::Forbidden { message: lead(message) },
             Self::Conflict { message, detail } => Self::Conflict { message: lead(message), detail },
+            Self::Taken { message } => Self::Taken { message: lead(message) },
             Self::NotFound { message } => Self::NotFound { message: lead(message) },
             Self::State { message } => Self::State { message: lead(message) },
             Self::Limit { message, hint } => Self::Limit { message: lead(message), hint },
@@ -66,6 +69,7 @@ impl Error {
                 detail,
                 Some("Use a new request id for a new operation, and the same arguments for a retry."),
             ),
+            Self::Taken { message } => (PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION, message, None, None),
             Self::NotFound { message } => (PgSqlErrorCode::ERRCODE_NO_DATA_FOUND, message, None, None),
             Self::State { message } => (PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, message, None, None),
             Self::Limit { message, hint } => {

@@ -15,10 +15,13 @@ mod look;
 mod money;
 mod period;
 mod pg;
+mod policies;
+mod policy;
 mod prices;
 mod pricing;
 mod quota;
 mod settings;
+mod tenancy;
 mod tenants;
 
 pgrx::pg_module_magic!(name, version);
@@ -26,7 +29,8 @@ pgrx::pg_module_magic!(name, version);
 pgrx::extension_sql_file!("../sql/schema/roles.sql", name = "roles", bootstrap);
 pgrx::extension_sql_file!("../sql/schema/identity.sql", name = "identity", requires = ["roles"]);
 pgrx::extension_sql_file!("../sql/schema/tenants.sql", name = "tenants", requires = ["identity"]);
-pgrx::extension_sql_file!("../sql/schema/pricing.sql", name = "pricing", requires = ["tenants"]);
+pgrx::extension_sql_file!("../sql/schema/policies.sql", name = "policies", requires = ["tenants"]);
+pgrx::extension_sql_file!("../sql/schema/pricing.sql", name = "pricing", requires = ["policies"]);
 pgrx::extension_sql_file!("../sql/schema/quotas.sql", name = "quotas", requires = ["pricing"]);
 pgrx::extension_sql_file!("../sql/schema/ledger.sql", name = "ledger", requires = ["quotas"]);
 pgrx::extension_sql_file!("../sql/schema/reservations.sql", name = "reservations", requires = ["ledger"]);
@@ -37,7 +41,8 @@ pgrx::extension_sql_file!("../sql/schema/reading.sql", name = "reading", require
 pgrx::extension_sql_file!("../sql/schema/events.sql", name = "events", requires = ["reading"]);
 pgrx::extension_sql_file!("../sql/schema/facade.sql", name = "facade", requires = ["events"]);
 pgrx::extension_sql_file!("../sql/schema/rows.sql", name = "rows", requires = ["facade"]);
-pgrx::extension_sql_file!("../sql/schema/metrics.sql", name = "metrics", requires = ["rows"]);
+pgrx::extension_sql_file!("../sql/schema/tenancy.sql", name = "tenancy", requires = ["rows"]);
+pgrx::extension_sql_file!("../sql/schema/metrics.sql", name = "metrics", requires = ["tenancy"]);
 pgrx::extension_sql_file!("../sql/schema/security.sql", name = "security", requires = ["metrics"], finalize);
 
 /// Runs once in every backend that loads the library.

@@ -23,6 +23,9 @@ enum Unpriced {
 static NO_QUOTA: GucSetting<NoQuota> = GucSetting::<NoQuota>::new(NoQuota::Allow);
 static UNPRICED: GucSetting<Unpriced> = GucSetting::<Unpriced>::new(Unpriced::Deny);
 
+/// How many tenants a signed-in user may make.
+static TENANTS_PER_USER: GucSetting<i32> = GucSetting::<i32>::new(0);
+
 const PREFIX: &CStr = c"pg_tollgate";
 
 pub fn register() {
@@ -42,6 +45,16 @@ pub fn register() {
         GucContext::Suset,
         GucFlags::default(),
     );
+    GucRegistry::define_int_guc(
+        c"pg_tollgate.tenants_per_user",
+        c"How many tenants a signed-in user may make with create_tenant.",
+        c"0 (the default: every tenant comes with a budget, so who could make them at will would have no limit). Deleted ones count.",
+        &TENANTS_PER_USER,
+        0,
+        10_000,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
     // SAFETY: takes a C string that lives as long as the program.
     unsafe { pg_sys::MarkGUCPrefixReserved(PREFIX.as_ptr()) }
 }
@@ -52,4 +65,8 @@ pub fn allow_without_quota() -> bool {
 
 pub fn allow_unpriced() -> bool {
     UNPRICED.get() == Unpriced::Allow
+}
+
+pub fn tenants_per_user() -> i64 {
+    TENANTS_PER_USER.get().into()
 }

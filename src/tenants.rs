@@ -1,11 +1,16 @@
 //! Who may ask about which tenant, and which tenant a person is working in.
+//!
+//! What is kept is read in the latest snapshot and dropped when a membership, a preference or a tenant changes: a
+//! membership that was revoked is over with the commit, whatever the token and the transaction's snapshot say.
+
+use std::rc::Rc;
 
 use pgrx::Uuid;
 
 use crate::cache::Cache;
 use crate::error::{Error, Result};
 use crate::pg::identity::Caller;
-use crate::pg::invalidation::{current_generation, generation, watch};
+use crate::pg::invalidation::{current_generation, people_generation, watch};
 use crate::pg::spi::types::UUID;
 use crate::pg::spi::{self, Look, Plan, Session};
 
@@ -21,26 +26,80 @@ const CURRENT: &str = "
     order by m.tenant_id = $2 desc nulls last
     limit 1";
 
+const OF_USER: &str = "
+    select t.id, t.name, t.slug, t.type, t.plan, m.role, m.status = 'active', m.joined_at
+    from (
+        select t.id as tenant_id, 'owner' as role, 'active' as status, t.created_at as joined_at
+        from copilot_internal.tenants t where t.owner_id = $1
+        union all
+        select m.tenant_id, m.role, m.status, m.joined_at
+        from copilot_internal.tenant_memberships m
+        join copilot_internal.tenants o on o.id = m.tenant_id
+        where m.user_id = $1 and m.status in ('active', 'pending') and o.owner_id is distinct from $1
+    ) m
+    join copilot_internal.tenants t on t.id = m.tenant_id
+    where t.deleted_at is null
+    order by m.joined_at, t.id";
+
 const SOLE: &str = "select copilot_internal.sole_tenant($1)";
 
 static ROLE_PLAN: Plan = Plan::new(ROLE, &[UUID, UUID]);
 static TENANTS_PLAN: Plan = Plan::new(TENANTS, &[UUID]);
 static CURRENT_PLAN: Plan = Plan::new(CURRENT, &[UUID, UUID]);
+static OF_USER_PLAN: Plan = Plan::new(OF_USER, &[UUID]);
 static SOLE_PLAN: Plan = Plan::new(SOLE, &[UUID]);
 
-/// What a membership allows.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Member {
-    /// Owner or admin: may ask about any member.
-    Leading,
-    Plain,
+/// What a member is, from the least to the most.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Role {
+    Viewer,
+    Member,
+    Admin,
+    Owner,
 }
 
-/// Memberships, and their absence, that are kept in a backend.
+impl Role {
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "viewer" => Some(Self::Viewer),
+            "member" => Some(Self::Member),
+            "admin" => Some(Self::Admin),
+            "owner" => Some(Self::Owner),
+            _ => None,
+        }
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Member => "member",
+            Self::Admin => "admin",
+            Self::Owner => "owner",
+        }
+    }
+
+    /// May ask about any member, and has members to manage.
+    pub fn leads(self) -> bool {
+        self >= Self::Admin
+    }
+
+    /// May give and take this role.
+    pub fn manages(self, other: Self) -> bool {
+        self == Self::Owner || self == Self::Admin && other < Self::Admin
+    }
+}
+
+/// Memberships, and their absence, that are kept in a backend; as many users' tenants.
 const MOST_MEMBERSHIPS: usize = 4_096;
 
+/// Lists of tenants longer than this are read anew by each statement.
+const MOST_TENANTS: usize = 64;
+
 thread_local! {
-    static MEMBERSHIPS: Cache<(Uuid, Uuid), Option<Member>> = Cache::new(MOST_MEMBERSHIPS);
+    static MEMBERSHIPS: Cache<(Uuid, Uuid), Option<Role>> = Cache::of_people(MOST_MEMBERSHIPS);
+    static TENANTS_OF: Cache<Uuid, Vec<Uuid>> = Cache::of_people(MOST_MEMBERSHIPS);
+    /// By user and claimed tenant.
+    static CURRENT_OF: Cache<(Uuid, Option<Uuid>), Option<Uuid>> = Cache::of_people(MOST_MEMBERSHIPS);
 }
 
 /// Whether the caller may ask about the tenant and the user, if that is known without looking.
@@ -49,27 +108,34 @@ pub fn may_ask_at_hand(caller: &Caller, tenant: Uuid, about: Option<Uuid>) -> Op
         return Some(true);
     }
     let Some(subject) = caller.subject() else { return Some(false) };
-    let member = MEMBERSHIPS.with(|cache| cache.get(&(tenant, subject)))?;
-    Some(member.is_some_and(|member| member == Member::Leading || about.is_none_or(|user| user == subject)))
+    let role = *MEMBERSHIPS.with(|cache| cache.get(&(tenant, subject)))?;
+    Some(role.is_some_and(|role| role.leads() || about.is_none_or(|user| user == subject)))
 }
 
-fn membership(tenant: Uuid, subject: Uuid) -> Result<Option<Member>> {
-    if let Some(known) = MEMBERSHIPS.with(|cache| cache.get(&(tenant, subject))) {
+/// The user's role in the tenant, if he is an active member of it.
+pub fn role(tenant: Uuid, user: Uuid) -> Result<Option<Role>> {
+    current_generation();
+    if let Some(known) = MEMBERSHIPS.with(|cache| cache.get(&(tenant, user))) {
         return Ok(*known);
     }
     watch();
-    let read_in = generation();
-    let member = spi::session(|spi| {
-        let rows = spi.run(&ROLE_PLAN, Look::Latest, &[tenant.into(), subject.into()])?;
-        rows.first()
-            .map(|row| {
-                let leads = matches!(row.need::<String>(1)?.as_str(), "owner" | "admin");
-                Ok(if leads { Member::Leading } else { Member::Plain })
-            })
-            .transpose()
+    let read_in = people_generation();
+    let role = spi::session(|spi| {
+        let rows = spi.run(&ROLE_PLAN, Look::Latest, &[tenant.into(), user.into()])?;
+        rows.first().map(|row| stored_role(&row.need::<String>(1)?)).transpose()
     })?;
-    MEMBERSHIPS.with(|cache| cache.keep(read_in, (tenant, subject), member));
-    Ok(member)
+    MEMBERSHIPS.with(|cache| cache.keep(read_in, (tenant, user), role));
+    Ok(role)
+}
+
+/// A role out of a table.
+pub fn stored_role(text: &str) -> Result<Role> {
+    Role::parse(text).ok_or_else(|| Error::internal("a membership has an unknown role"))
+}
+
+/// The same words for whoever is no member and for a tenant that does not exist: nobody learns which ids are taken.
+pub fn stranger() -> Error {
+    Error::forbidden("you are not an active member of this tenant")
 }
 
 /// Refuses whoever is neither `service_role` nor an active member, and a member who asks about somebody else without
@@ -78,42 +144,118 @@ pub fn authorise(caller: &Caller, tenant: Uuid, about: Option<Uuid>) -> Result<(
     if caller.serves_all_tenants() {
         return Ok(());
     }
-    let stranger = || Error::forbidden("you are not an active member of this tenant");
     let subject = caller.subject().ok_or_else(stranger)?;
-    current_generation();
-    let member = membership(tenant, subject)?.ok_or_else(stranger)?;
-    if about.is_some_and(|user| user != subject) && member != Member::Leading {
+    let role = role(tenant, subject)?.ok_or_else(stranger)?;
+    if about.is_some_and(|user| user != subject) && !role.leads() {
         return Err(Error::forbidden("only an owner or admin may ask about another user"));
     }
     Ok(())
 }
 
 /// The tenants of which the caller is an active member.
-pub fn of_caller(spi: &Session, caller: &Caller) -> Result<Vec<Uuid>> {
-    let Some(subject) = caller.subject() else { return Ok(Vec::new()) };
-    let rows = spi.run(&TENANTS_PLAN, Look::Statement, &[subject.into()])?;
-    rows.iter().map(|row| row.need(1)).collect()
+pub fn of_caller(caller: &Caller) -> Result<Rc<Vec<Uuid>>> {
+    let Some(subject) = caller.subject() else { return Ok(Rc::default()) };
+    current_generation();
+    if let Some(known) = TENANTS_OF.with(|cache| cache.get(&subject)) {
+        return Ok(known);
+    }
+    watch();
+    let read_in = people_generation();
+    let tenants: Vec<Uuid> = spi::session(|spi| {
+        let rows = spi.run(&TENANTS_PLAN, Look::Latest, &[subject.into()])?;
+        rows.iter().map(|row| row.need(1)).collect()
+    })?;
+    if tenants.len() > MOST_TENANTS {
+        return Ok(Rc::new(tenants));
+    }
+    Ok(TENANTS_OF.with(|cache| cache.keep(read_in, subject, tenants)))
+}
+
+/// Whom a question about a user is about: the server says, a person asks for himself.
+pub fn about(caller: &Caller, user: Option<Uuid>) -> Result<Option<Uuid>> {
+    if caller.serves_all_tenants() {
+        return Ok(user);
+    }
+    let subject = caller.subject();
+    if user.is_some() && user != subject {
+        return Err(Error::forbidden("you may ask for yourself only"));
+    }
+    Ok(subject)
 }
 
 /// The tenant of the token, else of the user's preference, and only while he is an active member of it.
-pub fn current(spi: &Session, caller: &Caller, user: Option<Uuid>) -> Result<Option<Uuid>> {
-    let subject = if caller.serves_all_tenants() {
-        user
-    } else {
-        let subject = caller.subject();
-        if user.is_some() && user != subject {
-            return Err(Error::forbidden("you may ask for your own tenant only"));
-        }
-        subject
-    };
-    let Some(subject) = subject else { return Ok(None) };
+pub fn current(caller: &Caller, user: Option<Uuid>) -> Result<Option<Uuid>> {
+    let Some(subject) = about(caller, user)? else { return Ok(None) };
     let claimed = if caller.serves_all_tenants() { None } else { caller.claimed_tenant() };
-    let rows = spi.run(&CURRENT_PLAN, Look::Statement, &[subject.into(), claimed.into()])?;
-    Ok(rows.first().and_then(|row| row.get(1)))
+    current_generation();
+    if let Some(known) = CURRENT_OF.with(|cache| cache.get(&(subject, claimed))) {
+        return Ok(*known);
+    }
+    watch();
+    let read_in = people_generation();
+    let current = spi::session(|spi| {
+        let rows = spi.run(&CURRENT_PLAN, Look::Latest, &[subject.into(), claimed.into()])?;
+        Ok(rows.first().and_then(|row| row.get(1)))
+    })?;
+    CURRENT_OF.with(|cache| cache.keep(read_in, (subject, claimed), current));
+    Ok(current)
+}
+
+/// One tenant as its member sees it.
+pub struct Membership {
+    pub tenant: Uuid,
+    pub name: String,
+    pub slug: Option<String>,
+    pub kind: String,
+    pub plan: String,
+    pub role: String,
+    pub is_active: bool,
+    pub joined_at: i64,
+}
+
+/// Where a user is an active member or invited, the oldest first.
+pub fn of_user(user: Uuid) -> Result<Vec<Membership>> {
+    spi::session(|spi| {
+        let rows = spi.run(&OF_USER_PLAN, Look::Statement, &[user.into()])?;
+        let membership = |row: spi::Row| {
+            Ok(Membership {
+                tenant: row.need(1)?,
+                name: row.need(2)?,
+                slug: row.get(3),
+                kind: row.need(4)?,
+                plan: row.need(5)?,
+                role: row.need(6)?,
+                is_active: row.need(7)?,
+                joined_at: row.need(8)?,
+            })
+        };
+        rows.iter().map(membership).collect()
+    })
 }
 
 /// The tenant of a user who has exactly one.
 pub fn sole(spi: &Session, user: Uuid) -> Result<Option<Uuid>> {
     let rows = spi.run(&SOLE_PLAN, Look::Latest, &[user.into()])?;
     Ok(rows.first().and_then(|row| row.get(1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn owners_manage_all_and_admins_those_below_them() {
+        let all = [Role::Viewer, Role::Member, Role::Admin, Role::Owner];
+        for role in all {
+            assert_eq!(Role::parse(role.as_str()), Some(role));
+            for other in all {
+                let expected = match role {
+                    Role::Owner => true,
+                    Role::Admin => matches!(other, Role::Viewer | Role::Member),
+                    _ => false,
+                };
+                assert_eq!(role.manages(other), expected, "{role:?} {other:?}");
+            }
+        }
+    }
 }

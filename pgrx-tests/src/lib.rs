@@ -12,6 +12,7 @@ pub mod layout;
 pub mod lifecycle;
 pub mod lint;
 pub mod model;
+pub mod pgbouncer;
 pub mod postgres_tree;
 pub mod progress;
 pub mod server_user;

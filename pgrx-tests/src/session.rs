@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::cluster::Cluster;
+use crate::pgbouncer::Pgbouncer;
 
 /// The login role of PostgREST: it may become `anon`, `authenticated` and `service_role`, and nothing else.
 const API_LOGIN: &str = "authenticator";
@@ -76,6 +77,8 @@ pub fn claims(user: Uuid, tenant: Option<Uuid>) -> Value {
 
 pub struct Session {
     client: Client,
+    /// Through a pooler a prepared statement may be another client's: every word is sent as text.
+    is_pooled: bool,
 }
 
 impl Session {
@@ -86,7 +89,12 @@ impl Session {
 
     /// With another login role; a superuser can take on any role in a request.
     pub fn open_as(cluster: &Cluster, database: &str, user: &str) -> Result<Session> {
-        Ok(Session { client: cluster.connect(database, user)? })
+        Ok(Session { client: cluster.connect(database, user)?, is_pooled: false })
+    }
+
+    /// Through PgBouncer.
+    pub fn pooled(pooler: &Pgbouncer, database: &str, user: &str) -> Result<Session> {
+        Ok(Session { client: pooler.connect(database, user)?, is_pooled: true })
     }
 
     /// The connection itself, outside of any request.
@@ -102,7 +110,11 @@ impl Session {
     ) -> Result<T, Error> {
         let builder = self.client.build_transaction().read_only(caller.read_only).isolation_level(caller.isolation);
         let mut transaction = builder.start()?;
-        enter(&mut transaction, caller)?;
+        if self.is_pooled {
+            transaction.batch_execute(&entrance(caller))?;
+        } else {
+            enter(&mut transaction, caller)?;
+        }
         let result = work(&mut transaction)?;
         transaction.commit()?;
         Ok(result)
@@ -149,6 +161,22 @@ fn enter(transaction: &mut Transaction, caller: &Caller) -> Result<(), Error> {
         &[&caller.role, &caller.jwt().to_string(), &method],
     )?;
     Ok(())
+}
+
+/// The same as text.
+fn entrance(caller: &Caller) -> String {
+    let method = if caller.read_only { "GET" } else { "POST" };
+    format!(
+        "select set_config('search_path', '\"public\", \"extensions\"', true), set_config('role', {role}, true),
+                set_config('request.jwt.claims', {claims}, true), set_config('request.method', '{method}', true)",
+        role = literal(&caller.role),
+        claims = literal(&caller.jwt().to_string()),
+    )
+}
+
+/// A text as SQL has it.
+pub fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
 }
 
 /// The five characters, or an empty text when the error is not the server's.

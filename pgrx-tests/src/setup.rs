@@ -9,6 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::layout;
+use crate::pgbouncer;
 use crate::postgres_tree::{MAJOR, PostgresTree};
 use crate::progress::{capture, run_checked};
 use crate::server_user::clean_environment;
@@ -19,7 +20,7 @@ struct Requirement {
     present: fn() -> bool,
 }
 
-const REQUIREMENTS: [Requirement; 8] = [
+const REQUIREMENTS: [Requirement; 9] = [
     Requirement { package: "postgresql-15", present: || PostgresTree::system().bin("initdb").is_file() },
     Requirement { package: "postgresql-client-15", present: || PostgresTree::system().bin("psql").is_file() },
     // pg_regress and pg_isolation_regress come with the headers.
@@ -34,6 +35,8 @@ const REQUIREMENTS: [Requirement; 8] = [
     Requirement { package: "libclang-14-dev", present: libclang_is_there },
     Requirement { package: "gcc", present: || in_path("cc") && in_path("gcc") },
     Requirement { package: "libc6-dev", present: || Path::new("/usr/include/stdio.h").is_file() },
+    // The tests go through it, as applications do.
+    Requirement { package: "pgbouncer", present: || Path::new(pgbouncer::PROGRAM).is_file() },
     // Only cargo-pgrx's own build needs these two: it downloads over TLS through the system's OpenSSL.
     Requirement {
         package: "libssl-dev",

@@ -77,6 +77,14 @@ fn a_grant_on_every_function_lets_nobody_spend() -> Result<()> {
             "select * from public.check_and_record_quota_atomic('tenant', $1, 1)",
             "select public.set_quota('tenant', $1, 'llm', 1000)",
             "select public.set_model_price('p', 'm', 0, 0, p_tenant_id => $1)",
+            "select public.initialize_tenant_quotas($1)",
+            "select public.set_llm_policy($1, '{}')",
+            "select public.set_llm_policy($1, null)",
+            "select public.create_tenant('Another', p_owner_id => $1)",
+            "select public.create_personal_tenant($1, 'ann@example.com')",
+            "select public.invite_member($1, $1, 'owner')",
+            "select public.accept_invitation($1)",
+            "select public.delete_tenant($1)",
         ] {
             session.expect_sqlstate(&caller, sql, &[&tenant], "42501");
         }

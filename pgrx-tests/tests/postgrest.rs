@@ -107,6 +107,9 @@ fn reading_functions_run_read_only_and_take_no_transaction_id() -> Result<()> {
         "(select $1::uuid, c.* from public.estimate_e2b_cost('standard', 10) c)",
         "(select $1::uuid, public.get_llm_cost_estimate('openai', 'gpt-4o'), public.get_e2b_cost_estimate('standard'))",
         "(select $1::uuid, public.get_current_tenant_id())",
+        "(select $1::uuid, t.* from public.get_user_tenants('00000000-0000-0000-0000-0000000000f1') t)",
+        "public.verify_tenant_access('00000000-0000-0000-0000-0000000000f1', $1)",
+        "public.resolve_llm_policy($1)",
         "(select $1::uuid, v.* from metrics.quota_status v)",
         "(select $1::uuid, v.* from metrics.tenant_total_costs v)",
     ];
@@ -138,6 +141,14 @@ fn writing_functions_refuse_to_run_read_only() -> Result<()> {
         "public.check_and_record_quota_atomic('tenant', $1, 0.1, 'e2b')",
         "public.set_quota('tenant', $1, 'llm', 5)",
         "public.set_model_price('p', 'm', 1, 1, p_tenant_id => $1)",
+        "public.create_personal_tenant($1, 'ann@example.com')",
+        "(select $1::uuid, public.create_tenant('New'))",
+        "public.invite_member($1, $1)",
+        "public.remove_member($1, '00000000-0000-0000-0000-0000000000f1')",
+        "public.delete_tenant($1)",
+        "public.switch_tenant($1, '00000000-0000-0000-0000-0000000000f1')",
+        "public.initialize_tenant_quotas($1)",
+        "public.set_llm_policy($1, '{}')",
         "(select $1::uuid, m.* from copilot_internal.maintain() m)",
     ] {
         session.expect_sqlstate(&caller, &format!("select * from {call} r"), &[&tenant], "25006");

@@ -147,6 +147,37 @@ const FUNCTIONS: &[(&str, &str, &str, &str)] = &[
     ),
     ("get_current_tenant_id", "stable", "p_user_id uuid DEFAULT NULL::uuid", "uuid"),
     (
+        "get_user_tenants",
+        "stable",
+        "p_user_id uuid DEFAULT NULL::uuid",
+        "TABLE(tenant_id uuid, tenant_name text, tenant_slug text, tenant_type text, tenant_plan text, role text, \
+         is_active boolean, joined_at timestamp with time zone, is_current boolean)",
+    ),
+    ("verify_tenant_access", "stable", "p_user_id uuid, p_tenant_id uuid", "TABLE(has_access boolean, role text)"),
+    ("create_personal_tenant", "volatile", "p_user_id uuid, p_user_email text", "uuid"),
+    (
+        "create_tenant",
+        "volatile",
+        "p_name text, p_slug text DEFAULT NULL::text, p_type text DEFAULT 'team'::text, \
+         p_plan text DEFAULT 'free'::text, p_owner_id uuid DEFAULT NULL::uuid",
+        "uuid",
+    ),
+    ("invite_member", "volatile", "p_tenant_id uuid, p_user_id uuid, p_role text DEFAULT 'member'::text", "boolean"),
+    ("accept_invitation", "volatile", "p_tenant_id uuid, p_user_id uuid DEFAULT NULL::uuid", "boolean"),
+    ("set_member_role", "volatile", "p_tenant_id uuid, p_user_id uuid, p_role text", "boolean"),
+    ("remove_member", "volatile", "p_tenant_id uuid, p_user_id uuid", "boolean"),
+    ("switch_tenant", "volatile", "p_tenant_id uuid, p_user_id uuid DEFAULT NULL::uuid", "boolean"),
+    ("delete_tenant", "volatile", "p_tenant_id uuid", "boolean"),
+    ("initialize_tenant_quotas", "volatile", "p_tenant_id uuid", "integer"),
+    ("set_llm_policy", "volatile", "p_tenant_id uuid, p_policy jsonb", "boolean"),
+    (
+        "resolve_llm_policy",
+        "stable",
+        "p_tenant_id uuid, p_task text DEFAULT NULL::text, p_user_id uuid DEFAULT NULL::uuid",
+        "TABLE(default_provider text, default_model text, allowed_providers jsonb, denied_providers jsonb, \
+         allowed_models jsonb, denied_models jsonb, egress_mode text, has_policy boolean)",
+    ),
+    (
         "set_quota",
         "volatile",
         "p_scope text, p_scope_id uuid, p_resource_type text, p_limit_usd numeric, \
@@ -200,6 +231,7 @@ const VIEWS: &[(&str, &str)] = &[
     ("tenant_total_costs", "tenant_id"),
     ("admission", "mode, entries, entries_used, entries_pinned"),
     ("cost_estimates", "resource_type"),
+    ("tenants_without_quota", "tenant_id"),
 ];
 
 #[test]

@@ -270,14 +270,6 @@ end $$;
 comment on function public.get_e2b_cost_estimate(text, text, text, text) is
     'What one sandbox session of a kind costs (USD): the operator''s estimate, or the shipped duration at the type''s price; NULL when there is neither.';
 
--- Tenants ----------------------------------------------------------------------------------------------------------
-
-create function public.get_current_tenant_id(p_user_id uuid default null) returns uuid
-    language c stable parallel restricted
-    as 'MODULE_PATHNAME', 'get_current_tenant_id_wrapper';
-comment on function public.get_current_tenant_id(uuid) is
-    'The tenant that a user works in: app_metadata.tenant_id of the verified claims, else his preference, and only while he is an active member of it; else NULL. An authenticated caller may ask for himself alone.';
-
 -- Operations -------------------------------------------------------------------------------------------------------
 
 create function public.set_quota(

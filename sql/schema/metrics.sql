@@ -250,3 +250,21 @@ comment on column metrics.admission.retryable_refusals is 'Charges refused only 
 comment on column metrics.admission.loads is 'Counters read from the tables.';
 comment on column metrics.admission.evictions is 'Counters that made room for others.';
 comment on column metrics.admission.waits is 'Times that a charge waited for another transaction in order to load a counter.';
+
+create view metrics.tenants_without_quota with (security_barrier) as
+    select t.id as tenant_id, t.name as tenant_name, t.slug as tenant_slug, t.plan as tenant_plan, r.resource_type
+    from copilot_internal.tenants t
+    cross join (values ('llm'), ('e2b')) as r (resource_type)
+    where t.deleted_at is null
+      and ((select copilot_internal.caller_sees_all())
+           or t.id = any ((select copilot_internal.caller_tenants())::uuid[]))
+      and not exists (
+          select from copilot_internal.effective_quotas q
+          where q.tenant_id = t.id and q.scope = 'tenant' and q.resource_type in (r.resource_type, 'all')
+            and q.limit_usd is not null and q.mode = 'hard');
+comment on view metrics.tenants_without_quota is 'The audit: living tenants whose spending on a resource no hard limit of their own or by default holds. No rows unless an operator has taken limits away.';
+comment on column metrics.tenants_without_quota.tenant_id is 'The tenant.';
+comment on column metrics.tenants_without_quota.tenant_name is 'What people call it.';
+comment on column metrics.tenants_without_quota.tenant_slug is 'Its unique name in addresses.';
+comment on column metrics.tenants_without_quota.tenant_plan is 'Its plan.';
+comment on column metrics.tenants_without_quota.resource_type is 'What it may spend without a limit: llm or e2b.';

@@ -95,8 +95,8 @@ begin
     done := 0;
     -- The platform's queue comes last: the tenants' folds add to it.
     for v_tenant_id in
-        select distinct p.tenant_id, p.tenant_id = '00000000-0000-0000-0000-000000000000'
-        from copilot_internal.pending_costs p order by 2, 1
+        select p.tenant_id from copilot_internal.pending_costs p
+        group by p.tenant_id order by p.tenant_id = '00000000-0000-0000-0000-000000000000', p.tenant_id
     loop
         exit when done >= p_limit;
         v_done := copilot_internal.fold(v_tenant_id, (p_limit - done)::integer);

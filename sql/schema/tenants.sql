@@ -9,19 +9,24 @@ create table copilot_internal.tenants (
     type text not null default 'team' check (type ~ '^[a-z][a-z0-9_-]{0,39}$'),
     plan text not null default 'free' check (plan ~ '^[a-z][a-z0-9_-]{0,39}$'),
     owner_id uuid check (owner_id <> '00000000-0000-0000-0000-000000000000'),
+    created_by uuid,
     settings jsonb not null default '{}' check (pg_catalog.jsonb_typeof(settings) = 'object'),
     deleted_at timestamptz,
     created_at timestamptz not null default pg_catalog.clock_timestamp(),
     updated_at timestamptz not null default pg_catalog.clock_timestamp()
 );
 create index tenants_owner_id_idx on copilot_internal.tenants (owner_id);
+create index tenants_created_by_idx on copilot_internal.tenants (created_by) where created_by is not null;
+-- A deleted one counts: who deletes his personal tenant does not get another budget by it.
+create unique index tenants_personal_idx on copilot_internal.tenants (owner_id) where type = 'personal';
 comment on table copilot_internal.tenants is 'The tenants that are metered, limited and billed.';
 comment on column copilot_internal.tenants.id is 'The key of everything a tenant owns; never the nil UUID, which stands for the platform.';
 comment on column copilot_internal.tenants.name is 'What people call it.';
 comment on column copilot_internal.tenants.slug is 'Its unique name in addresses.';
-comment on column copilot_internal.tenants.type is 'Such as personal or team.';
+comment on column copilot_internal.tenants.type is 'Such as team; personal is for the one tenant that create_personal_tenant makes for a user.';
 comment on column copilot_internal.tenants.plan is 'The plan, by which default_quotas may differ.';
 comment on column copilot_internal.tenants.owner_id is 'The user who owns it: an active member with role owner, without a row in tenant_memberships.';
+comment on column copilot_internal.tenants.created_by is 'The user who made it by create_tenant, whoever owns it now; NULL when the server did.';
 comment on column copilot_internal.tenants.settings is 'The application''s own settings.';
 comment on column copilot_internal.tenants.deleted_at is 'When it was deleted; nobody is a member of a deleted tenant, and its ledger stays.';
 comment on column copilot_internal.tenants.created_at is 'When the row was made.';

@@ -8,7 +8,7 @@ use crate::pg::call::{Call, Reply};
 use crate::pg::identity::Caller;
 use crate::pg::value::Value;
 use crate::pg::zone::{PostgresZone, is_iana_name};
-use crate::pg::{from_unix_seconds, lock, spi, to_unix_seconds};
+use crate::pg::{from_unix_seconds, lock, to_unix_seconds};
 use crate::{ledger::input, tenants};
 
 #[pg_extern(sql = false)]
@@ -23,13 +23,7 @@ fn caller_user() -> Option<Uuid> {
 
 #[pg_extern(sql = false)]
 fn caller_tenants(fcinfo: pg_sys::FunctionCallInfo) -> Vec<Uuid> {
-    Call::new(fcinfo).kernel(|caller| spi::session(|spi| tenants::of_caller(spi, caller)))
-}
-
-#[pg_extern(sql = false)]
-fn get_current_tenant_id(fcinfo: pg_sys::FunctionCallInfo) -> Option<Uuid> {
-    let call = Call::new(fcinfo);
-    call.kernel(|caller| spi::session(|spi| tenants::current(spi, caller, call.uuid(0))))
+    Call::new(fcinfo).kernel(|caller| Ok(tenants::of_caller(caller)?.to_vec()))
 }
 
 #[pg_extern(sql = false)]

@@ -9,6 +9,7 @@ mod identity;
 mod record;
 mod reserve;
 mod summary;
+mod tenancy;
 
 use crate::look::Figures;
 use crate::pg::value::Value;

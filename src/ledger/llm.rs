@@ -11,6 +11,7 @@ use crate::pg::spi::types::{BIGINT, JSONB, MOMENT, NUMERIC, TEXT, UUID};
 use crate::pg::spi::{Look, Plan, Session};
 use crate::pg::table::Table;
 use crate::pg::value::{Json, Value};
+use crate::policies;
 use crate::prices::{Model, exactly, quote_llm};
 use crate::pricing::Usage;
 
@@ -164,6 +165,11 @@ impl Record for LlmCall {
         let price = exactly(&self.usage, self.tier.as_deref());
         let quote = quote_llm(Some(who.tenant), model, occurred_at, &price)?;
         Ok(Cost::new(who.provided, &quote))
+    }
+
+    fn denied(&self) -> Result<Option<String>> {
+        let who = &self.attribution;
+        policies::refuses(who.tenant, who.user, self.task.as_deref(), &self.provider, &self.model)
     }
 
     fn insert(&self, row: &Row<'_>) -> Result<bool> {

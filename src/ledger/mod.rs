@@ -145,6 +145,10 @@ pub trait Record {
     /// The record with this request id, if there is one; its content is compared with this record's, of this user.
     fn find(&self, spi: &Session, request_id: &str, user: Option<Uuid>) -> Result<Option<Stored>>;
     fn cost(&self, occurred_at: Timestamp) -> Result<Cost>;
+    /// Why the tenant's policy does not let it happen, where there is one that could.
+    fn denied(&self) -> Result<Option<String>> {
+        Ok(None)
+    }
     /// Writes the row; `false` when another has its request id, which then is committed or our own.
     fn insert(&self, row: &Row<'_>) -> Result<bool>;
 }
@@ -256,7 +260,8 @@ fn charge(spi: &Session, gate: &Gate, record: &dyn Record, reservation: Option<R
             enforce,
             request: request_hash(record),
         };
-        if !unpriced {
+        let denied = if enforce { record.denied()? } else { None };
+        if !unpriced && denied.is_none() {
             let admission = gate.admit(spi, asked)?;
             if admission.admitted {
                 let id = pg::new_id();
@@ -296,6 +301,10 @@ fn charge(spi: &Session, gate: &Gate, record: &dyn Record, reservation: Option<R
             gate.tell(Event::Refusal);
             let standing = standing(spi, subject, charged_at, Look::Latest)?;
             let verdict = judge(&standing.quotas, 0, settings::allow_without_quota());
+            if let Some(reason) = denied {
+                let verdict = Verdict { status: Status::ModelDenied, retryable: false, ..verdict };
+                return refused(spi, &terms, &cost, standing, verdict, reason);
+            }
             let reason = format!("unpriced: {}", cost.unpriced_because.as_deref().unwrap_or("no price"));
             return refused(spi, &terms, &cost, standing, verdict, reason);
         }

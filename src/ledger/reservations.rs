@@ -17,6 +17,7 @@ use crate::pg::spi::{self, Look, Plan, Session};
 use crate::pg::table::Table;
 use crate::pg::value::{Interval, Json, Value};
 use crate::pg::{Timestamp, clock_timestamp};
+use crate::policies;
 use crate::quota::{Charge, Gate, Hold, Subject};
 
 /// How long a hold may be asked to last, in microseconds.
@@ -111,6 +112,13 @@ impl Record for Request {
 
     fn cost(&self, _occurred_at: Timestamp) -> Result<Cost> {
         Ok(Cost::provided(self.amount))
+    }
+
+    fn denied(&self) -> Result<Option<String>> {
+        match self.resource {
+            Resource::Llm => policies::refuses_described(self.tenant, self.user, self.metadata.as_ref()),
+            _ => Ok(None),
+        }
     }
 
     fn insert(&self, row: &Row<'_>) -> Result<bool> {

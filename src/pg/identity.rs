@@ -77,25 +77,38 @@ impl Caller {
         self.claims().tenant
     }
 
+    /// The e-mail address that the claims give the subject. Read anew at each call, for it is seldom asked.
+    pub fn claimed_email(self) -> Option<String> {
+        self.subject()?;
+        with_claims(|text| {
+            let claims: serde_json::Value = serde_json::from_slice(text).unwrap_or_default();
+            claims.get("email").and_then(serde_json::Value::as_str).map(str::to_owned)
+        })?
+    }
+
     fn claims(self) -> Claims {
         if !self.is_person {
             return Claims::default();
         }
-        // SAFETY: a missing setting gives a null pointer; the text is read before anything can change it.
-        let text = unsafe {
-            let setting = pg_sys::GetConfigOption(c"request.jwt.claims".as_ptr(), true, false);
-            if setting.is_null() {
-                return Claims::default();
-            }
-            CStr::from_ptr(setting).to_bytes()
-        };
-        READ.with_borrow_mut(|(read, claims)| {
-            if read != text {
-                *claims = Claims::read(text);
-                text.clone_into(read);
-            }
-            *claims
-        })
+        let claims = with_claims(|text| {
+            READ.with_borrow_mut(|(read, claims)| {
+                if read != text {
+                    *claims = Claims::read(text);
+                    text.clone_into(read);
+                }
+                *claims
+            })
+        });
+        claims.unwrap_or_default()
+    }
+}
+
+/// Looks at the text of the claims, where the setting is known.
+fn with_claims<T>(look: impl FnOnce(&[u8]) -> T) -> Option<T> {
+    // SAFETY: a missing setting gives a null pointer; the text is read before anything can change it.
+    unsafe {
+        let setting = pg_sys::GetConfigOption(c"request.jwt.claims".as_ptr(), true, false);
+        (!setting.is_null()).then(|| look(CStr::from_ptr(setting).to_bytes()))
     }
 }
 

@@ -12,12 +12,19 @@ use pgrx::{pg_guard, pg_sys};
 struct State {
     generation: Cell<u64>,
     watched: Cell<[pg_sys::Oid; WATCHED.len()]>,
+    people: Cell<u64>,
+    watched_people: Cell<[pg_sys::Oid; PEOPLE.len()]>,
 }
 
 // SAFETY: a backend has one thread that calls Postgres.
 unsafe impl Sync for State {}
 
-static STATE: State = State { generation: Cell::new(1), watched: Cell::new([pg_sys::Oid::INVALID; WATCHED.len()]) };
+static STATE: State = State {
+    generation: Cell::new(1),
+    watched: Cell::new([pg_sys::Oid::INVALID; WATCHED.len()]),
+    people: Cell::new(1),
+    watched_people: Cell::new([pg_sys::Oid::INVALID; PEOPLE.len()]),
+};
 
 /// The tables that the library writes, for what they look like (the oid of the first is part of every counter's key), and
 /// those whose rows are kept, whose triggers send the messages.
@@ -30,12 +37,16 @@ const WATCHED: [&std::ffi::CStr; 13] = [
     c"default_quotas",
     c"quota_overrides",
     c"tenants",
-    c"tenant_memberships",
+    c"tenant_llm_policies",
     c"model_pricing",
     c"e2b_pricing",
     c"shipped_model_prices",
     c"shipped_sandbox_prices",
 ];
+
+/// Tables that people change by themselves, by accepting an invitation or choosing a tenant. What is kept of them has a
+/// generation of its own, so that nobody can make all sessions forget quotas and prices.
+const PEOPLE: [&std::ffi::CStr; 2] = [c"tenant_memberships", c"user_preferences"];
 
 /// Called once from `_PG_init`.
 pub fn register() {
@@ -50,6 +61,11 @@ pub fn register() {
 
 fn forget() {
     STATE.generation.set(STATE.generation.get() + 1);
+    forget_people();
+}
+
+fn forget_people() {
+    STATE.people.set(STATE.people.get() + 1);
 }
 
 /// May run wherever Postgres handles messages: touches nothing but these cells.
@@ -59,6 +75,10 @@ unsafe extern "C-unwind" fn relation_changed(_argument: pg_sys::Datum, relation:
         forget();
         // The tables may be gone: their oids are looked up again.
         STATE.watched.set([pg_sys::Oid::INVALID; WATCHED.len()]);
+    } else if STATE.watched_people.get().contains(&relation) {
+        // The oids stay, or a change of the tables above would be missed by what is still kept of them. These tables go
+        // only together with those.
+        forget_people();
     }
 }
 
@@ -71,6 +91,12 @@ unsafe extern "C-unwind" fn role_changed(_argument: pg_sys::Datum, _cache: i32, 
 #[inline]
 pub fn generation() -> u64 {
     STATE.generation.get()
+}
+
+/// As [`generation`], of memberships and preferences; it moves on with that, too.
+#[inline]
+pub fn people_generation() -> u64 {
+    STATE.people.get()
 }
 
 /// Handles the messages that have come in, then gives the generation.
@@ -92,6 +118,8 @@ pub fn watch() -> pg_sys::Oid {
     unsafe {
         let schema = pg_sys::get_namespace_oid(c"copilot_internal".as_ptr(), true);
         let watched = WATCHED.map(|name| pg_sys::get_relname_relid(name.as_ptr(), schema));
+        let people = PEOPLE.map(|name| pg_sys::get_relname_relid(name.as_ptr(), schema));
+        STATE.watched_people.set(people);
         STATE.watched.set(watched);
         watched[0]
     }

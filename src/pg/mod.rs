@@ -46,7 +46,7 @@ thread_local! {
 }
 
 /// 64 bits that no other backend gives, nor this one again: for names, not for secrets.
-fn random_bits() -> u64 {
+pub fn random_bits() -> u64 {
     let mut state = RANDOM.get();
     while state == 0 {
         let mut bytes = [0u8; 8];

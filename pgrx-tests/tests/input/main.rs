@@ -8,3 +8,4 @@ mod batch;
 mod calls;
 mod edges;
 mod settings;
+mod tenancy;

@@ -12,8 +12,10 @@ fn the_settings_are_the_superuser_s_and_do_what_they_say() -> Result<()> {
     let (database, mut session) = prepared()?;
     // Their ranks are known once the library is loaded, which the first call does.
     session.request(&Caller::service(), |tx| tx.query(&call("has_quota", CHECK, &[]), &[]))?;
-    for setting in ["no_quota", "unpriced"] {
-        for value in ["allow", "deny"] {
+    for (setting, values) in
+        [("no_quota", ["allow", "deny"]), ("unpriced", ["allow", "deny"]), ("tenants_per_user", ["0", "7"])]
+    {
+        for value in values {
             for statement in [
                 format!("set pg_tollgate.{setting} = '{value}'"),
                 format!("set local pg_tollgate.{setting} = '{value}'"),

@@ -40,6 +40,9 @@ fn populate(client: &mut Client) -> Result<()> {
     client.batch_execute(&format!(
         "insert into copilot_internal.tenant_memberships (tenant_id, user_id) values ('{tenant}', '{user}');
          insert into copilot_internal.user_preferences (user_id, current_tenant_id) values ('{user}', '{tenant}');
+         select public.create_personal_tenant('{user}', 'ann@example.com');
+         select public.initialize_tenant_quotas('{tenant}');
+         select public.set_llm_policy('{tenant}', '{{\"denied_models\": [\"x*\"], \"user_overrides\": {{\"{tenant}\": {{\"egress_mode\": \"blocked\"}}}}}}');
          insert into copilot_internal.default_quotas (plan, resource_type, limit_usd) values (null, 'e2b', 7), ('gold', 'llm', 9);
          insert into copilot_internal.llm_cost_estimates (model_provider, model_name, estimated_cost_usd) values ('p', 'm', 0.5);
          insert into copilot_internal.e2b_cost_estimates (sandbox_type, estimated_cost_usd) values ('t', 0.5);

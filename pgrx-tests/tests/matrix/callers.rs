@@ -4,11 +4,12 @@ use anyhow::Result;
 use postgres::{Error, SimpleQueryMessage, Transaction};
 use serde_json::{Value, json};
 use tollgate_tests::cluster::SUPERUSER;
-use tollgate_tests::session::{Caller, Session, claims, message, sqlstate};
+use tollgate_tests::pgbouncer::Pgbouncer;
+use tollgate_tests::session::{Caller, Session, claims, literal, message, sqlstate};
 use uuid::Uuid;
 
 use crate::support::{Database, id};
-use crate::world::{PLATFORM_MARKERS, admin_a, suspended_a, tenant_a, tenant_b, viewer_a};
+use crate::world::{PLATFORM_MARKERS, admin_a, invited_a, suspended_a, tenant_a, tenant_b, viewer_a};
 
 /// What a caller is to the extension.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,6 +23,8 @@ pub enum Kind {
     MemberOfA,
     /// An active member of tenant B.
     MemberOfB,
+    /// Invited to tenant A, of which he may know the name and nothing else.
+    Invited,
     /// `authenticated`, and a member of nothing.
     Stranger,
     Anon,
@@ -30,6 +33,10 @@ pub enum Kind {
 pub struct Asker {
     pub label: &'static str,
     pub kind: Kind,
+    /// Whom the extension takes him for, where he is anybody.
+    pub subject: Option<Uuid>,
+    /// Whether his token has his e-mail address.
+    pub has_email: bool,
     caller: Caller,
     /// Claims as they stand in the setting, where no JSON value could say it.
     raw_claims: Option<String>,
@@ -37,17 +44,34 @@ pub struct Asker {
 
 impl Asker {
     fn new(label: &'static str, kind: Kind, caller: Caller) -> Asker {
-        Asker { label, kind, caller, raw_claims: None }
+        Asker { label, kind, subject: None, has_email: false, caller, raw_claims: None }
     }
 
-    fn forged(label: &'static str, claims: &Value) -> Asker {
+    fn person(label: &'static str, kind: Kind, user: Uuid, tenant: Option<Uuid>) -> Asker {
+        let caller = Caller::user(user, tenant);
+        Asker { label, kind, subject: Some(user), has_email: true, caller, raw_claims: None }
+    }
+
+    fn forged(label: &'static str, subject: Option<Uuid>, claims: &Value) -> Asker {
         let caller = Caller::role("authenticated", None);
-        Asker { label, kind: Kind::Stranger, caller, raw_claims: Some(claims.to_string()) }
+        let raw_claims = Some(claims.to_string());
+        Asker { label, kind: Kind::Stranger, subject, has_email: false, caller, raw_claims }
     }
 
     fn malformed(label: &'static str, text: &str) -> Asker {
         let caller = Caller::role("authenticated", None);
-        Asker { label, kind: Kind::Stranger, caller, raw_claims: Some(text.to_string()) }
+        let raw_claims = Some(text.to_string());
+        Asker { label, kind: Kind::Stranger, subject: None, has_email: false, caller, raw_claims }
+    }
+
+    /// His role in a tenant, where he is an active member of it.
+    pub fn role_in(&self, tenant: Uuid) -> Option<&'static str> {
+        let (a, b) = (tenant_a(), tenant_b());
+        let subject = self.subject?;
+        let of_a = [(a.owner, "owner"), (admin_a(), "admin"), (a.member, "member"), (viewer_a(), "viewer")];
+        let of_b = [(b.owner, "owner"), (b.member, "member")];
+        let members: &[(Uuid, &'static str)] = if tenant == a.tenant { &of_a } else { &of_b };
+        members.iter().find(|(user, _)| *user == subject).map(|(_, role)| *role)
     }
 
     /// What this caller must not find in anything that he gets.
@@ -58,6 +82,10 @@ impl Asker {
             Kind::Superuser | Kind::Administrator | Kind::Service | Kind::Analyst => Vec::new(),
             Kind::MemberOfA => [b, platform].concat(),
             Kind::MemberOfB => [a, platform].concat(),
+            Kind::Invited => {
+                let known = [tenant_a().tenant.to_string(), tenant_a().name.to_string(), invited_a().to_string()];
+                [a.into_iter().filter(|marker| !known.contains(marker)).collect(), b, platform].concat()
+            }
             Kind::Stranger | Kind::Anon => [a, b, platform].concat(),
         }
     }
@@ -79,6 +107,12 @@ impl Sessions {
         Ok(Sessions { api: database.session()?, other })
     }
 
+    /// All through one server connection each.
+    pub fn pooled(database: &Database, pooler: &Pgbouncer) -> Result<Sessions> {
+        let open = |user| Session::pooled(pooler, &database.name, user);
+        Ok(Sessions { api: open("authenticator")?, other: open(SUPERUSER)? })
+    }
+
     fn request<T>(
         &mut self,
         asker: &Asker,
@@ -90,7 +124,7 @@ impl Sessions {
         };
         session.request(&asker.caller, |tx| {
             if let Some(claims) = &asker.raw_claims {
-                tx.execute("select set_config('request.jwt.claims', $1, true)", &[claims])?;
+                tx.batch_execute(&format!("select set_config('request.jwt.claims', {}, true)", literal(claims)))?;
             }
             work(tx)
         })
@@ -115,6 +149,56 @@ impl Sessions {
     }
 }
 
+/// How the callers reach the server.
+#[derive(Clone, Copy)]
+pub enum Door {
+    Direct,
+    Pgbouncer,
+}
+
+impl Door {
+    pub fn name(self) -> &'static str {
+        match self {
+            Door::Direct => "direct",
+            Door::Pgbouncer => "PgBouncer",
+        }
+    }
+
+    pub fn open(self, database: &Database) -> Result<(Option<Pgbouncer>, Sessions)> {
+        match self {
+            Door::Direct => Ok((None, Sessions::open(database)?)),
+            Door::Pgbouncer => {
+                let pooler = Pgbouncer::start(database.cluster)?;
+                let sessions = Sessions::pooled(database, &pooler)?;
+                Ok((Some(pooler), sessions))
+            }
+        }
+    }
+}
+
+/// How many questions were asked, and how many of them had to be refused.
+#[derive(Default)]
+pub struct Cells {
+    asked: usize,
+    denied: usize,
+    told_false: usize,
+}
+
+impl Cells {
+    pub fn count(&mut self, denied: bool, told_false: bool) {
+        self.asked += 1;
+        self.denied += usize::from(denied);
+        self.told_false += usize::from(told_false);
+    }
+}
+
+impl std::fmt::Display for Cells {
+    fn fmt(&self, out: &mut std::fmt::Formatter) -> std::fmt::Result {
+        let Cells { asked, denied, told_false } = self;
+        write!(out, "{asked} cells, {denied} refused with 42501, {told_false} told false")
+    }
+}
+
 pub type Answer = Result<Vec<String>, String>;
 
 fn first_column(messages: Vec<SimpleQueryMessage>) -> Vec<String> {
@@ -134,36 +218,46 @@ pub fn all() -> Vec<Asker> {
     let (a, b) = (tenant_a(), tenant_b());
     let stranger = id(0xe000_0000_0000_0001);
     let (ta, tb) = (a.tenant.to_string(), b.tenant.to_string());
-    let person = |user| Caller::user(user, Some(a.tenant));
+    let person = |label, user| Asker::person(label, Kind::MemberOfA, user, Some(a.tenant));
     let padding = "x".repeat(100_000);
     vec![
         Asker::new("superuser", Kind::Superuser, Caller::role(SUPERUSER, None)),
         Asker::new("postgres", Kind::Administrator, Caller::role("postgres", None)),
         Asker::new("service_role", Kind::Service, Caller::service()),
         Asker::new("metrics_reader", Kind::Analyst, Caller::role("metrics_reader", None)),
-        Asker::new("owner", Kind::MemberOfA, person(a.owner)),
-        Asker::new("admin", Kind::MemberOfA, person(admin_a())),
-        Asker::new("member", Kind::MemberOfA, person(a.member)),
-        Asker::new("viewer", Kind::MemberOfA, person(viewer_a())),
+        person("owner", a.owner),
+        person("admin", admin_a()),
+        person("member", a.member),
+        person("viewer", viewer_a()),
         // The token names the victim's tenant; the membership decides.
-        Asker::new("member with the other tenant's id", Kind::MemberOfA, Caller::user(a.member, Some(b.tenant))),
-        Asker::new("suspended member", Kind::Stranger, person(suspended_a())),
-        Asker::new("owner of the other tenant", Kind::MemberOfB, Caller::user(b.owner, Some(b.tenant))),
+        Asker::person("member with the other tenant's id", Kind::MemberOfA, a.member, Some(b.tenant)),
+        Asker::person("suspended member", Kind::Stranger, suspended_a(), Some(a.tenant)),
+        Asker::person("invited, not yet a member", Kind::Invited, invited_a(), Some(a.tenant)),
+        Asker::person("owner of the other tenant", Kind::MemberOfB, b.owner, Some(b.tenant)),
         Asker::new("no claims", Kind::Stranger, Caller::role("authenticated", None)),
-        Asker::new("member of nothing", Kind::Stranger, Caller::user(stranger, None)),
+        Asker::person("member of nothing", Kind::Stranger, stranger, None),
         Asker::malformed("claims of a reused session", ""),
         Asker::malformed("malformed claims", &format!("{{\"sub\": \"{}\"", a.owner)),
         Asker::malformed("claims that are a list", &format!("[\"{}\"]", a.owner)),
-        Asker::forged("sub that is no uuid", &json!({ "sub": "1 or 1=1", "role": "authenticated" })),
-        Asker::forged("sub that is a list", &json!({ "sub": [a.owner.to_string()], "role": "authenticated" })),
-        Asker::forged("sub in capitals and braces", &json!({ "sub": format!("{{{}}}", a.owner) })),
+        Asker::forged("sub that is no uuid", None, &json!({ "sub": "1 or 1=1", "role": "authenticated" })),
+        Asker::forged("sub that is a list", None, &json!({ "sub": [a.owner.to_string()], "role": "authenticated" })),
+        Asker::forged("sub in capitals and braces", None, &json!({ "sub": format!("{{{}}}", a.owner) })),
         Asker::forged(
             "user_metadata of the victim",
+            Some(stranger),
             &token(stranger, json!({}), json!({ "tenant_id": ta, "sub": tb })),
         ),
-        Asker::forged("app_metadata of the victim", &token(stranger, json!({ "tenant_id": ta }), json!({}))),
-        Asker::forged("role in the claims", &json!({ "sub": stranger.to_string(), "role": "service_role" })),
-        Asker::forged("100 KB of claims", &token(stranger, json!({ "tenant_id": tb }), json!({ "x": padding }))),
+        Asker::forged(
+            "app_metadata of the victim",
+            Some(stranger),
+            &token(stranger, json!({ "tenant_id": ta }), json!({})),
+        ),
+        Asker::forged(
+            "role in the claims",
+            Some(stranger),
+            &json!({ "sub": stranger.to_string(), "role": "service_role" }),
+        ),
+        Asker::forged("100 KB of claims", None, &token(stranger, json!({ "tenant_id": tb }), json!({ "x": padding }))),
         Asker::new("anon", Kind::Anon, Caller::anon()),
         // A token without the role: the claims say who, the role says that he is nobody.
         Asker::new(

@@ -3,8 +3,8 @@
 use anyhow::Result;
 use tollgate_tests::supabase::DefaultPrivileges;
 
-use crate::callers::{Answer, Asker, Kind, Sessions, all};
-use crate::support::{Database, texts};
+use crate::callers::{Answer, Asker, Cells, Door, Kind, all};
+use crate::support::{Database, id, texts};
 use crate::world::{Tenant, seed, tenant_a, tenant_b};
 
 /// For whom a function is.
@@ -16,6 +16,18 @@ enum For {
     SignedIn,
     /// As `Members`, but a refusal is an answer.
     Policies,
+    /// People about themselves, and the server about anybody.
+    Oneself,
+    /// The same, with the e-mail address of the token.
+    OneselfByEmail,
+    /// Members of the tenant for themselves, and the server.
+    MembersForThemselves,
+    /// Owners and admins of the tenant, and the server.
+    Leaders,
+    /// The same, and the member that is meant himself.
+    LeadersOrHimself,
+    /// Owners of the tenant, and the server.
+    Owners,
     /// The server.
     Server,
     /// Whoever sees the metrics of all tenants; a view that all may read calls it.
@@ -26,11 +38,12 @@ enum For {
     Nobody,
 }
 
-const PEOPLE: &[Kind] = &[Kind::MemberOfA, Kind::MemberOfB, Kind::Stranger, Kind::Service];
+const PEOPLE: &[Kind] = &[Kind::MemberOfA, Kind::MemberOfB, Kind::Invited, Kind::Stranger, Kind::Service];
 const SERVER: &[Kind] = &[Kind::Service];
 
-/// Name, for whom, and a call; `$T` is a tenant, `$U` its plain member, `$R` a reservation, `$L` a cost record and `$Q` a quota
-/// of it.
+/// Name, for whom, and a call; `$T` is a tenant, `$U` its plain member, `$ME` who asks (for the server and for whoever is
+/// nobody that member), `$NEW` a user of whom nobody has heard, `$R` a reservation, `$L` a cost record and `$Q` a quota of
+/// the tenant.
 const FUNCTIONS: &[(&str, For, &str)] = &[
     ("check_quota_before_operation", For::Members, "public.check_quota_before_operation($T, 'llm', 0.5)"),
     ("has_quota", For::Policies, "public.has_quota($T, 'llm', 0.5)"),
@@ -41,6 +54,19 @@ const FUNCTIONS: &[(&str, For, &str)] = &[
     ("get_llm_cost_estimate", For::SignedIn, "public.get_llm_cost_estimate('shared', 'model-for-all')"),
     ("get_e2b_cost_estimate", For::SignedIn, "public.get_e2b_cost_estimate('box-for-all')"),
     ("get_current_tenant_id", For::SignedIn, "public.get_current_tenant_id()"),
+    ("get_user_tenants", For::Oneself, "public.get_user_tenants($ME)"),
+    ("verify_tenant_access", For::Oneself, "public.verify_tenant_access($ME, $T)"),
+    ("create_personal_tenant", For::OneselfByEmail, "public.create_personal_tenant($ME, $ME || '@example.com')"),
+    ("create_tenant", For::Server, "public.create_tenant('New')"),
+    ("invite_member", For::Leaders, "public.invite_member($T, $NEW)"),
+    ("accept_invitation", For::MembersForThemselves, "public.accept_invitation($T, $ME)"),
+    ("set_member_role", For::Leaders, "public.set_member_role($T, $U, 'viewer')"),
+    ("remove_member", For::LeadersOrHimself, "public.remove_member($T, $U)"),
+    ("switch_tenant", For::MembersForThemselves, "public.switch_tenant($T, $ME)"),
+    ("delete_tenant", For::Owners, "public.delete_tenant($T)"),
+    ("resolve_llm_policy", For::Members, "public.resolve_llm_policy($T)"),
+    ("set_llm_policy", For::Server, "public.set_llm_policy($T, '{}')"),
+    ("initialize_tenant_quotas", For::Server, "public.initialize_tenant_quotas($T)"),
     ("check_and_record_quota_atomic", For::Server, "public.check_and_record_quota_atomic('tenant', $T, 0.01)"),
     ("record_llm_cost", For::Server, "public.record_llm_cost($T, 'shared', 'model-for-all', 1, 1, $U)"),
     ("record_e2b_cost", For::Server, "public.record_e2b_cost($T, 's', 'box-for-all', 1, $U)"),
@@ -74,6 +100,12 @@ const FUNCTIONS: &[(&str, For, &str)] = &[
     ("raise_refusal", For::Machinery(PEOPLE), "copilot_internal.raise_refusal(null, null)"),
     ("is_time_zone", For::Machinery(PEOPLE), "copilot_internal.is_time_zone('UTC')"),
     ("price_problem", For::Machinery(SERVER), "copilot_internal.price_problem(1, 1, '{}')"),
+    (
+        "policy_problem",
+        For::Machinery(SERVER),
+        "copilot_internal.policy_problem(null, null, null, '[]', null, '[]', 'open', '{}', '{}')",
+    ),
+    ("grant_api_roles", For::Nobody, "copilot_internal.grant_api_roles()"),
     ("complete_quota", For::Nobody, "copilot_internal.complete_quota()"),
     ("note_limit_change", For::Nobody, "copilot_internal.note_limit_change()"),
     ("bound_overrides", For::Nobody, "copilot_internal.bound_overrides()"),
@@ -98,16 +130,14 @@ enum Outcome {
     Denied,
 }
 
-fn expected(who: For, kind: Kind, tenant: &Tenant) -> Outcome {
-    let own = match kind {
-        Kind::Superuser | Kind::Administrator | Kind::Service => true,
-        Kind::MemberOfA => tenant.tenant == tenant_a().tenant,
-        Kind::MemberOfB => tenant.tenant == tenant_b().tenant,
-        _ => false,
-    };
-    let signed_in = own || matches!(kind, Kind::MemberOfA | Kind::MemberOfB | Kind::Stranger);
+fn expected(who: For, asker: &Asker, tenant: &Tenant) -> Outcome {
+    let role = asker.role_in(tenant.tenant);
+    let serves = matches!(asker.kind, Kind::Superuser | Kind::Administrator | Kind::Service);
+    let own = serves || role.is_some();
+    let people = matches!(asker.kind, Kind::MemberOfA | Kind::MemberOfB | Kind::Invited | Kind::Stranger);
+    let signed_in = serves || people;
     // Administrators have service_role.
-    let kind = if kind == Kind::Administrator { Kind::Service } else { kind };
+    let kind = if asker.kind == Kind::Administrator { Kind::Service } else { asker.kind };
     let when = |allowed| if allowed { Outcome::Answered } else { Outcome::Denied };
     match who {
         _ if kind == Kind::Superuser => Outcome::Answered,
@@ -116,6 +146,15 @@ fn expected(who: For, kind: Kind, tenant: &Tenant) -> Outcome {
         For::Policies if own => Outcome::Answered,
         For::Policies if signed_in => Outcome::False,
         For::Policies => Outcome::Denied,
+        For::Oneself => when(serves || people && asker.subject.is_some()),
+        For::OneselfByEmail => when(serves || people && asker.has_email),
+        // An invitation is accepted, and not more.
+        For::MembersForThemselves => when(own),
+        For::Leaders => when(serves || matches!(role, Some("owner" | "admin"))),
+        For::LeadersOrHimself => {
+            when(serves || matches!(role, Some("owner" | "admin")) || asker.subject == Some(tenant.member))
+        }
+        For::Owners => when(serves || role == Some("owner")),
         For::Server => when(kind == Kind::Service),
         // Analysts reach it through the view alone.
         For::Analysts => when(kind == Kind::Service),
@@ -152,7 +191,17 @@ fn only_those_whom_a_function_is_for_may_execute_it() -> Result<()> {
                 where p.proname = $1 and d.refobjid = (select oid from pg_extension where extname = 'pg_tollgate')
                   and has_function_privilege(r.name, p.oid, 'execute') order by 1";
             let mut roles = match who {
-                For::Members | For::SignedIn | For::Policies => vec!["authenticated", "service_role"],
+                For::Members
+                | For::SignedIn
+                | For::Policies
+                | For::Oneself
+                | For::OneselfByEmail
+                | For::MembersForThemselves
+                | For::Leaders
+                | For::LeadersOrHimself
+                | For::Owners => vec!["authenticated", "service_role"],
+                // Refused by the kernel, unless the setting allows some.
+                For::Server if *name == "create_tenant" => vec!["authenticated", "service_role"],
                 For::Machinery(kinds) if *kinds == PEOPLE => vec!["authenticated", "service_role"],
                 For::Server | For::Machinery(_) => vec!["service_role"],
                 For::Analysts => vec!["authenticated", "metrics_reader", "service_role"],
@@ -170,31 +219,46 @@ fn only_those_whom_a_function_is_for_may_execute_it() -> Result<()> {
 
 #[test]
 fn functions_where_projects_grant_nothing() -> Result<()> {
-    each_caller_against_each_function(DefaultPrivileges::Secure)
+    each_caller_against_each_function(DefaultPrivileges::Secure, Door::Direct)
+}
+
+#[test]
+fn functions_through_pgbouncer() -> Result<()> {
+    each_caller_against_each_function(DefaultPrivileges::Secure, Door::Pgbouncer)
 }
 
 #[test]
 fn functions_where_projects_grant_everything() -> Result<()> {
-    each_caller_against_each_function(DefaultPrivileges::Legacy)
+    each_caller_against_each_function(DefaultPrivileges::Legacy, Door::Direct)
 }
 
-fn each_caller_against_each_function(privileges: DefaultPrivileges) -> Result<()> {
-    let database = Database::with_privileges(&format!("functions_{}", privileges.name()), privileges)?;
+fn each_caller_against_each_function(privileges: DefaultPrivileges, door: Door) -> Result<()> {
+    let title = format!("functions, {}, {}", privileges.name(), door.name());
+    let database = Database::with_privileges(&title, privileges)?;
     seed(&database)?;
-    let mut sessions = Sessions::open(&database)?;
+    let (_pooler, mut sessions) = door.open(&database)?;
     let mut wrong = Vec::new();
+    let mut cells = Cells::default();
     for asker in all() {
         for tenant in [tenant_a(), tenant_b()] {
-            let queries: Vec<String> = FUNCTIONS.iter().map(|(name, _, call)| query(name, call, &tenant)).collect();
+            let queries: Vec<String> =
+                FUNCTIONS.iter().map(|(name, _, call)| query(name, call, &tenant, &asker)).collect();
             for ((name, who, _), (sql, answer)) in
                 FUNCTIONS.iter().zip(queries.iter().zip(sessions.ask(&asker, &queries)?))
             {
-                let outcome = expected(*who, asker.kind, &tenant);
+                let outcome = match *name {
+                    "accept_invitation" if asker.kind == Kind::Invited && tenant.tenant == tenant_a().tenant => {
+                        Outcome::Answered
+                    }
+                    _ => expected(*who, &asker, &tenant),
+                };
+                cells.count(outcome == Outcome::Denied, outcome == Outcome::False);
                 judge_answer(&asker, &tenant, (name, *who, outcome), sql, &answer, &mut wrong);
             }
         }
     }
     assert_eq!(wrong, Vec::<String>::new());
+    println!("{title}: {cells}");
     Ok(())
 }
 
@@ -212,13 +276,14 @@ fn is_about_triggers(error: &str) -> bool {
     error.starts_with("0A000") || error.ends_with("this function is a trigger")
 }
 
-fn query(name: &str, call: &str, tenant: &Tenant) -> String {
+fn query(name: &str, call: &str, tenant: &Tenant, asker: &Asker) -> String {
+    let me = asker.subject.unwrap_or(tenant.member);
     let one_of = |table: &str, which: &str| {
         format!("(select id from copilot_internal.{table} where tenant_id = '{}' and {which} limit 1)", tenant.tenant)
     };
-    let call = call
-        .replace("$T", &format!("'{}'", tenant.tenant))
-        .replace("$U", &format!("'{}'", tenant.member))
+    let call = [("$T", tenant.tenant), ("$U", tenant.member), ("$ME", me), ("$NEW", id(0x4e))]
+        .iter()
+        .fold(call.to_string(), |call, (place, value)| call.replace(place, &format!("'{value}'")))
         .replace("$R", &one_of("quota_reservations", "request_id like 'held-%'"))
         .replace("$L", &one_of("llm_cost_records", "request_id is not null"))
         .replace("$Q", &one_of("cost_quotas", "scope = 'tenant'"));

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use tollgate_tests::supabase::DefaultPrivileges;
 
-use crate::callers::{Answer, Asker, Kind, Sessions, all};
+use crate::callers::{Answer, Asker, Cells, Door, Kind, Sessions, all};
 use crate::support::{Database, texts};
 use crate::world::{seed, tenant_a, tenant_b};
 
@@ -16,6 +16,7 @@ const CONFIGURATION: &[&str] = &[
     "llm_cost_estimates",
     "model_pricing",
     "quota_overrides",
+    "tenant_llm_policies",
     "tenant_memberships",
     "tenants",
     "user_preferences",
@@ -57,7 +58,7 @@ impl Relation {
             Kind::Superuser | Kind::Administrator => true,
             Kind::Service => !(inner && self.is_view),
             Kind::Analyst => !inner,
-            Kind::MemberOfA | Kind::MemberOfB | Kind::Stranger => {
+            Kind::MemberOfA | Kind::MemberOfB | Kind::Invited | Kind::Stranger => {
                 !inner || !self.is_view && !SERVER_ONLY.contains(&self.name.as_str())
             }
             Kind::Anon => false,
@@ -104,24 +105,32 @@ fn each_table_is_classified() -> Result<()> {
 
 #[test]
 fn relations_where_projects_grant_nothing() -> Result<()> {
-    each_caller_against_each_relation(DefaultPrivileges::Secure)
+    each_caller_against_each_relation(DefaultPrivileges::Secure, Door::Direct)
+}
+
+#[test]
+fn relations_through_pgbouncer() -> Result<()> {
+    each_caller_against_each_relation(DefaultPrivileges::Secure, Door::Pgbouncer)
 }
 
 #[test]
 fn relations_where_projects_grant_everything() -> Result<()> {
-    each_caller_against_each_relation(DefaultPrivileges::Legacy)
+    each_caller_against_each_relation(DefaultPrivileges::Legacy, Door::Direct)
 }
 
-fn each_caller_against_each_relation(privileges: DefaultPrivileges) -> Result<()> {
-    let database = Database::with_privileges(&format!("relations_{}", privileges.name()), privileges)?;
+fn each_caller_against_each_relation(privileges: DefaultPrivileges, door: Door) -> Result<()> {
+    let title = format!("relations, {}, {}", privileges.name(), door.name());
+    let database = Database::with_privileges(&title, privileges)?;
     seed(&database)?;
     let relations = relations(&database)?;
-    let mut sessions = Sessions::open(&database)?;
+    let (_pooler, mut sessions) = door.open(&database)?;
     let mut wrong = Vec::new();
+    let mut cells = Cells::default();
     for asker in all() {
         let queries: Vec<String> =
             relations.iter().map(|relation| format!("select to_jsonb(r)::text from {} r", relation.full())).collect();
         for (relation, answer) in relations.iter().zip(sessions.ask(&asker, &queries)?) {
+            cells.count(!relation.readable_by(asker.kind), false);
             judge_reading(&asker, relation, answer, &mut wrong);
         }
     }
@@ -131,11 +140,12 @@ fn each_caller_against_each_relation(privileges: DefaultPrivileges) -> Result<()
         if !kinds.contains(&asker.kind) {
             kinds.push(asker.kind);
             for relation in relations.iter().filter(|relation| !relation.is_view) {
-                try_writing(&mut sessions, &asker, relation, &mut wrong)?;
+                try_writing(&mut sessions, &asker, relation, &mut cells, &mut wrong)?;
             }
         }
     }
     assert_eq!(wrong, Vec::<String>::new());
+    println!("{title}: {cells}");
     no_privilege_beside(&database)
 }
 
@@ -186,7 +196,13 @@ fn shows_tenants(relation: &Relation, asker: &Asker) -> bool {
 }
 
 /// Privileges are checked before a row is looked at, so none of these needs to change one.
-fn try_writing(sessions: &mut Sessions, asker: &Asker, relation: &Relation, wrong: &mut Vec<String>) -> Result<()> {
+fn try_writing(
+    sessions: &mut Sessions,
+    asker: &Asker,
+    relation: &Relation,
+    cells: &mut Cells,
+    wrong: &mut Vec<String>,
+) -> Result<()> {
     let (name, column) = (relation.full(), &relation.column);
     let expected = relation.writable_by(asker.kind);
     let statements = [
@@ -196,6 +212,7 @@ fn try_writing(sessions: &mut Sessions, asker: &Asker, relation: &Relation, wron
         format!("delete from {name} where false"),
     ];
     for (sql, answer) in statements.iter().zip(sessions.ask(asker, &statements)?) {
+        cells.count(!expected, false);
         let denied = matches!(answer, Err(error) if error.starts_with("42501"));
         if denied == expected {
             let verb = if denied { "may not" } else { "may" };

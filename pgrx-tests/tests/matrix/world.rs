@@ -47,6 +47,9 @@ pub fn admin_a() -> Uuid {
 pub fn viewer_a() -> Uuid {
     id(0xa000_0000_0000_0004)
 }
+pub fn invited_a() -> Uuid {
+    id(0xa000_0000_0000_0006)
+}
 pub fn suspended_a() -> Uuid {
     id(0xa000_0000_0000_0005)
 }
@@ -72,6 +75,7 @@ impl Tenant {
              select public.raise_quota(q.quota_id, {amount}, clock_timestamp() + interval '1 day', p_reason => '{name}')
              from copilot_internal.effective_quotas q where q.tenant_id = '{tenant}' and q.resource_type = 'e2b';
              select public.set_quota('user', '{member}', 'llm', 5 * {amount}, 'day', '{tenant}');
+             select public.set_llm_policy('{tenant}', '{{\"default_model\": \"model-{name}\", \"denied_models\": [\"not-{name}\"]}}');
              select public.set_model_price('own', 'model-{name}', {amount}, {amount}, '2020-01-01', '{{}}', '{tenant}');
              insert into copilot_internal.e2b_pricing (tenant_id, sandbox_type, per_second_usd, effective_from)
                  values ('{tenant}', 'box-{name}', {amount}, '2020-01-01');",
@@ -102,7 +106,7 @@ pub fn seed(database: &Database) -> Result<()> {
     client.batch_execute(&format!(
         "insert into copilot_internal.tenant_memberships (tenant_id, user_id, role, status) values
              ('{tenant}', '{admin}', 'admin', 'active'), ('{tenant}', '{viewer}', 'viewer', 'active'),
-             ('{tenant}', '{suspended}', 'member', 'suspended');
+             ('{tenant}', '{suspended}', 'member', 'suspended'), ('{tenant}', '{invited}', 'member', 'pending');
          select public.set_quota('platform', null, 'all', 97531.24, 'year', p_event_thresholds => '{{0.000001}}');
          select public.raise_quota(id, 0.770077, clock_timestamp() + interval '1 day', clock_timestamp() + interval '1 hour')
          from copilot_internal.cost_quotas where scope = 'platform';
@@ -110,11 +114,14 @@ pub fn seed(database: &Database) -> Result<()> {
          insert into copilot_internal.e2b_pricing (sandbox_type, per_second_usd) values ('box-for-all', 0.01);
          insert into copilot_internal.llm_cost_estimates (model_provider, model_name, estimated_cost_usd) values ('shared', 'model-for-all', 0.1);
          insert into copilot_internal.e2b_cost_estimates (sandbox_type, estimated_cost_usd) values ('box-for-all', 0.2);
-         insert into copilot_internal.default_quotas (plan, resource_type, limit_usd) values ('gold', 'llm', 12345);",
+         insert into copilot_internal.default_quotas (plan, resource_type, limit_usd) values ('gold', 'llm', 12345);
+         -- Nothing limits what sandboxes cost either of them, so that the audit names both.
+         insert into copilot_internal.default_quotas (resource_type, limit_usd) values ('e2b', null), ('all', null);",
         tenant = a.tenant,
         admin = admin_a(),
         viewer = viewer_a(),
         suspended = suspended_a(),
+        invited = invited_a(),
     ))?;
     client.batch_execute(&format!(
         "select public.check_and_record_quota_atomic('platform', null, 0.770077);

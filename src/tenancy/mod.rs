@@ -1,0 +1,110 @@
+//! Tenants and their people: making and deleting the ones, inviting and removing the others.
+//!
+//! Whoever has no business here is refused from what is kept of memberships, so that he never locks a row. Whoever may
+//! change something then locks the tenant's row (`for no key update`) to the end of the transaction, and decides by what is
+//! committed under that lock ([`Look::Latest`]) at every isolation level: two owners cannot remove each other.
+
+mod members;
+mod onboarding;
+mod slug;
+
+use pgrx::Uuid;
+
+pub use members::{accept, invite, remove, set_role, switch};
+pub use onboarding::{NewTenant, create, create_personal, delete, initialize_quotas};
+
+use crate::error::{Error, Result};
+use crate::pg::identity::Caller;
+use crate::pg::spi::types::UUID;
+use crate::pg::spi::{Look, Plan, Session};
+use crate::tenants::{Role, role, stored_role, stranger};
+
+/// Who acts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Actor {
+    Server,
+    Person(Uuid),
+}
+
+impl Actor {
+    pub fn of(caller: &Caller) -> Result<Self> {
+        if caller.serves_all_tenants() {
+            return Ok(Self::Server);
+        }
+        caller.subject().map(Self::Person).ok_or_else(|| Error::forbidden("you are not signed in"))
+    }
+
+    /// Whom a call is about that acts for one user: the server must say whom.
+    pub fn acts_for(self, user: Option<Uuid>) -> Result<Uuid> {
+        match self {
+            Self::Server => user.ok_or_else(|| Error::invalid("p_user_id must not be NULL")),
+            Self::Person(subject) if user.is_none_or(|user| user == subject) => Ok(subject),
+            Self::Person(_) => Err(Error::forbidden("you may act for yourself only")),
+        }
+    }
+}
+
+const LOCK: &str = "select t.owner_id, t.type = 'personal' from copilot_internal.tenants t
+    where t.id = $1 and t.deleted_at is null for no key update";
+static LOCK_PLAN: Plan = Plan::new(LOCK, &[UUID]);
+
+/// Under the lock: the actor's role, and the target's with its status.
+const STANDING: &str = "
+    select a.role, case when t.owner_id = $3 then 'owner' else m.role end,
+           case when t.owner_id = $3 then 'active' else m.status end
+    from copilot_internal.tenants t
+    left join copilot_internal.tenant_memberships m on m.tenant_id = t.id and m.user_id = $3
+    left join copilot_internal.active_memberships a on a.tenant_id = t.id and a.user_id = $2
+    where t.id = $1";
+static STANDING_PLAN: Plan = Plan::new(STANDING, &[UUID, UUID, UUID]);
+
+/// A tenant whose row this transaction has locked.
+struct Locked {
+    id: Uuid,
+    owner: Option<Uuid>,
+    is_personal: bool,
+}
+
+/// A membership or what is left of one.
+struct Target {
+    role: Role,
+    status: String,
+}
+
+impl Locked {
+    fn lock(spi: &Session, actor: Actor, tenant: Uuid) -> Result<Self> {
+        let rows = spi.run(&LOCK_PLAN, Look::Write, &[tenant.into()])?;
+        let row = rows.first().ok_or_else(|| match actor {
+            Actor::Server => Error::NotFound { message: "there is no such tenant".to_owned() },
+            Actor::Person(_) => stranger(),
+        })?;
+        Ok(Self { id: tenant, owner: row.get(1), is_personal: row.need(2)? })
+    }
+
+    /// The actor's role as it is now, and the target's membership. The server stands above all.
+    fn standing(&self, spi: &Session, actor: Actor, target: Uuid) -> Result<(Option<Role>, Option<Target>)> {
+        let subject = match actor {
+            Actor::Server => None,
+            Actor::Person(subject) => Some(subject),
+        };
+        let rows = spi.run(&STANDING_PLAN, Look::Latest, &[self.id.into(), subject.into(), target.into()])?;
+        let Some(row) = rows.first() else { return Ok((None, None)) };
+        let acting = match actor {
+            Actor::Server => Some(Role::Owner),
+            Actor::Person(_) => row.get::<String>(1).map(|text| stored_role(&text)).transpose()?,
+        };
+        let target = match (row.get::<String>(2), row.get::<String>(3)) {
+            (Some(role), Some(status)) => Some(Target { role: stored_role(&role)?, status }),
+            _ => None,
+        };
+        Ok((acting, target))
+    }
+}
+
+/// The actor's role as far as it is known without a lock; refuses a stranger. The server stands above all.
+fn acting_role(actor: Actor, tenant: Uuid) -> Result<Role> {
+    match actor {
+        Actor::Server => Ok(Role::Owner),
+        Actor::Person(subject) => role(tenant, subject)?.ok_or_else(stranger),
+    }
+}

@@ -1,0 +1,309 @@
+//! Making and deleting tenants. A new tenant is under its default quotas without anything being done for it here.
+
+use pgrx::Uuid;
+
+use super::slug::{attempt, is_slug, slug_of};
+use super::{Actor, Locked, acting_role, members};
+use crate::error::{Error, Result};
+use crate::pg::identity::Caller;
+use crate::pg::random_bits;
+use crate::pg::spi::types::{BIGINT, TEXT, UUID};
+use crate::pg::spi::{Look, Plan, Session};
+use crate::settings;
+use crate::tenants::Role;
+
+const PERSONAL: &str = "
+    select t.id, t.deleted_at is not null from copilot_internal.tenants t
+    where t.owner_id = $1 and t.type = 'personal'";
+const REVIVE: &str = "
+    update copilot_internal.tenants set deleted_at = null, updated_at = pg_catalog.clock_timestamp() where id = $1";
+/// Waits for whoever is just making a tenant with the same slug, or a personal one for the same owner.
+const MAKE: &str = "
+    insert into copilot_internal.tenants (name, slug, type, plan, owner_id, created_by) values ($1, $2, $3, $4, $5, $6)
+    on conflict do nothing returning id";
+/// Holds up whoever makes a tenant for the same person until this transaction ends.
+const SERIALISE: &str = "
+    insert into copilot_internal.user_preferences as p (user_id) values ($1)
+    on conflict (user_id) do update set user_id = excluded.user_id where false";
+const SERIALISE_ROW: &str =
+    "select p.current_tenant_id from copilot_internal.user_preferences p where p.user_id = $1 for no key update";
+const MADE: &str = "
+    select count(*) from (select from copilot_internal.tenants t where t.created_by = $1 limit $2) t";
+const DELETE: &str = "
+    update copilot_internal.tenants set deleted_at = pg_catalog.clock_timestamp(), updated_at = pg_catalog.clock_timestamp()
+    where id = $1";
+const IS_THERE: &str = "select exists (select from copilot_internal.tenants t where t.id = $1)";
+const INITIALIZE: &str = "
+    insert into copilot_internal.cost_quotas
+        (scope, scope_id, tenant_id, resource_type, limit_usd, period, time_zone, mode, warning_threshold)
+    select q.scope, q.scope_id, q.tenant_id, q.resource_type, q.limit_usd, q.period, q.time_zone, q.mode,
+           q.warning_threshold
+    from copilot_internal.effective_quotas q
+    where q.tenant_id = $1 and q.is_default
+    on conflict (tenant_id, scope, scope_id, resource_type, period) do nothing";
+/// The address that Supabase knows. Where there is no such table, or the extension's owner may not read it, the query
+/// that names it is not run.
+const KNOWS_USERS: &str = "
+    select case when pg_catalog.to_regclass('auth.users') is null then false
+        else pg_catalog.has_column_privilege(pg_catalog.to_regclass('auth.users'), 'id', 'select')
+         and pg_catalog.has_column_privilege(pg_catalog.to_regclass('auth.users'), 'email', 'select') end";
+
+static PERSONAL_PLAN: Plan = Plan::new(PERSONAL, &[UUID]);
+static REVIVE_PLAN: Plan = Plan::new(REVIVE, &[UUID]);
+static MAKE_PLAN: Plan = Plan::new(MAKE, &[TEXT, TEXT, TEXT, TEXT, UUID, UUID]);
+static SERIALISE_PLAN: Plan = Plan::new(SERIALISE, &[UUID]);
+static SERIALISE_ROW_PLAN: Plan = Plan::new(SERIALISE_ROW, &[UUID]);
+static MADE_PLAN: Plan = Plan::new(MADE, &[UUID, BIGINT]);
+static DELETE_PLAN: Plan = Plan::new(DELETE, &[UUID]);
+static IS_THERE_PLAN: Plan = Plan::new(IS_THERE, &[UUID]);
+static INITIALIZE_PLAN: Plan = Plan::new(INITIALIZE, &[UUID]);
+static KNOWS_USERS_PLAN: Plan = Plan::new(KNOWS_USERS, &[]);
+static EMAIL_PLAN: Plan = Plan::new("select u.email::text from auth.users u where u.id = $1", &[UUID]);
+
+const PERSONAL_TYPE: &str = "personal";
+const FREE_PLAN: &str = "free";
+/// Longest e-mail address (RFC 5321, 64 + 1 + 255 octets).
+const LONGEST_EMAIL: usize = 320;
+const LONGEST_NAME: usize = 200;
+/// Slugs tried: after the first each has a random suffix of 32 bits.
+const ATTEMPTS: usize = 16;
+
+fn gone() -> Error {
+    Error::NotFound { message: "there is no such tenant".to_owned() }
+}
+
+/// The one personal tenant of a user.
+pub fn create_personal(
+    spi: &Session,
+    caller: &Caller,
+    actor: Actor,
+    user: Option<Uuid>,
+    email: Option<String>,
+) -> Result<Uuid> {
+    let user = user.ok_or_else(|| Error::invalid("p_user_id must not be NULL"))?;
+    if actor != Actor::Server && actor != Actor::Person(user) {
+        return Err(Error::forbidden("a personal tenant can be made for yourself only"));
+    }
+    let email = match actor {
+        Actor::Person(_) => own_email(caller, email)?,
+        Actor::Server => match email {
+            Some(email) => email,
+            None => known_email(spi, user)?.ok_or_else(|| Error::invalid("p_user_email must not be NULL"))?,
+        },
+    };
+    let name = local_part(&email)?;
+    if let Some(id) = existing(spi, actor, user)? {
+        return Ok(id);
+    }
+    let preferred = serialise(spi, user)?;
+    if let Some(id) = existing(spi, actor, user)? {
+        return Ok(id);
+    }
+    let base = slug_of(&name);
+    for number in 0..ATTEMPTS {
+        let slug = attempt(&base, number, random_bits());
+        let made = make(spi, &name, &slug, PERSONAL_TYPE, FREE_PLAN, Some(user), None)?;
+        if let Some(id) = made {
+            if preferred.is_none() {
+                members::prefer(spi, user, id)?;
+            }
+            return Ok(id);
+        }
+        // The slug is taken, or somebody inserted the tenant past this function.
+        if let Some(id) = existing(spi, actor, user)? {
+            return Ok(id);
+        }
+    }
+    Err(Error::Taken { message: "no slug was free; try again".to_owned() })
+}
+
+/// An address that the verified claims do not confirm would name a tenant after somebody else; a user without one, such
+/// as an anonymous sign-in, could be made at will, and each would bring a budget.
+fn own_email(caller: &Caller, email: Option<String>) -> Result<String> {
+    let claimed = caller.claimed_email().filter(|claimed| !claimed.is_empty());
+    match (email, claimed) {
+        (Some(email), Some(claimed)) if email.to_lowercase() == claimed.to_lowercase() => Ok(email),
+        (None, _) => Err(Error::invalid("p_user_email must not be NULL")),
+        _ => Err(Error::forbidden("p_user_email must be the e-mail address of your token")),
+    }
+}
+
+fn known_email(spi: &Session, user: Uuid) -> Result<Option<String>> {
+    let rows = spi.run(&KNOWS_USERS_PLAN, Look::Statement, &[])?;
+    if !rows.first().and_then(|row| row.get(1)).unwrap_or(false) {
+        return Ok(None);
+    }
+    let rows = spi.run(&EMAIL_PLAN, Look::Statement, &[user.into()])?;
+    Ok(rows.first().and_then(|row| row.get(1)))
+}
+
+fn local_part(email: &str) -> Result<String> {
+    let malformed = || Error::invalid("p_user_email must be an e-mail address");
+    let (local, domain) = email.rsplit_once('@').ok_or_else(malformed)?;
+    let odd = |text: &str| text.is_empty() || text.chars().any(|it| it.is_control() || it.is_whitespace());
+    if email.len() > LONGEST_EMAIL || odd(local) || odd(domain) {
+        return Err(malformed());
+    }
+    Ok(local.chars().take(LONGEST_NAME).collect())
+}
+
+/// The user's personal tenant, brought back if it was deleted and the server asks.
+fn existing(spi: &Session, actor: Actor, user: Uuid) -> Result<Option<Uuid>> {
+    let rows = spi.run(&PERSONAL_PLAN, Look::Latest, &[user.into()])?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    let id: Uuid = row.need(1)?;
+    if row.need::<bool>(2)? {
+        if actor != Actor::Server {
+            return Err(Error::forbidden("your personal tenant was deleted; only the server brings it back"));
+        }
+        spi.run(&REVIVE_PLAN, Look::Write, &[id.into()])?;
+    }
+    Ok(Some(id))
+}
+
+/// One after the other for one person. Gives the tenant that he prefers.
+fn serialise(spi: &Session, user: Uuid) -> Result<Option<Uuid>> {
+    spi.run(&SERIALISE_PLAN, Look::Write, &[user.into()])?;
+    let rows = spi.run(&SERIALISE_ROW_PLAN, Look::Write, &[user.into()])?;
+    Ok(rows.first().and_then(|row| row.get(1)))
+}
+
+fn make(
+    spi: &Session,
+    name: &str,
+    slug: &str,
+    kind: &str,
+    plan: &str,
+    owner: Option<Uuid>,
+    creator: Option<Uuid>,
+) -> Result<Option<Uuid>> {
+    let values = [name.into(), slug.into(), kind.into(), plan.into(), owner.into(), creator.into()];
+    let rows = spi.run(&MAKE_PLAN, Look::Write, &values)?;
+    Ok(rows.first().and_then(|row| row.get(1)))
+}
+
+/// The arguments of `create_tenant`, as they came.
+pub struct NewTenant {
+    pub name: Option<String>,
+    pub slug: Option<String>,
+    pub kind: Option<String>,
+    pub plan: Option<String>,
+    pub owner: Option<Uuid>,
+}
+
+/// A tenant by order of the server, or of a person as far as the setting allows.
+pub fn create(spi: &Session, actor: Actor, asked: NewTenant) -> Result<Uuid> {
+    let name = asked.name.ok_or_else(|| Error::invalid("p_name must not be NULL"))?;
+    if name.trim().is_empty() || name.chars().count() > LONGEST_NAME || name.chars().any(char::is_control) {
+        return Err(Error::invalid(format!("p_name must have 1 to {LONGEST_NAME} printable characters")));
+    }
+    if asked.slug.as_deref().is_some_and(|slug| !is_slug(slug)) {
+        return Err(Error::invalid(
+            "p_slug must have 1 to 63 lower-case letters, digits and single hyphens between them",
+        ));
+    }
+    let kind = label(asked.kind, "p_type")?;
+    let plan = label(asked.plan, "p_plan")?;
+    if kind == PERSONAL_TYPE {
+        return Err(Error::Invalid {
+            message: "p_type must not be personal".to_owned(),
+            hint: Some("create_personal_tenant makes the one personal tenant of a user."),
+        });
+    }
+    let (owner, creator, preferred) = match actor {
+        Actor::Server => (asked.owner, None, None),
+        Actor::Person(subject) => {
+            if asked.owner.is_some_and(|owner| owner != subject) {
+                return Err(Error::forbidden("only the server makes a tenant for somebody else"));
+            }
+            if plan != FREE_PLAN {
+                return Err(Error::forbidden("only the server gives a tenant a plan other than free"));
+            }
+            let most = settings::tenants_per_user();
+            let too_many = || {
+                Error::forbidden(match most {
+                    0 => "only the server makes tenants".to_owned(),
+                    most => format!("you have made {most} tenants, which is as many as you may"),
+                })
+            };
+            if made_by(spi, subject, most)? >= most {
+                return Err(too_many());
+            }
+            let preferred = serialise(spi, subject)?;
+            if made_by(spi, subject, most)? >= most {
+                return Err(too_many());
+            }
+            (Some(subject), Some(subject), Some(preferred))
+        }
+    };
+    let base = asked.slug.clone().unwrap_or_else(|| slug_of(&name));
+    let attempts = if asked.slug.is_some() { 1 } else { ATTEMPTS };
+    for number in 0..attempts {
+        let slug = attempt(&base, number, random_bits());
+        if let Some(id) = make(spi, &name, &slug, &kind, &plan, owner, creator)? {
+            if let (Some(None), Some(owner)) = (preferred, owner) {
+                members::prefer(spi, owner, id)?;
+            }
+            return Ok(id);
+        }
+    }
+    Err(Error::Taken { message: "this slug is taken".to_owned() })
+}
+
+/// How many tenants a user has made, at most as many as it takes to know.
+fn made_by(spi: &Session, user: Uuid, most: i64) -> Result<i64> {
+    let rows = spi.run(&MADE_PLAN, Look::Latest, &[user.into(), most.into()])?;
+    Ok(rows.first().and_then(|row| row.get(1)).unwrap_or(0))
+}
+
+/// As the table's checks have it.
+fn label(value: Option<String>, name: &str) -> Result<String> {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-');
+    match value {
+        Some(text)
+            if text.len() <= 40
+                && text.starts_with(|first: char| first.is_ascii_lowercase())
+                && text.bytes().all(inner) =>
+        {
+            Ok(text)
+        }
+        _ => Err(Error::invalid(format!(
+            "{name} must have 1 to 40 lower-case letters, digits, hyphens and underscores, a letter first"
+        ))),
+    }
+}
+
+/// Softly: the row stays with all that hangs on it.
+pub fn delete(spi: &Session, actor: Actor, tenant: Uuid) -> Result<bool> {
+    let not_owner = || Error::forbidden("only an owner may delete a tenant");
+    if acting_role(actor, tenant)? != Role::Owner {
+        return Err(not_owner());
+    }
+    if actor == Actor::Server {
+        let rows = spi.run(&IS_THERE_PLAN, Look::Latest, &[tenant.into()])?;
+        if !rows.first().and_then(|row| row.get(1)).unwrap_or(false) {
+            return Err(gone());
+        }
+    }
+    let locked = match (Locked::lock(spi, actor, tenant), actor) {
+        (Err(Error::NotFound { .. }), Actor::Server) => return Ok(false),
+        (locked, _) => locked?,
+    };
+    if let Actor::Person(subject) = actor {
+        let (acting, _) = locked.standing(spi, actor, subject)?;
+        if acting != Some(Role::Owner) {
+            return Err(not_owner());
+        }
+    }
+    spi.run(&DELETE_PLAN, Look::Write, &[tenant.into()])?;
+    Ok(true)
+}
+
+/// Writes the defaults that apply as rows. Says how many.
+pub fn initialize_quotas(spi: &Session, tenant: Uuid) -> Result<usize> {
+    let rows = spi.run(&IS_THERE_PLAN, Look::Latest, &[tenant.into()])?;
+    if !rows.first().and_then(|row| row.get(1)).unwrap_or(false) {
+        return Err(gone());
+    }
+    Ok(spi.run(&INITIALIZE_PLAN, Look::Write, &[tenant.into()])?.written())
+}
