@@ -12,10 +12,23 @@ create table copilot_internal.model_pricing (
     effective_from timestamptz not null default pg_catalog.clock_timestamp(),
     effective_to timestamptz check (effective_to > effective_from),
     created_at timestamptz not null default pg_catalog.clock_timestamp(),
-    unique nulls not distinct (model_provider, model_name, tenant_id, effective_from)
+    imported boolean not null default false,
+    source text check (pg_catalog.length(source) between 1 and 200),
+    list_key text check (pg_catalog.length(list_key) between 1 and 200),
+    details jsonb not null default '{}' check (pg_catalog.jsonb_typeof(details) = 'object'),
+    missing_since timestamptz,
+    unique nulls not distinct (model_provider, model_name, tenant_id, imported, effective_from),
+    check (not imported or (list_key is not null and source is not null and tenant_id is null)),
+    check (imported or (list_key is null and missing_since is null)),
+    -- The prices of one entry of the list follow each other. (A range of one hash stands for equality, which would need
+    -- another extension.)
+    constraint model_pricing_history exclude using gist (
+        pg_catalog.numrange(pg_catalog.hashtextextended(list_key, 0)::numeric,
+            pg_catalog.hashtextextended(list_key, 0)::numeric, '[]') with &&,
+        pg_catalog.tstzrange(effective_from, effective_to) with &&) where (imported)
 );
 comment on table copilot_internal.model_pricing is
-    'Model prices of the operator, effective-dated. Of the rows whose range holds a moment, the one that began last is in force. A tenant''s own row goes before one for all; either goes before the shipped list.';
+    'Model prices, effective-dated: the operator''s, written by hand, and those of the imported list. Of the rows whose range holds a moment, the one that began last is in force, so exactly one is; no two can begin at once, and ranges of an imported entry cannot overlap at all. A tenant''s own row goes before one for all, that before the imported list, that before the shipped one.';
 comment on column copilot_internal.model_pricing.id is 'Stored with every cost that this row priced.';
 comment on column copilot_internal.model_pricing.tenant_id is 'The tenant that this price is for; NULL for all.';
 comment on column copilot_internal.model_pricing.model_provider is 'The provider, spelled as in the calls that record costs.';
@@ -23,11 +36,55 @@ comment on column copilot_internal.model_pricing.model_name is 'The model, spell
 comment on column copilot_internal.model_pricing.input_per_million_usd is 'USD per million input tokens. NULL is unknown, 0 is free.';
 comment on column copilot_internal.model_pricing.output_per_million_usd is 'USD per million output tokens. NULL is unknown, 0 is free.';
 comment on column copilot_internal.model_pricing.components is
-    'Prices of parts, USD per token, by LiteLLM''s names: cache_read_input_token_cost, cache_creation_input_token_cost[_above_1hr], output_cost_per_reasoning_token, input_/output_cost_per_audio_/image_token; each also with _above_{N}k_tokens and _batches, _priority or _flex.';
+    'Prices of parts, USD for one (token, image, second, page, request …), by the names and in the shapes of LiteLLM''s list: cache_read_input_token_cost, cache_creation_input_token_cost[_above_1hr], output_cost_per_reasoning_token, output_cost_per_image …; each also with _above_{N}k_tokens and _batches, _priority, _flex, _ultrafast, _balanced or _decisions; tiered_pricing, off_peak_pricing, search_context_cost_per_query and multipliers as there.';
 comment on column copilot_internal.model_pricing.effective_from is 'From when (inclusive) the price applies.';
 comment on column copilot_internal.model_pricing.effective_to is 'Until when (exclusive); NULL until a later row begins.';
 comment on column copilot_internal.model_pricing.created_at is 'When the row was made.';
+comment on column copilot_internal.model_pricing.imported is 'True for an entry of the list that import_model_pricing read.';
+comment on column copilot_internal.model_pricing.source is 'Where the price is from: what the import was told, or what the operator noted.';
+comment on column copilot_internal.model_pricing.list_key is 'The entry''s key in the list, with the provider before it where the list has it so.';
+comment on column copilot_internal.model_pricing.details is 'What the list says besides prices: mode, limits (max_output_tokens bounds an estimate), abilities.';
+comment on column copilot_internal.model_pricing.missing_since is 'Since which import the list has no longer had the entry. Its price stays.';
+create index model_pricing_name_idx on copilot_internal.model_pricing (pg_catalog.lower(model_name));
+create index model_pricing_list_key_idx on copilot_internal.model_pricing (list_key) where imported;
 create index model_pricing_tenant_id_idx on copilot_internal.model_pricing (tenant_id) where tenant_id is not null;
+
+create table copilot_internal.model_aliases (
+    id uuid primary key default pg_catalog.gen_random_uuid(),
+    model_provider text not null check (pg_catalog.length(model_provider) between 1 and 200),
+    model_name text not null check (pg_catalog.length(model_name) between 1 and 200),
+    price_provider text not null check (pg_catalog.length(price_provider) between 1 and 200),
+    price_model text not null check (pg_catalog.length(price_model) between 1 and 200)
+);
+create unique index model_aliases_name_idx
+    on copilot_internal.model_aliases (pg_catalog.lower(model_provider), pg_catalog.lower(model_name));
+comment on table copilot_internal.model_aliases is
+    'Models that are priced by the price of another, as the operator says: a deployment''s name, a gateway''s. A price of the model''s own goes before; dates, regions, case and provider families need no row.';
+comment on column copilot_internal.model_aliases.id is 'Key.';
+comment on column copilot_internal.model_aliases.model_provider is 'The provider as calls name it, in any case.';
+comment on column copilot_internal.model_aliases.model_name is 'The model as calls name it, in any case.';
+comment on column copilot_internal.model_aliases.price_provider is 'The provider of the price.';
+comment on column copilot_internal.model_aliases.price_model is 'The model of the price. It is not looked up as an alias again.';
+
+create table copilot_internal.price_markups (
+    id uuid primary key default pg_catalog.gen_random_uuid(),
+    tenant_id uuid check (tenant_id <> '00000000-0000-0000-0000-000000000000'),
+    model_provider text check (pg_catalog.length(model_provider) between 1 and 200),
+    model_name text check (pg_catalog.length(model_name) between 1 and 200),
+    factor numeric not null check (factor >= 0 and factor <= 1000 and pg_catalog.scale(factor) <= 6),
+    effective_from timestamptz not null default pg_catalog.clock_timestamp(),
+    effective_to timestamptz check (effective_to > effective_from),
+    unique nulls not distinct (tenant_id, model_provider, model_name, effective_from)
+);
+comment on table copilot_internal.price_markups is
+    'What computed costs are multiplied by for a tenant: 1.2 adds a fifth. The most specific row in force counts: a tenant''s own before one for all, one for the model before one for the provider before one for everything; of those the one that began last. Sandboxes go by the provider e2b and their type. Costs that a caller provides are not touched.';
+comment on column copilot_internal.price_markups.id is 'Key.';
+comment on column copilot_internal.price_markups.tenant_id is 'Whose costs; NULL for all.';
+comment on column copilot_internal.price_markups.model_provider is 'Of which provider; NULL for all.';
+comment on column copilot_internal.price_markups.model_name is 'Of which model; NULL for all.';
+comment on column copilot_internal.price_markups.factor is 'The factor, at most six decimals.';
+comment on column copilot_internal.price_markups.effective_from is 'From when (inclusive), by the moment of the call.';
+comment on column copilot_internal.price_markups.effective_to is 'Until when (exclusive).';
 
 create table copilot_internal.e2b_pricing (
     id uuid primary key default pg_catalog.gen_random_uuid(),

@@ -31,6 +31,8 @@ begin
             ('user_preferences', 'user_id = (select copilot_internal.caller_user())'),
             ('model_pricing', 'tenant_id is null or ' || v_tenant_filter),
             ('e2b_pricing', 'tenant_id is null or ' || v_tenant_filter),
+            ('model_aliases', 'true'),
+            ('price_markups', null),
             ('llm_cost_estimates', 'true'),
             ('e2b_cost_estimates', 'true'),
             ('shipped_model_prices', 'true'),
@@ -64,8 +66,8 @@ begin
 
     -- Configuration is written by the application's server; money only by the functions.
     for v_table in
-        select unnest(array['tenants', 'tenant_memberships', 'user_preferences', 'model_pricing', 'e2b_pricing',
-            'llm_cost_estimates', 'e2b_cost_estimates', 'cost_quotas', 'default_quotas'])
+        select unnest(array['tenants', 'tenant_memberships', 'user_preferences', 'model_pricing', 'e2b_pricing', 'model_aliases',
+            'price_markups', 'llm_cost_estimates', 'e2b_cost_estimates', 'cost_quotas', 'default_quotas'])
     loop
         execute pg_catalog.format('grant insert, update, delete on copilot_internal.%I to service_role', v_table);
     end loop;
@@ -73,6 +75,7 @@ begin
     -- Rows of data are dumped with the database; what ships comes back with the extension.
     for v_table in
         select unnest(array['tenants', 'tenant_memberships', 'user_preferences', 'model_pricing', 'e2b_pricing',
+            'model_aliases', 'price_markups',
             'llm_cost_estimates', 'e2b_cost_estimates', 'cost_quotas', 'default_quotas', 'llm_cost_records',
             'e2b_cost_records', 'quota_charges', 'cost_corrections', 'quota_reservations',
             'reservation_extensions', 'pending_costs', 'quota_rollups', 'cost_rollups',
@@ -110,6 +113,10 @@ grant execute on function copilot_internal.caller_user(), copilot_internal.check
     to authenticated, service_role;
 grant execute on function copilot_internal.price_problem(numeric, numeric, jsonb),
     copilot_internal.adjust_quota(uuid, numeric, text, text),
+    copilot_internal.read_price_list(jsonb), copilot_internal.price_list(text),
+    copilot_internal.price_values(numeric, numeric, jsonb),
+    copilot_internal.import_model_pricing(jsonb, text, timestamptz, boolean, boolean),
+    copilot_internal.export_model_pricing(timestamptz),
     copilot_internal.maintain(integer), copilot_internal.verify(), copilot_internal.pending() to service_role;
 
 grant execute on function

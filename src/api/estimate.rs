@@ -8,7 +8,7 @@ use crate::pg;
 use crate::pg::call::{Call, Reply};
 use crate::pg::value::Value;
 use crate::prices::{Model, Quote, SandboxUse, quote_llm, quote_sandbox};
-use crate::pricing::{Breakdown, ModelPrice, Priced, upper_bound};
+use crate::pricing::{Breakdown, ModelPrice, Priced, Terms, upper_bound};
 
 /// The breakdown if there is one, whether a price was found, and in words what the answer rests on.
 fn answer(quote: &Quote) -> (Option<&Breakdown>, Value, Value) {
@@ -36,8 +36,8 @@ fn estimate_llm_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
         let tier = input::text(call.text(5), "p_service_tier")?;
         let usage = parts.map(|parts| llm::usage(input_tokens, output_tokens, Some(&parts.text()))).transpose()?;
         let model = Model { provider: &provider, name: &name };
-        quote_llm(None, model, pg::clock_timestamp(), &|price| {
-            upper_bound(price, input_tokens, output_tokens, usage.as_ref(), tier.as_deref())
+        quote_llm(None, model, pg::clock_timestamp(), &|price, terms| {
+            upper_bound(price, input_tokens, output_tokens, usage.as_ref(), Terms { tier: tier.as_deref(), ..terms })
         })
     });
     let (breakdown, found, basis) = answer(&quote);

@@ -5,6 +5,7 @@ mod admission;
 mod check;
 mod estimate;
 mod identity;
+mod price_list;
 mod record;
 mod reserve;
 mod summary;

@@ -21,7 +21,7 @@ static STATE: State = State { generation: Cell::new(1), watched: Cell::new([pg_s
 
 /// The tables that the library writes, for what they look like (the oid of the first is part of every counter's key), and
 /// those whose rows are kept, whose triggers send the messages.
-const WATCHED: [&std::ffi::CStr; 12] = [
+const WATCHED: [&std::ffi::CStr; 14] = [
     c"llm_cost_records",
     c"e2b_cost_records",
     c"quota_charges",
@@ -34,6 +34,8 @@ const WATCHED: [&std::ffi::CStr; 12] = [
     c"e2b_pricing",
     c"shipped_model_prices",
     c"shipped_sandbox_prices",
+    c"model_aliases",
+    c"price_markups",
 ];
 
 /// Called once from `_PG_init`.

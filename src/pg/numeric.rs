@@ -51,3 +51,21 @@ pub unsafe fn picos(datum: pg_sys::Datum) -> Option<i128> {
     let missing = u32::try_from(place + 4).ok()?;
     value.checked_mul(10_000i128.checked_pow(missing)?)
 }
+
+/// How many digits a number takes when it is printed, about: those that are stored, and the zeros up to the point.
+///
+/// # Safety
+/// The datum is a `numeric`, not toasted.
+pub unsafe fn extent(datum: pg_sys::Datum) -> usize {
+    let stored = datum.cast_mut_ptr::<pg_sys::varlena>();
+    // SAFETY: a varlena that is neither compressed nor out of line holds as many bytes as it says.
+    let bytes =
+        unsafe { std::slice::from_raw_parts(pgrx::vardata_any(stored).cast::<u8>(), pgrx::varsize_any_exhdr(stored)) };
+    let mut words = bytes.chunks_exact(2).map(|word| u16::from_ne_bytes([word[0], word[1]]));
+    let weight = match words.next() {
+        Some(header) if header & KIND == SPECIAL => 0,
+        Some(header) if header & SHORT != 0 => usize::from(header & SHORT_WEIGHT),
+        _ => words.next().map_or(0, |weight| usize::from(weight.cast_signed().unsigned_abs())),
+    };
+    4 * (weight + words.count())
+}
