@@ -86,7 +86,6 @@ impl Picos {
     }
 
     /// The amount in pico-dollars (1e-12 USD).
-    #[cfg(test)]
     pub fn get(self) -> i128 {
         self.0
     }

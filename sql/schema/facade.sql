@@ -174,22 +174,27 @@ comment on function public.get_tenant_cost_summary(uuid, timestamptz, timestampt
 
 create function public.estimate_llm_cost(
     p_model_provider text, p_model_name text, p_input_tokens bigint, p_output_tokens bigint,
-    p_usage jsonb default null, p_service_tier text default null)
+    p_usage jsonb default null, p_service_tier text default null, p_tenant_id uuid default null)
     returns table (estimated_cost_usd numeric, input_cost_usd numeric, output_cost_usd numeric, pricing_found boolean,
         basis text)
     language c stable parallel restricted rows 1
     as 'MODULE_PATHNAME', 'estimate_llm_cost_wrapper';
-comment on function public.estimate_llm_cost(text, text, bigint, bigint, jsonb, text) is
-    'What a call of so many tokens costs at most (USD): every token at the dearest rate that may apply, unless p_usage names the parts. NULL, never 0, when no price is known.';
+comment on function public.estimate_llm_cost(text, text, bigint, bigint, jsonb, text, uuid) is
+    'What a call of so many tokens costs at most (USD): every token at the dearest rate that may apply, be it for audio, for writing a cache or in another region, unless p_usage names the parts ({} says that there are none). p_output_tokens NULL is the model''s max_output_tokens. With p_tenant_id by the tenant''s own prices and markup. NULL, never 0, when no price is known.';
 
 create function public.estimate_e2b_cost(
     p_sandbox_type text, p_duration_seconds numeric, p_region text default null, p_vcpu_seconds numeric default null,
-    p_memory_gib_seconds numeric default null)
+    p_memory_gib_seconds numeric default null, p_tenant_id uuid default null)
     returns table (estimated_cost_usd numeric, pricing_found boolean, basis text)
     language c stable parallel restricted rows 1
     as 'MODULE_PATHNAME', 'estimate_e2b_cost_wrapper';
-comment on function public.estimate_e2b_cost(text, numeric, text, numeric, numeric) is
+comment on function public.estimate_e2b_cost(text, numeric, text, numeric, numeric, uuid) is
     'What a sandbox session costs (USD). NULL, never 0, when no price is known.';
+
+create function public.normalize_llm_usage(p_provider text, p_usage jsonb) returns jsonb
+    language c immutable parallel safe as 'MODULE_PATHNAME', 'normalize_llm_usage_wrapper';
+comment on function public.normalize_llm_usage(text, jsonb) is
+    'A provider''s raw usage object (OpenAI chat and responses, Anthropic, Gemini, Bedrock, OpenTelemetry) in the form of record_llm_cost: input_tokens and output_tokens, inclusive, the parts that p_usage takes, service_tier where it is told, and under unknown what has no place there. Impossible usage is 22023.';
 
 create function copilot_internal.check_confidence_level(p_level text) returns void
     language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
@@ -219,7 +224,7 @@ begin
         select c.estimated_cost_usd into v_estimate
         from copilot_internal.shipped_operation_profiles o
         cross join lateral public.estimate_llm_cost(
-            p_provider, p_model, o.input_tokens, o.output_tokens, null::jsonb, null::text) c
+            p_provider, p_model, o.input_tokens, o.output_tokens, null::jsonb, null::text, null::uuid) c
         where o.operation_type = p_operation_type and o.confidence_level = p_confidence_level
           and o.input_tokens is not null;
     end if;
@@ -247,7 +252,7 @@ begin
         select c.estimated_cost_usd into v_estimate
         from copilot_internal.shipped_operation_profiles o
         cross join lateral public.estimate_e2b_cost(
-            p_tier, o.duration_seconds, p_region, null::numeric, null::numeric) c
+            p_tier, o.duration_seconds, p_region, null::numeric, null::numeric, null::uuid) c
         where o.operation_type = p_operation_type and o.confidence_level = p_confidence_level
           and o.duration_seconds is not null;
     end if;

@@ -124,8 +124,9 @@ grant execute on function
     public.has_quota(uuid, text, numeric, uuid),
     public.require_quota(uuid, text, numeric, uuid),
     public.get_tenant_cost_summary(uuid, timestamptz, timestamptz),
-    public.estimate_llm_cost(text, text, bigint, bigint, jsonb, text),
-    public.estimate_e2b_cost(text, numeric, text, numeric, numeric),
+    public.estimate_llm_cost(text, text, bigint, bigint, jsonb, text, uuid),
+    public.estimate_e2b_cost(text, numeric, text, numeric, numeric, uuid),
+    public.normalize_llm_usage(text, jsonb),
     public.get_llm_cost_estimate(text, text, text, text),
     public.get_e2b_cost_estimate(text, text, text, text),
     public.get_current_tenant_id(uuid)
