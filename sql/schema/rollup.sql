@@ -237,7 +237,7 @@ begin atomic
                           where c.record_id = l.record_id and c.tenant_id = l.tenant_id)
         union all
         select 'charge of a corrected record (nano USD)', l.tenant_id,
-               ceil((l.cost_usd + c.cost_usd) * 1000000000), l.charge_nanos + c.charge_nanos
+               ceil((coalesce(l.cost_usd, 0) + c.cost_usd) * 1000000000), l.charge_nanos + c.charge_nanos
         from (
             select c.tenant_id, c.record_id, c.source, sum(c.cost_usd) as cost_usd, sum(c.charge_nanos) as charge_nanos
             from copilot_internal.cost_corrections c group by 1, 2, 3

@@ -113,6 +113,7 @@ grant execute on function copilot_internal.caller_user(), copilot_internal.check
     to authenticated, service_role;
 grant execute on function copilot_internal.price_problem(numeric, numeric, jsonb),
     copilot_internal.adjust_quota(uuid, numeric, text, text),
+    copilot_internal.reprice(timestamptz, timestamptz, boolean, bigint),
     copilot_internal.read_price_list(jsonb), copilot_internal.price_list(text),
     copilot_internal.price_values(numeric, numeric, jsonb),
     copilot_internal.import_model_pricing(jsonb, text, timestamptz, boolean, boolean),

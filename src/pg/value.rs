@@ -5,7 +5,7 @@ use std::ffi::CString;
 
 use pgrx::{IntoDatum, Uuid, pg_sys};
 
-use super::Timestamp;
+use super::{Timestamp, numeric};
 use crate::money::Picos;
 
 /// A datum, or NULL. The datum's memory belongs to the memory context that was current when it was made.
@@ -51,12 +51,7 @@ impl Value {
 
     /// A cost as a `numeric` of US dollars, without trailing zeros.
     pub fn cost(amount: Picos) -> Self {
-        let Ok(picos) = i64::try_from(amount.get()) else { return Self::numeric(&amount.to_string()) };
-        // SAFETY: makes a numeric in the current memory context, and another of as few decimals as it needs.
-        Self(unsafe {
-            let exact = pg_sys::int64_div_fast_to_numeric(picos, 12);
-            pgrx::direct_function_call_as_datum(pg_sys::numeric_trim_scale, &[Some(pg_sys::Datum::from(exact))])
-        })
+        Self(Some(numeric::from_picos(amount)))
     }
 
     /// Hundredths as a `numeric` of two decimals.

@@ -1,7 +1,7 @@
 //! What a call can cost at most, for a reservation made before it.
 
 use super::rates::Conditions;
-use super::{Breakdown, Line, ModelPrice, Part, Priced, PricingError, Rate, Side, Terms, Usage, price_llm, single};
+use super::{Breakdown, Line, ModelPrice, Part, Priced, PricingError, Rate, Terms, Usage, price_llm, single};
 
 /// The cost of at most `input` input and `output` output tokens at the dearest rates that could apply.
 ///
@@ -25,36 +25,34 @@ pub fn upper_bound(
         });
     }
     let whole = Usage::new(input, output, None).map_err(PricingError::Usage)?;
-    // A price that is missing for plain text is missing for the bound too, whatever the other parts have.
-    match price_llm(price, &whole, terms)? {
-        Priced::Priced(_) => {}
-        unpriced => return Ok(unpriced),
+    if !price.prices_tokens() {
+        return price_llm(price, &whole, terms);
     }
-    let mut lines = Vec::new();
-    for (tokens, side) in [(input, Side::Input), (output, Side::Output)] {
-        if tokens > 0
-            && let Some((part, rate)) = dearest(price, side, input, terms)
-        {
-            lines.push(Line::of(part, tokens, rate)?);
+    let mut lines = Vec::with_capacity(2);
+    for (tokens, plain) in [(input, Part::Input), (output, Part::Output)] {
+        if tokens > 0 {
+            // A price that is missing for plain text is missing for the bound too, whatever the other parts have.
+            if price.rate(plain, input, terms.conditions()).is_none() {
+                return Ok(Priced::Unpriced { missing: plain.as_str() });
+            }
+            if let Some((part, rate)) = dearest(price, plain, input, terms) {
+                lines.push(Line::of(part, tokens, rate)?);
+            }
         }
     }
     lines.extend(single(price, &whole, terms.conditions())?);
     Ok(Priced::Priced(Breakdown::new(lines, terms.with_markup(price.largest_multipliers()))?))
 }
 
-/// The dearest rate of a side's parts in a prompt of at most `input` tokens. Of equal ones, the first part is named.
-fn dearest(price: &ModelPrice, side: Side, input: i64, terms: Terms) -> Option<(Part, Rate)> {
-    // Rates change only where the prompt is as long as a threshold, or one token longer.
-    let at_or_over = |above: i64| [above, above.saturating_add(1)];
-    let lengths: Vec<i64> = [0, input]
-        .into_iter()
-        .chain(price.thresholds().flat_map(at_or_over).filter(|length| *length <= input))
-        .collect();
-    let hours = [false, true].map(|off_peak| Conditions { off_peak, ..terms.conditions() });
-    let candidates = Part::tokens(side).flat_map(|part| {
-        let lengths = &lengths;
-        hours.into_iter().flat_map(move |when| {
-            lengths.iter().filter_map(move |length| Some((part, price.rate(part, *length, when)?)))
+/// The dearest rate of the plain part's side in a prompt of at most `input` tokens. Of equal ones, the first part is named.
+fn dearest(price: &ModelPrice, plain: Part, input: i64, terms: Terms) -> Option<(Part, Rate)> {
+    let hours: &[bool] = if price.has_off_peak() { &[false, true] } else { &[false] };
+    // A part without a price of its own costs as another of these.
+    let parts = std::iter::once(plain).chain(price.token_parts(plain.side()).filter(move |part| *part != plain));
+    let candidates = parts.flat_map(|part| {
+        hours.iter().flat_map(move |off_peak| {
+            let when = Conditions { off_peak: *off_peak, ..terms.conditions() };
+            price.lengths(input).filter_map(move |length| Some((part, price.rate(part, length, when)?)))
         })
     });
     candidates.reduce(|best, next| if next.1 > best.1 { next } else { best })

@@ -83,6 +83,10 @@ impl OffPeak {
         Ok(())
     }
 
+    pub(super) fn parts(&self) -> impl Iterator<Item = Part> + '_ {
+        self.rates.iter().map(|(part, _)| *part)
+    }
+
     pub(super) fn rate(&self, part: Part) -> Option<Rate> {
         self.rates.iter().find(|(own, _)| *own == part).map(|(_, rate)| *rate)
     }

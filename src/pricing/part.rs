@@ -137,6 +137,7 @@ parts! {
 
 impl Part {
     /// The parts that make up a call's input tokens, or its output tokens.
+    #[cfg(test)]
     pub(super) fn tokens(side: Side) -> impl Iterator<Item = Self> {
         Self::ALL.into_iter().filter(move |part| part.unit() == Unit::Token && part.side() == side)
     }

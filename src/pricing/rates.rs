@@ -2,7 +2,7 @@
 
 use super::off_peak::OffPeak;
 use super::part::Unit;
-use super::{Factor, Multiplier, Part, Usage};
+use super::{Factor, Multiplier, Part, Side, Usage};
 use crate::money::{AmountError, Rounding, format_scaled, parse_scaled};
 use serde_json::Value;
 use std::fmt;
@@ -190,6 +190,10 @@ pub struct ModelPrice {
     /// The price of a second of video in one that is longer than so many seconds.
     by_length: Vec<(i64, Rate)>,
     multipliers: Vec<(When, Factor)>,
+    /// The parts that have a price of their own, at whatever condition, in the order of all; kept for looking through.
+    own: Vec<Part>,
+    /// The context thresholds of all parts, in tokens, rising.
+    thresholds: Vec<i64>,
     /// Whether a threshold is reached by a prompt of just its length, as xAI has it.
     pub inclusive: bool,
     /// What the list says of the longest answer, in tokens.
@@ -222,6 +226,11 @@ impl ModelPrice {
         price.by_length.sort_by_key(|band| band.0);
         price.add_per_million(Part::Input, ("input_per_million_usd", "input_cost_per_token"), input_per_million)?;
         price.add_per_million(Part::Output, ("output_per_million_usd", "output_cost_per_token"), output_per_million)?;
+        price.own = Part::ALL.into_iter().filter(|part| price.own_parts().any(|own| own == *part)).collect();
+        let bands = price.bands.iter().map(|band| band.over);
+        price.thresholds = price.entries.iter().filter_map(|entry| entry.above).chain(bands).collect();
+        price.thresholds.sort_unstable();
+        price.thresholds.dedup();
         Ok(price)
     }
 
@@ -372,25 +381,39 @@ impl ModelPrice {
 
     /// The parts that have a price of their own, with repetitions.
     fn own_parts(&self) -> impl Iterator<Item = Part> + '_ {
+        let off_peak = self.off_peak.iter().flat_map(|off_peak| off_peak.parts());
         let bands = self.bands.iter().flat_map(|band| &band.rates).map(|(part, _)| *part);
         let by_results = self.by_results.iter().map(|_| Part::Queries);
         let by_length = self.by_length.iter().map(|_| Part::InputVideoSeconds);
-        self.entries.iter().map(|entry| entry.part).chain(bands).chain(by_results).chain(by_length)
+        self.entries.iter().map(|entry| entry.part).chain(bands).chain(off_peak).chain(by_results).chain(by_length)
     }
 
     /// Whether tokens have prices; else something else is what a call is paid by.
     pub(super) fn prices_tokens(&self) -> bool {
-        self.own_parts().any(|part| part.unit() == Unit::Token)
+        self.own.iter().any(|part| part.unit() == Unit::Token)
     }
 
     /// Some part that a call is paid by; `None` when nothing has a price, so that not even zero tokens can be called free.
     pub(super) fn first_part(&self) -> Option<Part> {
-        self.own_parts().next()
+        self.own.first().copied()
     }
 
-    /// The context thresholds of all parts, in tokens, with repetitions.
-    pub(super) fn thresholds(&self) -> impl Iterator<Item = i64> + '_ {
-        self.entries.iter().filter_map(|entry| entry.above).chain(self.bands.iter().map(|band| band.over))
+    /// The token parts of a side that may have another price than the plain one.
+    pub(super) fn token_parts(&self, side: Side) -> impl Iterator<Item = Part> + Clone + '_ {
+        self.own.iter().copied().filter(move |part| part.unit() == Unit::Token && part.side() == side)
+    }
+
+    /// The prompt lengths up to the given one between which no rate changes.
+    pub(super) fn lengths(&self, most: i64) -> impl Iterator<Item = i64> + Clone + '_ {
+        // Where the prompt is as long as a threshold, or one token longer.
+        let at_or_over = |above: &i64| [*above, above.saturating_add(1)];
+        let ends = if most == 0 { [None, Some(0)] } else { [Some(0), Some(most)] };
+        let changes = self.thresholds.iter().flat_map(at_or_over).filter(move |length| *length < most);
+        ends.into_iter().flatten().chain(changes)
+    }
+
+    pub(super) fn has_off_peak(&self) -> bool {
+        self.off_peak.is_some()
     }
 
     /// The rate of a part in a call with `prompt_tokens` input tokens in all.

@@ -38,6 +38,7 @@ const FUNCTIONS: &[(&str, For, &str)] = &[
     ("get_tenant_cost_summary", For::Members, "public.get_tenant_cost_summary($T)"),
     ("estimate_llm_cost", For::SignedIn, "public.estimate_llm_cost('shared', 'model-for-all', 10, 10)"),
     ("estimate_e2b_cost", For::SignedIn, "public.estimate_e2b_cost('box-for-all', 10)"),
+    ("reprice", For::Server, "copilot_internal.reprice('2020-01-01', '2020-01-02', true)"),
     ("normalize_llm_usage", For::SignedIn, "public.normalize_llm_usage('openai', '{\"prompt_tokens\": 1}')"),
     ("get_llm_cost_estimate", For::SignedIn, "public.get_llm_cost_estimate('shared', 'model-for-all')"),
     ("get_e2b_cost_estimate", For::SignedIn, "public.get_e2b_cost_estimate('box-for-all')"),
