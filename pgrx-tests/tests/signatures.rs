@@ -137,14 +137,14 @@ const FUNCTIONS: &[(&str, &str, &str, &str)] = &[
         "get_llm_cost_estimate",
         "stable",
         "p_provider text, p_model text, p_operation_type text DEFAULT 'chat'::text, \
-         p_confidence_level text DEFAULT 'conservative'::text",
+         p_confidence_level text DEFAULT 'conservative'::text, p_tenant_id uuid DEFAULT NULL::uuid",
         "numeric",
     ),
     (
         "get_e2b_cost_estimate",
         "stable",
         "p_tier text, p_region text DEFAULT 'us-east-1'::text, p_operation_type text DEFAULT 'standard_session'::text, \
-         p_confidence_level text DEFAULT 'conservative'::text",
+         p_confidence_level text DEFAULT 'conservative'::text, p_tenant_id uuid DEFAULT NULL::uuid",
         "numeric",
     ),
     ("get_current_tenant_id", "stable", "p_user_id uuid DEFAULT NULL::uuid", "uuid"),

@@ -215,60 +215,76 @@ begin
 end $$;
 comment on function copilot_internal.check_confidence_level(text) is 'Raises 22023 for anything but conservative, typical, optimistic.';
 
+create function copilot_internal.check_own_tenant(p_tenant_id uuid) returns void
+    language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+    if p_tenant_id is not null and not copilot_internal.caller_sees_all()
+       and not p_tenant_id = any (copilot_internal.caller_tenants()) then
+        raise exception 'you are not an active member of this tenant' using errcode = 'insufficient_privilege';
+    end if;
+end $$;
+comment on function copilot_internal.check_own_tenant(uuid) is
+    'Raises 42501 for a tenant of which the caller is no active member; NULL is none in particular.';
+
 create function public.get_llm_cost_estimate(
-    p_provider text, p_model text, p_operation_type text default 'chat', p_confidence_level text default 'conservative')
+    p_provider text, p_model text, p_operation_type text default 'chat', p_confidence_level text default 'conservative',
+    p_tenant_id uuid default null)
     returns numeric language plpgsql stable parallel restricted set search_path = pg_catalog, pg_temp as $$
 declare
     v_estimate numeric;
 begin
     perform copilot_internal.check_confidence_level(p_confidence_level);
+    perform copilot_internal.check_own_tenant(p_tenant_id);
     select e.estimated_cost_usd into v_estimate
     from copilot_internal.llm_cost_estimates e
     where e.model_provider = p_provider and e.model_name = p_model and e.operation_type = p_operation_type
       and e.confidence_level = p_confidence_level and e.effective_from <= clock_timestamp()
       and (e.effective_to is null or e.effective_to > clock_timestamp())
-    order by e.effective_from desc
+      and (e.tenant_id is null or e.tenant_id = p_tenant_id)
+    order by e.from_history, e.tenant_id is null, e.effective_from desc
     limit 1;
     if not found then
         select c.estimated_cost_usd into v_estimate
         from copilot_internal.shipped_operation_profiles o
         cross join lateral public.estimate_llm_cost(
-            p_provider, p_model, o.input_tokens, o.output_tokens, null::jsonb, null::text, null::uuid) c
+            p_provider, p_model, o.input_tokens, o.output_tokens, null::jsonb, null::text, p_tenant_id) c
         where o.operation_type = p_operation_type and o.confidence_level = p_confidence_level
           and o.input_tokens is not null;
     end if;
     return v_estimate;
 end $$;
-comment on function public.get_llm_cost_estimate(text, text, text, text) is
-    'What one operation of a kind costs (USD): the operator''s estimate, or the shipped token profile at the model''s price; NULL when there is neither.';
+comment on function public.get_llm_cost_estimate(text, text, text, text, uuid) is
+    'What one operation of a kind costs (USD): the operator''s estimate, with p_tenant_id else what that tenant''s own records of that task tell, else the shipped token profile at the model''s price; NULL when there is none.';
 
 create function public.get_e2b_cost_estimate(
     p_tier text, p_region text default 'us-east-1', p_operation_type text default 'standard_session',
-    p_confidence_level text default 'conservative')
+    p_confidence_level text default 'conservative', p_tenant_id uuid default null)
     returns numeric language plpgsql stable parallel restricted set search_path = pg_catalog, pg_temp as $$
 declare
     v_estimate numeric;
 begin
     perform copilot_internal.check_confidence_level(p_confidence_level);
+    perform copilot_internal.check_own_tenant(p_tenant_id);
     select e.estimated_cost_usd into v_estimate
     from copilot_internal.e2b_cost_estimates e
     where e.sandbox_type = p_tier and e.region = p_region and e.operation_type = p_operation_type
       and e.confidence_level = p_confidence_level and e.effective_from <= clock_timestamp()
       and (e.effective_to is null or e.effective_to > clock_timestamp())
-    order by e.effective_from desc
+      and (e.tenant_id is null or e.tenant_id = p_tenant_id)
+    order by e.from_history, e.tenant_id is null, e.effective_from desc
     limit 1;
     if not found then
         select c.estimated_cost_usd into v_estimate
         from copilot_internal.shipped_operation_profiles o
         cross join lateral public.estimate_e2b_cost(
-            p_tier, o.duration_seconds, p_region, null::numeric, null::numeric, null::uuid) c
+            p_tier, o.duration_seconds, p_region, null::numeric, null::numeric, p_tenant_id) c
         where o.operation_type = p_operation_type and o.confidence_level = p_confidence_level
           and o.duration_seconds is not null;
     end if;
     return v_estimate;
 end $$;
-comment on function public.get_e2b_cost_estimate(text, text, text, text) is
-    'What one sandbox session of a kind costs (USD): the operator''s estimate, or the shipped duration at the type''s price; NULL when there is neither.';
+comment on function public.get_e2b_cost_estimate(text, text, text, text, uuid) is
+    'What one sandbox session of a kind costs (USD): the operator''s estimate, with p_tenant_id else what that tenant''s own sessions tell, else the shipped duration at the type''s price; NULL when there is none.';
 
 -- Tenants ----------------------------------------------------------------------------------------------------------
 

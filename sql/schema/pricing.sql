@@ -123,10 +123,15 @@ create table copilot_internal.llm_cost_estimates (
     estimated_cost_usd numeric not null check (estimated_cost_usd >= 0 and estimated_cost_usd <= 1000000000),
     effective_from timestamptz not null default pg_catalog.clock_timestamp(),
     effective_to timestamptz check (effective_to > effective_from),
-    unique (model_provider, model_name, operation_type, confidence_level, effective_from)
+    tenant_id uuid check (tenant_id <> '00000000-0000-0000-0000-000000000000'),
+    from_history boolean not null default false check (not from_history or tenant_id is not null),
+    unique nulls not distinct
+        (model_provider, model_name, operation_type, confidence_level, tenant_id, from_history, effective_from)
 );
+create unique index llm_cost_estimates_history_idx on copilot_internal.llm_cost_estimates
+    (tenant_id, model_provider, model_name, operation_type, confidence_level) where from_history;
 comment on table copilot_internal.llm_cost_estimates is
-    'What one operation of a kind costs, as an operator estimates it. Goes before the estimate that the shipped token profile gives.';
+    'What one operation of a kind costs, as an operator estimates it or, for a tenant, as his last thirty days tell. The operator''s goes before history, that before the estimate that the shipped token profile gives.';
 comment on column copilot_internal.llm_cost_estimates.id is 'Key.';
 comment on column copilot_internal.llm_cost_estimates.model_provider is 'The provider.';
 comment on column copilot_internal.llm_cost_estimates.model_name is 'The model.';
@@ -135,6 +140,8 @@ comment on column copilot_internal.llm_cost_estimates.confidence_level is 'conse
 comment on column copilot_internal.llm_cost_estimates.estimated_cost_usd is 'USD for one operation.';
 comment on column copilot_internal.llm_cost_estimates.effective_from is 'From when (inclusive).';
 comment on column copilot_internal.llm_cost_estimates.effective_to is 'Until when (exclusive).';
+comment on column copilot_internal.llm_cost_estimates.tenant_id is 'The tenant that it is for; NULL for all.';
+comment on column copilot_internal.llm_cost_estimates.from_history is 'True where maintain() found it in the tenant''s records of that task: the median is typical, the 95th percentile conservative, the 5th optimistic. Write your own row beside it to go before it.';
 
 create table copilot_internal.e2b_cost_estimates (
     id uuid primary key default pg_catalog.gen_random_uuid(),
@@ -146,8 +153,13 @@ create table copilot_internal.e2b_cost_estimates (
     estimated_cost_usd numeric not null check (estimated_cost_usd >= 0 and estimated_cost_usd <= 1000000000),
     effective_from timestamptz not null default pg_catalog.clock_timestamp(),
     effective_to timestamptz check (effective_to > effective_from),
-    unique (sandbox_type, region, operation_type, confidence_level, effective_from)
+    tenant_id uuid check (tenant_id <> '00000000-0000-0000-0000-000000000000'),
+    from_history boolean not null default false check (not from_history or tenant_id is not null),
+    unique nulls not distinct
+        (sandbox_type, region, operation_type, confidence_level, tenant_id, from_history, effective_from)
 );
+create unique index e2b_cost_estimates_history_idx on copilot_internal.e2b_cost_estimates
+    (tenant_id, sandbox_type, region, operation_type, confidence_level) where from_history;
 comment on table copilot_internal.e2b_cost_estimates is
     'What one sandbox session of a kind costs, as an operator estimates it. Goes before the estimate from the shipped durations.';
 comment on column copilot_internal.e2b_cost_estimates.id is 'Key.';
@@ -158,6 +170,8 @@ comment on column copilot_internal.e2b_cost_estimates.confidence_level is 'conse
 comment on column copilot_internal.e2b_cost_estimates.estimated_cost_usd is 'USD for one session.';
 comment on column copilot_internal.e2b_cost_estimates.effective_from is 'From when (inclusive).';
 comment on column copilot_internal.e2b_cost_estimates.effective_to is 'Until when (exclusive).';
+comment on column copilot_internal.e2b_cost_estimates.tenant_id is 'The tenant that it is for; NULL for all.';
+comment on column copilot_internal.e2b_cost_estimates.from_history is 'As in llm_cost_estimates; sessions are of the type standard_session.';
 
 -- What ships. Not dumped: an upgrade of the extension may change it, and a restore gets that of the version restored to.
 

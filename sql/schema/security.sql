@@ -33,8 +33,8 @@ begin
             ('e2b_pricing', 'tenant_id is null or ' || v_tenant_filter),
             ('model_aliases', 'true'),
             ('price_markups', null),
-            ('llm_cost_estimates', 'true'),
-            ('e2b_cost_estimates', 'true'),
+            ('llm_cost_estimates', 'tenant_id is null or ' || v_tenant_filter),
+            ('e2b_cost_estimates', 'tenant_id is null or ' || v_tenant_filter),
             ('shipped_model_prices', 'true'),
             ('shipped_sandbox_prices', 'true'),
             ('shipped_operation_profiles', 'true'),
@@ -109,7 +109,8 @@ end $$;
 grant execute on function copilot_internal.caller_sees_all(), copilot_internal.caller_tenants(),
     copilot_internal.period_bounds(text, text, timestamptz), copilot_internal.is_time_zone(text) to authenticated, service_role, metrics_reader;
 grant execute on function copilot_internal.admission_counters() to authenticated, service_role, metrics_reader;
-grant execute on function copilot_internal.caller_user(), copilot_internal.check_confidence_level(text)
+grant execute on function copilot_internal.caller_user(), copilot_internal.check_confidence_level(text),
+    copilot_internal.check_own_tenant(uuid)
     to authenticated, service_role;
 grant execute on function copilot_internal.price_problem(numeric, numeric, jsonb),
     copilot_internal.adjust_quota(uuid, numeric, text, text),
@@ -128,8 +129,8 @@ grant execute on function
     public.estimate_llm_cost(text, text, bigint, bigint, jsonb, text, uuid),
     public.estimate_e2b_cost(text, numeric, text, numeric, numeric, uuid),
     public.normalize_llm_usage(text, jsonb),
-    public.get_llm_cost_estimate(text, text, text, text),
-    public.get_e2b_cost_estimate(text, text, text, text),
+    public.get_llm_cost_estimate(text, text, text, text, uuid),
+    public.get_e2b_cost_estimate(text, text, text, text, uuid),
     public.get_current_tenant_id(uuid)
     to authenticated, service_role;
 grant execute on function

@@ -79,6 +79,8 @@ const FUNCTIONS: &[(&str, For, &str)] = &[
         "copilot_internal.import_model_pricing('{\"m\": {\"litellm_provider\": \"p\"}}', 'test', p_dry_run => true)",
     ),
     ("export_model_pricing", For::Server, "copilot_internal.export_model_pricing()"),
+    ("check_own_tenant", For::Members, "copilot_internal.check_own_tenant($T)"),
+    ("refresh_estimates", For::Nobody, "copilot_internal.refresh_estimates($T)"),
     ("complete_quota", For::Nobody, "copilot_internal.complete_quota()"),
     ("lock_platform", For::Nobody, "copilot_internal.lock_platform()"),
     ("configuration_changed", For::Nobody, "copilot_internal.configuration_changed()"),
