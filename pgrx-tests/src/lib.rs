@@ -12,6 +12,7 @@ pub mod layout;
 pub mod lint;
 pub mod model;
 pub mod postgres_tree;
+pub mod price_list;
 pub mod progress;
 pub mod server_user;
 pub mod session;

@@ -111,7 +111,8 @@ begin
     end if;
     if problem is not null then
         raise exception '%', problem using errcode = 'invalid_parameter_value',
-            hint = case when v_late is null then 'Look at the file; p_force => true imports it all the same.' end;
+            hint = case when v_late is null then 'Look at the file; p_force => true imports it all the same.'
+                        else 'Prices that have applied already stay as they are.' end;
     end if;
 
     update copilot_internal.model_pricing p set effective_to = p_effective_from

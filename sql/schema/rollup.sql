@@ -92,8 +92,8 @@ begin atomic
         order by r.occurred_at desc
         limit 5000
     ), call_levels as (
-        select c.model_provider, c.model_name, c.operation_type, l.level, pg_catalog.round(
-                   pg_catalog.percentile_disc(l.fraction) within group (order by c.cost_usd), 12) as estimate
+        select c.model_provider, c.model_name, c.operation_type, l.level, pg_catalog.trim_scale(
+                   pg_catalog.percentile_disc(l.fraction) within group (order by c.cost_usd)) as estimate
         from calls c
         cross join (values ('conservative', 0.95::float8), ('typical', 0.5), ('optimistic', 0.05)) as l (level, fraction)
         where pg_catalog.length(c.model_provider) <= 200 and pg_catalog.length(c.model_name) <= 200
@@ -117,8 +117,8 @@ begin atomic
         order by r.occurred_at desc
         limit 5000
     ), session_levels as (
-        select s.sandbox_type, s.region, l.level, pg_catalog.round(
-                   pg_catalog.percentile_disc(l.fraction) within group (order by s.cost_usd), 12) as estimate
+        select s.sandbox_type, s.region, l.level, pg_catalog.trim_scale(
+                   pg_catalog.percentile_disc(l.fraction) within group (order by s.cost_usd)) as estimate
         from sessions s
         cross join (values ('conservative', 0.95::float8), ('typical', 0.5), ('optimistic', 0.05)) as l (level, fraction)
         where pg_catalog.length(s.sandbox_type) <= 200 and pg_catalog.length(s.region) <= 200

@@ -2,6 +2,7 @@
 //! same server, taking turns. Missing a target fails nothing; a wrong result does.
 
 mod constants;
+mod estimate;
 mod ledger;
 mod pgbench;
 mod query;
@@ -16,7 +17,8 @@ use anyhow::{Result, bail};
 use crate::progress::Step;
 
 /// What `--only` takes: groups of rows of the table.
-pub const ROWS: [&str; 7] = ["insert", "locked", "locked-5ms", "query", "has-quota", "check-quota", "quotas"];
+pub const ROWS: [&str; 8] =
+    ["insert", "locked", "locked-5ms", "query", "estimate", "has-quota", "check-quota", "quotas"];
 
 #[derive(Clone, Debug)]
 pub struct BenchOptions {
@@ -63,6 +65,9 @@ pub fn run(options: &BenchOptions) -> Result<()> {
     if options.wants("query") {
         rows.extend(query::rows(&cluster, options, &mut step)?);
     }
+    if options.wants("estimate") {
+        rows.extend(estimate::rows(&cluster, options, &mut step)?);
+    }
     if ["has-quota", "check-quota"].iter().any(|row| options.wants(row)) {
         rows.extend(wire::rows(&cluster, options, &mut step)?);
     }
@@ -88,6 +93,8 @@ fn conditions(options: &BenchOptions) -> String {
          query: as authenticated with claims, in one process (max_parallel_workers_per_gather = 0); net cost is \
          the time of the query with the check less that of the query without, by the row. The check in SQL: \
          bench/query.sql.\n\
+         estimate: in one process, with the whole price list imported; net cost is the time of the query less that of one \
+         that calls generate_series(g, g) instead, by the row. Each import is measured once.\n\
          has-quota, check-quota: as authenticated with claims.\n\
          quotas: two servers alike but for pg_tollgate.quota_entries, each quota charged before; pending costs \
          are not folded. Private memory is RssAnon, shared memory the sum of pg_shmem_allocations.",
