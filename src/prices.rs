@@ -35,7 +35,7 @@ const MODEL_PRICES: &str = "
           and (p.tenant_id = $1 or p.tenant_id is null)
         union all
         select 'shipped', null, s.input_per_million_usd, s.output_per_million_usd, s.components, null, null,
-               s.model_provider, s.model_name, null
+               s.model_provider, s.model_name, s.max_output_tokens::text
         from copilot_internal.shipped_model_prices s
         where s.model_name = any (pg_catalog.string_to_array($2, E'\\x01'))
     ) c";

@@ -200,20 +200,17 @@ fn add(forms: &mut Vec<String>, form: String) {
     }
 }
 
-/// Without `-v1:0`, `-v2` or `:0`, `-001` or `-latest` at the end.
+/// Without `-v1:0` or `:0`, as Bedrock numbers its versions, or `-001`, as Google does. A `-v2` alone is another model.
 fn without_version(form: &str) -> Option<&str> {
-    if let Some(base) = form.strip_suffix("-latest") {
-        return Some(base);
-    }
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     if let Some((base, minor)) = form.rsplit_once(':')
         && digits(minor)
     {
-        return Some(without_version(base).unwrap_or(base));
+        let without_major = base.rsplit_once('-').filter(|(_, last)| last.strip_prefix('v').is_some_and(digits));
+        return Some(without_major.map_or(base, |(base, _)| base));
     }
     let (base, last) = form.rsplit_once('-')?;
-    let major = last.strip_prefix('v').is_some_and(digits);
-    (major || (digits(last) && last.len() == 3 && last.starts_with('0'))).then_some(base)
+    (digits(last) && last.len() == 3 && last.starts_with('0')).then_some(base)
 }
 
 /// The name and the date that ends it: `-2024-08-06` or `-20240806`.
@@ -266,7 +263,6 @@ mod tests {
             ("bedrock", "eu.anthropic.claude-x-20250101-v1:0", ("bedrock", "anthropic.claude-x")),
             ("azure", "gpt-4o", ("openai", "gpt-4o")),
             ("google", "models/gemini-2.5-pro", ("gemini", "gemini-2.5-pro")),
-            ("mistral", "mistral-large-latest", ("mistral", "mistral-large")),
             ("openai", "ft:gpt-4o-mini:acme::id", ("openai", "ft:gpt-4o-mini")),
             ("gemini", "gemini-1.5-pro-001", ("gemini", "gemini-1.5-pro")),
         ] {
@@ -276,6 +272,8 @@ mod tests {
         assert_eq!(grade("openai", "gpt-4o", ("azure", "gpt-4o")), None);
         assert_eq!(grade("openai", "gpt-4o-mini", ("openai", "gpt-4o")), None);
         assert_eq!(grade("openai", "gpt-5", ("openai", "gpt")), None);
+        assert_eq!(grade("acme", "model-v2", ("acme", "model")), None);
+        assert_eq!(grade("mistral", "mistral-large-latest", ("mistral", "mistral-large")), None);
     }
 
     #[test]

@@ -93,11 +93,7 @@ fn any_model() -> impl Strategy<Value = ModelPrice> {
     )
 }
 
-/// Exclusive counts in the order of `Part::ALL`, put together as a provider reports them.
-fn combine(counts: &[i64]) -> Usage {
-    combine_with(counts, json!({}))
-}
-
+/// Exclusive counts in the order of `Part::ALL`, put together as a provider reports them, and what else there is to tell.
 fn combine_with(counts: &[i64], more: Value) -> Usage {
     let Value::Object(mut parts) = more else { panic!("an object") };
     for (key, count) in KEYS.iter().zip(counts) {
