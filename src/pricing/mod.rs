@@ -31,6 +31,7 @@ use part::Unit;
 use std::fmt;
 
 /// The outcome of pricing.
+#[expect(clippy::enum_variant_names, reason = "priced and unpriced are the words of the ledger")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Priced {
     /// What it costs and why.
