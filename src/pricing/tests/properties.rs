@@ -229,7 +229,7 @@ proptest! {
 
     #[test]
     fn no_call_costs_more_than_its_bound(
-        price in any_model(), counts in vec(0..1500_i64, PARTS), spare in (0..2500_i64, 0..100_i64), tier in select(&TIERS[..]),
+        price in any_model(), counts in vec(0..200_i64, PARTS), spare in (0..2500_i64, 0..100_i64), tier in select(&TIERS[..]),
         served in served(), off_peak in any::<bool>(), markup in select(&[None, Some("1.25"), Some("0.5")][..]),
     ) {
         let call = combine_with(&counts, served);
