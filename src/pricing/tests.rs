@@ -222,6 +222,23 @@ fn costs_are_rounded_once() {
 }
 
 #[test]
+fn a_bound_looks_between_the_thresholds() {
+    let price = json!({"input_cost_per_token": 1, "input_cost_per_token_above_1k_tokens": 9, "input_cost_per_token_above_2k_tokens": 2,
+        "tiered_pricing": null});
+    let bound = |price: &Value, input| {
+        breakdown(upper_bound(&model(price.clone()), input, 0, None, Terms::default())).total().to_string()
+    };
+    // A prompt of at most 3000 may turn out to have 2000, at 9 each; one of at most 1000 may not.
+    assert_eq!((bound(&price, 3000), bound(&price, 1000)), ("27000".into(), "1000".into()));
+    let bands = json!({"tiered_pricing": [{"range": [0, 10], "input_cost_per_token": 1}, {"range": [10, 20], "input_cost_per_token": 5},
+        {"range": [20, 30], "input_cost_per_token": 2}]});
+    assert_eq!((bound(&bands, 25), bound(&bands, 10)), ("125".into(), "10".into()));
+    let off_peak =
+        json!({"input_cost_per_token": 1, "off_peak_pricing": {"hours_utc": "01:00-02:00", "input_cost_per_token": 3}});
+    assert_eq!(bound(&off_peak, 10), "30");
+}
+
+#[test]
 fn costs_beyond_the_bound_are_refused() {
     let price = model(json!({"input_cost_per_token": 1000000, "output_cost_per_token": 1}));
     costs(&price, &call_of(1000), None, "1000000000");
