@@ -14,6 +14,9 @@ pub(super) const QUANTITY_SCALE: u32 = 9;
 /// millionth is a whole number of rontos.
 pub(super) const FRACTION_SCALE: u32 = 6;
 
+/// Rontos (1e-27 USD) in one pico-dollar (1e-12 USD).
+const RONTOS_PER_PICO: i128 = 10_i128.pow(RONTO_SCALE - 12);
+
 /// Which of an estimate's two sums a line belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Side {
@@ -52,8 +55,13 @@ impl ExactCost {
 
     /// The one rounding: to 1e-12 USD, half-even.
     pub fn round(self) -> Result<Picos, PricingError> {
-        let divisor = 10_i128.checked_pow(self.scale - 12).ok_or(PricingError::TooLarge)?;
-        let picos = div_half_even(self.units, divisor).ok_or(PricingError::TooLarge)?;
+        let picos = if self.scale == RONTO_SCALE {
+            // Nearly always: a division by a constant.
+            div_half_even(self.units, RONTOS_PER_PICO)
+        } else {
+            10_i128.checked_pow(self.scale - 12).and_then(|divisor| div_half_even(self.units, divisor))
+        };
+        let picos = picos.ok_or(PricingError::TooLarge)?;
         Picos::new(picos).map_err(|_| PricingError::TooLarge)
     }
 
@@ -63,6 +71,9 @@ impl ExactCost {
     }
 
     fn at_scale(self, scale: u32) -> Result<i128, PricingError> {
+        if scale == self.scale {
+            return Ok(self.units);
+        }
         let tens = 10_i128.checked_pow(scale - self.scale).ok_or(PricingError::TooLarge)?;
         self.units.checked_mul(tens).ok_or(PricingError::TooLarge)
     }

@@ -113,7 +113,7 @@ pub fn price_llm<'a>(price: &ModelPrice, usage: &Usage, terms: impl Into<Terms<'
     let mut left_out = None;
     for (part, amount) in usage.parts() {
         let replaced = |other: &Part| usage.amount(*other) > 0 && price.rate_in(*other, usage, when).is_some();
-        if part.replaced_by().iter().any(replaced) {
+        if usage.has_other_measures() && part.replaced_by().iter().any(replaced) {
             continue;
         }
         match (price.rate_in(part, usage, when), part.unit()) {
@@ -135,7 +135,8 @@ pub fn price_llm<'a>(price: &ModelPrice, usage: &Usage, terms: impl Into<Terms<'
 
 /// A call is one request and one query, where the model has a price for that and nobody counted them.
 fn single(price: &ModelPrice, usage: &Usage, when: rates::Conditions) -> Result<Vec<Line>, PricingError> {
-    let uncounted = [Part::Requests, Part::Queries].into_iter().filter(|part| !usage.counts(*part));
+    let priced = [Part::Requests, Part::Queries].into_iter().filter(|part| price.has(*part));
+    let uncounted = priced.filter(|part| !usage.counts(*part));
     let rated = uncounted.filter_map(|part| Some((part, price.rate_in(part, usage, when)?)));
     rated.map(|(part, rate)| Line::of(part, 1, rate)).collect()
 }

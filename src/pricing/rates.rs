@@ -393,6 +393,11 @@ impl ModelPrice {
         self.own.iter().any(|part| part.unit() == Unit::Token)
     }
 
+    /// Whether a part has a price of its own.
+    pub(super) fn has(&self, part: Part) -> bool {
+        self.own.contains(&part)
+    }
+
     /// Some part that a call is paid by; `None` when nothing has a price, so that not even zero tokens can be called free.
     pub(super) fn first_part(&self) -> Option<Part> {
         self.own.first().copied()

@@ -10,39 +10,39 @@ use crate::money::{AmountError, Rounding, parse_scaled};
 use serde_json::{Map, Value};
 use std::fmt;
 
-const CACHE_READ: &str = "cache_read_input_tokens";
-const CACHE_READ_EXPLICIT: &str = "explicit_cache_read_input_tokens";
-const CACHE_READ_AUDIO: &str = "cache_read_input_audio_tokens";
-const CACHE_READ_IMAGE: &str = "cache_read_input_image_tokens";
-const CACHE_CREATION: &str = "cache_creation_input_tokens";
-const CACHE_CREATION_1H: &str = "cache_creation_1h_input_tokens";
-const CACHE_CREATION_12H: &str = "cache_creation_12h_input_tokens";
-const CACHE_CREATION_AUDIO: &str = "cache_creation_input_audio_tokens";
-const INPUT_AUDIO: &str = "input_audio_tokens";
-const INPUT_IMAGE: &str = "input_image_tokens";
-const INPUT_VIDEO: &str = "input_video_tokens";
-const REASONING: &str = "reasoning_output_tokens";
-const OUTPUT_AUDIO: &str = "output_audio_tokens";
-const OUTPUT_IMAGE: &str = "output_image_tokens";
-const OUTPUT_VIDEO: &str = "output_video_tokens";
+const CACHE_READ: usize = 0;
+const CACHE_READ_EXPLICIT: usize = 1;
+const CACHE_READ_AUDIO: usize = 2;
+const CACHE_READ_IMAGE: usize = 3;
+const CACHE_CREATION: usize = 4;
+const CACHE_CREATION_1H: usize = 5;
+const CACHE_CREATION_12H: usize = 6;
+const CACHE_CREATION_AUDIO: usize = 7;
+const INPUT_AUDIO: usize = 8;
+const INPUT_IMAGE: usize = 9;
+const INPUT_VIDEO: usize = 10;
+const REASONING: usize = 11;
+const OUTPUT_AUDIO: usize = 12;
+const OUTPUT_IMAGE: usize = 13;
+const OUTPUT_VIDEO: usize = 14;
 
-/// Counts of tokens, by key.
+/// The keys of counts of tokens, each at the place that its name above says.
 const TOKENS: [&str; 15] = [
-    CACHE_READ,
-    CACHE_READ_EXPLICIT,
-    CACHE_READ_AUDIO,
-    CACHE_READ_IMAGE,
-    CACHE_CREATION,
-    CACHE_CREATION_1H,
-    CACHE_CREATION_12H,
-    CACHE_CREATION_AUDIO,
-    INPUT_AUDIO,
-    INPUT_IMAGE,
-    INPUT_VIDEO,
-    REASONING,
-    OUTPUT_AUDIO,
-    OUTPUT_IMAGE,
-    OUTPUT_VIDEO,
+    "cache_read_input_tokens",
+    "explicit_cache_read_input_tokens",
+    "cache_read_input_audio_tokens",
+    "cache_read_input_image_tokens",
+    "cache_creation_input_tokens",
+    "cache_creation_1h_input_tokens",
+    "cache_creation_12h_input_tokens",
+    "cache_creation_input_audio_tokens",
+    "input_audio_tokens",
+    "input_image_tokens",
+    "input_video_tokens",
+    "reasoning_output_tokens",
+    "output_audio_tokens",
+    "output_image_tokens",
+    "output_video_tokens",
 ];
 
 /// What else is counted, by key, where the key alone says which part it is.
@@ -180,12 +180,8 @@ pub struct Usage {
 struct Counts([Option<i64>; TOKENS.len()]);
 
 impl Counts {
-    fn of(&self, key: &'static str) -> (&'static str, i64) {
-        (key, self.given(key).unwrap_or(0))
-    }
-
-    fn given(&self, key: &'static str) -> Option<i64> {
-        TOKENS.iter().position(|known| *known == key).and_then(|place| self.0[place])
+    fn of(&self, place: usize) -> (&'static str, i64) {
+        (TOKENS[place], self.0[place].unwrap_or(0))
     }
 }
 
@@ -209,10 +205,11 @@ impl Usage {
             Some(Value::Object(object)) => usage.read(object)?,
             Some(_) => return Err(UsageError::NotAnObject),
         };
-        let of = |key| counts.of(key);
-        let whole = |key, parts: &[(&'static str, i64)]| {
+        let beside = !usage.parts.is_empty();
+        let of = |place| counts.of(place);
+        let whole = |place: usize, parts: &[(&'static str, i64)]| {
             let sum = || parts.iter().fold(0_i64, |sum, part| sum.saturating_add(part.1));
-            let all = (key, counts.given(key).unwrap_or_else(sum));
+            let all = (TOKENS[place], counts.0[place].unwrap_or_else(sum));
             Ok((all, rest(all, parts)?))
         };
         let written = [of(CACHE_CREATION_1H), of(CACHE_CREATION_12H), of(CACHE_CREATION_AUDIO)];
@@ -245,7 +242,9 @@ impl Usage {
             usage.add(part, tokens);
         }
         // Tokens come after what `read` has found beside them, and before it in the order of all parts.
-        usage.parts.sort_by_key(|(part, _)| *part as usize);
+        if beside {
+            usage.parts.sort_by_key(|(part, _)| *part as usize);
+        }
         Ok(usage)
     }
 
@@ -330,6 +329,11 @@ impl Usage {
     /// How much of a part there is.
     pub fn amount(&self, part: Part) -> i64 {
         self.parts.iter().find(|(own, _)| *own == part).map_or(0, |(_, amount)| *amount)
+    }
+
+    /// Whether anything but tokens was counted. It would come last.
+    pub(super) fn has_other_measures(&self) -> bool {
+        self.parts.last().is_some_and(|(part, _)| part.unit() != Unit::Token)
     }
 
     /// Whether queries or requests were counted. Otherwise a call is one.
