@@ -37,7 +37,8 @@ pgrx::extension_sql_file!("../sql/schema/reservations.sql", name = "reservations
 pgrx::extension_sql_file!("../sql/schema/rollup.sql", name = "rollup", requires = ["reservations"]);
 pgrx::extension_sql_file!("../sql/schema/admission.sql", name = "admission", requires = ["rollup"]);
 pgrx::extension_sql_file!("../sql/schema/kernels.sql", name = "kernels", requires = ["admission"]);
-pgrx::extension_sql_file!("../sql/schema/reading.sql", name = "reading", requires = ["kernels"]);
+pgrx::extension_sql_file!("../sql/schema/price_list.sql", name = "price_list", requires = ["kernels"]);
+pgrx::extension_sql_file!("../sql/schema/reading.sql", name = "reading", requires = ["price_list"]);
 pgrx::extension_sql_file!("../sql/schema/events.sql", name = "events", requires = ["reading"]);
 pgrx::extension_sql_file!("../sql/schema/facade.sql", name = "facade", requires = ["events"]);
 pgrx::extension_sql_file!("../sql/schema/rows.sql", name = "rows", requires = ["facade"]);

@@ -86,7 +86,6 @@ impl Picos {
     }
 
     /// The amount in pico-dollars (1e-12 USD).
-    #[cfg(test)]
     pub fn get(self) -> i128 {
         self.0
     }
@@ -106,6 +105,11 @@ impl Picos {
         Self::new(self.0.saturating_sub(other.0))
     }
 
+    /// The amount with a correction, which may be below zero.
+    pub fn with(self, correction: PicosDifference) -> PicosDifference {
+        PicosDifference(self.0.saturating_add(correction.0))
+    }
+
     /// US dollars with the sign turned, exact.
     pub fn negated(self) -> String {
         format_scaled(-self.0, 12)
@@ -117,6 +121,21 @@ impl Picos {
 pub struct PicosDifference(i128);
 
 impl PicosDifference {
+    /// Takes a count of pico-dollars.
+    pub fn new(picos: i128) -> Self {
+        Self(picos)
+    }
+
+    /// The amount in pico-dollars.
+    pub fn get(self) -> i128 {
+        self.0
+    }
+
+    /// The sum.
+    pub fn plus(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+
     /// Reads US dollars as Postgres prints a `numeric`; rounds once, half-even, to 1e-12.
     pub fn parse(text: &str) -> Result<Self, AmountError> {
         match text.strip_prefix('-') {

@@ -148,6 +148,29 @@ mod tests {
         }
     }
 
+    /// What is built by hand is, to the byte, what Postgres reads.
+    #[pg_test]
+    fn a_cost_is_built_as_postgres_reads_it() {
+        let mut texts = vec!["0".to_owned(), "1000000000".to_owned(), "999999999.999999999999".to_owned()];
+        for place in 0..22 {
+            for digits in [1_i128, 5, 12, 123, 1_234, 12_345, 100_001, 9_999_999] {
+                if let Ok(amount) = Picos::new(digits * 10_i128.pow(place)) {
+                    texts.push(amount.to_string());
+                }
+            }
+        }
+        for text in texts {
+            let Ok(amount) = Picos::parse(&text) else { panic!("{text}") };
+            let bytes = |datum: pgrx::pg_sys::Datum| {
+                let stored = datum.cast_mut_ptr::<pgrx::pg_sys::varlena>();
+                // SAFETY: a numeric made just now, which is neither compressed nor out of line.
+                unsafe { std::slice::from_raw_parts(stored.cast::<u8>(), pgrx::varsize_any(stored)).to_vec() }
+            };
+            let built = Value::cost(amount).datum();
+            assert_eq!(bytes(built), bytes(Value::numeric(&text).datum()), "{text}");
+        }
+    }
+
     #[pg_test]
     fn new_ids_are_ordered_by_millisecond() {
         let milliseconds = |at: i64| to_unix_seconds(at) * 1_000 + at.rem_euclid(1_000_000) / 1_000;

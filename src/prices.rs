@@ -7,33 +7,51 @@ use pgrx::Uuid;
 use pgrx::pg_sys::Oid;
 
 use crate::cache::Cache;
-use crate::error::Result;
-use crate::pg::Timestamp;
+use crate::error::{Error, Result};
+use crate::period::Zone;
 use crate::pg::invalidation::{current_generation, generation, watch};
 use crate::pg::spi::types::{TEXT, UUID};
 use crate::pg::spi::{self, Look, Plan, Row};
-use crate::pricing::{ModelPrice, Priced, Rate, SandboxPrice, Usage, price_llm, price_sandbox};
+use crate::pg::zone::PostgresZone;
+use crate::pg::{self, Timestamp};
+use crate::pricing::names::{self, Grade, Wanted};
+use crate::pricing::{Factor, ModelPrice, Priced, Rate, SandboxPrice, Terms, Usage, price_llm, price_sandbox};
+use crate::quota::nil;
 
-/// Every price of a model: a tenant's own before the operator's before the shipped one, the latest first.
+/// Every price that a model may go by: the tenant's own, the operator's, those of the imported list, the shipped ones. The
+/// names, in lower case, are separated by a character that no name holds.
 const MODEL_PRICES: &str = "
     select c.source, c.id, c.effective_from, c.effective_to,
-           c.input_per_million_usd::text, c.output_per_million_usd::text, c.components::text
+           c.input_per_million_usd::text, c.output_per_million_usd::text, c.components::text,
+           c.model_provider, c.model_name, c.max_output_tokens
     from (
-        select 1 as precedence, 'tenant' as source, p.id, p.input_per_million_usd, p.output_per_million_usd,
-               p.components, p.effective_from, p.effective_to
+        select case when p.tenant_id is not null then 'tenant' when p.imported then 'imported' else 'operator' end as source,
+               p.id, p.input_per_million_usd, p.output_per_million_usd, p.components, p.effective_from, p.effective_to,
+               p.model_provider, p.model_name,
+               case when pg_catalog.jsonb_typeof(p.details -> 'max_output_tokens') = 'number'
+                    then pg_catalog.trunc((p.details ->> 'max_output_tokens')::numeric)::text end as max_output_tokens
         from copilot_internal.model_pricing p
-        where p.tenant_id = $1 and p.model_provider = $2 and p.model_name = $3
+        where pg_catalog.lower(p.model_name) = any (pg_catalog.string_to_array($2, E'\\x01'))
+          and (p.tenant_id = $1 or p.tenant_id is null)
         union all
-        select 2, 'operator', p.id, p.input_per_million_usd, p.output_per_million_usd, p.components,
-               p.effective_from, p.effective_to
-        from copilot_internal.model_pricing p
-        where p.tenant_id is null and p.model_provider = $2 and p.model_name = $3
-        union all
-        select 3, 'shipped', null, s.input_per_million_usd, s.output_per_million_usd, s.components, null, null
+        select 'shipped', null, s.input_per_million_usd, s.output_per_million_usd, s.components, null, null,
+               s.model_provider, s.model_name, s.max_output_tokens::text
         from copilot_internal.shipped_model_prices s
-        where s.model_provider = $2 and s.model_name = $3
-    ) c
-    order by c.precedence, c.effective_from desc";
+        where s.model_name = any (pg_catalog.string_to_array($2, E'\\x01'))
+    ) c";
+
+/// What the operator says that a model goes by.
+const ALIAS: &str = "
+    select a.price_provider, a.price_model
+    from copilot_internal.model_aliases a
+    where pg_catalog.lower(a.model_provider) = pg_catalog.lower($1) and pg_catalog.lower(a.model_name) = pg_catalog.lower($2)";
+
+/// What is added to the costs of a tenant, the most specific first.
+const MARKUPS: &str = "
+    select m.model_provider, m.model_name, m.factor::text, m.effective_from, m.effective_to
+    from copilot_internal.price_markups m
+    where m.tenant_id = $1 or m.tenant_id is null
+    order by m.tenant_id is null, m.model_provider is null, m.model_name is null, m.effective_from desc";
 
 /// Every price of a sandbox type: a row of the region before one of every region.
 const SANDBOX_PRICES: &str = "
@@ -58,12 +76,16 @@ const SANDBOX_PRICES: &str = "
 const OWN_PRICES: &str = "
     select p.tenant_id from copilot_internal.model_pricing p where p.tenant_id is not null
     union
-    select p.tenant_id from copilot_internal.e2b_pricing p where p.tenant_id is not null";
+    select p.tenant_id from copilot_internal.e2b_pricing p where p.tenant_id is not null
+    union
+    select coalesce(m.tenant_id, '00000000-0000-0000-0000-000000000000') from copilot_internal.price_markups m";
 
 static OWN_PRICES_PLAN: Plan = Plan::new(OWN_PRICES, &[]);
 
 const PARAMETERS: &[Oid] = &[UUID, TEXT, TEXT];
-static MODEL_PRICES_PLAN: Plan = Plan::new(MODEL_PRICES, PARAMETERS);
+static MODEL_PRICES_PLAN: Plan = Plan::new(MODEL_PRICES, &[UUID, TEXT]);
+static ALIAS_PLAN: Plan = Plan::new(ALIAS, &[TEXT, TEXT]);
+static MARKUPS_PLAN: Plan = Plan::new(MARKUPS, &[UUID]);
 static SANDBOX_PRICES_PLAN: Plan = Plan::new(SANDBOX_PRICES, PARAMETERS);
 
 /// A price with the range in which it is in force.
@@ -72,40 +94,111 @@ struct Dated<P> {
     id: Option<Uuid>,
     from: Option<Timestamp>,
     to: Option<Timestamp>,
+    /// The provider and model of the row, where they are not those that were asked for.
+    goes_by: Option<Box<(String, String)>>,
+    /// How well it fits: rows of one grade and source are alternatives to each other.
+    grade: Grade,
     /// Or why the row cannot be read.
     price: std::result::Result<P, String>,
 }
 
-/// What a model, or a sandbox type in a region, has cost and will cost a tenant.
-struct PriceList<P>(Vec<Dated<P>>);
-
-impl<P> PriceList<P> {
-    /// Reads the list; the price itself from the columns that follow its range.
-    fn read(plan: &Plan, key: &Key, price: impl Fn(&Row) -> std::result::Result<P, String>) -> Result<Self> {
-        let (tenant, first, second) = key;
-        let parameters = [(*tenant).into(), first.as_str().into(), second.as_deref().into()];
-        spi::session(|spi| {
-            let rows = spi.run(plan, Look::Latest, &parameters)?;
-            let dated = |row: Row| {
-                Ok(Dated {
-                    source: match row.need::<String>(1)?.as_str() {
-                        "tenant" => "tenant",
-                        "operator" => "operator",
-                        _ => "shipped",
-                    },
-                    id: row.get(2),
-                    from: row.get(3),
-                    to: row.get(4),
-                    price: price(&row),
-                })
-            };
-            rows.iter().map(dated).collect::<Result<Vec<_>>>().map(Self)
+impl<P> Dated<P> {
+    fn read(row: &Row, price: std::result::Result<P, String>) -> Result<Self> {
+        Ok(Self {
+            source: match row.need::<String>(1)?.as_str() {
+                "tenant" => "tenant",
+                "operator" => "operator",
+                "imported" => "imported",
+                _ => "shipped",
+            },
+            id: row.get(2),
+            from: row.get(3),
+            to: row.get(4),
+            goes_by: None,
+            grade: Grade::EXACT,
+            price,
         })
     }
 
+    fn holds(&self, at: Timestamp) -> bool {
+        self.from.is_none_or(|from| from <= at) && self.to.is_none_or(|to| at < to)
+    }
+
+    /// A tenant's own price goes before the operator's, that before the list's, that before the shipped one.
+    fn precedence(&self) -> u8 {
+        match self.source {
+            "tenant" => 1,
+            "operator" => 2,
+            "imported" => 3,
+            _ => 4,
+        }
+    }
+}
+
+/// What a model, or a sandbox type in a region, has cost and will cost a tenant; what fits best comes first.
+struct PriceList<P> {
+    rows: Vec<Dated<P>>,
+    /// Whether alternatives of the same grade have to agree.
+    is_open: bool,
+}
+
+impl<P> PriceList<P> {
     /// The first whose range holds the moment.
     fn in_force(&self, at: Timestamp) -> Option<&Dated<P>> {
-        self.0.iter().find(|dated| dated.from.is_none_or(|from| from <= at) && dated.to.is_none_or(|to| at < to))
+        self.rows.iter().find(|dated| dated.holds(at))
+    }
+}
+
+impl PriceList<SandboxPrice> {
+    fn read(key: &Key) -> Result<Self> {
+        let (tenant, first, second) = key;
+        let parameters = [(*tenant).into(), first.as_str().into(), second.as_deref().into()];
+        spi::session(|spi| {
+            let rows = spi.run(&SANDBOX_PRICES_PLAN, Look::Latest, &parameters)?;
+            let rows = rows.iter().map(|row| Dated::read(&row, sandbox_price(&row))).collect::<Result<Vec<_>>>()?;
+            Ok(Self { rows, is_open: false })
+        })
+    }
+}
+
+impl PriceList<ModelPrice> {
+    fn read(key: &Key) -> Result<Self> {
+        let (tenant, provider, name) = key;
+        let name = name.as_deref().unwrap_or_default();
+        spi::session(|spi| {
+            let rows = spi.run(&ALIAS_PLAN, Look::Latest, &[provider.as_str().into(), name.into()])?;
+            let alias = rows.first().map(|row| Ok::<_, Error>((row.need(1)?, row.need(2)?))).transpose()?;
+            let wanted = Wanted::new(provider, name, alias);
+            let names = wanted.names().collect::<Vec<_>>().join("\u{1}");
+            let rows = spi.run(&MODEL_PRICES_PLAN, Look::Latest, &[(*tenant).into(), names.as_str().into()])?;
+            let mut fitting = Vec::new();
+            for row in rows.iter() {
+                let (row_provider, row_name) = (row.need::<String>(8)?, row.need::<String>(9)?);
+                let Some(grade) = wanted.grade(&row_provider, &row_name) else { continue };
+                let mut dated = Dated::read(&row, model_price(&row, &row_provider))?;
+                dated.grade = grade;
+                if (row_provider.as_str(), row_name.as_str()) != (provider.as_str(), name) {
+                    dated.goes_by = Some(Box::new((row_provider, row_name)));
+                }
+                fitting.push(dated);
+            }
+            let path = |dated: &Dated<ModelPrice>| dated.goes_by.is_none();
+            // Of the list's two spellings of a model, the one with the provider before it goes first.
+            fitting.sort_by_key(|dated| (dated.grade, dated.precedence(), path(dated), std::cmp::Reverse(dated.from)));
+            Ok(Self { rows: fitting, is_open: wanted.is_without_provider() })
+        })
+    }
+
+    /// Whether another row, which fits as well as this one, says something else.
+    fn is_ambiguous(&self, dated: &Dated<ModelPrice>, at: Timestamp) -> bool {
+        dated.grade != Grade::EXACT
+            && self.rows.iter().any(|other| {
+                other.grade == dated.grade
+                    && (self.is_open || other.source == dated.source)
+                    && other.goes_by != dated.goes_by
+                    && other.holds(at)
+                    && other.price != dated.price
+            })
     }
 }
 
@@ -119,11 +212,20 @@ thread_local! {
     static MODELS: Cache<Key, PriceList<ModelPrice>> = Cache::new(MOST_LISTS);
     static SANDBOXES: Cache<Key, PriceList<SandboxPrice>> = Cache::new(MOST_LISTS);
     static TENANTS: Cache<(), HashSet<Uuid>> = Cache::new(1);
+    static MARKUPS_KEPT: Cache<Option<Uuid>, Vec<Markup>> = Cache::new(MOST_LISTS);
+}
+
+/// Whose prices they are.
+#[derive(Clone, Copy)]
+struct Owner {
+    /// The tenant if he has prices or markups of his own.
+    tenant: Option<Uuid>,
+    /// Whether anything may be added to his costs.
+    has_markups: bool,
 }
 
 /// The tenant if he has prices of his own.
-fn with_own_prices(tenant: Option<Uuid>) -> Result<Option<Uuid>> {
-    let Some(tenant) = tenant else { return Ok(None) };
+fn owner(tenant: Option<Uuid>) -> Result<Owner> {
     let tenants = match TENANTS.with(|cache| cache.get(&())) {
         Some(tenants) => tenants,
         None => {
@@ -136,41 +238,103 @@ fn with_own_prices(tenant: Option<Uuid>) -> Result<Option<Uuid>> {
             TENANTS.with(|cache| cache.keep(read_in, (), tenants))
         }
     };
-    Ok(Some(tenant).filter(|tenant| tenants.contains(tenant)))
+    if tenants.is_empty() {
+        return Ok(Owner { tenant: None, has_markups: false });
+    }
+    let tenant = tenant.filter(|tenant| tenants.contains(tenant));
+    // The nil UUID stands for a markup on everybody.
+    Ok(Owner { tenant, has_markups: tenant.is_some() || tenants.contains(&nil()) })
 }
 
 /// The list from the cache, or read into it.
 fn list<P>(
     cache: &Cache<Key, PriceList<P>>,
-    plan: &Plan,
     key: Key,
-    price: impl Fn(&Row) -> std::result::Result<P, String>,
+    read: impl Fn(&Key) -> Result<PriceList<P>>,
 ) -> Result<Rc<PriceList<P>>> {
     if let Some(list) = cache.get(&key) {
         return Ok(list);
     }
     watch();
     let read_in = generation();
-    let list = PriceList::read(plan, &key, price)?;
+    let list = read(&key)?;
     Ok(cache.keep(read_in, key, list))
+}
+
+/// What is added to the costs of some models, of all of a provider's, or of all.
+struct Markup {
+    provider: Option<String>,
+    name: Option<String>,
+    factor: std::result::Result<Factor, String>,
+    from: Option<Timestamp>,
+    to: Option<Timestamp>,
+}
+
+/// What is added to the tenant's costs of the model, if anything; `owner` is he if he has prices or markups of his own.
+fn markup(
+    owner: Owner,
+    provider: &str,
+    name: &str,
+    at: Timestamp,
+) -> Result<Option<std::result::Result<Factor, String>>> {
+    if !owner.has_markups {
+        return Ok(None);
+    }
+    let markups = match MARKUPS_KEPT.with(|cache| cache.get(&owner.tenant)) {
+        Some(markups) => markups,
+        None => {
+            watch();
+            let read_in = generation();
+            let markups = spi::session(|spi| {
+                let rows = spi.run(&MARKUPS_PLAN, Look::Latest, &[owner.tenant.into()])?;
+                let markup = |row: Row| {
+                    let factor = Factor::parse(&row.need::<String>(3)?);
+                    Ok(Markup {
+                        provider: row.get(1),
+                        name: row.get(2),
+                        factor: factor.map_err(|error| format!("the markup cannot be used: it {error}")),
+                        from: row.get(4),
+                        to: row.get(5),
+                    })
+                };
+                rows.iter().map(markup).collect::<Result<Vec<_>>>()
+            })?;
+            MARKUPS_KEPT.with(|cache| cache.keep(read_in, owner.tenant, markups))
+        }
+    };
+    let is = |own: &Option<String>, given: &str| own.as_deref().is_none_or(|own| own.eq_ignore_ascii_case(given));
+    let fits = |markup: &&Markup| {
+        is(&markup.provider, provider)
+            && is(&markup.name, name)
+            && markup.from.is_none_or(|from| from <= at)
+            && markup.to.is_none_or(|to| at < to)
+    };
+    Ok(markups.iter().find(fits).map(|markup| markup.factor.clone()))
 }
 
 /// What a call costs, or why that is unknown; and by which price row.
 pub struct Quote {
     pub priced: std::result::Result<Priced, String>,
-    /// `tenant`, `operator`, `shipped`, or `None` when no row fits.
+    /// `tenant`, `operator`, `imported`, `shipped`, or `None` when no row fits.
     pub source: Option<&'static str>,
     pub price_id: Option<Uuid>,
+    /// The provider and model of the price row, where they are not those that were asked for.
+    pub goes_by: Option<(String, String)>,
 }
 
 impl Quote {
-    const UNKNOWN: fn(String) -> Self = |why| Self { priced: Err(why), source: None, price_id: None };
+    const UNKNOWN: fn(String) -> Self = |why| Self { priced: Err(why), source: None, price_id: None, goes_by: None };
 
     /// What is stored with a record, as JSON text: the breakdown, and the price row that it came from.
     pub fn to_json(&self) -> Option<String> {
         let Ok(Priced::Priced(breakdown)) = &self.priced else { return None };
         let id = self.price_id.map(|id| id.to_string());
-        Some(breakdown.to_json(self.source.unwrap_or_default(), id.as_deref()))
+        let goes_by = self.goes_by.as_ref().map_or_else(String::new, |(provider, name)| {
+            let name = serde_json::Value::from(name.as_str());
+            let provider = serde_json::Value::from(provider.as_str());
+            format!(",\"price_provider\":{provider},\"price_model\":{name}")
+        });
+        Some(breakdown.to_json(self.source.unwrap_or_default(), id.as_deref(), &goes_by))
     }
 
     /// Why there is no cost; `None` when there is one.
@@ -178,6 +342,7 @@ impl Quote {
         match &self.priced {
             Ok(Priced::Priced(_)) => None,
             Ok(Priced::Unpriced { missing }) => Some(format!("the price has no rate for {missing}")),
+            Ok(Priced::Unmeasured { needs }) => Some(format!("the price needs {needs}, which was not given")),
             Err(why) => Some(why.clone()),
         }
     }
@@ -190,35 +355,56 @@ pub struct Model<'a> {
     pub name: &'a str,
 }
 
-/// How the tokens of a call become a cost, exactly ([`price_llm`]) or as an upper bound.
-pub type PriceTokens<'a> = &'a dyn Fn(&ModelPrice) -> std::result::Result<Priced, crate::pricing::PricingError>;
+/// How the tokens of a call become a cost, exactly ([`price_llm`]) or as an upper bound; the terms are the hour's and the
+/// tenant's.
+pub type PriceTokens<'a> = &'a dyn Fn(&ModelPrice, Terms) -> std::result::Result<Priced, crate::pricing::PricingError>;
 
 /// The cost by the price in force at the moment.
 pub fn quote_llm(tenant: Option<Uuid>, model: Model, at: Timestamp, price_tokens: PriceTokens) -> Result<Quote> {
     current_generation();
-    let key = (with_own_prices(tenant)?, model.provider.to_owned(), Some(model.name.to_owned()));
-    let list = MODELS.with(|cache| list(cache, &MODEL_PRICES_PLAN, key, model_price))?;
+    let owner = owner(tenant)?;
+    let key = (owner.tenant, model.provider.to_owned(), Some(model.name.to_owned()));
+    let list = MODELS.with(|cache| list(cache, key, PriceList::<ModelPrice>::read))?;
     let Some(dated) = list.in_force(at) else {
         return Ok(Quote::UNKNOWN(format!("no price is known for {}/{}", model.provider, model.name)));
     };
-    let price = dated.price.as_ref().map_err(String::clone);
-    let priced = price.and_then(|price| price_tokens(price).map_err(|error| error.to_string()));
-    Ok(Quote { priced, source: Some(dated.source), price_id: dated.id })
+    if list.is_ambiguous(dated, at) {
+        return Ok(Quote::UNKNOWN(format!(
+            "the price of {} is ambiguous: it differs between providers, and {} is none of them",
+            model.name, model.provider
+        )));
+    }
+    let markup = markup(owner, model.provider, model.name, at)?.transpose();
+    let priced = markup.and_then(|markup| {
+        let price = dated.price.as_ref().map_err(String::clone)?;
+        let terms = Terms { tier: None, off_peak: is_off_peak(price, at), markup };
+        price_tokens(price, terms).map_err(|error| error.to_string())
+    });
+    let goes_by = dated.goes_by.as_deref().cloned();
+    Ok(Quote { priced, source: Some(dated.source), price_id: dated.id, goes_by })
 }
 
-fn model_price(row: &Row) -> std::result::Result<ModelPrice, String> {
+fn is_off_peak(price: &ModelPrice, at: Timestamp) -> bool {
+    let offset = |zone: &str, at: i64| PostgresZone::named(zone).ok().map(|zone| zone.offset_at(at));
+    price.is_off_peak(pg::to_unix_seconds(at), offset)
+}
+
+fn model_price(row: &Row, provider: &str) -> std::result::Result<ModelPrice, String> {
     let components = row.get::<String>(7).unwrap_or_default();
     let components = serde_json::from_str(&components).map_err(|error| error.to_string())?;
-    ModelPrice::new(row.get::<String>(5).as_deref(), row.get::<String>(6).as_deref(), &components)
-        .map_err(|error| format!("the price row cannot be read: {error}"))
+    let mut price = ModelPrice::new(row.get::<String>(5).as_deref(), row.get::<String>(6).as_deref(), &components)
+        .map_err(|error| format!("the price row cannot be read: {error}"))?;
+    price.inclusive = names::canonical(provider) == "xai";
+    price.max_output_tokens = row.get::<String>(10).and_then(|tokens| tokens.parse().ok());
+    Ok(price)
 }
 
 /// The exact cost of a call.
 pub fn exactly<'a>(
     usage: &'a Usage,
     tier: Option<&'a str>,
-) -> impl Fn(&ModelPrice) -> std::result::Result<Priced, crate::pricing::PricingError> + 'a {
-    move |price| price_llm(price, usage, tier)
+) -> impl Fn(&ModelPrice, Terms) -> std::result::Result<Priced, crate::pricing::PricingError> + 'a {
+    move |price, terms| price_llm(price, usage, Terms { tier, ..terms })
 }
 
 /// A sandbox session as callers describe it; quantities as decimal text.
@@ -234,22 +420,26 @@ pub struct SandboxUse<'a> {
 /// The cost by the price in force at the moment.
 pub fn quote_sandbox(tenant: Option<Uuid>, sandbox: SandboxUse, at: Timestamp) -> Result<Quote> {
     current_generation();
-    let key = (with_own_prices(tenant)?, sandbox.sandbox_type.to_owned(), sandbox.region.map(str::to_owned));
-    let list = SANDBOXES.with(|cache| list(cache, &SANDBOX_PRICES_PLAN, key, sandbox_price))?;
+    let owner = owner(tenant)?;
+    let key = (owner.tenant, sandbox.sandbox_type.to_owned(), sandbox.region.map(str::to_owned));
+    let list = SANDBOXES.with(|cache| list(cache, key, PriceList::<SandboxPrice>::read))?;
     let Some(dated) = list.in_force(at) else {
         return Ok(Quote::UNKNOWN(format!("no price is known for sandbox type {}", sandbox.sandbox_type)));
     };
-    let price = dated.price.as_ref().map_err(String::clone);
-    let priced = price.and_then(|price| {
-        match price_sandbox(price, sandbox.duration_seconds, sandbox.vcpu_seconds, sandbox.memory_gib_seconds) {
+    let markup = markup(owner, "e2b", sandbox.sandbox_type, at)?.transpose();
+    let priced = markup.and_then(|markup| {
+        let price = dated.price.as_ref().map_err(String::clone)?;
+        let terms = Terms { markup, ..Terms::default() };
+        let (duration, vcpu, memory) = (sandbox.duration_seconds, sandbox.vcpu_seconds, sandbox.memory_gib_seconds);
+        match price_sandbox(price, duration, vcpu, memory, terms) {
             // The duration is always given; of the others it is the caller's quantity that is missing, not our price.
             Ok(Priced::Unpriced { missing }) if missing != "duration_seconds" => {
-                Err(format!("the price needs {missing}, which was not given"))
+                Ok(Priced::Unmeasured { needs: missing })
             }
             other => other.map_err(|error| error.to_string()),
         }
     });
-    Ok(Quote { priced, source: Some(dated.source), price_id: dated.id })
+    Ok(Quote { priced, source: Some(dated.source), price_id: dated.id, goes_by: None })
 }
 
 fn sandbox_price(row: &Row) -> std::result::Result<SandboxPrice, String> {

@@ -14,6 +14,7 @@ pub mod lint;
 pub mod model;
 pub mod pgbouncer;
 pub mod postgres_tree;
+pub mod price_list;
 pub mod progress;
 pub mod server_user;
 pub mod session;

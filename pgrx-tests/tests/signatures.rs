@@ -121,28 +121,31 @@ const FUNCTIONS: &[(&str, &str, &str, &str)] = &[
         "estimate_llm_cost",
         "stable",
         "p_model_provider text, p_model_name text, p_input_tokens bigint, p_output_tokens bigint, \
-         p_usage jsonb DEFAULT NULL::jsonb, p_service_tier text DEFAULT NULL::text",
+         p_usage jsonb DEFAULT NULL::jsonb, p_service_tier text DEFAULT NULL::text, \
+         p_tenant_id uuid DEFAULT NULL::uuid",
         "TABLE(estimated_cost_usd numeric, input_cost_usd numeric, output_cost_usd numeric, pricing_found boolean, basis text)",
     ),
     (
         "estimate_e2b_cost",
         "stable",
         "p_sandbox_type text, p_duration_seconds numeric, p_region text DEFAULT NULL::text, \
-         p_vcpu_seconds numeric DEFAULT NULL::numeric, p_memory_gib_seconds numeric DEFAULT NULL::numeric",
+         p_vcpu_seconds numeric DEFAULT NULL::numeric, p_memory_gib_seconds numeric DEFAULT NULL::numeric, \
+         p_tenant_id uuid DEFAULT NULL::uuid",
         "TABLE(estimated_cost_usd numeric, pricing_found boolean, basis text)",
     ),
+    ("normalize_llm_usage", "immutable", "p_provider text, p_usage jsonb", "jsonb"),
     (
         "get_llm_cost_estimate",
         "stable",
         "p_provider text, p_model text, p_operation_type text DEFAULT 'chat'::text, \
-         p_confidence_level text DEFAULT 'conservative'::text",
+         p_confidence_level text DEFAULT 'conservative'::text, p_tenant_id uuid DEFAULT NULL::uuid",
         "numeric",
     ),
     (
         "get_e2b_cost_estimate",
         "stable",
         "p_tier text, p_region text DEFAULT 'us-east-1'::text, p_operation_type text DEFAULT 'standard_session'::text, \
-         p_confidence_level text DEFAULT 'conservative'::text",
+         p_confidence_level text DEFAULT 'conservative'::text, p_tenant_id uuid DEFAULT NULL::uuid",
         "numeric",
     ),
     ("get_current_tenant_id", "stable", "p_user_id uuid DEFAULT NULL::uuid", "uuid"),

@@ -33,7 +33,7 @@ begin
     for v_table in
         select unnest(array['cost_quotas', 'default_quotas', 'quota_overrides', 'tenants', 'tenant_memberships',
             'user_preferences', 'tenant_llm_policies', 'model_pricing', 'e2b_pricing', 'shipped_model_prices',
-            'shipped_sandbox_prices'])
+            'shipped_sandbox_prices', 'model_aliases', 'price_markups'])
     loop
         execute pg_catalog.format('create trigger configuration_changed after insert or update or delete or truncate '
             'on copilot_internal.%I for each statement execute function copilot_internal.configuration_changed()',

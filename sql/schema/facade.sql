@@ -165,6 +165,15 @@ create function public.refund_cost(
 comment on function public.refund_cost(uuid, numeric, text, text, uuid) is
     'Takes back a part of a recorded cost (USD), or all of it, as a row of its own that belongs to the moments of the original. More than is left of it is refused.';
 
+create function copilot_internal.reprice(
+    p_from timestamptz, p_to timestamptz, p_dry_run boolean default false, p_limit bigint default 1000)
+    returns table (tenant_id uuid, resource_type text, provider text, name text, records bigint, present_usd numeric,
+        repriced_usd numeric, adjusted bigint, adjustment_usd numeric)
+    language c volatile
+    as 'MODULE_PATHNAME', 'reprice_wrapper';
+comment on function copilot_internal.reprice(timestamptz, timestamptz, boolean, bigint) is
+    'Corrects computed costs of records that occurred in the range (half-open) to what the prices of their moments, as they are known now, make of them: by rows of cost_corrections, which quotas count; records stay as they are. Costs that callers provided stay, and so does what has no price. One row for each tenant and model, or sandbox type (provider is its region), whose costs differ: how many records, what they come to at present and would by the prices (USD), how many were corrected now and by how much; at most p_limit records a call (at most 5,000), so repeat it until adjusted is 0. p_dry_run only tells. What was refunded is not given back again.';
+
 create function copilot_internal.adjust_quota(
     p_quota_id uuid, p_delta_usd numeric, p_request_id text, p_reason text default null)
     returns table (adjustment_id uuid, current_spend_usd numeric, replayed boolean)
@@ -188,22 +197,27 @@ comment on function public.get_tenant_cost_summary(uuid, timestamptz, timestampt
 
 create function public.estimate_llm_cost(
     p_model_provider text, p_model_name text, p_input_tokens bigint, p_output_tokens bigint,
-    p_usage jsonb default null, p_service_tier text default null)
+    p_usage jsonb default null, p_service_tier text default null, p_tenant_id uuid default null)
     returns table (estimated_cost_usd numeric, input_cost_usd numeric, output_cost_usd numeric, pricing_found boolean,
         basis text)
     language c stable parallel restricted rows 1
     as 'MODULE_PATHNAME', 'estimate_llm_cost_wrapper';
-comment on function public.estimate_llm_cost(text, text, bigint, bigint, jsonb, text) is
-    'What a call of so many tokens costs at most (USD): every token at the dearest rate that may apply, unless p_usage names the parts. NULL, never 0, when no price is known.';
+comment on function public.estimate_llm_cost(text, text, bigint, bigint, jsonb, text, uuid) is
+    'What a call of so many tokens costs at most (USD): every token at the dearest rate that may apply, be it for audio, for writing a cache or in another region, unless p_usage names the parts ({} says that there are none). p_output_tokens NULL is the model''s max_output_tokens. With p_tenant_id by the tenant''s own prices and markup. NULL, never 0, when no price is known.';
 
 create function public.estimate_e2b_cost(
     p_sandbox_type text, p_duration_seconds numeric, p_region text default null, p_vcpu_seconds numeric default null,
-    p_memory_gib_seconds numeric default null)
+    p_memory_gib_seconds numeric default null, p_tenant_id uuid default null)
     returns table (estimated_cost_usd numeric, pricing_found boolean, basis text)
     language c stable parallel restricted rows 1
     as 'MODULE_PATHNAME', 'estimate_e2b_cost_wrapper';
-comment on function public.estimate_e2b_cost(text, numeric, text, numeric, numeric) is
+comment on function public.estimate_e2b_cost(text, numeric, text, numeric, numeric, uuid) is
     'What a sandbox session costs (USD). NULL, never 0, when no price is known.';
+
+create function public.normalize_llm_usage(p_provider text, p_usage jsonb) returns jsonb
+    language c immutable parallel safe as 'MODULE_PATHNAME', 'normalize_llm_usage_wrapper';
+comment on function public.normalize_llm_usage(text, jsonb) is
+    'A provider''s raw usage object (OpenAI chat and responses, Anthropic, Gemini, Bedrock, OpenTelemetry) in the form of record_llm_cost: input_tokens and output_tokens, inclusive, the parts that p_usage takes, service_tier where it is told, and under unknown what has no place there. Impossible usage is 22023.';
 
 create function copilot_internal.check_confidence_level(p_level text) returns void
     language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
@@ -215,60 +229,76 @@ begin
 end $$;
 comment on function copilot_internal.check_confidence_level(text) is 'Raises 22023 for anything but conservative, typical, optimistic.';
 
+create function copilot_internal.check_own_tenant(p_tenant_id uuid) returns void
+    language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+    if p_tenant_id is not null and not copilot_internal.caller_sees_all()
+       and not p_tenant_id = any (copilot_internal.caller_tenants()) then
+        raise exception 'you are not an active member of this tenant' using errcode = 'insufficient_privilege';
+    end if;
+end $$;
+comment on function copilot_internal.check_own_tenant(uuid) is
+    'Raises 42501 for a tenant of which the caller is no active member; NULL is none in particular.';
+
 create function public.get_llm_cost_estimate(
-    p_provider text, p_model text, p_operation_type text default 'chat', p_confidence_level text default 'conservative')
+    p_provider text, p_model text, p_operation_type text default 'chat', p_confidence_level text default 'conservative',
+    p_tenant_id uuid default null)
     returns numeric language plpgsql stable parallel restricted set search_path = pg_catalog, pg_temp as $$
 declare
     v_estimate numeric;
 begin
     perform copilot_internal.check_confidence_level(p_confidence_level);
+    perform copilot_internal.check_own_tenant(p_tenant_id);
     select e.estimated_cost_usd into v_estimate
     from copilot_internal.llm_cost_estimates e
     where e.model_provider = p_provider and e.model_name = p_model and e.operation_type = p_operation_type
       and e.confidence_level = p_confidence_level and e.effective_from <= clock_timestamp()
       and (e.effective_to is null or e.effective_to > clock_timestamp())
-    order by e.effective_from desc
+      and (e.tenant_id is null or e.tenant_id = p_tenant_id)
+    order by e.from_history, e.tenant_id is null, e.effective_from desc
     limit 1;
     if not found then
         select c.estimated_cost_usd into v_estimate
         from copilot_internal.shipped_operation_profiles o
         cross join lateral public.estimate_llm_cost(
-            p_provider, p_model, o.input_tokens, o.output_tokens, null::jsonb, null::text) c
+            p_provider, p_model, o.input_tokens, o.output_tokens, null::jsonb, null::text, p_tenant_id) c
         where o.operation_type = p_operation_type and o.confidence_level = p_confidence_level
           and o.input_tokens is not null;
     end if;
     return v_estimate;
 end $$;
-comment on function public.get_llm_cost_estimate(text, text, text, text) is
-    'What one operation of a kind costs (USD): the operator''s estimate, or the shipped token profile at the model''s price; NULL when there is neither.';
+comment on function public.get_llm_cost_estimate(text, text, text, text, uuid) is
+    'What one operation of a kind costs (USD): the operator''s estimate, with p_tenant_id else what that tenant''s own records of that task tell, else the shipped token profile at the model''s price; NULL when there is none.';
 
 create function public.get_e2b_cost_estimate(
     p_tier text, p_region text default 'us-east-1', p_operation_type text default 'standard_session',
-    p_confidence_level text default 'conservative')
+    p_confidence_level text default 'conservative', p_tenant_id uuid default null)
     returns numeric language plpgsql stable parallel restricted set search_path = pg_catalog, pg_temp as $$
 declare
     v_estimate numeric;
 begin
     perform copilot_internal.check_confidence_level(p_confidence_level);
+    perform copilot_internal.check_own_tenant(p_tenant_id);
     select e.estimated_cost_usd into v_estimate
     from copilot_internal.e2b_cost_estimates e
     where e.sandbox_type = p_tier and e.region = p_region and e.operation_type = p_operation_type
       and e.confidence_level = p_confidence_level and e.effective_from <= clock_timestamp()
       and (e.effective_to is null or e.effective_to > clock_timestamp())
-    order by e.effective_from desc
+      and (e.tenant_id is null or e.tenant_id = p_tenant_id)
+    order by e.from_history, e.tenant_id is null, e.effective_from desc
     limit 1;
     if not found then
         select c.estimated_cost_usd into v_estimate
         from copilot_internal.shipped_operation_profiles o
         cross join lateral public.estimate_e2b_cost(
-            p_tier, o.duration_seconds, p_region, null::numeric, null::numeric) c
+            p_tier, o.duration_seconds, p_region, null::numeric, null::numeric, p_tenant_id) c
         where o.operation_type = p_operation_type and o.confidence_level = p_confidence_level
           and o.duration_seconds is not null;
     end if;
     return v_estimate;
 end $$;
-comment on function public.get_e2b_cost_estimate(text, text, text, text) is
-    'What one sandbox session of a kind costs (USD): the operator''s estimate, or the shipped duration at the type''s price; NULL when there is neither.';
+comment on function public.get_e2b_cost_estimate(text, text, text, text, uuid) is
+    'What one sandbox session of a kind costs (USD): the operator''s estimate, with p_tenant_id else what that tenant''s own sessions tell, else the shipped duration at the type''s price; NULL when there is none.';
 
 -- Operations -------------------------------------------------------------------------------------------------------
 
@@ -392,7 +422,7 @@ begin
          tenant_id)
     values (p_model_provider, p_model_name, p_input_per_million_usd, p_output_per_million_usd, p_components,
         coalesce(p_effective_from, clock_timestamp()), p_tenant_id)
-    on conflict (model_provider, model_name, tenant_id, effective_from) do update
+    on conflict (model_provider, model_name, tenant_id, imported, effective_from) do update
         set input_per_million_usd = excluded.input_per_million_usd,
             output_per_million_usd = excluded.output_per_million_usd, components = excluded.components
     returning p.id into v_id;

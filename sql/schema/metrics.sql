@@ -210,16 +210,21 @@ comment on column metrics.quota_status.suspended is 'Whether the quota blocks ev
 
 create view metrics.cost_estimates with (security_barrier) as
     select 'llm'::text as resource_type, e.model_provider, e.model_name, null::text as sandbox_type, null::text as region,
-           e.operation_type, e.confidence_level, e.estimated_cost_usd, e.effective_from, e.effective_to
+           e.operation_type, e.confidence_level, e.estimated_cost_usd, e.effective_from, e.effective_to,
+           e.tenant_id, e.from_history
     from copilot_internal.llm_cost_estimates e
     where e.effective_from <= pg_catalog.clock_timestamp()
       and (e.effective_to is null or e.effective_to > pg_catalog.clock_timestamp())
+      and (e.tenant_id is null or (select copilot_internal.caller_sees_all())
+           or e.tenant_id = any ((select copilot_internal.caller_tenants())::uuid[]))
     union all
     select 'e2b', null, null, e.sandbox_type, e.region, e.operation_type, e.confidence_level, e.estimated_cost_usd,
-           e.effective_from, e.effective_to
+           e.effective_from, e.effective_to, e.tenant_id, e.from_history
     from copilot_internal.e2b_cost_estimates e
     where e.effective_from <= pg_catalog.clock_timestamp()
-      and (e.effective_to is null or e.effective_to > pg_catalog.clock_timestamp());
+      and (e.effective_to is null or e.effective_to > pg_catalog.clock_timestamp())
+      and (e.tenant_id is null or (select copilot_internal.caller_sees_all())
+           or e.tenant_id = any ((select copilot_internal.caller_tenants())::uuid[]));
 comment on view metrics.cost_estimates is 'The named estimates in force: the operator''s, and those that shipped profiles give for models with a shipped price are computed by get_llm_cost_estimate and get_e2b_cost_estimate.';
 comment on column metrics.cost_estimates.resource_type is 'llm or e2b.';
 comment on column metrics.cost_estimates.model_provider is 'The provider of a model.';
@@ -231,6 +236,8 @@ comment on column metrics.cost_estimates.confidence_level is 'conservative, typi
 comment on column metrics.cost_estimates.estimated_cost_usd is 'USD for one operation.';
 comment on column metrics.cost_estimates.effective_from is 'From when.';
 comment on column metrics.cost_estimates.effective_to is 'Until when.';
+comment on column metrics.cost_estimates.tenant_id is 'The tenant that it is for; NULL for all.';
+comment on column metrics.cost_estimates.from_history is 'Whether it comes from the tenant''s own records.';
 
 create view metrics.admission with (security_barrier) as
     select c.mode, c.entries, c.entries_used, c.entries_pinned, c.entry_bytes, c.shared_bytes, c.admissions, c.refusals,

@@ -80,6 +80,65 @@ end;
 comment on function copilot_internal.fold(uuid, integer) is
     'Moves up to p_limit pending rows of one tenant (the nil UUID for the platform) into the rollups and returns how many; 0 also when another session is folding it. Run as the owner.';
 
+-- A tenant's named estimates from his own latest records: at most 5,000 of thirty days, twenty of a kind at least.
+create function copilot_internal.refresh_estimates(p_tenant_id uuid) returns bigint
+    language sql volatile
+begin atomic
+    with calls as (
+        select r.model_provider, r.model_name, coalesce(r.task, 'chat') as operation_type, r.cost_usd
+        from copilot_internal.llm_cost_records r
+        where r.tenant_id = p_tenant_id and r.cost_usd is not null
+          and r.occurred_at > pg_catalog.clock_timestamp() - interval '30 days'
+        order by r.occurred_at desc
+        limit 5000
+    ), call_levels as (
+        select c.model_provider, c.model_name, c.operation_type, l.level, pg_catalog.trim_scale(
+                   pg_catalog.percentile_disc(l.fraction) within group (order by c.cost_usd)) as estimate
+        from calls c
+        cross join (values ('conservative', 0.95::float8), ('typical', 0.5), ('optimistic', 0.05)) as l (level, fraction)
+        where pg_catalog.length(c.model_provider) <= 200 and pg_catalog.length(c.model_name) <= 200
+          and pg_catalog.length(c.operation_type) <= 200
+        group by c.model_provider, c.model_name, c.operation_type, l.level, l.fraction
+        having count(*) >= 20
+    ), calls_done as (
+        insert into copilot_internal.llm_cost_estimates as e
+            (tenant_id, from_history, model_provider, model_name, operation_type, confidence_level, estimated_cost_usd)
+        select p_tenant_id, true, c.model_provider, c.model_name, c.operation_type, c.level, c.estimate
+        from call_levels c order by 3, 4, 5, 6
+        on conflict (tenant_id, model_provider, model_name, operation_type, confidence_level) where from_history
+        do update set estimated_cost_usd = excluded.estimated_cost_usd, effective_from = excluded.effective_from
+        where e.effective_from < excluded.effective_from
+        returning 1
+    ), sessions as (
+        select r.sandbox_type, coalesce(r.region, 'us-east-1') as region, r.cost_usd
+        from copilot_internal.e2b_cost_records r
+        where r.tenant_id = p_tenant_id and r.cost_usd is not null
+          and r.occurred_at > pg_catalog.clock_timestamp() - interval '30 days'
+        order by r.occurred_at desc
+        limit 5000
+    ), session_levels as (
+        select s.sandbox_type, s.region, l.level, pg_catalog.trim_scale(
+                   pg_catalog.percentile_disc(l.fraction) within group (order by s.cost_usd)) as estimate
+        from sessions s
+        cross join (values ('conservative', 0.95::float8), ('typical', 0.5), ('optimistic', 0.05)) as l (level, fraction)
+        where pg_catalog.length(s.sandbox_type) <= 200 and pg_catalog.length(s.region) <= 200
+        group by s.sandbox_type, s.region, l.level, l.fraction
+        having count(*) >= 20
+    ), sessions_done as (
+        insert into copilot_internal.e2b_cost_estimates as e
+            (tenant_id, from_history, sandbox_type, region, confidence_level, estimated_cost_usd)
+        select p_tenant_id, true, s.sandbox_type, s.region, s.level, s.estimate
+        from session_levels s order by 3, 4, 5
+        on conflict (tenant_id, sandbox_type, region, operation_type, confidence_level) where from_history
+        do update set estimated_cost_usd = excluded.estimated_cost_usd, effective_from = excluded.effective_from
+        where e.effective_from < excluded.effective_from
+        returning 1
+    )
+    select (select count(*) from calls_done) + (select count(*) from sessions_done);
+end;
+comment on function copilot_internal.refresh_estimates(uuid) is
+    'Brings a tenant''s named estimates up to date with his own records and returns how many there are. Run as the owner.';
+
 create function copilot_internal.maintain(p_limit integer default 10000)
     returns table (task text, done bigint)
     language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
@@ -87,6 +146,7 @@ declare
     v_tenant_id uuid;
     v_done bigint;
     v_events bigint := 0;
+    v_tenants uuid[] := '{}';
 begin
     if p_limit is null or p_limit < 1 then
         raise exception 'p_limit must be at least 1' using errcode = 'invalid_parameter_value';
@@ -105,6 +165,7 @@ begin
         if v_done > 0 then
             v_events := v_events + copilot_internal.catch_up_events(v_tenant_id);
         end if;
+        v_tenants := v_tenants || v_tenant_id;
     end loop;
     if done < p_limit then
         done := done + copilot_internal.fold('00000000-0000-0000-0000-000000000000', (p_limit - done)::integer);
@@ -119,9 +180,25 @@ begin
     task := 'old events';
     done := copilot_internal.delete_old_events(p_limit);
     return next;
+    -- Of those who have spent something, once an hour.
+    task := 'estimate';
+    done := 0;
+    for v_tenant_id in
+        select t.id from unnest(v_tenants[1:100]) as t (id)
+        where t.id <> '00000000-0000-0000-0000-000000000000'
+          and not exists (select from copilot_internal.llm_cost_estimates e
+                          where e.from_history and e.tenant_id = t.id
+                            and e.effective_from > clock_timestamp() - interval '1 hour')
+          and not exists (select from copilot_internal.e2b_cost_estimates e
+                          where e.from_history and e.tenant_id = t.id
+                            and e.effective_from > clock_timestamp() - interval '1 hour')
+    loop
+        done := done + copilot_internal.refresh_estimates(v_tenant_id);
+    end loop;
+    return next;
 end $$;
 comment on function copilot_internal.maintain(integer) is
-    'Housekeeping: folds at most p_limit pending rows into the rollups, skipping tenants that another session is folding; marks at most p_limit reservations that have expired; adds events that charges could not write; deletes at most p_limit of those that were acknowledged long ago. Changes no figure that anybody can read; safe to call at any time, by anybody who may, as often as liked.';
+    'Housekeeping: folds at most p_limit pending rows into the rollups, skipping tenants that another session is folding; marks at most p_limit reservations that have expired; adds events that charges could not write; deletes at most p_limit of those that were acknowledged long ago; and once an hour brings the named estimates of at most 100 tenants that have spent up to date with their own records. Changes no other figure that anybody can read; safe to call at any time, by anybody who may, as often as liked.';
 
 create function copilot_internal.verify()
     returns table (check_name text, tenant_id uuid, expected numeric, actual numeric)
@@ -248,7 +325,7 @@ begin atomic
                           where c.record_id = l.record_id and c.tenant_id = l.tenant_id)
         union all
         select 'charge of a corrected record (nano USD)', l.tenant_id,
-               ceil((l.cost_usd + c.cost_usd) * 1000000000), l.charge_nanos + c.charge_nanos
+               ceil((coalesce(l.cost_usd, 0) + c.cost_usd) * 1000000000), l.charge_nanos + c.charge_nanos
         from (
             select c.tenant_id, c.record_id, c.source, sum(c.cost_usd) as cost_usd, sum(c.charge_nanos) as charge_nanos
             from copilot_internal.cost_corrections c group by 1, 2, 3

@@ -18,13 +18,13 @@ begin
             ('select', 'copilot_internal.tenants, copilot_internal.tenant_memberships, copilot_internal.user_preferences, '
                 'copilot_internal.tenant_llm_policies, copilot_internal.model_pricing, copilot_internal.e2b_pricing, '
                 'copilot_internal.llm_cost_estimates, copilot_internal.e2b_cost_estimates, copilot_internal.cost_quotas, '
-               'copilot_internal.quota_overrides',
+               'copilot_internal.quota_overrides, copilot_internal.model_aliases',
                 array['authenticated']),
             ('select, insert, update, delete', 'copilot_internal.tenants, copilot_internal.tenant_memberships, '
                 'copilot_internal.user_preferences, copilot_internal.tenant_llm_policies, copilot_internal.model_pricing, '
                 'copilot_internal.e2b_pricing, copilot_internal.llm_cost_estimates, copilot_internal.e2b_cost_estimates, '
-                'copilot_internal.cost_quotas, copilot_internal.default_quotas, copilot_internal.quota_overrides',
-                array['service_role']),
+                'copilot_internal.cost_quotas, copilot_internal.default_quotas, copilot_internal.quota_overrides, '
+                'copilot_internal.model_aliases, copilot_internal.price_markups', array['service_role']),
             -- Money is written by the kernels alone.
             ('select', 'copilot_internal.llm_cost_records, copilot_internal.e2b_cost_records, '
                 'copilot_internal.quota_events, copilot_internal.quota_charges, copilot_internal.cost_corrections, copilot_internal.quota_reservations, '
@@ -43,21 +43,26 @@ begin
                 'copilot_internal.period_bounds(text, text, timestamptz), copilot_internal.is_time_zone(text), '
                 'copilot_internal.admission_counters()', array['authenticated', 'service_role', 'metrics_reader']),
             ('execute', 'function copilot_internal.caller_user(), copilot_internal.check_confidence_level(text), '
-                'copilot_internal.raise_refusal(jsonb, integer)',
+                'copilot_internal.raise_refusal(jsonb, integer), copilot_internal.check_own_tenant(uuid)',
                 array['authenticated', 'service_role']),
             ('execute', 'function copilot_internal.price_problem(numeric, numeric, jsonb), '
                 'copilot_internal.policy_problem(text, text, jsonb, jsonb, jsonb, jsonb, text, jsonb, jsonb), '
                 'copilot_internal.adjust_quota(uuid, numeric, text, text), copilot_internal.charge_on_insert(), '
+                'copilot_internal.reprice(timestamptz, timestamptz, boolean, bigint), '
+                'copilot_internal.read_price_list(jsonb), copilot_internal.price_list(text), '
+                'copilot_internal.price_values(numeric, numeric, jsonb), '
+                'copilot_internal.import_model_pricing(jsonb, text, timestamptz, boolean, boolean), '
+                'copilot_internal.export_model_pricing(timestamptz), '
                 'copilot_internal.maintain(integer), copilot_internal.verify(), copilot_internal.pending()',
                 array['service_role']),
             -- Looking, and what people do with their tenants: the kernels decide who may.
             ('execute', 'function public.check_quota_before_operation(uuid, text, numeric, uuid), '
                 'public.has_quota(uuid, text, numeric, uuid), public.require_quota(uuid, text, numeric, uuid), '
                 'public.get_tenant_cost_summary(uuid, timestamptz, timestamptz), '
-                'public.estimate_llm_cost(text, text, bigint, bigint, jsonb, text), '
-                'public.estimate_e2b_cost(text, numeric, text, numeric, numeric), '
-                'public.get_llm_cost_estimate(text, text, text, text), '
-                'public.get_e2b_cost_estimate(text, text, text, text), '
+                'public.estimate_llm_cost(text, text, bigint, bigint, jsonb, text, uuid), public.normalize_llm_usage(text, jsonb), '
+                'public.estimate_e2b_cost(text, numeric, text, numeric, numeric, uuid), '
+                'public.get_llm_cost_estimate(text, text, text, text, uuid), '
+                'public.get_e2b_cost_estimate(text, text, text, text, uuid), '
                 'public.get_current_tenant_id(uuid), public.get_user_tenants(uuid), '
                 'public.verify_tenant_access(uuid, uuid), public.create_personal_tenant(uuid, text), '
                 'public.create_tenant(text, text, text, text, uuid), public.invite_member(uuid, uuid, text), '
@@ -95,8 +100,10 @@ begin
             ('tenant_llm_policies', v_tenant_filter),
             ('model_pricing', 'tenant_id is null or ' || v_tenant_filter),
             ('e2b_pricing', 'tenant_id is null or ' || v_tenant_filter),
-            ('llm_cost_estimates', 'true'),
-            ('e2b_cost_estimates', 'true'),
+            ('model_aliases', 'true'),
+            ('price_markups', null),
+            ('llm_cost_estimates', 'tenant_id is null or ' || v_tenant_filter),
+            ('e2b_cost_estimates', 'tenant_id is null or ' || v_tenant_filter),
             ('shipped_model_prices', 'true'),
             ('shipped_sandbox_prices', 'true'),
             ('shipped_operation_profiles', 'true'),
@@ -180,7 +187,7 @@ begin
     -- Rows of data are dumped with the database; what ships comes back with the extension.
     for v_table in
         select unnest(array['tenants', 'tenant_memberships', 'user_preferences', 'tenant_llm_policies', 'model_pricing',
-            'e2b_pricing', 'llm_cost_estimates', 'e2b_cost_estimates', 'cost_quotas', 'default_quotas',
+            'e2b_pricing', 'model_aliases', 'price_markups', 'llm_cost_estimates', 'e2b_cost_estimates', 'cost_quotas', 'default_quotas',
             'quota_overrides', 'quota_events', 'llm_cost_records', 'e2b_cost_records', 'quota_charges', 'cost_corrections', 'quota_reservations',
             'reservation_extensions', 'pending_costs', 'quota_rollups', 'cost_rollups',
             'conversation_rollups'])

@@ -1,20 +1,26 @@
-//! What an operation would cost, by the prices that are for everybody.
+//! What an operation would cost, by the prices that are for everybody or for one tenant.
 
-use pgrx::{pg_extern, pg_sys};
+use pgrx::{Uuid, pg_extern, pg_sys};
 
 use crate::error::{Error, Result};
 use crate::ledger::{e2b, input, llm};
+use crate::money::Picos;
 use crate::pg;
 use crate::pg::call::{Call, Reply};
+use crate::pg::identity::Caller;
 use crate::pg::value::Value;
 use crate::prices::{Model, Quote, SandboxUse, quote_llm, quote_sandbox};
-use crate::pricing::{Breakdown, ModelPrice, Priced, upper_bound};
+use crate::pricing::{Breakdown, ModelPrice, Priced, Terms, normalize, upper_bound};
+use crate::tenants;
 
 /// The breakdown if there is one, whether a price was found, and in words what the answer rests on.
 fn answer(quote: &Quote) -> (Option<&Breakdown>, Value, Value) {
     let found = matches!(quote.priced, Ok(Priced::Priced(_)));
     let basis = quote.unpriced_because().unwrap_or_else(|| match &quote.source {
-        Some(source) => format!("{source} price"),
+        Some(source) => {
+            let goes_by = quote.goes_by.as_ref().map(|(provider, name)| format!(" of {provider}/{name}"));
+            format!("{source} price{}", goes_by.unwrap_or_default())
+        }
         None => "no price".to_owned(),
     });
     let breakdown = match &quote.priced {
@@ -24,27 +30,50 @@ fn answer(quote: &Quote) -> (Option<&Breakdown>, Value, Value) {
     (breakdown, found.into(), basis.as_str().into())
 }
 
+fn cost(amount: Option<Picos>) -> Value {
+    amount.map_or(Value::NULL, Value::cost)
+}
+
+/// The tenant whose own prices and markups are asked about; `None` for what is for everybody.
+fn tenant(given: Option<Uuid>, caller: &Caller) -> Result<Option<Uuid>> {
+    let tenant = input::id(given, "p_tenant_id")?;
+    if let Some(tenant) = tenant {
+        tenants::authorise(caller, tenant, None)?;
+    }
+    Ok(tenant)
+}
+
 #[pg_extern(sql = false)]
 fn estimate_llm_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
     let call = Call::new(fcinfo);
-    let quote = call.kernel(|_| {
+    let quote = call.kernel(|caller| {
         let provider = input::required_text(call.text(0), "p_model_provider")?;
         let name = input::required_text(call.text(1), "p_model_name")?;
         let input_tokens = input::tokens(call.bigint(2), "p_input_tokens")?;
-        let output_tokens = input::tokens(call.bigint(3), "p_output_tokens")?;
+        let output_tokens = call.bigint(3).map(|tokens| input::tokens(Some(tokens), "p_output_tokens")).transpose()?;
         let parts = input::json(call.jsonb(4), "p_usage")?;
         let tier = input::text(call.text(5), "p_service_tier")?;
-        let usage = parts.map(|parts| llm::usage(input_tokens, output_tokens, Some(&parts.text()))).transpose()?;
+        let tenant = tenant(call.uuid(6), caller)?;
+        let parts = parts.map(|parts| parts.text().into_owned());
+        // Parts that exceed their whole are an error of the call's, whatever the price says.
+        let usage =
+            |output: i64| parts.as_deref().map(|parts| llm::usage(input_tokens, output, Some(parts))).transpose();
+        let told = output_tokens.map(usage).transpose()?.flatten();
         let model = Model { provider: &provider, name: &name };
-        quote_llm(None, model, pg::clock_timestamp(), &|price| {
-            upper_bound(price, input_tokens, output_tokens, usage.as_ref(), tier.as_deref())
+        quote_llm(tenant, model, pg::clock_timestamp(), &|price, terms| {
+            let terms = Terms { tier: tier.as_deref(), ..terms };
+            match output_tokens.or(price.max_output_tokens.filter(|most| *most <= input::MAX_TOKENS)) {
+                // Without a count the answer may be as long as it gets, whatever its parts.
+                Some(output) => upper_bound(price, input_tokens, output, told.as_ref(), terms),
+                None => Ok(Priced::Unmeasured { needs: "p_output_tokens or a max_output_tokens in its details" }),
+            }
         })
     });
     let (breakdown, found, basis) = answer(&quote);
     call.row(&[
-        Value::decimal(breakdown.map(|costs| costs.total().to_string()).as_deref()),
-        Value::decimal(breakdown.map(|costs| costs.input_cost().to_string()).as_deref()),
-        Value::decimal(breakdown.map(|costs| costs.output_cost().to_string()).as_deref()),
+        cost(breakdown.map(Breakdown::total)),
+        cost(breakdown.map(Breakdown::input_cost)),
+        cost(breakdown.map(Breakdown::output_cost)),
         found,
         basis,
     ])
@@ -56,7 +85,7 @@ fn estimate_e2b_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
     let quantity = |index: usize, name: &str| -> Result<Option<String>> {
         call.numeric(index).map(|text| e2b::quantity(&text, name)).transpose()
     };
-    let quote = call.kernel(|_| {
+    let quote = call.kernel(|caller| {
         let sandbox_type = input::required_text(call.text(0), "p_sandbox_type")?;
         let duration =
             quantity(1, "p_duration_seconds")?.ok_or_else(|| Error::invalid("p_duration_seconds must not be NULL"))?;
@@ -70,10 +99,10 @@ fn estimate_e2b_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
             vcpu_seconds: vcpu.as_deref(),
             memory_gib_seconds: memory.as_deref(),
         };
-        quote_sandbox(None, sandbox, pg::clock_timestamp())
+        quote_sandbox(tenant(call.uuid(5), caller)?, sandbox, pg::clock_timestamp())
     });
     let (breakdown, found, basis) = answer(&quote);
-    call.row(&[Value::decimal(breakdown.map(|costs| costs.total().to_string()).as_deref()), found, basis])
+    call.row(&[cost(breakdown.map(Breakdown::total)), found, basis])
 }
 
 #[pg_extern(sql = false)]
@@ -88,4 +117,19 @@ fn price_problem(fcinfo: pg_sys::FunctionCallInfo) -> Option<String> {
         Err(error) => Some(error.to_string()),
         Ok(price) => price.unknown.first().map(|key| format!("unknown price component \"{}\"", input::shown(key))),
     }
+}
+
+#[pg_extern(sql = false)]
+fn normalize_llm_usage(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
+    let call = Call::new(fcinfo);
+    let normalized = || -> Result<Value> {
+        let provider = input::required_text(call.text(0), "p_provider")?;
+        let usage = input::required(input::json(call.jsonb(1), "p_usage")?, "p_usage")?;
+        let usage = serde_json::from_str(&usage.text())
+            .map_err(|error| Error::invalid(format!("p_usage cannot be read: {error}")))?;
+        let usage =
+            normalize(&provider, &usage).map_err(|why| Error::invalid(format!("p_usage does not fit: {why}")))?;
+        Ok(Value::jsonb(&usage.to_string()))
+    };
+    Reply::new(normalized().unwrap_or_else(|error| error.raise()).datum())
 }

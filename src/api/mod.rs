@@ -6,6 +6,7 @@ mod check;
 mod estimate;
 mod events;
 mod identity;
+mod price_list;
 mod record;
 mod reserve;
 mod summary;

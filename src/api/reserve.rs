@@ -6,13 +6,16 @@ use super::record::{only_the_server, told};
 use super::usd;
 use crate::error::{Error, Result};
 use crate::ledger::reservations::{self, Extension, Request};
-use crate::ledger::{corrections, input};
+use crate::ledger::{corrections, input, reprice};
 use crate::look::{Figures, retry_after};
 use crate::money::{Picos, PicosDifference};
 use crate::pg::call::{Call, Reply};
 use crate::pg::spi;
 use crate::pg::value::Value;
 use crate::pg::{clock_timestamp, from_unix_seconds};
+
+/// Records that one call corrects at most: each holds a lock until the transaction ends.
+const MOST_REPRICED: i64 = 5_000;
 
 fn amount(text: Option<String>, name: &str) -> Result<Picos> {
     input::amount(&input::required(text, name)?, name)
@@ -177,4 +180,38 @@ fn adjust_quota(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
         spi::session(|spi| corrections::adjust(spi, quota, delta, &request_id, reason.as_deref()))
     });
     call.row(&[adjustment.correction.id.into(), Value::usd(adjustment.spent), adjustment.correction.replayed.into()])
+}
+
+#[pg_extern(sql = false)]
+fn reprice(fcinfo: pg_sys::FunctionCallInfo) {
+    let call = Call::new(fcinfo);
+    let sums = call.kernel(|caller| {
+        only_the_server(caller)?;
+        let from = input::required(call.timestamp(0), "p_from")?;
+        let to = input::required(call.timestamp(1), "p_to")?;
+        if to <= from {
+            return Err(Error::invalid("p_to must be after p_from"));
+        }
+        let dry_run = input::required(call.boolean(2), "p_dry_run")?;
+        let limit = match input::required(call.bigint(3), "p_limit")? {
+            limit @ 1..=MOST_REPRICED => limit,
+            _ => return Err(Error::invalid(format!("p_limit must be between 1 and {MOST_REPRICED}"))),
+        };
+        reprice::reprice(from, to, dry_run, limit)
+    });
+    let usd = |picos: i128| Value::numeric(&PicosDifference::new(picos).to_string());
+    let rows = sums.into_iter().map(|((tenant, resource, provider, name), sum)| {
+        vec![
+            tenant.into(),
+            resource.as_str().into(),
+            provider.as_str().into(),
+            name.as_str().into(),
+            sum.records.into(),
+            usd(sum.before),
+            usd(sum.after),
+            sum.adjusted.into(),
+            usd(sum.adjustment),
+        ]
+    });
+    call.rows(rows);
 }

@@ -24,7 +24,7 @@ const RECORD: &str = "
 static RECORD_PLAN: Plan = Plan::new(RECORD, &[UUID, UUID]);
 
 const CORRECTED: &str = "
-    select coalesce(-sum(c.cost_usd), 0)::text
+    select coalesce(sum(c.cost_usd), 0)::text
     from copilot_internal.cost_corrections c where c.record_id = $1 and c.tenant_id = $2";
 static CORRECTED_PLAN: Plan = Plan::new(CORRECTED, &[UUID, UUID]);
 
@@ -33,7 +33,7 @@ const FIND: &str = "
     from copilot_internal.cost_corrections c where c.tenant_id = $1 and c.request_id = $2";
 static FIND_PLAN: Plan = Plan::new(FIND, &[UUID, TEXT, UUID, NUMERIC]);
 
-static TABLE: Table = Table::new(
+pub(super) static TABLE: Table = Table::new(
     c"cost_corrections",
     &[
         ("id", UUID),
@@ -66,7 +66,7 @@ fn reused() -> Error {
     Error::Conflict { message: "this request id was used before with other arguments".to_owned(), detail: None }
 }
 
-fn change(subject: Subject, at: Timestamp, nanos: i64) -> Charge {
+pub(super) fn change(subject: Subject, at: Timestamp, nanos: i64) -> Charge {
     Charge { subject, at, amount: nanos, hold: None, gives_up: None, user_held: false, enforce: false, request: 0 }
 }
 
@@ -105,7 +105,9 @@ pub fn refund(
         }
         let rows = spi.run(&CORRECTED_PLAN, Look::Latest, &[record.into(), tenant.into()])?;
         let corrected = rows.first().map(|row| row.need::<String>(1)).transpose()?.unwrap_or_default();
-        let before = cost.checked_sub(stored(&corrected)?).unwrap_or(Picos::ZERO);
+        let corrected =
+            PicosDifference::parse(&corrected).map_err(|_| Error::internal("a correction has no proper cost"))?;
+        let before = Picos::new(cost.with(corrected).get()).unwrap_or(Picos::ZERO);
         let after = before.checked_sub(amount).map_err(|_| {
             Error::invalid(format!("p_amount_usd is more than is left of the record's cost, {before} USD"))
         })?;

@@ -14,7 +14,7 @@ const MAX_TEXT_BYTES: usize = 500;
 /// Largest JSON document kept with a record, in bytes of its text.
 const MAX_JSON_BYTES: usize = 64 * 1024;
 /// Most tokens in one call. Sums of a tenant stay far from the end of a bigint.
-const MAX_TOKENS: i64 = 1_000_000_000_000;
+pub const MAX_TOKENS: i64 = 1_000_000_000_000;
 
 /// A value that must be there.
 pub fn required<T>(value: Option<T>, name: &str) -> Result<T> {

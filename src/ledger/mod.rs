@@ -10,6 +10,7 @@ pub mod corrections;
 pub mod e2b;
 pub mod input;
 pub mod llm;
+pub mod reprice;
 pub mod reservations;
 
 use pgrx::Uuid;

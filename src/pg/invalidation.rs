@@ -28,7 +28,7 @@ static STATE: State = State {
 
 /// The tables that the library writes, for what they look like (the oid of the first is part of every counter's key), and
 /// those whose rows are kept, whose triggers send the messages.
-const WATCHED: [&std::ffi::CStr; 13] = [
+const WATCHED: [&std::ffi::CStr; 15] = [
     c"llm_cost_records",
     c"e2b_cost_records",
     c"quota_charges",
@@ -42,6 +42,8 @@ const WATCHED: [&std::ffi::CStr; 13] = [
     c"e2b_pricing",
     c"shipped_model_prices",
     c"shipped_sandbox_prices",
+    c"model_aliases",
+    c"price_markups",
 ];
 
 /// Tables that people change by themselves, by accepting an invitation or choosing a tenant. What is kept of them has a

@@ -3,6 +3,7 @@
 pub mod call;
 pub mod identity;
 pub mod invalidation;
+pub mod jsonb;
 pub mod lock;
 pub mod memory;
 pub mod numeric;

@@ -3,6 +3,8 @@
 
 use pgrx::pg_sys;
 
+use crate::money::Picos;
+
 const KIND: u16 = 0xC000;
 const SHORT: u16 = 0x8000;
 const SPECIAL: u16 = 0xC000;
@@ -50,4 +52,64 @@ pub unsafe fn picos(datum: pg_sys::Datum) -> Option<i128> {
     // The digits that are not stored are zeros.
     let missing = u32::try_from(place + 4).ok()?;
     value.checked_mul(10_000i128.checked_pow(missing)?)
+}
+
+const SHORT_SCALE_SHIFT: u32 = 7;
+
+/// The `numeric` of an amount, with no more decimals than it needs, in the current memory context.
+pub fn from_picos(amount: Picos) -> pg_sys::Datum {
+    // The last of the twelve decimals are digits of weight -3; a cost has nine digits before the point.
+    let mut digits = [0_u16; 8];
+    let mut count = 0;
+    let mut rest = amount.get().unsigned_abs();
+    while rest != 0 && count < digits.len() {
+        digits[count] = u16::try_from(rest % 10_000).unwrap_or(0);
+        rest /= 10_000;
+        count += 1;
+    }
+    let first = digits.iter().position(|digit| *digit != 0).unwrap_or(count);
+    let stored = &digits[first..count];
+    let weight = if stored.is_empty() { 0 } else { i32::try_from(count).unwrap_or(0) - 4 };
+    let scale = match first {
+        0..=2 => {
+            let last = digits[first];
+            let zeros = [10, 100, 1_000].into_iter().filter(|tens| last % tens == 0).count();
+            4 * (3 - first) - zeros
+        }
+        _ => 0,
+    };
+    let scale = if stored.is_empty() { 0 } else { u16::try_from(scale).unwrap_or(0) };
+    let weight_bits = (weight & 0x3F).cast_unsigned() as u16;
+    let header = SHORT | scale << SHORT_SCALE_SHIFT | if weight < 0 { SHORT_WEIGHT_NEGATIVE } else { 0 } | weight_bits;
+    let bytes = size_of::<u32>() + size_of::<u16>() * (1 + stored.len());
+    // SAFETY: the memory has room for the length word, the header and the digits, the greatest first.
+    unsafe {
+        let made = pg_sys::palloc(bytes).cast::<pg_sys::varlena>();
+        pgrx::set_varsize_4b(made, i32::try_from(bytes).unwrap_or(0));
+        let mut words = made.cast::<u8>().add(size_of::<u32>()).cast::<u16>();
+        words.write(header);
+        for digit in stored.iter().rev() {
+            words = words.add(1);
+            words.write(*digit);
+        }
+        pg_sys::Datum::from(made)
+    }
+}
+
+/// How many digits a number takes when it is printed, about: those that are stored, and the zeros up to the point.
+///
+/// # Safety
+/// The datum is a `numeric`, not toasted.
+pub unsafe fn extent(datum: pg_sys::Datum) -> usize {
+    let stored = datum.cast_mut_ptr::<pg_sys::varlena>();
+    // SAFETY: a varlena that is neither compressed nor out of line holds as many bytes as it says.
+    let bytes =
+        unsafe { std::slice::from_raw_parts(pgrx::vardata_any(stored).cast::<u8>(), pgrx::varsize_any_exhdr(stored)) };
+    let mut words = bytes.chunks_exact(2).map(|word| u16::from_ne_bytes([word[0], word[1]]));
+    let weight = match words.next() {
+        Some(header) if header & KIND == SPECIAL => 0,
+        Some(header) if header & SHORT != 0 => usize::from(header & SHORT_WEIGHT),
+        _ => words.next().map_or(0, |weight| usize::from(weight.cast_signed().unsigned_abs())),
+    };
+    4 * (weight + words.count())
 }

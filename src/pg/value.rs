@@ -5,7 +5,8 @@ use std::ffi::CString;
 
 use pgrx::{IntoDatum, Uuid, pg_sys};
 
-use super::Timestamp;
+use super::{Timestamp, numeric};
+use crate::money::Picos;
 
 /// A datum, or NULL. The datum's memory belongs to the memory context that was current when it was made.
 #[derive(Clone, Copy)]
@@ -46,6 +47,11 @@ impl Value {
             let exact = pg_sys::int64_div_fast_to_numeric(nanos, 9);
             pgrx::direct_function_call_as_datum(pg_sys::numeric_trim_scale, &[Some(pg_sys::Datum::from(exact))])
         })
+    }
+
+    /// A cost as a `numeric` of US dollars, without trailing zeros.
+    pub fn cost(amount: Picos) -> Self {
+        Self(Some(numeric::from_picos(amount)))
     }
 
     /// Hundredths as a `numeric` of two decimals.

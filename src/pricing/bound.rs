@@ -1,50 +1,59 @@
 //! What a call can cost at most, for a reservation made before it.
 
-use super::{Breakdown, Line, ModelPrice, Part, Priced, PricingError, Rate, Tier, Usage, price_llm};
-
-/// Input parts that a call may turn out to use without having said so. Audio and images are known beforehand.
-const INPUT_PARTS: [Part; 4] = [Part::Input, Part::CacheRead, Part::CacheCreation, Part::CacheCreation1h];
-
-const OUTPUT_PARTS: [Part; 2] = [Part::Output, Part::ReasoningOutput];
+use super::rates::Conditions;
+use super::{Breakdown, Line, ModelPrice, Part, Priced, PricingError, Rate, Terms, Usage, price_llm, single};
 
 /// The cost of at most `input` input and `output` output tokens at the dearest rates that could apply.
 ///
-/// With `usage` this is [`price_llm`], whose counts then replace the two numbers. A smaller prompt may stay below a
-/// context threshold at which the price drops, so the rates of every prompt length up to `input` are compared.
+/// Every token counts at the dearest rate of the parts that it may turn out to be in, at every prompt length up to
+/// `input` (a smaller prompt may stay below a context threshold at which the price drops), peak and off-peak, and with the
+/// largest multipliers. The tier is known beforehand.
+///
+/// With `usage` this is [`price_llm`] at the dearer hour; its counts then replace the two numbers.
 pub fn upper_bound(
     price: &ModelPrice,
     input: i64,
     output: i64,
     usage: Option<&Usage>,
-    tier: Option<&str>,
+    terms: Terms,
 ) -> Result<Priced, PricingError> {
     if let Some(usage) = usage {
-        return price_llm(price, usage, tier);
+        let at = |off_peak| price_llm(price, usage, Terms { off_peak, ..terms });
+        return Ok(match (at(false)?, at(true)?) {
+            (Priced::Priced(peak), Priced::Priced(off)) if off.total() > peak.total() => Priced::Priced(off),
+            (peak, _) => peak,
+        });
     }
     let whole = Usage::new(input, output, None).map_err(PricingError::Usage)?;
-    // A price that is missing for plain text is missing for the bound too, whatever the other parts have.
-    if let unpriced @ Priced::Unpriced { .. } = price_llm(price, &whole, tier)? {
-        return Ok(unpriced);
+    if !price.prices_tokens() {
+        return price_llm(price, &whole, terms);
     }
-    let tier = Tier::parse(tier);
-    let mut lines = Vec::new();
-    for (tokens, parts) in [(input, &INPUT_PARTS[..]), (output, &OUTPUT_PARTS[..])] {
-        if tokens > 0
-            && let Some((part, rate)) = dearest(price, parts, input, tier)
-        {
-            lines.push(Line::tokens(part, tokens, rate)?);
+    let mut lines = Vec::with_capacity(2);
+    for (tokens, plain) in [(input, Part::Input), (output, Part::Output)] {
+        if tokens > 0 {
+            // A price that is missing for plain text is missing for the bound too, whatever the other parts have.
+            if price.rate(plain, input, terms.conditions()).is_none() {
+                return Ok(Priced::Unpriced { missing: plain.as_str() });
+            }
+            if let Some((part, rate)) = dearest(price, plain, input, terms) {
+                lines.push(Line::of(part, tokens, rate)?);
+            }
         }
     }
-    Ok(Priced::Priced(Breakdown::new(lines)?))
+    lines.extend(single(price, &whole, terms.conditions())?);
+    Ok(Priced::Priced(Breakdown::new(lines, terms.with_markup(price.largest_multipliers()))?))
 }
 
-/// The dearest rate of these parts in a prompt of at most `input` tokens. Of equal ones, the first part is named.
-fn dearest(price: &ModelPrice, parts: &[Part], input: i64, tier: Tier) -> Option<(Part, Rate)> {
-    // Rates change only where the prompt is one token longer than a threshold.
-    let longer = |above: i64| above.saturating_add(1);
-    let lengths = || [0, input].into_iter().chain(price.thresholds().map(longer).filter(|&length| length <= input));
-    let candidates = parts
-        .iter()
-        .flat_map(|&part| lengths().filter_map(move |length| Some((part, price.rate(part, length, tier)?))));
+/// The dearest rate of the plain part's side in a prompt of at most `input` tokens. Of equal ones, the first part is named.
+fn dearest(price: &ModelPrice, plain: Part, input: i64, terms: Terms) -> Option<(Part, Rate)> {
+    let hours: &[bool] = if price.has_off_peak() { &[false, true] } else { &[false] };
+    // A part without a price of its own costs as another of these.
+    let parts = std::iter::once(plain).chain(price.token_parts(plain.side()).filter(move |part| *part != plain));
+    let candidates = parts.flat_map(|part| {
+        hours.iter().flat_map(move |off_peak| {
+            let when = Conditions { off_peak: *off_peak, ..terms.conditions() };
+            price.lengths(input).filter_map(move |length| Some((part, price.rate(part, length, when)?)))
+        })
+    });
     candidates.reduce(|best, next| if next.1 > best.1 { next } else { best })
 }

@@ -6,117 +6,40 @@
 
 mod bound;
 mod breakdown;
+mod factor;
+pub mod list;
+pub mod names;
+mod normalize;
+mod off_peak;
+mod part;
 mod rates;
 mod sandbox;
+pub mod strict;
 mod usage;
 
 pub use bound::upper_bound;
-pub use breakdown::{Breakdown, Line, Side};
+pub use breakdown::{Breakdown, Line, Multiplier, Side};
+pub use factor::Factor;
+pub use normalize::normalize;
+pub use part::Part;
 pub use rates::{ModelPrice, Rate, Tier};
 pub use sandbox::{SandboxPrice, price_sandbox};
 pub use usage::{Usage, UsageError};
 
 use crate::money::AmountError;
+use part::Unit;
 use std::fmt;
 
-/// The parts of a call that can have prices of their own. Every token is in exactly one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Part {
-    /// Text input that was neither read from nor written to a cache.
-    Input,
-    /// Input read from a prompt cache.
-    CacheRead,
-    /// Input written to a prompt cache for its usual time, five minutes at Anthropic.
-    CacheCreation,
-    /// Input written to a prompt cache for one hour.
-    CacheCreation1h,
-    /// Audio input.
-    InputAudio,
-    /// Image input.
-    InputImage,
-    /// Text output.
-    Output,
-    /// Output that the model kept to itself.
-    ReasoningOutput,
-    /// Audio output.
-    OutputAudio,
-    /// Image output.
-    OutputImage,
-}
-
-impl Part {
-    /// All parts, in the order in which a breakdown lists them.
-    pub const ALL: [Self; 10] = [
-        Self::Input,
-        Self::CacheRead,
-        Self::CacheCreation,
-        Self::CacheCreation1h,
-        Self::InputAudio,
-        Self::InputImage,
-        Self::Output,
-        Self::ReasoningOutput,
-        Self::OutputAudio,
-        Self::OutputImage,
-    ];
-
-    /// The component's name in a breakdown.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Input => "input",
-            Self::CacheRead => "cache_read",
-            Self::CacheCreation => "cache_creation",
-            Self::CacheCreation1h => "cache_creation_1h",
-            Self::InputAudio => "input_audio",
-            Self::InputImage => "input_image",
-            Self::Output => "output",
-            Self::ReasoningOutput => "reasoning_output",
-            Self::OutputAudio => "output_audio",
-            Self::OutputImage => "output_image",
-        }
-    }
-
-    /// The side of the call that the part belongs to.
-    pub fn side(self) -> Side {
-        match self {
-            Self::Output | Self::ReasoningOutput | Self::OutputAudio | Self::OutputImage => Side::Output,
-            _ => Side::Input,
-        }
-    }
-
-    /// The key of its standard price in LiteLLM's list, in USD per token.
-    fn price_key(self) -> &'static str {
-        match self {
-            Self::Input => "input_cost_per_token",
-            Self::CacheRead => "cache_read_input_token_cost",
-            Self::CacheCreation => "cache_creation_input_token_cost",
-            Self::CacheCreation1h => "cache_creation_input_token_cost_above_1hr",
-            Self::InputAudio => "input_cost_per_audio_token",
-            Self::InputImage => "input_cost_per_image_token",
-            Self::Output => "output_cost_per_token",
-            Self::ReasoningOutput => "output_cost_per_reasoning_token",
-            Self::OutputAudio => "output_cost_per_audio_token",
-            Self::OutputImage => "output_cost_per_image_token",
-        }
-    }
-
-    /// The part whose price applies when this one has none.
-    fn fallback(self) -> Option<Self> {
-        match self {
-            Self::Input | Self::Output => None,
-            Self::CacheCreation1h => Some(Self::CacheCreation),
-            Self::CacheRead | Self::CacheCreation | Self::InputAudio | Self::InputImage => Some(Self::Input),
-            Self::ReasoningOutput | Self::OutputAudio | Self::OutputImage => Some(Self::Output),
-        }
-    }
-}
-
 /// The outcome of pricing.
+#[expect(clippy::enum_variant_names, reason = "priced and unpriced are the words of the ledger")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Priced {
     /// What it costs and why.
     Priced(Breakdown),
     /// There is no price for `missing`, a component or a quantity. That is not the same as free.
     Unpriced { missing: &'static str },
+    /// There are prices, but not the quantity that they are for.
+    Unmeasured { needs: &'static str },
 }
 
 /// Why something could not be priced at all. Each prints as one sentence without its full stop.
@@ -128,8 +51,8 @@ pub enum PricingError {
     Usage(UsageError),
     /// A quantity of seconds that is none.
     Quantity { name: &'static str, error: AmountError },
-    /// A sandbox rate with more than 18 decimals, whose products would not be exact.
-    RateTooPrecise { name: &'static str },
+    /// A price of a measured quantity with so many decimals that its products would not be exact.
+    RateTooPrecise { name: &'static str, decimals: u32 },
 }
 
 impl fmt::Display for PricingError {
@@ -138,29 +61,84 @@ impl fmt::Display for PricingError {
             Self::TooLarge => f.write_str("the cost is larger than one billion US dollars"),
             Self::Usage(error) => error.fmt(f),
             Self::Quantity { name, error } => write!(f, "{name} {error}"),
-            Self::RateTooPrecise { name } => write!(f, "the price of {name} has more than 18 decimals"),
+            Self::RateTooPrecise { name, decimals } => {
+                write!(f, "the price of {name} has more than {decimals} decimals")
+            }
         }
     }
 }
 
 impl std::error::Error for PricingError {}
 
-/// Prices one call of a model. `tier` is the service tier that the provider reported; NULL is the standard one.
+/// What a call is priced by besides what it used.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Terms<'a> {
+    /// The service tier that the provider reported; `None` is the standard one.
+    pub tier: Option<&'a str>,
+    /// Whether it is an hour of the model's off-peak price.
+    pub off_peak: bool,
+    /// What the operator adds for the tenant.
+    pub markup: Option<Factor>,
+}
+
+impl<'a> From<Option<&'a str>> for Terms<'a> {
+    fn from(tier: Option<&'a str>) -> Self {
+        Self { tier, ..Self::default() }
+    }
+}
+
+impl Terms<'_> {
+    fn conditions(self) -> rates::Conditions {
+        rates::Conditions { tier: Tier::parse(self.tier), off_peak: self.off_peak }
+    }
+
+    fn with_markup(self, mut multipliers: Vec<Multiplier>) -> Vec<Multiplier> {
+        let markup = self.markup.map(|factor| Multiplier { name: "markup".to_owned(), factor, tokens_only: false });
+        multipliers.extend(markup);
+        multipliers
+    }
+}
+
+/// Prices one call of a model.
 ///
-/// Parts without tokens need no price, but a model without any token price is unpriced even for zero tokens.
-pub fn price_llm(price: &ModelPrice, usage: &Usage, tier: Option<&str>) -> Result<Priced, PricingError> {
-    if price.is_empty() {
-        return Ok(Priced::Unpriced { missing: Part::Input.as_str() });
-    }
-    let tier = Tier::parse(tier);
+/// Parts without tokens need no price, but a model without any price is unpriced even for zero tokens. Where a model has
+/// prices by another measure, and none by the token, tokens are not charged; where nothing at all could be charged of what
+/// was used, it is unpriced rather than free.
+pub fn price_llm<'a>(price: &ModelPrice, usage: &Usage, terms: impl Into<Terms<'a>>) -> Result<Priced, PricingError> {
+    let terms = terms.into();
+    let Some(first) = price.first_part() else { return Ok(Priced::Unpriced { missing: Part::Input.as_str() }) };
+    let when = terms.conditions();
+    let by_token = price.prices_tokens();
     let mut lines = Vec::new();
-    for (part, tokens) in usage.parts().filter(|(_, tokens)| *tokens > 0) {
-        let Some(rate) = price.rate(part, usage.input_tokens(), tier) else {
-            return Ok(Priced::Unpriced { missing: part.as_str() });
-        };
-        lines.push(Line::tokens(part, tokens, rate)?);
+    let mut left_out = None;
+    for (part, amount) in usage.parts() {
+        let replaced = |other: &Part| usage.amount(*other) > 0 && price.rate_in(*other, usage, when).is_some();
+        if usage.has_other_measures() && part.replaced_by().iter().any(replaced) {
+            continue;
+        }
+        match (price.rate_in(part, usage, when), part.unit()) {
+            (Some(rate), _) => lines.push(Line::of(part, amount, rate)?),
+            (None, Unit::Token) if !by_token => {}
+            (None, Unit::Other | Unit::Fraction) => left_out = left_out.or(Some(part)),
+            (None, Unit::Token | Unit::Extra | Unit::ExtraFraction) => {
+                return Ok(Priced::Unpriced { missing: part.as_str() });
+            }
+        }
     }
-    Ok(Priced::Priced(Breakdown::new(lines)?))
+    lines.extend(single(price, usage, when)?);
+    match left_out {
+        Some(part) if lines.is_empty() => Ok(Priced::Unpriced { missing: part.as_str() }),
+        None if lines.is_empty() && !by_token => Ok(Priced::Unmeasured { needs: first.as_str() }),
+        _ => Ok(Priced::Priced(Breakdown::new(lines, terms.with_markup(price.multipliers(usage)))?)),
+    }
+}
+
+/// A call is one request and one query, where the model has a price for that and nobody counted them.
+fn single(price: &ModelPrice, usage: &Usage, when: rates::Conditions) -> Result<Vec<Line>, PricingError> {
+    let priced = [Part::Requests, Part::Queries].into_iter().filter(|part| price.has(*part));
+    let uncounted = priced.filter(|part| !usage.counts(*part));
+    let rated = uncounted.filter_map(|part| Some((part, price.rate_in(part, usage, when)?)));
+    rated.map(|(part, rate)| Line::of(part, 1, rate)).collect()
 }
 
 #[cfg(test)]

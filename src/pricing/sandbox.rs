@@ -1,7 +1,7 @@
 //! What a sandbox session costs: flat by the second, by allocation, or both.
 
 use super::breakdown::QUANTITY_SCALE;
-use super::{Breakdown, Line, Priced, PricingError, Rate};
+use super::{Breakdown, Line, Priced, PricingError, Rate, Terms};
 use crate::money::{Rounding, parse_scaled};
 
 /// Prices of a sandbox type, in USD per unit. Those that are given add up.
@@ -23,6 +23,7 @@ pub fn price_sandbox(
     duration_seconds: &str,
     vcpu_seconds: Option<&str>,
     memory_gib_seconds: Option<&str>,
+    terms: Terms,
 ) -> Result<Priced, PricingError> {
     let components = [
         ("duration_seconds", price.per_second, Some(duration_seconds)),
@@ -50,6 +51,6 @@ pub fn price_sandbox(
     }
     match missing {
         Some(missing) => Ok(Priced::Unpriced { missing }),
-        None => Ok(Priced::Priced(Breakdown::new(lines)?)),
+        None => Ok(Priced::Priced(Breakdown::new(lines, terms.with_markup(Vec::new()))?)),
     }
 }

@@ -1,5 +1,6 @@
 //! Examples of the rules, each worked out by hand.
 
+mod list_components;
 mod properties;
 
 use super::*;
@@ -42,8 +43,9 @@ fn usage_is_taken_apart_into_exclusive_parts() {
     });
     let counts: Vec<i64> = usage(100, 50, parts).parts().map(|(_, tokens)| tokens).collect();
     assert_eq!(counts, [51, 10, 10, 20, 5, 4, 38, 7, 3, 2]);
+    // Zero parts are left out.
     let hour_only = usage(100, 0, json!({"cache_creation_1h_input_tokens": 20, "cache_read_input_tokens": null}));
-    assert_eq!(hour_only.parts().map(|(_, tokens)| tokens).collect::<Vec<_>>(), [80, 0, 0, 20, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(hour_only.parts().collect::<Vec<_>>(), [(Part::Input, 80), (Part::CacheCreation1h, 20)]);
     assert_eq!(Usage::new(1, 2, Some(&Value::Null)), Usage::new(1, 2, None));
 }
 
@@ -109,8 +111,8 @@ fn price_errors_name_the_key() {
 #[test]
 fn unknown_keys_are_kept_by_name() {
     let keys = [
-        "input_cost_per_token_cache_hit",
-        "cache_creation_input_token_cost_above_12hr",
+        "input_cost_per_token_cache_hits",
+        "cache_creation_input_token_cost_above_2hr",
         "input_cost_per_token_above_0k_tokens",
         "input_cost_per_token_above_k_tokens",
         "input_cost_per_token_above_99999999999999999999k_tokens",
@@ -189,7 +191,7 @@ fn what_has_no_price_is_unpriced() {
     costs(&model(json!({"input_cost_per_token": 0, "output_cost_per_token": 0})), &usage(5, 5, json!({})), None, "0");
     let audio = usage(5, 0, json!({"input_audio_tokens": 5}));
     assert_eq!(price_llm(&output_only, &audio, None), unpriced("input_audio"));
-    assert_eq!(upper_bound(&output_only, 1, 1, None, None), unpriced("input"));
+    assert_eq!(upper_bound(&output_only, 1, 1, None, Terms::default()), unpriced("input"));
 }
 
 #[test]
@@ -200,9 +202,9 @@ fn a_breakdown_prints_exact_strings() {
         {"component": "input", "tokens": 100, "usd_per_token": "0.0000025", "cost_usd": "0.00025"},
         {"component": "output", "tokens": 3, "usd_per_token": "0.00001", "cost_usd": "0.00003"},
     ], "total_usd": "0.00028", "source": "operator", "price_id": "an id"});
-    let printed: serde_json::Value = serde_json::from_str(&priced.to_json("operator", Some("an id"))).unwrap();
+    let printed: serde_json::Value = serde_json::from_str(&priced.to_json("operator", Some("an id"), "")).unwrap();
     assert_eq!(printed, expected);
-    let shipped: serde_json::Value = serde_json::from_str(&priced.to_json("shipped", None)).unwrap();
+    let shipped: serde_json::Value = serde_json::from_str(&priced.to_json("shipped", None, "")).unwrap();
     assert_eq!(shipped["price_id"], serde_json::Value::Null);
 }
 
@@ -212,11 +214,28 @@ fn costs_are_rounded_once() {
     let price = model(json!({"input_cost_per_token": number("5e-13"), "output_cost_per_token": number("5e-13")}));
     costs(&price, &usage(1, 1, json!({})), None, "0.000000000001");
     costs(&price, &usage(1, 0, json!({})), None, "0");
-    let bound = breakdown(upper_bound(&price, 1, 1, None, None));
+    let bound = breakdown(upper_bound(&price, 1, 1, None, Terms::default()));
     assert_eq!(
         (bound.input_cost().to_string(), bound.output_cost().to_string()),
         ("0".into(), "0.000000000001".into())
     );
+}
+
+#[test]
+fn a_bound_looks_between_the_thresholds() {
+    let price = json!({"input_cost_per_token": 1, "input_cost_per_token_above_1k_tokens": 9, "input_cost_per_token_above_2k_tokens": 2,
+        "tiered_pricing": null});
+    let bound = |price: &Value, input| {
+        breakdown(upper_bound(&model(price.clone()), input, 0, None, Terms::default())).total().to_string()
+    };
+    // A prompt of at most 3000 may turn out to have 2000, at 9 each; one of at most 1000 may not.
+    assert_eq!((bound(&price, 3000), bound(&price, 1000)), ("27000".into(), "1000".into()));
+    let bands = json!({"tiered_pricing": [{"range": [0, 10], "input_cost_per_token": 1}, {"range": [10, 20], "input_cost_per_token": 5},
+        {"range": [20, 30], "input_cost_per_token": 2}]});
+    assert_eq!((bound(&bands, 25), bound(&bands, 10)), ("125".into(), "10".into()));
+    let off_peak =
+        json!({"input_cost_per_token": 1, "off_peak_pricing": {"hours_utc": "01:00-02:00", "input_cost_per_token": 3}});
+    assert_eq!(bound(&off_peak, 10), "30");
 }
 
 #[test]
@@ -225,24 +244,32 @@ fn costs_beyond_the_bound_are_refused() {
     costs(&price, &call_of(1000), None, "1000000000");
     assert_eq!(price_llm(&price, &call_of(1001), None), Err(PricingError::TooLarge));
     assert_eq!(price_llm(&price, &call_of(i64::MAX), None), Err(PricingError::TooLarge));
-    assert!(matches!(upper_bound(&price, -1, 0, None, None), Err(PricingError::Usage(_))));
+    assert!(matches!(upper_bound(&price, -1, 0, None, Terms::default()), Err(PricingError::Usage(_))));
 }
 
 #[test]
 fn sandboxes_are_priced_flat_and_by_allocation() {
     let rate = |text| Some(Rate::parse(text).unwrap());
     let flat = SandboxPrice { per_second: rate("0.0001"), ..Default::default() };
-    let total =
-        |price, duration, vcpu, memory| breakdown(price_sandbox(price, duration, vcpu, memory)).total().to_string();
+    let total = |price, duration, vcpu, memory| {
+        breakdown(price_sandbox(price, duration, vcpu, memory, Terms::default())).total().to_string()
+    };
     assert_eq!(total(&flat, "3600.5", None, None), "0.36005");
     let both = SandboxPrice { per_second: None, vcpu_second: rate("0.000014"), memory_gib_second: rate("0.0000045") };
     assert_eq!(total(&both, "10", Some("20"), Some("5.123456789")), "0.000303055556");
-    assert_eq!(price_sandbox(&both, "10", Some("20"), None), unpriced("memory_gib_seconds"));
-    assert_eq!(price_sandbox(&SandboxPrice::default(), "10", None, None), unpriced("duration_seconds"));
-    let refused = |duration, vcpu| price_sandbox(&flat, duration, vcpu, None).unwrap_err().to_string();
+    assert_eq!(price_sandbox(&both, "10", Some("20"), None, Terms::default()), unpriced("memory_gib_seconds"));
+    assert_eq!(
+        price_sandbox(&SandboxPrice::default(), "10", None, None, Terms::default()),
+        unpriced("duration_seconds")
+    );
+    let refused =
+        |duration, vcpu| price_sandbox(&flat, duration, vcpu, None, Terms::default()).unwrap_err().to_string();
     assert_eq!(refused("-1", None), "duration_seconds must not be negative");
     assert_eq!(refused("1", Some("NaN")), "vcpu_seconds must not be NaN");
     let fine = SandboxPrice { per_second: rate("1e-19"), ..Default::default() };
-    assert!(matches!(price_sandbox(&fine, "1", None, None), Err(PricingError::RateTooPrecise { .. })));
-    assert_eq!(price_sandbox(&flat, &"9".repeat(20), None, None), Err(PricingError::TooLarge));
+    assert!(matches!(
+        price_sandbox(&fine, "1", None, None, Terms::default()),
+        Err(PricingError::RateTooPrecise { .. })
+    ));
+    assert_eq!(price_sandbox(&flat, &"9".repeat(20), None, None, Terms::default()), Err(PricingError::TooLarge));
 }

@@ -2,6 +2,7 @@
 //! same server, taking turns. Missing a target fails nothing; a wrong result does.
 
 mod constants;
+mod estimate;
 mod ledger;
 mod pgbench;
 mod query;
@@ -18,8 +19,19 @@ use anyhow::{Result, bail};
 use crate::progress::Step;
 
 /// What `--only` takes: groups of rows of the table.
-pub const ROWS: [&str; 10] =
-    ["insert", "locked", "locked-5ms", "reserve", "expired", "query", "has-quota", "check-quota", "tenant", "quotas"];
+pub const ROWS: [&str; 11] = [
+    "insert",
+    "locked",
+    "locked-5ms",
+    "reserve",
+    "expired",
+    "query",
+    "estimate",
+    "has-quota",
+    "check-quota",
+    "tenant",
+    "quotas",
+];
 
 #[derive(Clone, Debug)]
 pub struct BenchOptions {
@@ -69,6 +81,9 @@ pub fn run(options: &BenchOptions) -> Result<()> {
     if options.wants("query") {
         rows.extend(query::rows(&cluster, options, &mut step)?);
     }
+    if options.wants("estimate") {
+        rows.extend(estimate::rows(&cluster, options, &mut step)?);
+    }
     if ["has-quota", "check-quota"].iter().any(|row| options.wants(row)) {
         rows.extend(wire::rows(&cluster, options, &mut step)?);
     }
@@ -100,6 +115,8 @@ fn conditions(options: &BenchOptions) -> String {
          query: as authenticated with claims, in one process (max_parallel_workers_per_gather = 0); net cost is \
          the time of the query with the check less that of the query without, by the row. The check in SQL: \
          bench/query.sql.\n\
+         estimate: in one process, with the whole price list imported; net cost is the time of the query less that of one \
+         that calls generate_series(g, g) instead, by the row. Each import is measured once.\n\
          has-quota, check-quota: as authenticated with claims.\n\
          tenant: as authenticated with claims, in one process; a policy over 100,000 rows without an index, by the \
          mean of 20 queries; the net cost of 200,000 calls in one query.\n\

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::DATABASE;
 use crate::cluster::Cluster;
+use crate::price_list;
 use crate::trace::{Call, deal};
 
 /// Dealt over the calls. All are priced by the list that ships with the extension.
@@ -115,6 +116,8 @@ pub fn build(cluster: &Cluster, calls: &[Call]) -> Result<World> {
     let mut admin = cluster.superuser(DATABASE)?;
     let mut server = cluster.connect(DATABASE, "authenticator")?;
     server.batch_execute("set role service_role").context("cannot become service_role")?;
+    let (models, prices) = price_list::import(&mut server, "2020-01-01Z")?;
+    println!("Imported LiteLLM's price list: {prices} prices of {models} models.\n");
     check_prices(&mut server)?;
     let mut world = World { tenants: tenants(), tight: 2, tight_limit_usd: String::new() };
     for tenant in &world.tenants {

@@ -48,6 +48,12 @@ fn populate(client: &mut Client) -> Result<()> {
          insert into copilot_internal.e2b_cost_estimates (sandbox_type, estimated_cost_usd) values ('t', 0.5);
          insert into copilot_internal.e2b_pricing (sandbox_type, per_second_usd, effective_from) values ('t', 0.25, '2020-01-01');
          select public.set_model_price('p', 'm', 1, 2, '2020-01-01', '{{\"cache_read_input_token_cost\": 0.0000001}}');
+         insert into copilot_internal.model_aliases (model_provider, model_name, price_provider, price_model) values ('p', 'alias', 'p', 'm');
+         insert into copilot_internal.price_markups (tenant_id, factor, effective_from) values ('{tenant}', 1, '2020-01-01');
+         -- A list with history: a change, and a model that is gone.
+         select copilot_internal.import_model_pricing('{{\"l/a\": {{\"litellm_provider\": \"l\", \"input_cost_per_token\": 0.000001}},
+             \"l/b\": {{\"litellm_provider\": \"l\", \"input_cost_per_token\": 1.3e-10}}}}', 'one', '2020-01-01');
+         select copilot_internal.import_model_pricing('{{\"l/a\": {{\"litellm_provider\": \"l\", \"input_cost_per_token\": 0.000002}}}}', 'two', '2021-01-01');
          -- Dearer than what ships: the operator's row wins after a restore too.
          select public.set_model_price('openai', 'gpt-4o', 1000, 1000, '2020-01-01');
          select public.set_quota('tenant', '{tenant}', 'llm', 10, 'year', null, 'Europe/Berlin', 'soft', 0.5);

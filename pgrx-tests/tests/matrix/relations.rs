@@ -7,16 +7,18 @@ use crate::callers::{Answer, Asker, Cells, Door, Kind, Sessions, all};
 use crate::support::{Database, texts};
 use crate::world::{seed, tenant_a, tenant_b};
 
-/// Written by the application's server; read by people, except `default_quotas`.
+/// Written by the application's server; read by people, except those of [`SERVER_ONLY`].
 const CONFIGURATION: &[&str] = &[
     "cost_quotas",
     "default_quotas",
     "e2b_cost_estimates",
     "e2b_pricing",
     "llm_cost_estimates",
+    "model_aliases",
     "model_pricing",
     "quota_overrides",
     "tenant_llm_policies",
+    "price_markups",
     "tenant_memberships",
     "tenants",
     "user_preferences",
@@ -37,7 +39,7 @@ const MONEY: &[&str] = &[
 ];
 const SHIPPED: &[&str] = &["shipped_model_prices", "shipped_operation_profiles", "shipped_sandbox_prices"];
 /// Configuration that people have no business with.
-const SERVER_ONLY: &[&str] = &["default_quotas"];
+const SERVER_ONLY: &[&str] = &["default_quotas", "price_markups"];
 
 struct Relation {
     schema: String,
@@ -186,7 +188,7 @@ fn judge_reading(asker: &Asker, relation: &Relation, answer: Answer, wrong: &mut
 /// Whether the seed has left rows there that name each tenant, for this caller.
 fn shows_tenants(relation: &Relation, asker: &Asker) -> bool {
     match relation.name.as_str() {
-        "llm_cost_estimates" | "e2b_cost_estimates" | "cost_estimates" | "default_quotas" => false,
+        "llm_cost_estimates" | "e2b_cost_estimates" | "cost_estimates" | "default_quotas" | "model_aliases" => false,
         // A row for each person, of which people see their own; not everybody has one.
         "user_preferences" => asker.sees_all(),
         // About the server, not about tenants.

@@ -78,7 +78,8 @@ impl Tenant {
              select public.set_llm_policy('{tenant}', '{{\"default_model\": \"model-{name}\", \"denied_models\": [\"not-{name}\"]}}');
              select public.set_model_price('own', 'model-{name}', {amount}, {amount}, '2020-01-01', '{{}}', '{tenant}');
              insert into copilot_internal.e2b_pricing (tenant_id, sandbox_type, per_second_usd, effective_from)
-                 values ('{tenant}', 'box-{name}', {amount}, '2020-01-01');",
+                 values ('{tenant}', 'box-{name}', {amount}, '2020-01-01');
+             insert into copilot_internal.price_markups (tenant_id, factor, effective_from) values ('{tenant}', 1, '2020-01-01');",
         ))?;
         // Definitions first, and then charges, in transactions of their own.
         client.batch_execute(&format!(

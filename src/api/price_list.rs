@@ -1,0 +1,58 @@
+//! Price lists on their way in.
+
+use pgrx::{pg_extern, pg_sys};
+
+use crate::error::{Error, Result};
+use crate::pg::call::{Call, Reply};
+use crate::pg::jsonb;
+use crate::pg::value::Value;
+use crate::pricing::list::Reading;
+use crate::pricing::strict;
+
+/// The list that people use has 3 MB.
+const BOUNDS: jsonb::Bounds = jsonb::Bounds { bytes: 32_000_000, depth: strict::MOST_LEVELS, digits: 1_000 };
+
+#[pg_extern(sql = false)]
+fn read_price_list(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
+    let call = Call::new(fcinfo);
+    Reply::new(read(call).unwrap_or_else(|error| error.raise()).datum())
+}
+
+fn read(call: Call) -> Result<Value> {
+    let given = call.raw(0).ok_or_else(|| Error::invalid("p_prices must not be NULL"))?;
+    // SAFETY: the SQL signature says that it is a jsonb.
+    if let Some(excess) = unsafe { jsonb::excess(given, &BOUNDS) } {
+        return Err(Error::invalid(format!("the price list {excess}")));
+    }
+    let text = call.jsonb(0).map(|json| json.text().into_owned()).unwrap_or_default();
+    let list = serde_json::from_str(&text)
+        .map_err(|error| Error::invalid(format!("the price list cannot be read: {error}")))?;
+    drop(text);
+    let reading = Reading::of(&list).map_err(Error::invalid)?;
+    let out = serde_json::json!({
+        "rows": reading.rows,
+        "price_values": reading.price_values,
+        "skipped": reading.skipped,
+        "unknown": reading.unknown,
+    });
+    Ok(Value::jsonb(&out.to_string()))
+}
+
+#[pg_extern(sql = false)]
+fn price_list(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
+    let call = Call::new(fcinfo);
+    let strict = |text: &str| {
+        if text.len() > BOUNDS.bytes {
+            return Err(Error::invalid(format!("the price list is larger than {} MB", BOUNDS.bytes / 1_000_000)));
+        }
+        if let Some(problem) = strict::problem(text) {
+            return Err(Error::invalid(problem));
+        }
+        // Postgres' own reader would name a state of its own for text that is no JSON.
+        serde_json::from_str::<serde_json::Value>(text)
+            .map_err(|error| Error::invalid(format!("the price list is not JSON: {error}")))?;
+        Ok(Value::jsonb(text))
+    };
+    let read = call.with_text(0, strict).unwrap_or_else(|| Err(Error::invalid("p_text must not be NULL")));
+    Reply::new(read.unwrap_or_else(|error| error.raise()).datum())
+}

@@ -1,0 +1,264 @@
+//! Costs by the prices as they are now known: what a record came to otherwise is corrected by rows of their own. The
+//! records stay as they are, and so does every cost that a caller provided.
+
+use std::collections::BTreeMap;
+
+use pgrx::Uuid;
+
+use super::corrections::{TABLE, change};
+use super::{Source, leave_pending, llm};
+use crate::admission::Resource;
+use crate::error::{Error, Result};
+use crate::money::{Picos, PicosDifference};
+use crate::pg::spi::types::{MOMENT, UUID};
+use crate::pg::spi::{self, Look, Plan, Row, Session};
+use crate::pg::value::Value;
+use crate::pg::{self, Timestamp, lock};
+use crate::prices::{Model, Quote, SandboxUse, exactly, quote_llm, quote_sandbox};
+use crate::pricing::Priced;
+use crate::quota::{Gate, Subject, nil};
+
+/// Records that are looked at together.
+const PAGE: usize = 2_000;
+
+/// The request ids of these corrections are this and their own ids, which nobody can know who calls refund_cost.
+const MARK: &str = "reprice:";
+
+/// Records whose cost was computed, after a tenant and a record, with what earlier calls have already corrected.
+const RECORDS: &str = "
+    select r.source, r.tenant_id, r.id, r.user_id, r.conversation_id, r.provider, r.name, r.charged_at, r.occurred_at,
+           r.cost_usd::text, r.input_tokens, r.output_tokens, r.usage::text, r.service_tier, r.duration_seconds::text,
+           r.vcpu_seconds::text, r.memory_gib_seconds::text,
+           k.ours::text, k.every::text
+    from (
+        select 'llm'::text as source, l.tenant_id, l.id, l.user_id, l.conversation_id, l.model_provider as provider,
+               l.model_name as name, l.charged_at, l.occurred_at, l.cost_usd, l.input_tokens, l.output_tokens, l.usage,
+               l.service_tier, null::numeric as duration_seconds, null::numeric as vcpu_seconds,
+               null::numeric as memory_gib_seconds
+        from copilot_internal.llm_cost_records l
+        where l.cost_status in ('priced', 'unpriced') and l.occurred_at >= $1 and l.occurred_at < $2
+        union all
+        select 'e2b', e.tenant_id, e.id, e.user_id, e.conversation_id, coalesce(e.region, ''), e.sandbox_type, e.charged_at,
+               e.occurred_at, e.cost_usd, null, null, null, null, e.duration_seconds, e.vcpu_seconds, e.memory_gib_seconds
+        from copilot_internal.e2b_cost_records e
+        where e.cost_status in ('priced', 'unpriced') and e.occurred_at >= $1 and e.occurred_at < $2
+    ) r
+    cross join lateral (
+        select coalesce(sum(c.cost_usd), 0) as every,
+               coalesce(sum(c.cost_usd) filter (where c.request_id = 'reprice:' || c.id), 0) as ours
+        from copilot_internal.cost_corrections c where c.record_id = r.id and c.tenant_id = r.tenant_id
+    ) k
+    where (r.tenant_id, r.id) > ($3, $4)
+    order by r.tenant_id, r.id
+    limit 2000";
+static RECORDS_PLAN: Plan = Plan::new(RECORDS, &[MOMENT, MOMENT, UUID, UUID]);
+
+/// What is left of a record's cost, and what of it is by earlier calls of this kind.
+const CORRECTED: &str = "
+    select coalesce(sum(c.cost_usd), 0)::text,
+           coalesce(sum(c.cost_usd) filter (where c.request_id = 'reprice:' || c.id), 0)::text
+    from copilot_internal.cost_corrections c where c.record_id = $1 and c.tenant_id = $2";
+static CORRECTED_PLAN: Plan = Plan::new(CORRECTED, &[UUID, UUID]);
+
+/// A record whose cost is another by the present prices.
+struct Found {
+    source: String,
+    subject: Subject,
+    tenant: Uuid,
+    id: Uuid,
+    conversation: Option<Uuid>,
+    provider: String,
+    name: String,
+    charged_at: Timestamp,
+    occurred_at: Timestamp,
+    cost: Picos,
+    target: Picos,
+    /// What it comes to, with what was corrected before.
+    present: PicosDifference,
+    /// What is left of it with what was refunded.
+    net: PicosDifference,
+}
+
+/// What there is to correct, in pico-dollars. What was refunded is not given back again.
+fn missing(target: Picos, present: PicosDifference, net: PicosDifference) -> i128 {
+    (target.get() - present.get()).max(-net.get())
+}
+
+/// What became of the records of one tenant and model, or sandbox type; amounts in pico-dollars.
+#[derive(Default)]
+pub struct Sum {
+    pub records: i64,
+    pub before: i128,
+    pub after: i128,
+    pub adjusted: i64,
+    pub adjustment: i128,
+}
+
+/// The tenant, the resource, the provider and the model or sandbox type.
+pub type Group = (Uuid, String, String, String);
+
+/// Finds records that occurred in the range and would cost something else now, and, unless it is only asked, corrects as
+/// many of them as the limit says. The rest waits for the next call.
+pub fn reprice(from: Timestamp, to: Timestamp, dry_run: bool, limit: i64) -> Result<BTreeMap<Group, Sum>> {
+    let mut sums: BTreeMap<Group, Sum> = BTreeMap::new();
+    let mut after = (nil(), nil());
+    let mut left = if dry_run { 0 } else { limit };
+    loop {
+        let (found, last) = page(from, to, after)?;
+        for one in &found {
+            let sum = sums.entry(group(one)).or_default();
+            sum.records += 1;
+            sum.before += one.present.get();
+            sum.after += one.target.get();
+        }
+        let correct = usize::try_from(left).unwrap_or(usize::MAX).min(found.len());
+        if correct > 0 {
+            spi::session(|spi| {
+                let gate = Gate::open(found[..correct].iter().map(|one| Some(one.tenant)))?;
+                for one in &found[..correct] {
+                    let adjustment = correct_one(spi, &gate, one)?;
+                    let sum = sums.entry(group(one)).or_default();
+                    sum.adjusted += i64::from(adjustment != 0);
+                    sum.adjustment += adjustment;
+                }
+                Ok(())
+            })?;
+            left -= i64::try_from(correct).unwrap_or(i64::MAX);
+        }
+        match last {
+            Some(last) => after = last,
+            None => return Ok(sums),
+        }
+    }
+}
+
+fn group(one: &Found) -> Group {
+    (one.tenant, one.source.clone(), one.provider.clone(), one.name.clone())
+}
+
+type Place = (Uuid, Uuid);
+
+/// The records of one page that cost something else now, and where the next page begins.
+fn page(from: Timestamp, to: Timestamp, after: Place) -> Result<(Vec<Found>, Option<Place>)> {
+    let parameters = [Value::timestamp(from), Value::timestamp(to), after.0.into(), after.1.into()];
+    let read = spi::session(|spi| {
+        let rows = spi.run(&RECORDS_PLAN, Look::Latest, &parameters)?;
+        rows.iter().map(|row| record(&row)).collect::<Result<Vec<_>>>()
+    })?;
+    let last = (read.len() == PAGE).then(|| read.last().map(|(one, _)| (one.tenant, one.id))).flatten();
+    let mut found = Vec::new();
+    for (mut one, used) in read {
+        let Some(target) = now(&one, &used)? else { continue };
+        one.target = target;
+        if missing(target, one.present, one.net) != 0 {
+            found.push(one);
+        }
+    }
+    Ok((found, last))
+}
+
+/// What a record used.
+enum Used {
+    Llm { input: i64, output: i64, usage: Option<String>, tier: Option<String> },
+    Sandbox { duration: String, vcpu: Option<String>, memory: Option<String> },
+}
+
+fn record(row: &Row) -> Result<(Found, Used)> {
+    let source: String = row.need(1)?;
+    let resource = Resource::parse(&source).ok_or_else(|| Error::internal("a record has an unknown resource"))?;
+    let tenant: Uuid = row.need(2)?;
+    let unfit = |_| Error::internal("a record has no proper cost");
+    let cost = row.get::<String>(10).map_or(Ok(Picos::ZERO), |text| Picos::parse(&text)).map_err(unfit)?;
+    let corrected = |column| PicosDifference::parse(&row.need::<String>(column)?).map_err(unfit);
+    let (ours, every) = (corrected(18)?, corrected(19)?);
+    let used = if source == "llm" {
+        Used::Llm { input: row.need(11)?, output: row.need(12)?, usage: row.get(13), tier: row.get(14) }
+    } else {
+        Used::Sandbox { duration: row.need(15)?, vcpu: row.get(16), memory: row.get(17) }
+    };
+    let found = Found {
+        source,
+        subject: Subject { tenant: Some(tenant), user: row.get(4), resource },
+        tenant,
+        id: row.need(3)?,
+        conversation: row.get(5),
+        provider: row.need(6)?,
+        name: row.need(7)?,
+        charged_at: row.need(8)?,
+        occurred_at: row.need(9)?,
+        cost,
+        target: Picos::ZERO,
+        present: cost.with(ours),
+        net: cost.with(every),
+    };
+    Ok((found, used))
+}
+
+/// What a record costs by the price of its moment as it is now known; `None` when there is none.
+fn now(one: &Found, used: &Used) -> Result<Option<Picos>> {
+    let quote: Quote = match used {
+        Used::Llm { input, output, usage, tier } => {
+            let Ok(usage) = llm::usage(*input, *output, usage.as_deref()) else { return Ok(None) };
+            let model = Model { provider: &one.provider, name: &one.name };
+            quote_llm(Some(one.tenant), model, one.occurred_at, &exactly(&usage, tier.as_deref()))?
+        }
+        Used::Sandbox { duration, vcpu, memory } => {
+            let sandbox = SandboxUse {
+                sandbox_type: &one.name,
+                region: Some(one.provider.as_str()).filter(|region| !region.is_empty()),
+                duration_seconds: duration,
+                vcpu_seconds: vcpu.as_deref(),
+                memory_gib_seconds: memory.as_deref(),
+            };
+            quote_sandbox(Some(one.tenant), sandbox, one.occurred_at)?
+        }
+    };
+    Ok(match quote.priced {
+        Ok(Priced::Priced(breakdown)) => Some(breakdown.total()),
+        _ => None,
+    })
+}
+
+/// Writes what is missing to the target, under the lock that refunds of the record take too; gives it in pico-dollars.
+fn correct_one(spi: &Session, gate: &Gate, one: &Found) -> Result<i128> {
+    lock::Subject::Correction(*one.id.as_bytes()).lock(lock::Strength::Exclusive);
+    spi::see_own_rows();
+    let rows = spi.run(&CORRECTED_PLAN, Look::Latest, &[one.id.into(), one.tenant.into()])?;
+    let row = rows.first().ok_or_else(|| Error::internal("a sum gave no row"))?;
+    let sum = |column| -> Result<PicosDifference> {
+        PicosDifference::parse(&row.need::<String>(column)?)
+            .map_err(|_| Error::internal("a correction has no proper cost"))
+    };
+    let (all, ours) = (sum(1)?, sum(2)?);
+    let before = one.cost.with(all);
+    let delta = missing(one.target, one.cost.with(ours), before);
+    if delta == 0 {
+        return Ok(0);
+    }
+    let delta = PicosDifference::new(delta);
+    let nanos = before.plus(delta).ceil_nanos() - before.ceil_nanos();
+    let asked = change(one.subject, one.charged_at, nanos);
+    gate.admit(spi, asked)?;
+    let id = pg::new_id();
+    let sandbox = one.source == "e2b";
+    TABLE.insert(&[
+        id.into(),
+        one.tenant.into(),
+        one.id.into(),
+        one.source.as_str().into(),
+        one.subject.user.into(),
+        one.conversation.into(),
+        // A sandbox has no provider in the books; here it is the region that its price was looked up by.
+        (if sandbox { "" } else { one.provider.as_str() }).into(),
+        one.name.as_str().into(),
+        Value::numeric(&delta.to_string()),
+        nanos.into(),
+        format!("{MARK}{id}").as_str().into(),
+        "repriced".into(),
+        Value::timestamp(one.charged_at),
+        Value::timestamp(one.occurred_at),
+        Value::timestamp(pg::clock_timestamp()),
+    ])?;
+    leave_pending(Source { name: "correction", table: &TABLE }, id, &asked)?;
+    Ok(delta.get())
+}
