@@ -179,9 +179,10 @@ mod tests {
         let last = milliseconds(clock_timestamp());
         let mut latest = first;
         for id in &ids {
-            assert_eq!(id[6] >> 4, 7, "version");
+            assert_eq!(id[6] >> 4, 8, "version");
+            assert_eq!(id[0] >> 4, ids[0][0] >> 4, "one sequence a backend");
             assert_eq!(id[8] >> 6, 0b10, "variant");
-            let at = id[..6].iter().fold(0_i64, |sum, byte| (sum << 8) | i64::from(*byte));
+            let at = id[..6].iter().fold(0_i64, |sum, byte| (sum << 8) | i64::from(*byte)) & 0x0fff_ffff_ffff;
             assert!(at >= latest && at <= last, "{at} is not between {latest} and {last}");
             latest = at;
         }
