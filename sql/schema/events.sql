@@ -39,6 +39,7 @@ comment on column copilot_internal.quota_events.claimed_until is 'Until when it 
 create unique index quota_events_once_idx on copilot_internal.quota_events
     (quota_id, period_start, event_type, threshold, limit_nanos) nulls not distinct
     where event_type in ('threshold', 'overrun');
+create index quota_events_tenant_idx on copilot_internal.quota_events (tenant_id, created_at);
 create index quota_events_open_idx on copilot_internal.quota_events (created_at, threshold, id) where acknowledged_at is null;
 create index quota_events_done_idx on copilot_internal.quota_events (acknowledged_at) where acknowledged_at is not null;
 create index quota_events_denied_idx on copilot_internal.quota_events

@@ -170,6 +170,7 @@ comment on column copilot_internal.quota_overrides.ends_at is 'Until this moment
 comment on column copilot_internal.quota_overrides.amount_usd is 'USD, rounded down to 1e-9; no limit stays no limit.';
 comment on column copilot_internal.quota_overrides.reason is 'The operator''s own note.';
 comment on column copilot_internal.quota_overrides.created_at is 'When the row was made.';
+create index quota_overrides_tenant_idx on copilot_internal.quota_overrides (tenant_id);
 create index quota_overrides_quota_idx on copilot_internal.quota_overrides (quota_id, ends_at);
 
 -- Reads its own table alone. Whoever restores has no more of them than there were.
