@@ -71,7 +71,7 @@ const FUNCTIONS: &[(&str, &str, &str, &str)] = &[
         "volatile",
         "p_tenant_id uuid, p_resource_type text, p_amount_usd numeric, p_request_id text, \
          p_user_id uuid DEFAULT NULL::uuid, p_ttl interval DEFAULT '00:10:00'::interval, \
-         p_metadata jsonb DEFAULT '{}'::jsonb",
+         p_metadata jsonb DEFAULT '{}'::jsonb, p_log_denial boolean DEFAULT false",
         "TABLE(allowed boolean, reservation_id uuid, reserved_usd numeric, expires_at timestamp with time zone, \
          status text, blocked_scope text, blocked_resource_type text, limit_usd numeric, current_spend_usd numeric, \
          remaining_usd numeric, period_end timestamp with time zone, retry_after_seconds integer, reason text, \

@@ -119,14 +119,14 @@ comment on function public.record_llm_costs(jsonb) is
 
 create function public.reserve_quota(
     p_tenant_id uuid, p_resource_type text, p_amount_usd numeric, p_request_id text, p_user_id uuid default null,
-    p_ttl interval default '10 minutes', p_metadata jsonb default '{}')
+    p_ttl interval default '10 minutes', p_metadata jsonb default '{}', p_log_denial boolean default false)
     returns table (allowed boolean, reservation_id uuid, reserved_usd numeric, expires_at timestamptz, status text,
         blocked_scope text, blocked_resource_type text, limit_usd numeric, current_spend_usd numeric,
         remaining_usd numeric, period_end timestamptz, retry_after_seconds integer, reason text, replayed boolean,
         retryable boolean)
     language c volatile rows 1
     as 'MODULE_PATHNAME', 'reserve_quota_wrapper';
-comment on function public.reserve_quota(uuid, text, numeric, text, uuid, interval, jsonb) is
+comment on function public.reserve_quota(uuid, text, numeric, text, uuid, interval, jsonb, boolean) is
     'Sets an amount (USD, an upper bound) aside for an operation whose cost is known only afterwards, if every quota that applies allows it; else sets nothing aside and says why. It counts until it is committed, released or expired (1 second to 8 days). The same request id again gives the first answer.';
 
 create function public.commit_reservation(

@@ -74,7 +74,7 @@ begin
                 'text, uuid, boolean, timestamptz, text, text, jsonb, boolean), '
                 'public.record_e2b_cost(uuid, text, text, numeric, uuid, uuid, uuid, text, numeric, numeric, numeric, '
                 'text, uuid, boolean, timestamptz, jsonb, boolean), public.record_llm_costs(jsonb), '
-                'public.reserve_quota(uuid, text, numeric, text, uuid, interval, jsonb), '
+                'public.reserve_quota(uuid, text, numeric, text, uuid, interval, jsonb, boolean), '
                 'public.commit_reservation(uuid, numeric, text, uuid), public.release_reservation(uuid, text, uuid), '
                 'public.extend_reservation(uuid, interval, numeric, text, uuid), '
                 'public.refund_cost(uuid, numeric, text, text, uuid), '

@@ -44,6 +44,7 @@ fn reserve_quota(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
             lasts: reservations::time_to_live(&ttl)?,
             ttl,
             metadata: input::json(call.jsonb(6), "p_metadata")?,
+            log_denial: input::required(call.boolean(7), "p_log_denial")?,
         };
         spi::session(|spi| reservations::reserve(spi, &request))
     });

@@ -43,6 +43,8 @@ pub struct Request {
     /// The same in microseconds.
     pub lasts: i64,
     pub metadata: Option<Json>,
+    /// A refusal is told to the outbox.
+    pub log_denial: bool,
 }
 
 const FIND: &str = "
@@ -90,7 +92,7 @@ impl Record for Request {
             occurred_at: None,
             reservation: None,
             hold_for: Some(self.lasts),
-            log_denial: false,
+            log_denial: self.log_denial,
         }
     }
 

@@ -109,3 +109,6 @@ select * from commit_reservation(:'id', null);
 select * from commit_reservation(null, 1);
 select * from copilot_internal.verify();
 table standing;
+-- A denial is told to the outbox when the caller asks for it.
+select allowed from reserve_quota(:'tenant', 'llm', 1000, 'denied', p_log_denial => true);
+select event_type, tenant_id = :'tenant' as of_the_tenant from claim_quota_events() where event_type = 'denied';
