@@ -14,7 +14,7 @@ use crate::pg::table::Table;
 use crate::pg::twin::wait_for_twin;
 use crate::pg::value::Value;
 use crate::pg::{self, Timestamp, lock};
-use crate::quota::{Charge, Gate, Subject, standing};
+use crate::quota::{Charge, Gate, Subject, nil, standing};
 
 const RECORD: &str = "
     select l.source, l.tenant_id, nullif(l.user_id, '00000000-0000-0000-0000-000000000000'), l.conversation_id,
@@ -163,7 +163,7 @@ pub struct Adjustment {
     pub spent: i64,
 }
 
-/// Corrects what the subject of a quota has spent in the present period. Adjustments of one quota come one after the other.
+/// Corrects what the subject of a quota has spent in the present period. Adjustments come one after the other.
 pub fn adjust(
     spi: &Session,
     quota: Uuid,
@@ -186,7 +186,8 @@ pub fn adjust(
     };
 
     let gate = Gate::open([subject.tenant])?;
-    lock::Subject::Correction(*quota.as_bytes()).lock(lock::Strength::Exclusive);
+    // One lock for all: an adjustment counts against every quota of its subject, and the platform's.
+    lock::Subject::Correction(*nil().as_bytes()).lock(lock::Strength::Exclusive);
     // Request ids are unique per function; those of check_and_record_quota_atomic are in the same column.
     let request_id = format!("adjust_quota:{request_id}");
     let usd = Value::numeric(&delta.to_string());

@@ -33,7 +33,7 @@ pub enum Subject {
     Tenant([u8; 16]),
     /// The moving of one tenant's pending rows into rollups.
     Fold([u8; 16]),
-    /// The corrections of one record or quota.
+    /// The corrections of one record; with the nil UUID, all adjustments of quotas.
     Correction([u8; 16]),
     /// The writing of events of one quota and period, by their hash.
     Events(u64),
