@@ -12,6 +12,8 @@ pub mod names;
 mod normalize;
 mod off_peak;
 mod part;
+mod price_key;
+mod rate;
 mod rates;
 mod sandbox;
 pub mod strict;
@@ -22,7 +24,9 @@ pub use breakdown::{Breakdown, Line, Multiplier, Side};
 pub use factor::Factor;
 pub use normalize::normalize;
 pub use part::Part;
-pub use rates::{ModelPrice, Rate, Tier};
+pub use price_key::Tier;
+pub use rate::Rate;
+pub use rates::ModelPrice;
 pub use sandbox::{SandboxPrice, price_sandbox};
 pub use usage::{Usage, UsageError};
 
@@ -31,7 +35,6 @@ use part::Unit;
 use std::fmt;
 
 /// The outcome of pricing.
-#[expect(clippy::enum_variant_names, reason = "priced and unpriced are the words of the ledger")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Priced {
     /// What it costs and why.
