@@ -6,7 +6,7 @@ use std::rc::Rc;
 use pgrx::pg_sys;
 use tollgate_escrow::journal;
 use tollgate_escrow::registry::Closed;
-use tollgate_escrow::table::Delta;
+use tollgate_escrow::table::{Delta, Pin};
 
 use super::charge::{Admission, Charge, Counted};
 use super::counter::{Expiry, Line, Patience, Place, Stop};
@@ -18,7 +18,7 @@ use crate::pg::memory::Shared;
 use crate::pg::spi::{Look, Session};
 use crate::pg::transaction::{identity, level, own_slot, with};
 use crate::pg::{Timestamp, clock_timestamp, nil, own_database, to_unix_seconds};
-use crate::quota::definitions::{self, Epochs, quarter};
+use crate::quota::definitions::{self, Definitions, Epochs, quarter};
 use crate::quota::sums::Sums;
 use crate::quota::{Standing, Subject};
 use crate::settings;
@@ -66,67 +66,23 @@ pub fn admit(shared: &Shared, spi: &Session, charge: Charge) -> Result<Admission
     }
 }
 
+/// The steps of a charge, in the order and by the names of the protocol.
 fn try_admit(shared: &Shared, spi: &Session, charge: Charge) -> std::result::Result<Admission, Stop> {
-    let subject = charge.subject;
-    // 1
     let epochs = enter(shared, charge)?;
-    // 2
     let known = current_generation();
-    let definitions = definitions::of(subject, epochs)?;
-    for (partition, epoch) in partitions(subject).into_iter().zip(epochs) {
-        if !shared.registry.is_current(partition, epoch) {
-            return Err(Stop::Again);
-        }
-    }
-    // 3
-    let mut tail = 0;
-    let mut places = Vec::with_capacity(definitions.all.len());
-    for definition in &definitions.all {
-        let line = Line::new(shared, subject, definition, charge.at);
-        let place = line.place(spi, epochs, &mut tail)?;
-        places.push((line, place));
-    }
+    let definitions = read_definitions(shared, charge.subject, epochs)?;
+    let mut attempt = Attempt::pin_counters(shared, spi, charge, &definitions, epochs)?;
     if generation() != known {
         return Err(Stop::Again);
     }
-    // 4
-    let level = level();
-    let mut charge = charge;
-    if charge.gives_up.is_some_and(|hold| hold.expires <= clock_timestamp()) {
-        // Once it is in hand, what expired after it is not passed over.
-        let_expire(spi, &places, Patience::Wait)?;
-    }
-    let given_up = take_in_hand(shared, &mut charge, &places);
-    with(|state| state.journal.make_room(0))?;
-    let mut additions = Vec::with_capacity(places.len());
-    let_expire(spi, &places, Patience::Try)?;
+    attempt.make_room()?;
     let mut judged_anew = false;
     loop {
-        let standing = Standing {
-            quotas: places
-                .iter()
-                .zip(&given_up)
-                .map(|((line, place), given_up)| {
-                    let mut quota = match place {
-                        Place::Tables { spent, held, .. } => {
-                            line.definition.counting(line.window.bounds, *spent, *held)
-                        }
-                        Place::Entry(pin) => {
-                            let own = with(|state| state.journal.done(pin.index()));
-                            line.figures(shared.table.read(*pin), own)
-                        }
-                    };
-                    quota.held -= given_up;
-                    quota
-                })
-                .collect(),
-            definitions: Some(Rc::clone(&definitions)),
-            tail,
-        };
-        let verdict = judge(&standing.quotas, charge.wanted(), settings::allow_without_quota());
+        let standing = attempt.standing();
+        let verdict = judge(&standing.quotas, attempt.charge.wanted(), settings::allow_without_quota());
         if charge.enforce && !verdict.allowed {
             // Also if nothing has expired: others may have given back meanwhile what stood in the way.
-            match let_expire(spi, &places, Patience::Wait)? {
+            match let_expire(spi, &attempt.places, Patience::Wait)? {
                 _ if !judged_anew => judged_anew = true,
                 Expiry::Gained => {}
                 Expiry::InHand(other) => {
@@ -140,10 +96,93 @@ fn try_admit(shared: &Shared, spi: &Session, charge: Charge) -> std::result::Res
             }
             continue;
         }
-        // 5 and 6: no call into Postgres from here to the end of the closure.
-        additions.clear();
+        // Where another transaction was admitted in between, the figures have changed.
+        let Some(counted) = attempt.reserve_within_limits(&standing) else { continue };
+        if current_generation() != known {
+            retract(shared, attempt.charge, &counted);
+            return Err(Stop::Again);
+        }
+        return Ok(Admission { standing, verdict, admitted: true, counted, hold: attempt.charge.hold });
+    }
+}
+
+/// The definitions that apply, as of the epochs that the slot shows.
+fn read_definitions(shared: &Shared, subject: Subject, epochs: Epochs) -> std::result::Result<Rc<Definitions>, Stop> {
+    let definitions = definitions::of(subject, epochs)?;
+    let mut entered = partitions(subject).into_iter().zip(epochs);
+    if entered.all(|(partition, epoch)| shared.registry.is_current(partition, epoch)) {
+        Ok(definitions)
+    } else {
+        Err(Stop::Again)
+    }
+}
+
+/// A charge whose counters are pinned.
+struct Attempt<'a> {
+    shared: &'a Shared,
+    spi: &'a Session,
+    charge: Charge,
+    definitions: &'a Rc<Definitions>,
+    places: Vec<(Line<'a>, Place)>,
+    /// What each counter counts of the hold that is given up.
+    given_up: Vec<i64>,
+    /// How many pending rows had to be read.
+    tail: i64,
+}
+
+impl<'a> Attempt<'a> {
+    fn pin_counters(
+        shared: &'a Shared,
+        spi: &'a Session,
+        charge: Charge,
+        definitions: &'a Rc<Definitions>,
+        epochs: Epochs,
+    ) -> std::result::Result<Self, Stop> {
+        let mut tail = 0;
+        let mut places = Vec::with_capacity(definitions.all.len());
+        for definition in &definitions.all {
+            let line = Line::new(shared, charge.subject, definition, charge.at);
+            let place = line.place(spi, epochs, &mut tail)?;
+            places.push((line, place));
+        }
+        Ok(Self { shared, spi, charge, definitions, places, given_up: Vec::new(), tail })
+    }
+
+    /// Room in the journal, and in the counters that of holds that have expired. The last step that can fail.
+    fn make_room(&mut self) -> std::result::Result<(), Stop> {
+        if self.charge.gives_up.is_some_and(|hold| hold.expires <= clock_timestamp()) {
+            // Once it is in hand, what expired after it is not passed over.
+            let_expire(self.spi, &self.places, Patience::Wait)?;
+        }
+        self.given_up = take_in_hand(self.shared, &mut self.charge, &self.places);
+        with(|state| state.journal.make_room(0))?;
+        let_expire(self.spi, &self.places, Patience::Try)?;
+        Ok(())
+    }
+
+    /// What the quotas have counted at this moment, without the hold that is given up.
+    fn standing(&self) -> Standing {
+        let quotas = self.places.iter().zip(&self.given_up).map(|((line, place), given_up)| {
+            let mut quota = match place {
+                Place::Tables { spent, held, .. } => line.definition.counting(line.window.bounds, *spent, *held),
+                Place::Entry(pin) => {
+                    let own = with(|state| state.journal.done(pin.index()));
+                    line.figures(self.shared.table.read(*pin), own)
+                }
+            };
+            quota.held -= given_up;
+            quota
+        });
+        Standing { quotas: quotas.collect(), definitions: Some(Rc::clone(self.definitions)), tail: self.tail }
+    }
+
+    /// Adds to every counter, within its limit, and notes what it added; or gives back and says `None`. No call into
+    /// Postgres from here to the end of the closure.
+    fn reserve_within_limits(&self, standing: &Standing) -> Option<Counted> {
+        let (shared, charge, level) = (self.shared, &self.charge, level());
+        let mut additions: Vec<(Pin, Delta)> = Vec::with_capacity(self.places.len());
         let reserved = with(|state| {
-            for (((_, place), quota), given_up) in places.iter().zip(&standing.quotas).zip(&given_up) {
+            for (((_, place), quota), given_up) in self.places.iter().zip(&standing.quotas).zip(&self.given_up) {
                 let Place::Entry(pin) = *place else { continue };
                 let delta = Delta::between(*given_up, charge.amount, charge.held());
                 let added = match quota.limit {
@@ -154,7 +193,6 @@ fn try_admit(shared: &Shared, spi: &Session, charge: Charge) -> std::result::Res
                 };
                 let Some(amount) = added else {
                     for (pin, delta) in additions.drain(..) {
-                        let delta: Delta = delta;
                         shared.table.give_back(pin, delta.amount);
                     }
                     return false;
@@ -167,23 +205,13 @@ fn try_admit(shared: &Shared, spi: &Session, charge: Charge) -> std::result::Res
             for (pin, delta) in &additions {
                 state.journal.put(*pin, level, *delta);
             }
-            for (noted, delta) in noted(&charge) {
+            for (noted, delta) in noted(charge) {
                 state.journal.charge(noted, level, delta);
             }
-            shared.registry.note(own_slot(), &subject.tenant_key(), shown(&charge));
+            shared.registry.note(own_slot(), &charge.subject.tenant_key(), shown(charge));
             true
         });
-        if !reserved {
-            // Somebody else was admitted in between: the figures have changed.
-            continue;
-        }
-        let counted = Counted { additions, level };
-        // 7
-        if current_generation() != known {
-            retract(shared, charge, &counted);
-            return Err(Stop::Again);
-        }
-        return Ok(Admission { standing, verdict, admitted: true, counted, hold: charge.hold });
+        reserved.then_some(Counted { additions, level })
     }
 }
 
