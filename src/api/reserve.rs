@@ -6,7 +6,9 @@ use super::record::{only_the_server, told};
 use super::usd;
 use crate::arguments;
 use crate::error::{Error, Result};
-use crate::ledger::reservations::{self, Extension, Request};
+use crate::ledger::extend::{self, Extension};
+use crate::ledger::reserve::{self, Request};
+use crate::ledger::settle;
 use crate::ledger::{corrections, reprice};
 use crate::pg::call::{Call, Reply};
 use crate::pg::spi;
@@ -42,12 +44,12 @@ fn reserve_quota(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
             amount: amount(call.numeric(2), "p_amount_usd")?,
             request_id: arguments::required_text(call.text(3), "p_request_id")?,
             user: arguments::id(call.uuid(4), "p_user_id")?,
-            lasts: reservations::time_to_live(&ttl)?,
+            lasts: reserve::time_to_live(&ttl)?,
             ttl,
             metadata: arguments::json(call.jsonb(6), "p_metadata")?,
             log_denial: arguments::required(call.boolean(7), "p_log_denial")?,
         };
-        spi::session(|spi| reservations::reserve(spi, &request))
+        spi::session(|spi| reserve::reserve(spi, &request))
     });
     let blocking = if outcome.recorded { None } else { told(&outcome) };
     let figures = told(&outcome).map(Figures::of);
@@ -92,7 +94,7 @@ fn commit_reservation(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
             }
         };
         let tenant = arguments::id(call.uuid(3), "p_tenant_id")?;
-        spi::session(|spi| reservations::commit(spi, id, tenant, cost, reject))
+        spi::session(|spi| settle::commit(spi, id, tenant, cost, reject))
     });
     call.row(&[
         commit.status.into(),
@@ -112,7 +114,7 @@ fn release_reservation(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
         let id = reservation(call)?;
         let reason = arguments::text(call.text(1), "p_reason")?;
         let tenant = arguments::id(call.uuid(2), "p_tenant_id")?;
-        spi::session(|spi| reservations::release(spi, id, tenant, reason.as_deref()))
+        spi::session(|spi| settle::release(spi, id, tenant, reason.as_deref()))
     });
     call.row(&[release.status.into(), money(release.released), release.replayed.into()])
 }
@@ -132,7 +134,7 @@ fn extend_reservation(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
             return Err(Error::invalid("p_ttl or p_additional_usd must be given"));
         }
         let tenant = arguments::id(call.uuid(4), "p_tenant_id")?;
-        spi::session(|spi| reservations::extend(spi, id, tenant, &asked))
+        spi::session(|spi| extend::extend(spi, id, tenant, &asked))
     });
     call.row(&[
         extended.allowed.into(),
@@ -149,7 +151,7 @@ fn extend_reservation(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
 fn expire_reservations(fcinfo: pg_sys::FunctionCallInfo) -> i64 {
     let call = Call::new(fcinfo);
     let most = call.bigint(0).unwrap_or(0);
-    call.kernel(|_| spi::session(|spi| reservations::expire(spi, most)))
+    call.kernel(|_| spi::session(|spi| settle::expire(spi, most)))
 }
 
 #[pg_extern(sql = false)]

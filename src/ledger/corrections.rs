@@ -3,8 +3,9 @@
 
 use pgrx::Uuid;
 
+use super::Source;
 use super::direct_charge;
-use super::{Source, leave_pending};
+use super::pending::leave_pending;
 use crate::admission::{Charge, Gate, standing};
 use crate::error::{Error, Result};
 use crate::pg::duplicate::wait_for_twin;

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use pgrx::Uuid;
 
 use super::corrections::{TABLE, change};
-use super::{Source, leave_pending, llm};
+use super::pending::leave_pending;
+use super::{Source, llm};
 use crate::admission::Gate;
 use crate::error::{Error, Result};
 use crate::pg::nil;
