@@ -6,7 +6,7 @@ use pgrx::Uuid;
 use super::Source;
 use super::direct_charge;
 use super::pending::leave_pending;
-use crate::admission::{AdmissionMode, Charge, usage};
+use crate::admission::{AdmissionMode, Charge, quota_usage};
 use crate::error::{Error, Result};
 use crate::pg::duplicate::wait_for_duplicate;
 use crate::pg::nil;
@@ -277,7 +277,7 @@ pub fn adjust(
     loop {
         spi::see_own_rows();
         let now = pg::clock_timestamp();
-        let before = usage(spi, payer, now, Snapshot::Latest)?;
+        let before = quota_usage(spi, payer, now, Snapshot::Latest)?;
         let spent = before.quotas.iter().find(|of| adjusted.is(of)).map_or(0, |of| of.spent);
         let key = [payer.tenant.into(), request_id.as_str().into(), payer.user.into(), resource.into(), usd];
         let rows = spi.run(&FIND_ADJUSTMENT_PLAN, Snapshot::Latest, &key)?;
