@@ -17,8 +17,8 @@ use crate::error::{Error, Result};
 pub enum Look {
     /// The snapshot of the calling statement; writes nothing and takes no transaction id (STABLE functions, standbys).
     Statement,
-    /// Everything committed until now, also at REPEATABLE READ and SERIALIZABLE: for decisions made under a lock, and for
-    /// what is kept.
+    /// Everything committed until now, also at REPEATABLE READ and SERIALIZABLE, and every row that this transaction has
+    /// written, in the running command too: for decisions made under a lock, and for what is kept.
     Latest,
     /// A statement of its own that may write, in the transaction's snapshot.
     Write,
@@ -64,7 +64,7 @@ const SETTINGS: [(&CStr, &CStr); 3] =
 
 /// Makes the rows that this transaction wrote in the running command visible to what it reads from now on.
 pub fn see_own_rows() {
-    // SAFETY: allowed wherever the transaction may write.
+    // SAFETY: allowed outside of parallel queries, and does nothing where nothing was written.
     unsafe { pg_sys::CommandCounterIncrement() }
 }
 
@@ -174,6 +174,8 @@ impl Session {
                     pg_sys::SPI_execute_plan(prepared, values.as_mut_ptr(), nulls, true, 0)
                 }
                 Look::Latest => {
+                    // A snapshot does not show what its own command has written. The journal has that already.
+                    see_own_rows();
                     let snapshot = pg_sys::RegisterSnapshot(pg_sys::GetLatestSnapshot());
                     let status = pg_sys::SPI_execute_snapshot(
                         prepared,

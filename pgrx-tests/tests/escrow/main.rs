@@ -11,6 +11,7 @@ mod databases;
 mod definitions;
 mod endings;
 mod memory;
+mod own_rows;
 mod periods;
 mod prepared;
 mod readers;
