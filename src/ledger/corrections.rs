@@ -8,6 +8,7 @@ use super::{Source, leave_pending};
 use crate::admission::{ALL_RESOURCES, Quota, Resource, Scope};
 use crate::error::{Error, Result};
 use crate::money::{Picos, PicosDifference};
+use crate::pg::shape::{nullable, required};
 use crate::pg::spi::types::{BIGINT, MOMENT, NUMERIC, TEXT, UUID};
 use crate::pg::spi::{self, Look, Plan, Session};
 use crate::pg::table::Table;
@@ -36,24 +37,24 @@ static FIND_PLAN: Plan = Plan::new(FIND, &[UUID, TEXT, UUID, NUMERIC]);
 pub(super) static TABLE: Table = Table::new(
     c"cost_corrections",
     &[
-        ("id", UUID),
-        ("tenant_id", UUID),
-        ("record_id", UUID),
-        ("source", TEXT),
-        ("user_id", UUID),
-        ("conversation_id", UUID),
-        ("provider", TEXT),
-        ("name", TEXT),
-        ("cost_usd", NUMERIC),
-        ("charge_nanos", BIGINT),
-        ("request_id", TEXT),
-        ("reason", TEXT),
-        ("charged_at", MOMENT),
-        ("occurred_at", MOMENT),
-        ("recorded_at", MOMENT),
+        required("id", UUID),
+        required("tenant_id", UUID),
+        required("record_id", UUID),
+        required("source", TEXT),
+        nullable("user_id", UUID),
+        nullable("conversation_id", UUID),
+        required("provider", TEXT),
+        required("name", TEXT),
+        required("cost_usd", NUMERIC),
+        required("charge_nanos", BIGINT),
+        required("request_id", TEXT),
+        nullable("reason", TEXT),
+        required("charged_at", MOMENT),
+        required("occurred_at", MOMENT),
+        required("recorded_at", MOMENT),
     ],
-    1,
-    Some(c"cost_corrections_request_id_idx"),
+    &["(source = ANY (ARRAY['llm'::text, 'e2b'::text]))"],
+    true,
 );
 
 /// A correction that was made, now or by an earlier call with the same request id.

@@ -22,6 +22,7 @@ use crate::error::{Error, Result};
 use crate::events::{self, Told};
 use crate::money::Picos;
 use crate::pg::lock;
+use crate::pg::shape::required;
 use crate::pg::spi::types::{MOMENT, NUMERIC, TEXT, UUID};
 use crate::pg::spi::{self, Look, Rows, Session};
 use crate::pg::table::Table;
@@ -158,16 +159,16 @@ pub trait Record {
 static PENDING: Table = Table::new(
     c"pending_costs",
     &[
-        ("tenant_id", UUID),
-        ("record_id", UUID),
-        ("source", TEXT),
-        ("user_id", UUID),
-        ("resource_type", TEXT),
-        ("charged_at", MOMENT),
-        ("nanos", NUMERIC),
+        required("tenant_id", UUID),
+        required("record_id", UUID),
+        required("source", TEXT),
+        required("user_id", UUID),
+        required("resource_type", TEXT),
+        required("charged_at", MOMENT),
+        required("nanos", NUMERIC),
     ],
-    1,
-    None,
+    &["(source = ANY (ARRAY['llm'::text, 'e2b'::text, 'charge'::text, 'correction'::text, 'fold'::text]))"],
+    false,
 );
 
 /// The outcome of one record.
@@ -263,8 +264,9 @@ fn charge(spi: &Session, gate: &Gate, record: &dyn Record, reservation: Option<R
         };
         let denied = if enforce { record.denied()? } else { None };
         if !unpriced && denied.is_none() {
-            let admission = gate.admit(spi, asked)?;
+            let mut admission = gate.admit(spi, asked)?;
             if admission.admitted {
+                let _unwritten = admission.unwritten.take();
                 let id = pg::new_id();
                 let moments = Moments { charged_at, occurred_at, recorded_at: now };
                 let expires_at = admission.hold.map_or(now, |hold| hold.expires);

@@ -12,6 +12,7 @@ use super::{Cost, Outcome, Record, Row, Source, Stored, Terms, charge, input};
 use crate::admission::{Resource, Status};
 use crate::error::{Error, Result};
 use crate::money::Picos;
+use crate::pg::shape::{nullable, required};
 use crate::pg::spi::types::{BIGINT, BOOL, INTERVAL, JSONB, MOMENT, NUMERIC, TEXT, UUID};
 use crate::pg::spi::{self, Look, Plan, Session};
 use crate::pg::table::Table;
@@ -58,28 +59,28 @@ const FIND: &str = "
 static TABLE: Table = Table::new(
     c"quota_reservations",
     &[
-        ("id", UUID),
-        ("tenant_id", UUID),
-        ("user_id", UUID),
-        ("resource_type", TEXT),
-        ("request_id", TEXT),
-        ("requested_usd", NUMERIC),
-        ("ttl", INTERVAL),
-        ("reserved_usd", NUMERIC),
-        ("held_nanos", BIGINT),
-        ("reserved_at", MOMENT),
-        ("expires_at", MOMENT),
-        ("state", TEXT),
-        ("charged_usd", NUMERIC),
-        ("released_usd", NUMERIC),
-        ("overrun_usd", NUMERIC),
-        ("late", BOOL),
-        ("reason", TEXT),
-        ("resolved_at", MOMENT),
-        ("metadata", JSONB),
+        required("id", UUID),
+        required("tenant_id", UUID),
+        nullable("user_id", UUID),
+        required("resource_type", TEXT),
+        required("request_id", TEXT),
+        required("requested_usd", NUMERIC),
+        required("ttl", INTERVAL),
+        required("reserved_usd", NUMERIC),
+        required("held_nanos", BIGINT),
+        required("reserved_at", MOMENT),
+        required("expires_at", MOMENT),
+        required("state", TEXT),
+        nullable("charged_usd", NUMERIC),
+        nullable("released_usd", NUMERIC),
+        nullable("overrun_usd", NUMERIC),
+        nullable("late", BOOL),
+        nullable("reason", TEXT),
+        nullable("resolved_at", MOMENT),
+        required("metadata", JSONB),
     ],
-    1,
-    Some(c"quota_reservations_request_id_idx"),
+    &["(state = ANY (ARRAY['held'::text, 'committed'::text, 'released'::text, 'expired'::text]))"],
+    true,
 );
 static FIND_PLAN: Plan = Plan::new(FIND, &[UUID, TEXT, UUID, TEXT, NUMERIC, INTERVAL]);
 
@@ -246,6 +247,14 @@ fn unknown() -> Error {
     Error::NotFound { message: "there is no such reservation".to_owned() }
 }
 
+/// The row is locked, so nothing but a trigger keeps it as it is.
+fn must_write(written: usize) -> Result<()> {
+    if written == 1 {
+        return Ok(());
+    }
+    Err(Error::State { message: "a trigger kept a reservation or its extension from being written".to_owned() })
+}
+
 fn picos(text: Option<String>) -> Result<Picos> {
     text.map_or(Ok(Picos::ZERO), |text| {
         Picos::parse(&text).map_err(|_| Error::internal("a reservation has no proper amount"))
@@ -371,8 +380,7 @@ impl Reservation {
             reason.into(),
             Value::timestamp(now),
         ];
-        let written = spi.run(&RESOLVE_PLAN, Look::Write, &parameters)?.written();
-        if written == 1 { Ok(()) } else { Err(Error::internal("a reservation was not there to be resolved")) }
+        must_write(spi.run(&RESOLVE_PLAN, Look::Write, &parameters)?.written())
     }
 
     /// The change of giving it up, or of turning it into another.
@@ -391,7 +399,7 @@ impl Reservation {
 
     /// Counts for nobody any more, once the transaction has committed.
     fn give_up(&self, spi: &Session, gate: &Gate, state: State, reason: Option<&str>, now: Timestamp) -> Result<()> {
-        gate.admit(spi, self.change(None, false))?;
+        let _admission = gate.admit(spi, self.change(None, false))?;
         self.resolve(spi, state, None, reason, now)
     }
 }
@@ -545,11 +553,11 @@ pub fn extend(spi: &Session, id: Uuid, tenant: Option<Uuid>, asked: &Extension) 
     let amount = Value::numeric(&reserved.to_string());
     let parameters =
         [id.into(), reservation.subject.tenant.into(), amount, hold.amount.into(), Value::timestamp(expires_at)];
-    spi.run(&EXTEND_PLAN, Look::Write, &parameters)?;
+    must_write(spi.run(&EXTEND_PLAN, Look::Write, &parameters)?.written())?;
     if let Some(request_id) = &asked.request_id {
         let [tenant, request, id, ttl, more] = key(request_id);
         let parameters = [tenant, request, id, ttl, more, amount, Value::timestamp(expires_at)];
-        spi.run(&NOTE_EXTENSION_PLAN, Look::Write, &parameters)?;
+        must_write(spi.run(&NOTE_EXTENSION_PLAN, Look::Write, &parameters)?.written())?;
     }
     gate.tell(Event::Admission);
     Ok(Extended {

@@ -68,6 +68,49 @@ pub fn see_own_rows() {
     unsafe { pg_sys::CommandCounterIncrement() }
 }
 
+thread_local! {
+    static OWN_WRITES: Cell<u32> = const { Cell::new(0) };
+    /// The transaction and the command that is a fold.
+    static FOLD: Cell<(u32, u32)> = const { Cell::new((0, 0)) };
+}
+
+/// The running command, which no other of its transaction is called by.
+fn command(claimed: bool) -> (u32, u32) {
+    // SAFETY: reads the state of the running transaction. A command that is claimed is counted, even if it writes nothing.
+    unsafe { ((*pg_sys::MyProc).lxid, pg_sys::GetCurrentCommandId(claimed)) }
+}
+
+/// The running command moves sums from one table to another and changes none.
+pub fn note_fold() {
+    FOLD.set(command(true));
+}
+
+/// Whether the running command is a fold.
+pub fn folds() -> bool {
+    FOLD.get() == command(false)
+}
+
+/// A statement of this library that writes, with its triggers.
+struct OwnWrite(());
+
+impl OwnWrite {
+    fn begin() -> Self {
+        OWN_WRITES.set(OWN_WRITES.get() + 1);
+        Self(())
+    }
+}
+
+impl Drop for OwnWrite {
+    fn drop(&mut self) {
+        OWN_WRITES.set(OWN_WRITES.get().saturating_sub(1));
+    }
+}
+
+/// Whether a statement of this library is writing.
+pub fn writes_itself() -> bool {
+    OWN_WRITES.get() > 0
+}
+
 /// Whether the transaction sees all through the snapshot of its first statement (REPEATABLE READ, SERIALIZABLE).
 pub fn has_one_snapshot() -> bool {
     // SAFETY: reads a variable of the running transaction.
@@ -168,7 +211,10 @@ impl Session {
         let status = unsafe {
             match look {
                 Look::Statement => pg_sys::SPI_execute_plan(prepared, values.as_mut_ptr(), nulls, true, 0),
-                Look::Write => pg_sys::SPI_execute_plan(prepared, values.as_mut_ptr(), nulls, false, 0),
+                Look::Write => {
+                    let _own = OwnWrite::begin();
+                    pg_sys::SPI_execute_plan(prepared, values.as_mut_ptr(), nulls, false, 0)
+                }
                 // A query that runs in parallel has one snapshot and gets no other.
                 Look::Latest if pg_sys::IsInParallelMode() => {
                     pg_sys::SPI_execute_plan(prepared, values.as_mut_ptr(), nulls, true, 0)

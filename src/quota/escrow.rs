@@ -236,7 +236,7 @@ fn try_admit(shared: &Shared, spi: &Session, charge: Charge) -> std::result::Res
             retract(shared, charge, &counted);
             return Err(Stop::Again);
         }
-        return Ok(Admission { standing, verdict, admitted: true, counted, hold: charge.hold });
+        return Ok(Admission::admitted(standing, verdict, charge.hold, counted));
     }
 }
 
@@ -519,6 +519,15 @@ impl<'a> Line<'a> {
         patience: Patience,
         tail: &mut i64,
     ) -> std::result::Result<Option<Handle>, Stop> {
+        if with(|state| state.has_unwritten()) {
+            // The journal has a charge that the tables do not show yet.
+            return match patience {
+                Patience::Try => Ok(None),
+                Patience::Wait => Err(Stop::Failed(Error::State {
+                    message: "a trigger on the ledger cannot charge a quota whose counter is not loaded".to_owned(),
+                })),
+            };
+        }
         let registry = &self.shared.registry;
         let definitions = lock::Subject::Definitions(self.partition);
         let counted = self.counted();

@@ -75,8 +75,10 @@ pub fn admit(spi: &Session, charge: Charge) -> Result<Admission> {
         quota.held -= charge.given_up(quota.scope, sums.now());
     }
     let verdict = judge(&standing.quotas, charge.wanted(), settings::allow_without_quota());
-    let admitted = verdict.allowed || !charge.enforce;
-    Ok(Admission { standing, verdict, admitted, hold: charge.hold, counted: escrow::Counted::default() })
+    if charge.enforce && !verdict.allowed {
+        return Ok(Admission::refused(standing, verdict));
+    }
+    Ok(Admission::admitted(standing, verdict, charge.hold, escrow::Counted::default()))
 }
 
 thread_local! {

@@ -3,6 +3,7 @@
 //! its figures exact until the decision has taken effect.
 
 pub mod definitions;
+mod differing;
 mod escrow;
 mod locked;
 mod sums;
@@ -17,9 +18,10 @@ use crate::error::{Error, Result};
 use crate::pg::Timestamp;
 use crate::pg::memory::{Shared, shared};
 use crate::pg::spi::{Look, Session};
-use crate::pg::transaction::own_slot;
+use crate::pg::transaction::{Unwritten, own_slot};
 
 use definitions::Definitions;
+pub use differing::differing;
 pub use sums::{fold_long_tail, keep_marked};
 
 /// Whose spending, on what.
@@ -115,12 +117,19 @@ pub struct Admission {
     pub admitted: bool,
     /// The hold that was made; it may expire later than was asked.
     pub hold: Option<Hold>,
+    /// To be kept until every row of what was admitted is written.
+    pub unwritten: Option<Unwritten>,
     counted: escrow::Counted,
 }
 
 impl Admission {
+    fn admitted(standing: Standing, verdict: Verdict, hold: Option<Hold>, counted: escrow::Counted) -> Self {
+        Self { standing, verdict, admitted: true, hold, unwritten: Some(Unwritten::begin()), counted }
+    }
+
     fn refused(standing: Standing, verdict: Verdict) -> Self {
-        Self { standing, verdict, admitted: false, hold: None, counted: escrow::Counted::default() }
+        let counted = escrow::Counted::default();
+        Self { standing, verdict, admitted: false, hold: None, unwritten: None, counted }
     }
 }
 

@@ -10,6 +10,7 @@ mod counters;
 mod databases;
 mod definitions;
 mod endings;
+mod foreign_rows;
 mod memory;
 mod own_rows;
 mod periods;

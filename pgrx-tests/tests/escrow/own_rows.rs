@@ -1,7 +1,7 @@
 //! Statements that write and look at once, while the counters go out of use between the two: what is loaded then has the
 //! rows of its own command.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use postgres::Client;
 
 use crate::servers::{charge, connect, fresh, look, until_blocked, while_blocked};
@@ -16,10 +16,7 @@ struct Writer {
 }
 
 const WRITERS: [Writer; 12] = [
-    Writer {
-        name: "a bare charge",
-        from: "public.check_and_record_quota_atomic('user', $2, 0.4, 'llm', $1) w",
-    },
+    Writer { name: "a bare charge", from: "public.check_and_record_quota_atomic('user', $2, 0.4, 'llm', $1) w" },
     Writer {
         name: "an LLM cost",
         from: "public.record_llm_cost($1, 'p', 'm', 1, 1, p_user_id => $2, p_cost_usd => 0.4) w",
@@ -103,7 +100,8 @@ fn move_epochs(client: &mut Client) -> Result<()> {
 
 /// What the tables have: spent and held by the tenant.
 fn in_tables(client: &mut Client) -> Result<(i64, i64)> {
-    let held = "select coalesce(sum(held_nanos), 0)::bigint from copilot_internal.quota_reservations where state = 'held'";
+    let held =
+        "select coalesce(sum(held_nanos), 0)::bigint from copilot_internal.quota_reservations where state = 'held'";
     Ok((charged_nanos(client, id(1))?, client.query_one(held, &[])?.get(0)))
 }
 
@@ -118,7 +116,8 @@ fn assert_counted(client: &mut Client, what: &str) -> Result<()> {
             client.batch_execute(&format!(
                 "update copilot_internal.cost_quotas set limit_usd = null where scope <> '{quota}'"
             ))?;
-            let sql = "select allowed from public.check_and_record_quota_atomic('user', $1, $2::text::numeric, 'llm', $3)";
+            let sql =
+                "select allowed from public.check_and_record_quota_atomic('user', $1, $2::text::numeric, 'llm', $3)";
             let amount = format!("{}.{:09}", amount / USD, amount % USD);
             let admitted: bool = client.query_one(sql, &[&id(USER), &amount, &id(1)])?.get(0);
             client.batch_execute("rollback")?;
@@ -163,7 +162,8 @@ fn what_is_loaded_has_the_rows_of_its_own_command() -> Result<()> {
                 move_epochs(&mut elsewhere)?;
                 client.execute("select pg_advisory_unlock(77)", &[])?;
                 Ok(())
-            })?;
+            })
+            .with_context(|| format!("{} and {ending}", writer.name))?;
             assert_counted(&mut other, &format!("{} and {ending}", writer.name))?;
         }
     }
