@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 use self::model::{HOUR, Hold, Mode, Period, Quota, Resource, SECOND, Scope, State, Subject, World, ceil_nanos};
 use self::steps::{Ended, TENANTS, Walk, ask, clock, tenant, usd, user};
+use crate::books::DIFFERENCES;
 use crate::cluster::{Cluster, ClusterOptions};
 
 #[derive(Clone, Debug)]
@@ -449,7 +450,7 @@ impl Run {
     /// The ledger agrees with itself, and the view with the model.
     fn verify(&mut self) -> Result<()> {
         let now = self.quiet_moment();
-        let found = ask(&mut self.client, "select string_agg(v::text, E'\\n') from copilot_internal.verify() v");
+        let found = ask(&mut self.client, &format!("select string_agg(v, E'\\n') from ({DIFFERENCES}) d (v)"));
         match found {
             Ok(row) if row.first().cloned().flatten().is_none() => {}
             other => bail!("verify() finds {other:?}"),
