@@ -15,12 +15,12 @@ use anyhow::{Context, Result, bail};
 use postgres::{Client, NoTls};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::file_lock::lock;
 use crate::install;
 use crate::layout;
 use crate::postgres_tree::PostgresTree;
 use crate::progress::{capture, tail};
 use crate::server_user::{ServerUser, clean_environment};
-use crate::setup::lock;
 use crate::supabase::{self, DefaultPrivileges};
 use crate::watchdog::Watchdog;
 
@@ -191,7 +191,7 @@ impl Cluster {
 
     /// Orphans of a server that is gone notice within moments; until then the data directory is not free.
     fn start_when_free(&self) -> Result<()> {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + Duration::from_secs(120);
         loop {
             match self.pg_ctl("start") {
                 Ok(()) => return Ok(()),

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+/// PgBouncer, where Debian's package puts it.
+pub const PGBOUNCER: &str = "/usr/sbin/pgbouncer";
+
 /// The checkout's root: this crate is a direct child of it.
 pub fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -2,14 +2,14 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::file_lock::lock;
 use crate::layout;
-use crate::pgbouncer;
 use crate::postgres_tree::{MAJOR, PostgresTree};
 use crate::progress::{capture, run_checked};
 use crate::server_user::clean_environment;
@@ -36,7 +36,7 @@ const REQUIREMENTS: [Requirement; 9] = [
     Requirement { package: "gcc", present: || in_path("cc") && in_path("gcc") },
     Requirement { package: "libc6-dev", present: || Path::new("/usr/include/stdio.h").is_file() },
     // The tests go through it, as applications do.
-    Requirement { package: "pgbouncer", present: || Path::new(pgbouncer::PROGRAM).is_file() },
+    Requirement { package: "pgbouncer", present: || Path::new(layout::PGBOUNCER).is_file() },
     // Only cargo-pgrx's own build needs these two: it downloads over TLS through the system's OpenSSL.
     Requirement {
         package: "libssl-dev",
@@ -88,15 +88,6 @@ impl Toolbox {
             }
         }
     }
-}
-
-/// Held until dropped; `name` is a file below the build directory.
-pub fn lock(name: &str) -> Result<File> {
-    let path = layout::target().join(format!("{name}.lock"));
-    fs::create_dir_all(layout::target()).with_context(|| format!("cannot create {}", layout::target().display()))?;
-    let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
-    file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
-    Ok(file)
 }
 
 fn packages() -> Result<()> {
