@@ -88,6 +88,7 @@ impl Cluster {
     }
 
     /// One server for all tests of a process. It is never dropped; the watchdog ends it with the process.
+    #[allow(clippy::panic, reason = "for tests alone: without the server no test can go on")]
     pub fn shared() -> &'static Cluster {
         static SHARED: OnceLock<Cluster> = OnceLock::new();
         SHARED.get_or_init(|| match Cluster::start(ClusterOptions::default()) {

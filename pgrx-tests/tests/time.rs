@@ -131,7 +131,12 @@ fn a_long_transaction_charges_the_present_not_its_beginning() -> Result<()> {
     let row = client.query_one(sql, &[&tenant])?;
     let (told, end): (f64, f64) = (row.get(0), row.get(1));
     let after: f64 = client.query_one(clock, &[])?.get(0);
-    assert!(told >= end - after - 1.0 && told <= end - before + 1.0, "{told}, and {} to {} left", end - after, end - before);
+    assert!(
+        told >= end - after - 1.0 && told <= end - before + 1.0,
+        "{told}, and {} to {} left",
+        end - after,
+        end - before
+    );
     client.batch_execute("commit")?;
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! Servers, charges, and the figures that must agree.
 
+#![allow(clippy::panic, reason = "assertions, which say what they found")]
+
 use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};

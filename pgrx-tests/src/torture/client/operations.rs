@@ -276,7 +276,7 @@ impl Worker<'_> {
         // Its ledger row is known by its id: sent again under a request id, it would be another request.
         let charge = self.charge_of(&tenant);
         let request = charge.request.clone().unwrap_or_default();
-        let mut charge = Charge { function: Function::Llm, enforce: true, request: None, ..charge };
+        let charge = Charge { function: Function::Llm, enforce: true, request: None, ..charge };
         let bound = usd(charge.picos + self.rng.random_range(0..USD / 50) * 1_000);
         let ttl = if brief { "1 second" } else { "1 hour" };
         let again = self.rng.random_ratio(1, 5);
@@ -286,7 +286,7 @@ impl Worker<'_> {
         } else {
             self.rng.random_range(0..10)
         });
-        let end = self.rng.random_range(0..10);
+        let end: i32 = self.rng.random_range(0..10);
 
         let reserve = "select allowed, reservation_id, retryable
                        from public.reserve_quota($1, 'llm', $2::text::numeric, $3, $4, $5::text::interval)";
@@ -312,17 +312,26 @@ impl Worker<'_> {
             let sentence = format!("the hold {hold} was told to be {repeated:?} when asked for again");
             self.session.burst.violations.report(sentence);
         }
-        if extend {
-            let work = |connection: &mut Connection| {
-                let sql =
-                    "select allowed from public.extend_reservation($1, p_additional_usd => 0.001, p_request_id => $2)";
-                connection.client.query_one(sql, &[&hold, &request])
-            };
-            if !matches!(self.session.run(operation.name(), Circumstances::default(), work), Some(Ok(_))) {
-                return;
-            }
+        if extend && !self.extend(hold, &request) {
+            return;
         }
         thread::sleep(pause);
+        self.settle(hold, charge, end);
+    }
+
+    /// Adds a little to a hold; whether the session goes on.
+    fn extend(&mut self, hold: Uuid, request: &str) -> bool {
+        let work = |connection: &mut Connection| {
+            let sql =
+                "select allowed from public.extend_reservation($1, p_additional_usd => 0.001, p_request_id => $2)";
+            connection.client.query_one(sql, &[&hold, &request])
+        };
+        matches!(self.session.run(Operation::Reserve.name(), Circumstances::default(), work), Some(Ok(_)))
+    }
+
+    /// One of several ends of a hold, by a number below ten.
+    fn settle(&mut self, hold: Uuid, mut charge: Charge, end: i32) {
+        let operation = Operation::Reserve;
         let usd = charge.usd();
         let Some(mut connection) = self.session.take() else { return };
         let outcome = match end {
@@ -344,7 +353,10 @@ impl Worker<'_> {
             _ => {
                 let sql = "select cost_record_id from public.record_llm_cost($1, 'p', 'm', 1, 1,
                                p_cost_usd => $2::text::numeric, p_reservation_id => $3)";
-                connection.client.query_one(sql, &[&id, &usd, &hold]).map(|row| Outcome::Recorded(row.get(0)))
+                connection
+                    .client
+                    .query_one(sql, &[&charge.tenant, &usd, &hold])
+                    .map(|row| Outcome::Recorded(row.get(0)))
             }
         };
         match outcome {
