@@ -178,7 +178,7 @@ impl Cluster {
         self.pg_ctl("start")
     }
 
-    /// Stops without a checkpoint and without a word to anybody, and starts again.
+    /// Stops without a checkpoint and without a word to its clients, and starts again.
     pub fn restart_immediately(&self) -> Result<()> {
         self.pg_ctl("stop -m immediate")?;
         self.start_when_free()
@@ -210,7 +210,7 @@ impl Cluster {
         while is_alive(pid) {
             thread::sleep(Duration::from_millis(5));
         }
-        // As long as the pid exists, also as a zombie that nobody reaps, the file would keep a new server from starting.
+        // As long as the pid exists, also as a zombie that is not reaped, the file would keep a new server from starting.
         let file = self.data_dir().join("postmaster.pid");
         fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))
     }

@@ -56,7 +56,7 @@ impl Pgbouncer {
     fn wait(&mut self) -> Result<()> {
         let socket = self.dir.join(format!(".s.PGSQL.{POOLER_PORT}"));
         let deadline = Instant::now() + Duration::from_secs(60);
-        // The file is there before anybody listens.
+        // The file is there before PgBouncer listens.
         while UnixStream::connect(&socket).is_err() {
             if self.child.try_wait()?.is_some() || Instant::now() > deadline {
                 let log = fs::read_to_string(self.dir.join("log")).unwrap_or_default();

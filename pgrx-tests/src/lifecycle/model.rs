@@ -1,5 +1,5 @@
 //! What the life cycle of money should be, said again and simply: one session, no clock of its own, every figure summed
-//! anew from what there is. It shares no line with the extension.
+//! again from what there is. It shares no line with the extension.
 //!
 //! Money is whole pico-dollars, quota figures whole nano-dollars, times microseconds of the Unix epoch.
 

@@ -18,7 +18,7 @@ pub enum Ended {
     Well,
     /// With the error that was expected: the transaction, or the part since its savepoint, is gone.
     Refused,
-    /// Something expired or a period ended while it ran, so that nobody can say what should have come.
+    /// Something expired or a period ended while it ran, so that the model cannot say what should have come.
     Unclear,
 }
 
@@ -42,7 +42,7 @@ pub struct Walk<'a> {
     pub world: &'a mut ModelWorld,
     pub rng: &'a mut ChaCha8Rng,
     pub now: i64,
-    /// Every statement so far, for whoever has to find out.
+    /// Every statement so far, for the reader of a failure.
     pub said: &'a mut Vec<String>,
     /// How often each kind of answer came.
     pub tally: &'a mut std::collections::BTreeMap<String, u64>,
@@ -127,7 +127,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Mostly one that nobody has used.
+    /// Mostly an unused one.
     pub fn request(&mut self, one_in: u32, used: &[String]) -> String {
         if !used.is_empty() && self.rng.random_ratio(1, one_in) {
             return used[self.rng.random_range(used.len().saturating_sub(30)..used.len())].clone();

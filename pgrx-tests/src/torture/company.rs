@@ -96,7 +96,7 @@ fn operate(session: &mut Session, rng: &mut ChaCha8Rng) {
             });
         }
         _ => {
-            // A quota that limits nobody comes and goes.
+            // A quota that limits nothing comes and goes.
             let sql = if rng.random_ratio(1, 2) {
                 "select public.set_quota('platform', null, 'llm', null, 'year')"
             } else {

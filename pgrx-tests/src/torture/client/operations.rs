@@ -173,7 +173,7 @@ impl Worker<'_> {
         }
         // The reset itself may be cancelled; a session that lost its backstop would wait for ever.
         for _ in 0..5 {
-            if matches!(run("set statement_timeout = '20s'", &mut self.session), None | Some(Ok(()))) {
+            if matches!(run("set statement_timeout = '90s'", &mut self.session), None | Some(Ok(()))) {
                 break;
             }
         }
@@ -383,17 +383,17 @@ impl Worker<'_> {
         }
     }
 
-    /// In the shared mode PREPARE is refused, since nobody would be there to keep count.
+    /// In the shared mode PREPARE is refused, since no session would be there to keep count.
     pub(super) fn prepare(&mut self) {
         let operation = Operation::Prepare;
         let burst = self.session.burst;
         let tenant = burst.world.tenant_of(&mut self.rng, Kind::Parked).clone();
         let charges: Vec<Charge> = (0..self.rng.random_range(1..3)).map(|_| self.charge_of(&tenant)).collect();
-        // After the fault somebody else ends what is prepared.
+        // After the fault another session ends what is prepared.
         if burst.progress() >= 1.0 {
             return;
         }
-        // Only shortly before the burst ends: whoever charges the tenant waits until somebody ends the transaction.
+        // Only shortly before the burst ends: a charge of the tenant waits until the transaction is ended.
         let abandon = burst.progress() > 0.8 && self.rng.random_ratio(1, 2);
         let transaction = format!("{}{}", self.request(), if abandon { ABANDONED } else { "" });
         let circumstances = Circumstances { provoked: burst.preload.then_some("0A000"), ..Circumstances::default() };
