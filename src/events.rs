@@ -21,10 +21,7 @@ use std::cell::Cell;
 use pgrx::Uuid;
 use serde_json::{Map, json};
 
-use crate::admission::{Mode, Scope, Verdict, share_of};
 use crate::error::{Error, Result};
-use crate::money::{format_scaled, usd_from_nanos};
-use crate::period::Bounds;
 use crate::pg::from_unix_seconds;
 use crate::pg::lock::{self, Strength};
 use crate::pg::memory::shared;
@@ -33,6 +30,9 @@ use crate::pg::spi::{self, Look, Plan, Session};
 use crate::pg::transaction::identity;
 use crate::pg::value::Value;
 use crate::quota::{Standing, Subject, keep_marked, nil};
+use tollgate_core::decision::{Mode, Scope, Verdict, share_of};
+use tollgate_core::money::{format_scaled, usd_from_nanos};
+use tollgate_core::period::Bounds;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {

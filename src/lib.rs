@@ -1,24 +1,19 @@
 //! `pg_tollgate` meters and limits what AI features cost, inside the database.
 //!
 //! Data flows one way: SQL facade (`sql/schema/facade.sql`) → kernel ([`look`], [`ledger`], [`tenants`]) → pure decision
-//! ([`admission`], [`pricing`], [`period`], [`money`]) → ledger. ARCHITECTURE.md names the invariants.
+//! (the crate [`tollgate_core`]) → ledger. ARCHITECTURE.md names the invariants.
 
 use pgrx::pg_guard;
 
-mod admission;
 mod api;
 mod cache;
 mod error;
 mod events;
 mod ledger;
 mod look;
-mod money;
-mod period;
 mod pg;
 mod policies;
-mod policy;
 mod prices;
-mod pricing;
 mod quota;
 mod settings;
 mod tenancy;

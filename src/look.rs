@@ -4,10 +4,8 @@ use std::cell::RefCell;
 
 use pgrx::Uuid;
 
-use crate::admission::{Mode, Quota, Resource, Scope, Status, Verdict, judge};
 use crate::error::Result;
 use crate::ledger::input;
-use crate::money::usd_from_nanos;
 use crate::pg::identity::Caller;
 use crate::pg::invalidation::current_generation;
 use crate::pg::spi::{Look, Session};
@@ -15,6 +13,8 @@ use crate::pg::{self, Timestamp, from_unix_seconds};
 use crate::quota::{Subject, standing, standing_at_hand};
 use crate::settings;
 use crate::tenants::{authorise, may_ask_at_hand};
+use tollgate_core::decision::{Mode, Quota, Resource, Scope, Status, Verdict, judge};
+use tollgate_core::money::usd_from_nanos;
 
 /// The arguments of the check functions, as they came; the amount as decimal text.
 pub struct Question {

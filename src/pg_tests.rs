@@ -7,14 +7,14 @@ mod tests {
     use pgrx::prelude::*;
     use pgrx::{AnyNumeric, FromDatum, JsonB};
 
-    use crate::money::Picos;
-    use crate::period::Zone;
     use crate::pg::identity::{Caller, parse_uuid};
     use crate::pg::numeric;
     use crate::pg::spi::{Look, Plan, session};
     use crate::pg::value::Value;
     use crate::pg::zone::{PostgresZone, is_iana_name};
     use crate::pg::{clock_timestamp, from_unix_seconds, new_id, to_unix_seconds};
+    use tollgate_core::money::Picos;
+    use tollgate_core::period::Zone;
 
     const TENANT: &str = "a0000000-0000-4000-8000-000000000001";
     const USER: &str = "b0000000-0000-4000-8000-000000000001";

@@ -10,7 +10,7 @@ use crate::pg::invalidation::{current_generation, generation, watch};
 use crate::pg::spi::types::UUID;
 use crate::pg::spi::{self, Look, Plan};
 use crate::pg::value::Json;
-use crate::policy::{Policy, Rules};
+use tollgate_core::policy::{Policy, Rules};
 
 const ANY: &str = "select exists (select from copilot_internal.tenant_llm_policies)";
 

@@ -8,15 +8,15 @@ use pgrx::pg_sys::Oid;
 
 use crate::cache::Cache;
 use crate::error::{Error, Result};
-use crate::period::Zone;
 use crate::pg::invalidation::{current_generation, generation, watch};
 use crate::pg::spi::types::{TEXT, UUID};
 use crate::pg::spi::{self, Look, Plan, Row};
 use crate::pg::zone::PostgresZone;
 use crate::pg::{self, Timestamp};
-use crate::pricing::names::{self, Fit, Grade, Place, Wanted};
-use crate::pricing::{Factor, ModelPrice, Priced, Rate, SandboxPrice, Terms, Usage, price_llm, price_sandbox};
 use crate::quota::nil;
+use tollgate_core::period::Zone;
+use tollgate_core::pricing::names::{self, Fit, Grade, Place, Wanted};
+use tollgate_core::pricing::{Factor, ModelPrice, Priced, Rate, SandboxPrice, Terms, Usage, price_llm, price_sandbox};
 
 /// Every price that a model may go by: the tenant's own, the operator's, those of the imported list, the shipped ones. The
 /// names, in lower case, are separated by a character that no name holds. To those of the second list a row may add a date
@@ -389,7 +389,8 @@ pub struct Model<'a> {
 
 /// How the tokens of a call become a cost, exactly ([`price_llm`]) or as an upper bound; the terms are the hour's and the
 /// tenant's.
-pub type PriceTokens<'a> = &'a dyn Fn(&ModelPrice, Terms) -> std::result::Result<Priced, crate::pricing::PricingError>;
+pub type PriceTokens<'a> =
+    &'a dyn Fn(&ModelPrice, Terms) -> std::result::Result<Priced, tollgate_core::pricing::PricingError>;
 
 /// The cost by the price in force at the moment.
 pub fn quote_llm(tenant: Option<Uuid>, model: Model, at: Timestamp, price_tokens: PriceTokens) -> Result<Quote> {
@@ -446,7 +447,7 @@ fn model_price(row: &Row, provider: &str) -> std::result::Result<ModelPrice, Str
 pub fn exactly<'a>(
     usage: &'a Usage,
     tier: Option<&'a str>,
-) -> impl Fn(&ModelPrice, Terms) -> std::result::Result<Priced, crate::pricing::PricingError> + 'a {
+) -> impl Fn(&ModelPrice, Terms) -> std::result::Result<Priced, tollgate_core::pricing::PricingError> + 'a {
     move |price, terms| price_llm(price, usage, Terms { tier, ..terms })
 }
 

@@ -3,14 +3,14 @@
 use pgrx::{pg_extern, pg_sys};
 
 use super::{usage, usd};
-use crate::admission::Resource;
 use crate::look::{Question, allowed_at_hand, check};
-use crate::money::Picos;
 use crate::pg::call::{Call, Reply};
 use crate::pg::identity::Caller;
 use crate::pg::value::Value;
 use crate::pg::{numeric, spi};
 use crate::quota::nil;
+use tollgate_core::decision::Resource;
+use tollgate_core::money::Picos;
 
 fn question(call: Call) -> Question {
     Question {

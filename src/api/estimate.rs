@@ -4,14 +4,14 @@ use pgrx::{Uuid, pg_extern, pg_sys};
 
 use crate::error::{Error, Result};
 use crate::ledger::{e2b, input, llm};
-use crate::money::Picos;
 use crate::pg;
 use crate::pg::call::{Call, Reply};
 use crate::pg::identity::Caller;
 use crate::pg::value::Value;
 use crate::prices::{Model, Quote, SandboxUse, quote_llm, quote_sandbox};
-use crate::pricing::{Breakdown, ModelPrice, Priced, Terms, normalize, upper_bound};
 use crate::tenants;
+use tollgate_core::money::Picos;
+use tollgate_core::pricing::{Breakdown, ModelPrice, Priced, Terms, normalize, upper_bound};
 
 /// The breakdown if there is one, whether a price was found, and in words what the answer rests on.
 fn answer(quote: &Quote) -> (Option<&Breakdown>, Value, Value) {

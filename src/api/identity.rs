@@ -3,13 +3,13 @@
 use pgrx::{Uuid, pg_extern, pg_sys};
 
 use crate::error::Error;
-use crate::period::{self, Period};
 use crate::pg::call::{Call, Reply};
 use crate::pg::identity::Caller;
 use crate::pg::value::Value;
 use crate::pg::zone::{PostgresZone, is_iana_name};
 use crate::pg::{from_unix_seconds, lock, to_unix_seconds};
 use crate::{ledger::input, tenants};
+use tollgate_core::period::{self, Period};
 
 #[pg_extern(sql = false)]
 fn caller_sees_all() -> bool {

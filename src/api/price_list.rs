@@ -6,8 +6,8 @@ use crate::error::{Error, Result};
 use crate::pg::call::{Call, Reply};
 use crate::pg::jsonb;
 use crate::pg::value::Value;
-use crate::pricing::list::Reading;
-use crate::pricing::strict;
+use tollgate_core::pricing::list::Reading;
+use tollgate_core::pricing::strict;
 
 /// The list that people use has 3 MB.
 const BOUNDS: jsonb::Bounds = jsonb::Bounds { bytes: 32_000_000, depth: strict::MOST_LEVELS, digits: 1_000 };

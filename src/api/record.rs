@@ -4,7 +4,6 @@
 use pgrx::{Uuid, pg_extern, pg_sys};
 
 use super::{usage, usd};
-use crate::admission::{Quota, Scope};
 use crate::error::{Error, Result};
 use crate::ledger::attribution::Given;
 use crate::ledger::bare::BareCharge;
@@ -18,6 +17,7 @@ use crate::pg::spi::{self, Session};
 use crate::pg::value::Value;
 use crate::quota::Subject;
 use crate::tenants;
+use tollgate_core::decision::{Quota, Scope};
 
 pub fn told(outcome: &Outcome) -> Option<&Quota> {
     outcome.told.map(|index| &outcome.standing.quotas[index])

@@ -8,11 +8,11 @@ use crate::error::{Error, Result};
 use crate::ledger::reservations::{self, Extension, Request};
 use crate::ledger::{corrections, input, reprice};
 use crate::look::{Figures, retry_after};
-use crate::money::{Picos, PicosDifference};
 use crate::pg::call::{Call, Reply};
 use crate::pg::spi;
 use crate::pg::value::Value;
 use crate::pg::{clock_timestamp, from_unix_seconds};
+use tollgate_core::money::{Picos, PicosDifference};
 
 /// Records that one call corrects at most: each holds a lock until the transaction ends.
 const MOST_REPRICED: i64 = 5_000;

@@ -8,9 +8,9 @@ use crate::pg::call::{Call, Reply};
 use crate::pg::spi::{self, Session};
 use crate::pg::value::{Json, Value};
 use crate::policies;
-use crate::policy::{Policy, as_json};
 use crate::tenancy::{self, Actor, NewTenant};
 use crate::tenants::{self, Role};
+use tollgate_core::policy::{Policy, as_json};
 
 /// A required id.
 fn id(call: Call, index: usize, name: &str) -> Result<Uuid> {

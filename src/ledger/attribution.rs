@@ -3,12 +3,12 @@
 use pgrx::Uuid;
 
 use super::{Terms, input};
-use crate::admission::Resource;
 use crate::error::{Error, Result};
-use crate::money::Picos;
 use crate::pg::Timestamp;
 use crate::pg::value::{Json, Value};
 use crate::quota::Subject;
+use tollgate_core::decision::Resource;
+use tollgate_core::money::Picos;
 
 /// The arguments that `record_llm_cost` and `record_e2b_cost` share, as they came.
 #[derive(Default)]

@@ -4,13 +4,13 @@ use pgrx::Uuid;
 
 use super::{Cost, Record, Row, Source, Stored, Terms};
 use crate::error::Result;
-use crate::money::Picos;
 use crate::pg::Timestamp;
 use crate::pg::spi::types::{BIGINT, MOMENT, NUMERIC, TEXT, UUID};
 use crate::pg::spi::{Look, Plan, Session};
 use crate::pg::table::Table;
 use crate::pg::value::Value;
 use crate::quota::Subject;
+use tollgate_core::money::Picos;
 
 /// A charge whose arguments hold.
 pub struct BareCharge {

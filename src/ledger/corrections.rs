@@ -5,9 +5,7 @@ use pgrx::Uuid;
 
 use super::bare;
 use super::{Source, leave_pending};
-use crate::admission::{ALL_RESOURCES, Quota, Resource, Scope};
 use crate::error::{Error, Result};
-use crate::money::{Picos, PicosDifference};
 use crate::pg::spi::types::{BIGINT, MOMENT, NUMERIC, TEXT, UUID};
 use crate::pg::spi::{self, Look, Plan, Session};
 use crate::pg::table::Table;
@@ -15,6 +13,8 @@ use crate::pg::twin::wait_for_twin;
 use crate::pg::value::Value;
 use crate::pg::{self, Timestamp, lock};
 use crate::quota::{Charge, Gate, Subject, nil, standing};
+use tollgate_core::decision::{ALL_RESOURCES, Quota, Resource, Scope};
+use tollgate_core::money::{Picos, PicosDifference};
 
 const RECORD: &str = "
     select l.source, l.tenant_id, nullif(l.user_id, '00000000-0000-0000-0000-000000000000'), l.conversation_id,

@@ -4,15 +4,15 @@ use pgrx::Uuid;
 
 use super::attribution::{Attribution, Given, json, moment, usd};
 use super::{Cost, Record, Row, Source, Stored, Terms, input};
-use crate::admission::Resource;
 use crate::error::{Error, Result};
-use crate::money::{Rounding, format_scaled, parse_scaled};
 use crate::pg::Timestamp;
 use crate::pg::spi::types::{BIGINT, JSONB, MOMENT, NUMERIC, TEXT, UUID};
 use crate::pg::spi::{Look, Plan, Session};
 use crate::pg::table::Table;
 use crate::pg::value::Value;
 use crate::prices::{SandboxUse, quote_sandbox};
+use tollgate_core::decision::Resource;
+use tollgate_core::money::{Rounding, format_scaled, parse_scaled};
 
 /// The arguments of `record_e2b_cost`, as they came.
 pub struct Arguments {

@@ -2,12 +2,12 @@
 
 use pgrx::Uuid;
 
-use crate::admission::Resource;
 use crate::error::{Error, Result};
-use crate::money::{AmountError, Picos};
 use crate::pg::value::Json;
 use crate::pg::{self, Timestamp};
 use crate::quota::nil;
+use tollgate_core::decision::Resource;
+use tollgate_core::money::{AmountError, Picos};
 
 /// Longest name, key or label, in bytes. Index entries must stay well below a third of a page.
 const MAX_TEXT_BYTES: usize = 500;

@@ -4,7 +4,6 @@ use pgrx::Uuid;
 
 use super::attribution::{Attribution, Given, json, moment, usd};
 use super::{Cost, Record, Row, Source, Stored, Terms, input};
-use crate::admission::Resource;
 use crate::error::{Error, Result};
 use crate::pg::Timestamp;
 use crate::pg::spi::types::{BIGINT, JSONB, MOMENT, NUMERIC, TEXT, UUID};
@@ -13,7 +12,8 @@ use crate::pg::table::Table;
 use crate::pg::value::{Json, Value};
 use crate::policies;
 use crate::prices::{Model, exactly, quote_llm};
-use crate::pricing::Usage;
+use tollgate_core::decision::Resource;
+use tollgate_core::pricing::Usage;
 
 /// The arguments of `record_llm_cost`, as they came.
 #[derive(Default)]

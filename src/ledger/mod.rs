@@ -17,10 +17,8 @@ use pgrx::Uuid;
 use tollgate_escrow::registry::Event;
 
 use self::reservations::{Reservation, Settled};
-use crate::admission::{Status, Verdict, judge};
 use crate::error::{Error, Result};
 use crate::events::{self, Told};
-use crate::money::Picos;
 use crate::pg::lock;
 use crate::pg::spi::types::{MOMENT, NUMERIC, TEXT, UUID};
 use crate::pg::spi::{self, Look, Rows, Session};
@@ -31,6 +29,8 @@ use crate::pg::{self, Timestamp};
 use crate::prices::Quote;
 use crate::quota::{Admission, Charge, Gate, Hold, Standing, Subject, fold_long_tail, nil, standing};
 use crate::settings;
+use tollgate_core::decision::{Status, Verdict, judge};
+use tollgate_core::money::Picos;
 
 /// The cost of one record as it will be stored.
 pub struct Cost {
@@ -48,7 +48,7 @@ impl Cost {
     /// A provided cost is authoritative; what the price list says is stored beside it.
     pub fn new(provided: Option<Picos>, quote: &Quote) -> Self {
         let computed = match &quote.priced {
-            Ok(crate::pricing::Priced::Priced(breakdown)) => Some(breakdown.total()),
+            Ok(tollgate_core::pricing::Priced::Priced(breakdown)) => Some(breakdown.total()),
             _ => None,
         };
         let usd = provided.or(computed);

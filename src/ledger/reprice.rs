@@ -7,16 +7,16 @@ use pgrx::Uuid;
 
 use super::corrections::{TABLE, change};
 use super::{Source, leave_pending, llm};
-use crate::admission::Resource;
 use crate::error::{Error, Result};
-use crate::money::{Picos, PicosDifference};
 use crate::pg::spi::types::{MOMENT, UUID};
 use crate::pg::spi::{self, Look, Plan, Row, Session};
 use crate::pg::value::Value;
 use crate::pg::{self, Timestamp, lock};
 use crate::prices::{Model, Quote, SandboxUse, exactly, quote_llm, quote_sandbox};
-use crate::pricing::Priced;
 use crate::quota::{Gate, Subject, nil};
+use tollgate_core::decision::Resource;
+use tollgate_core::money::{Picos, PicosDifference};
+use tollgate_core::pricing::Priced;
 
 /// Records that are looked at together.
 const PAGE: usize = 2_000;

@@ -9,9 +9,7 @@ use tollgate_escrow::registry::Event;
 
 use super::bare::BareCharge;
 use super::{Cost, Outcome, Record, Row, Source, Stored, Terms, charge, input};
-use crate::admission::{Resource, Status};
 use crate::error::{Error, Result};
-use crate::money::Picos;
 use crate::pg::spi::types::{BIGINT, BOOL, INTERVAL, JSONB, MOMENT, NUMERIC, TEXT, UUID};
 use crate::pg::spi::{self, Look, Plan, Session};
 use crate::pg::table::Table;
@@ -19,6 +17,8 @@ use crate::pg::value::{Interval, Json, Value};
 use crate::pg::{Timestamp, clock_timestamp};
 use crate::policies;
 use crate::quota::{Charge, Gate, Hold, Subject};
+use tollgate_core::decision::{Resource, Status};
+use tollgate_core::money::Picos;
 
 /// How long a hold may be asked to last, in microseconds.
 const SHORTEST: i64 = 1_000_000;

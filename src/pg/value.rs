@@ -6,7 +6,7 @@ use std::ffi::CString;
 use pgrx::{IntoDatum, Uuid, pg_sys};
 
 use super::{Timestamp, numeric};
-use crate::money::Picos;
+use tollgate_core::money::Picos;
 
 /// A datum, or NULL. The datum's memory belongs to the memory context that was current when it was made.
 #[derive(Clone, Copy)]

@@ -12,7 +12,6 @@ use super::definitions::{Definition, Epochs, Window, quarter};
 use super::locked::Sums;
 use super::sums::{self, Sum};
 use super::{Admission, Charge, Standing, Subject, definitions};
-use crate::admission::{Mode, Quota, Scope, judge};
 use crate::error::{Error, Result};
 use crate::pg::invalidation::{current_generation, generation, watch};
 use crate::pg::lock::{self, Strength};
@@ -21,6 +20,7 @@ use crate::pg::spi::{Look, Session};
 use crate::pg::transaction::{Advance, identity, level, own_slot, with};
 use crate::pg::{Timestamp, clock_timestamp, own_database, to_unix_seconds};
 use crate::settings;
+use tollgate_core::decision::{Mode, Quota, Scope, judge};
 
 /// What an admitted charge has added, for [`retract`].
 #[derive(Default)]

@@ -9,12 +9,12 @@ use pgrx::Uuid;
 
 use super::sums::Sum;
 use super::{Admission, Charge, Standing, Subject, definitions, escrow, nil};
-use crate::admission::{Resource, Scope, judge};
 use crate::error::Result;
 use crate::pg::lock::{self, Strength};
 use crate::pg::spi::{Look, Session};
 use crate::pg::{Timestamp, clock_timestamp, invalidation, to_unix_seconds};
 use crate::settings;
+use tollgate_core::decision::{Resource, Scope, judge};
 
 /// Every quota that applies to the subject, as of the moment, from the tables. Holds are counted that have not expired.
 pub fn standing(spi: &Session, subject: Subject, at: Timestamp, look: Look) -> Result<Standing> {
@@ -49,7 +49,7 @@ impl Sums {
         Self { subject, look, now: clock_timestamp(), read: Vec::new() }
     }
 
-    pub fn get(&mut self, spi: &Session, scope: Scope, bounds: crate::period::Bounds) -> Result<Sum> {
+    pub fn get(&mut self, spi: &Session, scope: Scope, bounds: tollgate_core::period::Bounds) -> Result<Sum> {
         if let Some(sum) = self.read.iter().find(|sum| sum.scope == scope && sum.bounds == bounds) {
             return Ok(*sum);
         }

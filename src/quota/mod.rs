@@ -1,5 +1,5 @@
 //! What the quotas of a subject have counted, and the gate through which every charge goes: in the escrow mode when the
-//! library is preloaded, in the locked mode otherwise. Both ask [`crate::admission::judge`]; they differ in what makes
+//! library is preloaded, in the locked mode otherwise. Both ask [`tollgate_core::decision::judge`]; they differ in what makes
 //! its figures exact until the decision has taken effect.
 
 pub mod definitions;
@@ -12,12 +12,12 @@ use std::rc::Rc;
 use pgrx::Uuid;
 use tollgate_escrow::registry::Event;
 
-use crate::admission::{Quota, Resource, Scope, Verdict};
 use crate::error::{Error, Result};
 use crate::pg::Timestamp;
 use crate::pg::memory::{Shared, shared};
 use crate::pg::spi::{Look, Session};
 use crate::pg::transaction::own_slot;
+use tollgate_core::decision::{Quota, Resource, Scope, Verdict};
 
 use definitions::Definitions;
 pub use sums::{fold_long_tail, keep_marked};

@@ -3,13 +3,13 @@
 use pgrx::Uuid;
 
 use super::{Subject, nil};
-use crate::admission::Scope;
 use crate::error::{Error, Result};
-use crate::period;
 use crate::pg::spi::types::{INT, MOMENT, TEXT, UUID};
 use crate::pg::spi::{self, Look, Plan, Session};
 use crate::pg::value::Value;
 use crate::pg::{Timestamp, from_unix_seconds};
+use tollgate_core::decision::Scope;
+use tollgate_core::period;
 
 /// A period is whole UTC days, with quarters of an hour before and after them, and what is pending. Gives the sum of one
 /// resource, the sum of all, the same of what is held, and how many pending rows were read. What tenants have pending belongs to the platform too,
@@ -240,7 +240,7 @@ pub fn keep_marked(spi: &Session, tenant: Uuid) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::period::Bounds;
+    use tollgate_core::period::Bounds;
 
     fn span(start: i64, end: i64) -> [i64; 4] {
         let hour = |hours: i64| Some(946_684_800 + hours * 3_600);

@@ -81,6 +81,8 @@
 //!   (`LoaderForgetsLateHolds`: the clock may have been set back). Others' hands need not concern him.
 
 mod charge;
+#![forbid(unsafe_code)]
+
 pub mod check;
 mod end;
 pub mod holds;
