@@ -4,11 +4,11 @@
 //! which replays a request that is known, prices, asks the gate, and has the record insert itself.
 
 pub mod attribution;
-pub mod bare;
 pub mod batch;
 pub mod corrections;
+pub mod direct_charge;
 pub mod e2b;
-pub mod input;
+
 pub mod llm;
 pub mod reprice;
 pub mod reservations;
@@ -17,17 +17,20 @@ use pgrx::Uuid;
 use tollgate_escrow::registry::Event;
 
 use self::reservations::{Reservation, Settled};
+use crate::admission::{Admission, Charge, Gate, Hold, standing};
 use crate::error::{Error, Result};
-use crate::events::{self, Told};
+use crate::outbox::{self, Told};
+use crate::pg::duplicate::wait_for_twin;
 use crate::pg::lock;
+use crate::pg::nil;
 use crate::pg::spi::types::{MOMENT, NUMERIC, TEXT, UUID};
 use crate::pg::spi::{self, Look, Rows, Session};
 use crate::pg::table::Table;
-use crate::pg::twin::wait_for_twin;
 use crate::pg::value::Value;
 use crate::pg::{self, Timestamp};
-use crate::prices::Quote;
-use crate::quota::{Admission, Charge, Gate, Hold, Standing, Subject, fold_long_tail, nil, standing};
+use crate::pricing::lookup::Quote;
+use crate::quota::rollup::fold_long_tail;
+use crate::quota::{Standing, Subject};
 use crate::settings;
 use tollgate_core::decision::{Status, Verdict, judge};
 use tollgate_core::money::Picos;
@@ -289,13 +292,13 @@ fn charge(spi: &Session, gate: &Gate, record: &dyn Record, reservation: Option<R
                     outcome.settled = Some(settled);
                 }
                 if hold.is_none() {
-                    events::note(spi, subject, &outcome.standing)?;
+                    outbox::note(spi, subject, &outcome.standing)?;
                 }
                 return Ok(outcome);
             }
             if !twin_may_have_won(spi, gate, record, &mut look_first)? {
                 gate.tell(if admission.verdict.retryable { Event::RetryableRefusal } else { Event::Refusal });
-                let reason = crate::look::refusal(&admission.standing.quotas, admission.verdict, cost.nanos);
+                let reason = crate::quota::figures::refusal(&admission.standing.quotas, admission.verdict, cost.nanos);
                 return refused(spi, &terms, &cost, admission.standing, admission.verdict, reason);
             }
         } else if !twin_may_have_won(spi, gate, record, &mut look_first)? {
@@ -382,7 +385,7 @@ fn refused(
 ) -> Result<Outcome> {
     if terms.log_denial {
         let told = Told { amount: cost.nanos, reason: &reason, request_id: terms.request_id };
-        events::denied(spi, terms.subject, &standing, verdict, &told)?;
+        outbox::denied(spi, terms.subject, &standing, verdict, &told)?;
     }
     Ok(Outcome {
         recorded: false,

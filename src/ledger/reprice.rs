@@ -7,13 +7,15 @@ use pgrx::Uuid;
 
 use super::corrections::{TABLE, change};
 use super::{Source, leave_pending, llm};
+use crate::admission::Gate;
 use crate::error::{Error, Result};
+use crate::pg::nil;
 use crate::pg::spi::types::{MOMENT, UUID};
 use crate::pg::spi::{self, Look, Plan, Row, Session};
 use crate::pg::value::Value;
 use crate::pg::{self, Timestamp, lock};
-use crate::prices::{Model, Quote, SandboxUse, exactly, quote_llm, quote_sandbox};
-use crate::quota::{Gate, Subject, nil};
+use crate::pricing::lookup::{Model, Quote, SandboxUse, exactly, quote_llm, quote_sandbox};
+use crate::quota::Subject;
 use tollgate_core::decision::Resource;
 use tollgate_core::money::{Picos, PicosDifference};
 use tollgate_core::pricing::Priced;

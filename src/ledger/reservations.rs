@@ -7,16 +7,18 @@
 use pgrx::Uuid;
 use tollgate_escrow::registry::Event;
 
-use super::bare::BareCharge;
-use super::{Cost, Outcome, Record, Row, Source, Stored, Terms, charge, input};
+use super::direct_charge::BareCharge;
+use super::{Cost, Outcome, Record, Row, Source, Stored, Terms, charge};
+use crate::admission::{Charge, Gate, Hold};
+use crate::arguments;
 use crate::error::{Error, Result};
 use crate::pg::spi::types::{BIGINT, BOOL, INTERVAL, JSONB, MOMENT, NUMERIC, TEXT, UUID};
 use crate::pg::spi::{self, Look, Plan, Session};
 use crate::pg::table::Table;
 use crate::pg::value::{Interval, Json, Value};
 use crate::pg::{Timestamp, clock_timestamp};
-use crate::policies;
-use crate::quota::{Charge, Gate, Hold, Subject};
+use crate::quota::Subject;
+use crate::tenancy::policy;
 use tollgate_core::decision::{Resource, Status};
 use tollgate_core::money::Picos;
 
@@ -118,7 +120,7 @@ impl Record for Request {
 
     fn denied(&self) -> Result<Option<String>> {
         match self.resource {
-            Resource::Llm => policies::refuses_described(self.tenant, self.user, self.metadata.as_ref()),
+            Resource::Llm => policy::refuses_described(self.tenant, self.user, self.metadata.as_ref()),
             _ => Ok(None),
         }
     }
@@ -513,9 +515,10 @@ pub fn extend(spi: &Session, id: Uuid, tenant: Option<Uuid>, asked: &Extension) 
     let now = clock_timestamp();
     let expired = reservation.has_expired(now);
     let reserved = match asked.additional {
-        Some(more) => {
-            reservation.reserved.checked_add(more).map_err(|error| input::out_of_range("p_additional_usd", error))?
-        }
+        Some(more) => reservation
+            .reserved
+            .checked_add(more)
+            .map_err(|error| arguments::out_of_range("p_additional_usd", error))?,
         None => reservation.reserved,
     };
     let until = match (ttl, expired) {
@@ -536,7 +539,7 @@ pub fn extend(spi: &Session, id: Uuid, tenant: Option<Uuid>, asked: &Extension) 
             reserved: if expired { Picos::ZERO } else { reservation.reserved },
             expires_at: reservation.expires_at,
             status: admission.verdict.status,
-            reason: Some(crate::look::refusal(&admission.standing.quotas, admission.verdict, wanted)),
+            reason: Some(crate::quota::figures::refusal(&admission.standing.quotas, admission.verdict, wanted)),
             retryable: admission.verdict.retryable,
             replayed: false,
         });
