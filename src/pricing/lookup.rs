@@ -37,7 +37,7 @@ const MODEL_PRICES: &str = "
             or p.id = any (array(
                 select q.id
                 from pg_catalog.unnest(pg_catalog.string_to_array($3, E'\\x01')) as f (name),
-                     pg_catalog.unnest(array['-20', '-v', '@'], array['-21', '-w', 'A']) as e (least, beyond),
+                     (values ('-20', '-21'), ('-v', '-w'), ('@', 'A')) as e (least, beyond),
                      copilot_internal.model_pricing q
                 where pg_catalog.lower(q.model_name) operator(pg_catalog.~>=~) (f.name || e.least)
                   and pg_catalog.lower(q.model_name) operator(pg_catalog.~<~) (f.name || e.beyond))))
