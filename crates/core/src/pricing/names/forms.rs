@@ -43,7 +43,7 @@ const ROUTES: [&str; 4] = ["converse/", "invoke/", "converse_like/", "bedrock/"]
 const LATEST: [&str; 4] = ["anthropic", "gemini", "vertex_ai", "xai"];
 
 /// The most forms of a name that are looked for, with and without a place each.
-const MOST_FORMS: usize = 24;
+const MAX_FORMS: usize = 24;
 
 /// Where a form drops to: the place that the caller named, and the form has no more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -194,7 +194,7 @@ fn paths(provider: &str, bare: &str) -> Vec<String> {
 /// The names, and what they are without what says when they were made, step by step.
 fn loosened(provider: &str, mut plain: Vec<String>) -> Vec<String> {
     let mut next = 0;
-    while next < plain.len() && plain.len() < MOST_FORMS {
+    while next < plain.len() && plain.len() < MAX_FORMS {
         let form = plain[next].clone();
         next += 1;
         if form.contains("claude-") {
@@ -236,7 +236,7 @@ fn with_paths(provider: &str, plain: Vec<String>) -> Vec<String> {
         add(&mut forms, path);
         add(&mut forms, form);
     }
-    forms.truncate(2 * MOST_FORMS);
+    forms.truncate(2 * MAX_FORMS);
     forms
 }
 
@@ -249,7 +249,7 @@ fn is_undated(provider: &str, forms: &[String]) -> bool {
 pub fn without_dates(name: &str) -> Vec<String> {
     let mut found = vec![name.to_owned()];
     let mut next = 0;
-    while next < found.len() && found.len() < MOST_FORMS {
+    while next < found.len() && found.len() < MAX_FORMS {
         let form = found[next].clone();
         next += 1;
         let last = form.rsplit_once("-v").filter(|(_, number)| is_number(number)).map(|(base, _)| base);
