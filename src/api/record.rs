@@ -120,7 +120,8 @@ fn record_llm_costs(fcinfo: pg_sys::FunctionCallInfo) {
     let call = Call::new(fcinfo);
     let outcomes = call.kernel(|caller| {
         only_the_server(caller)?;
-        let records = batch::parse(&input::required(call.jsonb(0), "p_records")?.text())?;
+        let given = input::required(call.jsonb(0), "p_records")?;
+        let records = batch::parse(&input::document(given, "p_records", &batch::BATCH)?.text())?;
         let records: Vec<&dyn Record> = records.iter().map(|one| one as &dyn Record).collect();
         spi::session(|spi| record(spi, &records))
     });

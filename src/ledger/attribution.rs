@@ -7,7 +7,7 @@ use crate::admission::Resource;
 use crate::error::{Error, Result};
 use crate::money::Picos;
 use crate::pg::Timestamp;
-use crate::pg::value::{Json, Value};
+use crate::pg::value::{GivenJson, Json, Value};
 use crate::quota::Subject;
 
 /// The arguments that `record_llm_cost` and `record_e2b_cost` share, as they came.
@@ -22,7 +22,7 @@ pub struct Given {
     pub reservation_id: Option<Uuid>,
     pub enforce: Option<bool>,
     pub occurred_at: Option<Timestamp>,
-    pub metadata: Option<Json>,
+    pub metadata: Option<GivenJson>,
     pub log_denial: Option<bool>,
 }
 

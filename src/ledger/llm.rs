@@ -10,7 +10,7 @@ use crate::pg::Timestamp;
 use crate::pg::spi::types::{BIGINT, JSONB, MOMENT, NUMERIC, TEXT, UUID};
 use crate::pg::spi::{Look, Plan, Session};
 use crate::pg::table::Table;
-use crate::pg::value::{Json, Value};
+use crate::pg::value::{GivenJson, Json, Value};
 use crate::policies;
 use crate::prices::{Model, exactly, quote_llm};
 use crate::pricing::Usage;
@@ -24,7 +24,7 @@ pub struct Arguments {
     pub input_tokens: Option<i64>,
     pub output_tokens: Option<i64>,
     pub task: Option<String>,
-    pub usage: Option<Json>,
+    pub usage: Option<GivenJson>,
     pub service_tier: Option<String>,
     pub trace_id: Option<String>,
     pub span_id: Option<String>,
