@@ -195,6 +195,8 @@ fn check_and_record_quota_atomic(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
         outcome.reason.as_deref().into(),
         figures.map(|figures| figures.period).into(),
         figures.and_then(|figures| figures.period_end).map_or(Value::NULL, Value::timestamp),
+        outcome.quota_status.as_str().into(),
+        outcome.replayed.into(),
         outcome.retryable.into(),
     ])
 }
