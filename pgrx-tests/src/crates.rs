@@ -15,7 +15,8 @@ const EXTENSION: &str = "pg_tollgate";
 const HARNESS: &str = "pg_tollgate-tests";
 
 /// Runs of crates that know no Postgres. Each must have a test that ran.
-pub const CORE: [CoreRun; 3] = [
+pub const CORE: [CoreRun; 4] = [
+    CoreRun { package: "pg_tollgate-core", options: &[], loom: false },
     CoreRun { package: "pg_tollgate-escrow", options: &["--release"], loom: false },
     CoreRun { package: "pg_tollgate-escrow", options: &["--release", "--test", "loom"], loom: true },
     CoreRun { package: "pg_tollgate-model", options: &["--release"], loom: false },

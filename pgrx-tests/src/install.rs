@@ -17,7 +17,7 @@ use crate::setup::{lock, setup};
 pub const INSTALLED: &str = "PG_TOLLGATE_INSTALLED";
 
 /// What the installed library is built from, relative to the checkout's root.
-const SOURCES: [&str; 6] = ["Cargo.toml", "Cargo.lock", "pg_tollgate.control", "escrow", "src", "sql"];
+const SOURCES: [&str; 6] = ["Cargo.toml", "Cargo.lock", "pg_tollgate.control", "crates", "src", "sql"];
 
 /// The private Postgres with the current extension in it. Sets up and installs at most once per process.
 pub fn ensure() -> Result<&'static PostgresTree> {

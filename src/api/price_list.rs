@@ -3,15 +3,15 @@
 use pgrx::{pg_extern, pg_sys};
 
 use crate::error::{Error, Result};
-use crate::ledger::input;
+use crate::arguments;
 use crate::pg::call::{Call, Reply};
 use crate::pg::jsonb::Bounds;
 use crate::pg::value::Value;
-use crate::pricing::list::Reading;
-use crate::pricing::strict;
+use tollgate_core::pricing::list::Reading;
+use tollgate_core::pricing::strict;
 
 /// The list that people use has 3 MB.
-const BOUNDS: Bounds = Bounds { bytes: 32_000_000, depth: strict::MOST_LEVELS, number: 1_000 };
+const BOUNDS: Bounds = Bounds { bytes: 32_000_000, depth: strict::MAX_LEVELS, number: 1_000 };
 
 #[pg_extern(sql = false)]
 fn read_price_list(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
@@ -21,7 +21,7 @@ fn read_price_list(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
 
 fn read(call: Call) -> Result<Value> {
     let given = call.jsonb(0).ok_or_else(|| Error::invalid("p_prices must not be NULL"))?;
-    let text = input::document(given, "the price list", &BOUNDS)?.text().into_owned();
+    let text = arguments::document(given, "the price list", &BOUNDS)?.text().into_owned();
     let list = serde_json::from_str(&text)
         .map_err(|error| Error::invalid(format!("the price list cannot be read: {error}")))?;
     drop(text);

@@ -99,7 +99,7 @@ fn known(key: &str) -> Result<()> {
     if KEYS.contains(&key) {
         Ok(())
     } else {
-        Err(Error::invalid(format!("unknown key \"{}\"", super::input::shown(key))))
+        Err(Error::invalid(format!("unknown key \"{}\"", crate::arguments::shown(key))))
     }
 }
 
@@ -152,7 +152,7 @@ fn rfc3339(text: &str) -> Option<Timestamp> {
     }
     let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
     let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
-    let days = crate::period::days_from_date(year, month, day)?;
+    let days = tollgate_core::period::days_from_date(year, month, day)?;
     if hour > 23 || minute > 59 || second > 60 {
         return None;
     }

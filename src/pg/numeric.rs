@@ -3,7 +3,7 @@
 
 use pgrx::pg_sys;
 
-use crate::money::Picos;
+use tollgate_core::money::Picos;
 
 const KIND: u16 = 0xC000;
 const SHORT: u16 = 0x8000;
