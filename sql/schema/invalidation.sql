@@ -6,6 +6,11 @@ create function copilot_internal.configuration_changed() returns trigger
 comment on function copilot_internal.configuration_changed() is
     'Tells every session at commit that rows of this table have changed, by an invalidation message of Postgres'' own: what sessions keep of configuration is never behind what was acknowledged.';
 
+create function copilot_internal.people_changed() returns trigger
+    language c as 'MODULE_PATHNAME', 'people_changed_wrapper';
+comment on function copilot_internal.people_changed() is
+    'The same for what sessions keep of memberships alone: what people do among themselves makes nobody forget quotas and prices.';
+
 create function copilot_internal.definitions_changed() returns trigger
     language c as 'MODULE_PATHNAME', 'definitions_changed_wrapper';
 comment on function copilot_internal.definitions_changed() is
@@ -35,11 +40,15 @@ begin
             'user_preferences', 'tenant_llm_policies', 'model_pricing', 'e2b_pricing', 'shipped_model_prices',
             'shipped_sandbox_prices', 'model_aliases', 'price_markups'])
     loop
-        execute pg_catalog.format('create trigger configuration_changed after insert or update or delete or truncate '
+        -- Of a tenant only that it is there and its plan say which quotas and prices apply; who owns it, people.
+        execute pg_catalog.format('create trigger configuration_changed after insert or update%s or delete or truncate '
             'on copilot_internal.%I for each statement execute function copilot_internal.configuration_changed()',
-            v_table);
+            case v_table when 'tenants' then ' of id, plan, deleted_at' end, v_table);
         execute pg_catalog.format('alter table copilot_internal.%I enable always trigger configuration_changed', v_table);
     end loop;
+    create trigger people_changed after update of owner_id on copilot_internal.tenants
+        for each statement execute function copilot_internal.people_changed();
+    alter table copilot_internal.tenants enable always trigger people_changed;
     alter table copilot_internal.cost_quotas enable always trigger lock_platform;
 end $$;
 

@@ -50,6 +50,20 @@ fn configuration_changed(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
 }
 
 #[pg_extern(sql = false)]
+fn people_changed(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
+    trigger(fcinfo);
+    // SAFETY: looks names up in the catalog caches. The message goes out when the transaction commits.
+    unsafe {
+        let schema = pg_sys::get_namespace_oid(c"copilot_internal".as_ptr(), true);
+        let memberships = pg_sys::get_relname_relid(c"tenant_memberships".as_ptr(), schema);
+        if memberships != pg_sys::InvalidOid {
+            pg_sys::CacheInvalidateRelcacheByRelid(memberships);
+        }
+    }
+    no_tuple()
+}
+
+#[pg_extern(sql = false)]
 fn definitions_changed(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
     let trigger = trigger(fcinfo);
     // SAFETY: the trigger's description and tuples live as long as its call.

@@ -11,7 +11,7 @@ use crate::pg::shape::{nullable, required};
 use crate::pg::spi::types::{BIGINT, JSONB, MOMENT, NUMERIC, TEXT, UUID};
 use crate::pg::spi::{Plan, Session, Snapshot};
 use crate::pg::table::Table;
-use crate::pg::value::{Json, Value};
+use crate::pg::value::{GivenJson, Json, Value};
 use crate::pricing::lookup::{Model, exactly, quote_llm};
 use crate::tenancy::policy;
 use tollgate_core::decision::Resource;
@@ -26,7 +26,7 @@ pub struct Arguments {
     pub input_tokens: Option<i64>,
     pub output_tokens: Option<i64>,
     pub task: Option<String>,
-    pub usage: Option<Json>,
+    pub usage: Option<GivenJson>,
     pub service_tier: Option<String>,
     pub trace_id: Option<String>,
     pub span_id: Option<String>,
