@@ -2,8 +2,8 @@
 
 use pgrx::{pg_extern, pg_sys};
 
-use crate::error::{Error, Result};
 use crate::arguments;
+use crate::error::{Error, Result};
 use crate::pg::call::{Call, Reply};
 use crate::pg::jsonb::Bounds;
 use crate::pg::value::Value;
