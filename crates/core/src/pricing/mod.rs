@@ -20,7 +20,7 @@ pub mod strict;
 mod usage;
 
 pub use bound::upper_bound;
-pub use breakdown::{Breakdown, CostLine, Multiplier, Side};
+pub use breakdown::{Breakdown, CostLine, Multiplier, Side, StoredPricing};
 pub use factor::Factor;
 pub use normalize::normalize;
 pub use part::Part;
