@@ -6,6 +6,7 @@ use pgrx::{FromDatum, Uuid, pg_extern, pg_sys};
 use tollgate_escrow::registry::{Event, Holding, PLATFORM, TENANT_PARTITIONS, partition};
 use tollgate_escrow::table::Entry;
 
+use super::events::only_the_server;
 use crate::error::Error;
 use crate::pg::call::{Call, Reply};
 use crate::pg::identity::Caller;
@@ -90,6 +91,7 @@ fn change(partition: usize) {
 
 #[pg_extern(sql = false)]
 fn holdings(fcinfo: pg_sys::FunctionCallInfo) {
+    only_the_server(&Caller::current(), "see what others hold").unwrap_or_else(|error| error.raise());
     let database = own_database();
     let holdings: Vec<Holding> =
         shared().map(|shared| shared.registry.holdings(database).collect()).unwrap_or_default();

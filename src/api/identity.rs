@@ -2,6 +2,7 @@
 
 use pgrx::{Uuid, pg_extern, pg_sys};
 
+use super::events::only_the_server;
 use crate::error::Error;
 use crate::period::{self, Period};
 use crate::pg::call::{Call, Reply};
@@ -33,6 +34,7 @@ fn is_time_zone(name: &str) -> bool {
 
 #[pg_extern(sql = false)]
 fn try_fold_lock(tenant: Uuid) -> bool {
+    only_the_server(&Caller::current(), "fold").unwrap_or_else(|error| error.raise());
     lock::Subject::Fold(lock::key(tenant)).try_lock(lock::Strength::Exclusive)
 }
 
