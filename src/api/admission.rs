@@ -16,7 +16,7 @@ use crate::pg::own_database;
 use crate::pg::transaction::with;
 use crate::pg::value::Value;
 
-/// Triggers of the kind AFTER return no tuple, which is a null pointer and not an SQL NULL.
+/// Triggers of the kind AFTER, or of a statement, return no tuple, which is a null pointer and not an SQL NULL.
 fn no_tuple() -> Reply {
     Reply::new(pg_sys::Datum::null())
 }
@@ -63,6 +63,27 @@ fn definitions_changed(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
                 change(partition_of_row(trigger.tg_relation, tuple, &column));
             }
         }
+    }
+    no_tuple()
+}
+
+/// Kernels run as the tables' owner, and so does what maintains them and erases. Whoever else may write, by a role that may
+/// write everything or by a careless grant, changes no ledger.
+#[pg_extern(sql = false)]
+fn keep_ledger(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
+    let relation = trigger(fcinfo).tg_relation;
+    // SAFETY: the trigger's relation is open, and so is its row of the catalog.
+    let (owner, name) = unsafe {
+        let form = &*(*relation).rd_rel;
+        (form.relowner, CStr::from_ptr(form.relname.data.as_ptr()).to_string_lossy().into_owned())
+    };
+    // SAFETY: reads the current user, and looks memberships up in the catalog caches.
+    let is_owner = unsafe {
+        let user = pg_sys::GetUserId();
+        user == owner || pg_sys::has_privs_of_role(user, owner)
+    };
+    if !is_owner {
+        Error::forbidden(format!("rows of copilot_internal.{name} are never changed but by functions of pg_tollgate")).raise();
     }
     no_tuple()
 }

@@ -143,6 +143,7 @@ const FUNCTIONS: &[(&str, For, &str)] = &[
     ("catch_up_events", For::Nobody, "copilot_internal.catch_up_events($T)"),
     ("catch_up_events_of_charged", For::Nobody, "copilot_internal.catch_up_events_of_charged(10)"),
     ("delete_old_events", For::Nobody, "copilot_internal.delete_old_events(10)"),
+    ("keep_ledger", For::Nobody, "copilot_internal.keep_ledger()"),
     ("lock_platform", For::Nobody, "copilot_internal.lock_platform()"),
     ("configuration_changed", For::Nobody, "copilot_internal.configuration_changed()"),
     ("definitions_changed", For::Nobody, "copilot_internal.definitions_changed()"),
@@ -344,7 +345,8 @@ fn functions_where_somebody_has_granted_everything() -> Result<()> {
     Ok(())
 }
 
-const TRIGGERS: [&str; 7] = [
+const TRIGGERS: [&str; 8] = [
+    "keep_ledger",
     "complete_quota",
     "lock_platform",
     "configuration_changed",
