@@ -11,7 +11,8 @@ use crate::pg::value::Value;
 use crate::prices::{Model, Quote, SandboxUse, quote_llm, quote_sandbox};
 use crate::tenants;
 use tollgate_core::money::Picos;
-use tollgate_core::pricing::{Breakdown, ModelPrice, Priced, Terms, normalize, upper_bound};
+use tollgate_core::pricing::{Breakdown, ModelPrice, Priced, Terms, upper_bound};
+use tollgate_core::usage::normalize;
 
 /// The breakdown if there is one, whether a price was found, and in words what the answer rests on.
 fn answer(quote: &Quote) -> (Option<&Breakdown>, Value, Value) {
@@ -129,7 +130,7 @@ fn normalize_llm_usage(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
             .map_err(|error| Error::invalid(format!("p_usage cannot be read: {error}")))?;
         let usage =
             normalize(&provider, &usage).map_err(|why| Error::invalid(format!("p_usage does not fit: {why}")))?;
-        Ok(Value::jsonb(&usage.to_string()))
+        Ok(Value::jsonb(&serde_json::Value::Object(usage).to_string()))
     };
     Reply::new(normalized().unwrap_or_else(|error| error.raise()).datum())
 }

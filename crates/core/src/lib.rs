@@ -12,3 +12,4 @@ pub mod money;
 pub mod period;
 pub mod policy;
 pub mod pricing;
+pub mod usage;

@@ -88,6 +88,20 @@ pub fn is_known(key: &str) -> bool {
     TOKENS.contains(&key) || words.contains(&key) || QUANTITIES.iter().any(|(name, _)| *name == key)
 }
 
+/// A key of a usage object that says something else than how many tokens, and whether that is a word.
+pub fn known_key(key: &str) -> Option<(&'static str, bool)> {
+    let words = [SEARCH_SIZE, IMAGE_SIZE, RESOLUTION, REGION, SPEED, RESIDENCY, LOCATION];
+    let counts = [WEB_SEARCH, MAX_RESULTS].into_iter().chain(QUANTITIES.iter().map(|(name, _)| *name));
+    let word = words.into_iter().find(|word| *word == key).map(|word| (word, true));
+    word.or_else(|| counts.into_iter().find(|name| *name == key).map(|name| (name, false)))
+}
+
+/// Whether a key counts in fractions.
+pub fn has_fractions(key: &str) -> bool {
+    let part = QUANTITIES.iter().find(|(name, _)| *name == key).map(|(_, part)| part.unit());
+    matches!(part, Some(Unit::Fraction | Unit::ExtraFraction))
+}
+
 /// How many results a query asks for that does not say so.
 const USUAL_RESULTS: i64 = 10;
 
