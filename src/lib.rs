@@ -1,23 +1,22 @@
 //! `pg_tollgate` meters and limits what AI features cost, inside the database.
 //!
-//! Data flows one way: SQL facade (`sql/schema/facade.sql`) → kernel ([`look`], [`ledger`], [`tenants`]) → pure decision
+//! Data flows one way: SQL facade (`sql/schema/facade.sql`) → kernel ([`admission`], [`ledger`], [`tenancy`]) → pure decision
 //! (the crate [`tollgate_core`]) → ledger. ARCHITECTURE.md names the invariants.
 
 use pgrx::pg_guard;
 
+mod admission;
 mod api;
+mod arguments;
 mod cache;
 mod error;
-mod events;
 mod ledger;
-mod look;
+mod outbox;
 mod pg;
-mod policies;
-mod prices;
+mod pricing;
 mod quota;
 mod settings;
 mod tenancy;
-mod tenants;
 
 pgrx::pg_module_magic!(name, version);
 

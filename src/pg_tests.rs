@@ -1,6 +1,7 @@
 //! Tests inside a server, of what needs a backend's own interfaces. How SQL behaves is told by `pgrx-tests/regress`.
 
 #[pgrx::pg_schema]
+#[allow(clippy::panic, clippy::disallowed_methods, reason = "tests fail by panicking, and may query as they like")]
 mod tests {
     use std::collections::HashSet;
 

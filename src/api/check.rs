@@ -3,12 +3,12 @@
 use pgrx::{pg_extern, pg_sys};
 
 use super::{usage, usd};
-use crate::look::{Question, allowed_at_hand, check};
+use crate::admission::check::{Question, allowed_at_hand, check};
 use crate::pg::call::{Call, Reply};
 use crate::pg::identity::Caller;
+use crate::pg::nil;
 use crate::pg::value::Value;
 use crate::pg::{numeric, spi};
-use crate::quota::nil;
 use tollgate_core::decision::Resource;
 use tollgate_core::money::Picos;
 

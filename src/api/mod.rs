@@ -12,8 +12,8 @@ mod reserve;
 mod summary;
 mod tenancy;
 
-use crate::look::Figures;
 use crate::pg::value::Value;
+use crate::quota::figures::Figures;
 
 /// A column of nano-dollars as US dollars, where there is a quota to tell about.
 fn usd(figures: Option<&Figures>, pick: fn(&Figures) -> Option<i64>) -> Value {

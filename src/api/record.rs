@@ -4,19 +4,20 @@
 use pgrx::{Uuid, pg_extern, pg_sys};
 
 use super::{usage, usd};
+use crate::arguments;
 use crate::error::{Error, Result};
 use crate::ledger::attribution::Given;
-use crate::ledger::bare::BareCharge;
+use crate::ledger::direct_charge::BareCharge;
 use crate::ledger::e2b::{self, SandboxSession};
 use crate::ledger::llm::{self, LlmCall};
-use crate::ledger::{Outcome, Record, batch, input, record};
-use crate::look::Figures;
+use crate::ledger::{Outcome, Record, batch, record};
 use crate::pg::call::{Call, Reply};
 use crate::pg::identity::Caller;
 use crate::pg::spi::{self, Session};
 use crate::pg::value::Value;
 use crate::quota::Subject;
-use crate::tenants;
+use crate::quota::figures::Figures;
+use crate::tenancy::access;
 use tollgate_core::decision::{Quota, Scope};
 
 pub fn told(outcome: &Outcome) -> Option<&Quota> {
@@ -120,7 +121,7 @@ fn record_llm_costs(fcinfo: pg_sys::FunctionCallInfo) {
     let call = Call::new(fcinfo);
     let outcomes = call.kernel(|caller| {
         only_the_server(caller)?;
-        let records = batch::parse(&input::required(call.jsonb(0), "p_records")?.text())?;
+        let records = batch::parse(&arguments::required(call.jsonb(0), "p_records")?.text())?;
         let records: Vec<&dyn Record> = records.iter().map(|one| one as &dyn Record).collect();
         spi::session(|spi| record(spi, &records))
     });
@@ -133,28 +134,28 @@ fn record_llm_costs(fcinfo: pg_sys::FunctionCallInfo) {
 
 /// Whose quotas a charge counts against, from the seed application's way of saying it.
 fn subject(spi: &Session, call: Call) -> Result<Subject> {
-    let text = input::required(call.text(0), "p_scope")?;
+    let text = arguments::required(call.text(0), "p_scope")?;
     let scope =
-        Scope::parse(&text).ok_or_else(|| Error::invalid(format!("unknown scope \"{}\"", input::shown(&text))))?;
-    let scope_id = input::id(call.uuid(1), "p_scope_id")?;
-    let tenant = input::id(call.uuid(4), "p_tenant_id")?;
-    let resource = input::resource(call.text(3))?;
+        Scope::parse(&text).ok_or_else(|| Error::invalid(format!("unknown scope \"{}\"", arguments::shown(&text))))?;
+    let scope_id = arguments::id(call.uuid(1), "p_scope_id")?;
+    let tenant = arguments::id(call.uuid(4), "p_tenant_id")?;
+    let resource = arguments::resource(call.text(3))?;
     match scope {
         Scope::Platform if scope_id.is_some() || tenant.is_some() => {
             Err(Error::invalid("a charge to the platform names neither p_scope_id nor p_tenant_id"))
         }
         Scope::Platform => Ok(Subject { tenant: None, user: None, resource }),
         Scope::Tenant => {
-            let id = input::required(scope_id, "p_scope_id")?;
+            let id = arguments::required(scope_id, "p_scope_id")?;
             if tenant.is_some_and(|tenant| tenant != id) {
                 return Err(Error::invalid("p_tenant_id and p_scope_id name different tenants"));
             }
             Ok(Subject { tenant: Some(id), user: None, resource })
         }
         Scope::User => {
-            let user = input::required(scope_id, "p_scope_id")?;
+            let user = arguments::required(scope_id, "p_scope_id")?;
             let tenant: Option<Uuid> = match tenant {
-                None => tenants::sole(spi, user)?,
+                None => access::sole(spi, user)?,
                 given => given,
             };
             let tenant = tenant.ok_or_else(|| {
@@ -171,14 +172,14 @@ fn check_and_record_quota_atomic(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
     let outcome = call.kernel(|caller| {
         only_the_server(caller)?;
         spi::session(|spi| {
-            let cost = input::required(call.numeric(2), "p_cost_usd")?;
+            let cost = arguments::required(call.numeric(2), "p_cost_usd")?;
             let one = BareCharge {
                 subject: subject(spi, call)?,
-                cost: input::amount(&cost, "p_cost_usd")?,
-                request_id: input::text(call.text(5), "p_request_id")?,
+                cost: arguments::amount(&cost, "p_cost_usd")?,
+                request_id: arguments::text(call.text(5), "p_request_id")?,
                 enforce: true,
                 reservation: None,
-                log_denial: input::required(call.boolean(6), "p_log_denial")?,
+                log_denial: arguments::required(call.boolean(6), "p_log_denial")?,
             };
             record_one(spi, &one)
         })

@@ -2,19 +2,19 @@
 
 use pgrx::{Uuid, pg_extern, pg_sys};
 
+use crate::arguments;
 use crate::error::{Error, Result};
-use crate::ledger::input;
 use crate::pg::call::{Call, Reply};
 use crate::pg::spi::{self, Session};
 use crate::pg::value::{Json, Value};
-use crate::policies;
+use crate::tenancy::access::{self, Role};
+use crate::tenancy::policy;
 use crate::tenancy::{self, Actor, NewTenant};
-use crate::tenants::{self, Role};
 use tollgate_core::policy::{Policy, as_json};
 
 /// A required id.
 fn id(call: Call, index: usize, name: &str) -> Result<Uuid> {
-    input::required(input::id(call.uuid(index), name)?, name)
+    arguments::required(arguments::id(call.uuid(index), name)?, name)
 }
 
 /// Runs what changes something, having told it who acts.
@@ -28,7 +28,7 @@ fn change<T>(call: Call, kernel: impl FnOnce(&Session, Actor) -> Result<T>) -> T
 #[pg_extern(sql = false)]
 fn get_current_tenant_id(fcinfo: pg_sys::FunctionCallInfo) -> Option<Uuid> {
     let call = Call::new(fcinfo);
-    call.kernel(|caller| tenants::current(caller, call.uuid(0)))
+    call.kernel(|caller| access::current(caller, call.uuid(0)))
 }
 
 #[pg_extern(sql = false)]
@@ -36,11 +36,11 @@ fn get_user_tenants(fcinfo: pg_sys::FunctionCallInfo) {
     let call = Call::new(fcinfo);
     let (memberships, current) = call.kernel(|caller| {
         if caller.serves_all_tenants() {
-            input::required(call.uuid(0), "p_user_id")?;
+            arguments::required(call.uuid(0), "p_user_id")?;
         }
-        let user = tenants::about(caller, call.uuid(0))?;
-        let memberships = user.map(tenants::of_user).transpose()?.unwrap_or_default();
-        Ok((memberships, tenants::current(caller, user)?))
+        let user = access::about(caller, call.uuid(0))?;
+        let memberships = user.map(access::of_user).transpose()?.unwrap_or_default();
+        Ok((memberships, access::current(caller, user)?))
     });
     call.rows(memberships.iter().map(|one| {
         vec![
@@ -63,8 +63,8 @@ fn verify_tenant_access(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
     let role = call.kernel(|caller| {
         let user = id(call, 0, "p_user_id")?;
         let tenant = id(call, 1, "p_tenant_id")?;
-        tenants::about(caller, Some(user))?;
-        tenants::role(tenant, user)
+        access::about(caller, Some(user))?;
+        access::role(tenant, user)
     });
     call.row(&[role.is_some().into(), role.map(Role::as_str).into()])
 }
@@ -74,7 +74,7 @@ fn create_personal_tenant(fcinfo: pg_sys::FunctionCallInfo) -> Uuid {
     let call = Call::new(fcinfo);
     call.kernel(|caller| {
         let actor = Actor::of(caller)?;
-        let user = input::id(call.uuid(0), "p_user_id")?;
+        let user = arguments::id(call.uuid(0), "p_user_id")?;
         spi::session(|spi| tenancy::create_personal(spi, caller, actor, user, call.text(1)))
     })
 }
@@ -88,14 +88,14 @@ fn create_tenant(fcinfo: pg_sys::FunctionCallInfo) -> Uuid {
             slug: call.text(1),
             kind: call.text(2),
             plan: call.text(3),
-            owner: input::id(call.uuid(4), "p_owner_id")?,
+            owner: arguments::id(call.uuid(4), "p_owner_id")?,
         };
         tenancy::create(spi, actor, asked)
     })
 }
 
 fn role(call: Call, index: usize) -> Result<Role> {
-    let text = input::required(call.text(index), "p_role")?;
+    let text = arguments::required(call.text(index), "p_role")?;
     Role::parse(&text).ok_or_else(|| Error::invalid("p_role must be owner, admin, member or viewer"))
 }
 
@@ -112,7 +112,7 @@ fn accept_invitation(fcinfo: pg_sys::FunctionCallInfo) -> bool {
     let call = Call::new(fcinfo);
     change(call, |spi, actor| {
         let tenant = id(call, 0, "p_tenant_id")?;
-        tenancy::accept(spi, actor, tenant, actor.acts_for(input::id(call.uuid(1), "p_user_id")?)?)
+        tenancy::accept(spi, actor, tenant, actor.acts_for(arguments::id(call.uuid(1), "p_user_id")?)?)
     })
 }
 
@@ -135,7 +135,7 @@ fn switch_tenant(fcinfo: pg_sys::FunctionCallInfo) -> bool {
     let call = Call::new(fcinfo);
     change(call, |spi, actor| {
         let tenant = id(call, 0, "p_tenant_id")?;
-        tenancy::switch(spi, actor, tenant, actor.acts_for(input::id(call.uuid(1), "p_user_id")?)?)
+        tenancy::switch(spi, actor, tenant, actor.acts_for(arguments::id(call.uuid(1), "p_user_id")?)?)
     })
 }
 
@@ -190,10 +190,10 @@ fn resolve_llm_policy(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
     let call = Call::new(fcinfo);
     let (rules, has_policy) = call.kernel(|caller| {
         let tenant = id(call, 0, "p_tenant_id")?;
-        let task = input::text(call.text(1), "p_task")?;
-        let user = input::id(call.uuid(2), "p_user_id")?;
-        tenants::authorise(caller, tenant, user)?;
-        policies::resolve(tenant, user, task.as_deref())
+        let task = arguments::text(call.text(1), "p_task")?;
+        let user = arguments::id(call.uuid(2), "p_user_id")?;
+        access::authorise(caller, tenant, user)?;
+        policy::resolve(tenant, user, task.as_deref())
     });
     let list = |entries: Option<&[String]>| as_json(entries).map_or(Value::NULL, |text| Json::Text(text).value());
     call.row(&[

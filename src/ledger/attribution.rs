@@ -2,7 +2,8 @@
 
 use pgrx::Uuid;
 
-use super::{Terms, input};
+use super::Terms;
+use crate::arguments;
 use crate::error::{Error, Result};
 use crate::pg::Timestamp;
 use crate::pg::value::{Json, Value};
@@ -47,17 +48,17 @@ impl TryFrom<Given> for Attribution {
 
     fn try_from(given: Given) -> Result<Self> {
         Ok(Self {
-            tenant: input::tenant(given.tenant_id)?,
-            user: input::id(given.user_id, "p_user_id")?,
+            tenant: arguments::tenant(given.tenant_id)?,
+            user: arguments::id(given.user_id, "p_user_id")?,
             conversation: given.conversation_id,
             path: given.path_id,
-            provided: given.cost_usd.map(|text| input::amount(&text, "p_cost_usd")).transpose()?,
-            request_id: input::text(given.request_id, "p_request_id")?,
+            provided: given.cost_usd.map(|text| arguments::amount(&text, "p_cost_usd")).transpose()?,
+            request_id: arguments::text(given.request_id, "p_request_id")?,
             reservation: given.reservation_id,
-            enforce: input::required(given.enforce, "p_enforce")?,
-            occurred_at: input::moment(given.occurred_at)?,
-            metadata: input::json(given.metadata, "p_metadata")?,
-            log_denial: input::required(given.log_denial, "p_log_denial")?,
+            enforce: arguments::required(given.enforce, "p_enforce")?,
+            occurred_at: arguments::moment(given.occurred_at)?,
+            metadata: arguments::json(given.metadata, "p_metadata")?,
+            log_denial: arguments::required(given.log_denial, "p_log_denial")?,
         })
     }
 }

@@ -95,7 +95,7 @@ fn known(key: &str) -> Result<()> {
     if KEYS.contains(&key) {
         Ok(())
     } else {
-        Err(Error::invalid(format!("unknown key \"{}\"", super::input::shown(key))))
+        Err(Error::invalid(format!("unknown key \"{}\"", crate::arguments::shown(key))))
     }
 }
 

@@ -3,16 +3,19 @@
 
 use pgrx::Uuid;
 
-use super::bare;
-use super::{Source, leave_pending};
+use super::Source;
+use super::direct_charge;
+use super::pending::leave_pending;
+use crate::admission::{Charge, Gate, standing};
 use crate::error::{Error, Result};
+use crate::pg::duplicate::wait_for_twin;
+use crate::pg::nil;
 use crate::pg::spi::types::{BIGINT, MOMENT, NUMERIC, TEXT, UUID};
 use crate::pg::spi::{self, Look, Plan, Session};
 use crate::pg::table::Table;
-use crate::pg::twin::wait_for_twin;
 use crate::pg::value::Value;
 use crate::pg::{self, Timestamp, lock};
-use crate::quota::{Charge, Gate, Subject, nil, standing};
+use crate::quota::Subject;
 use tollgate_core::decision::{ALL_RESOURCES, Quota, Resource, Scope};
 use tollgate_core::money::{Picos, PicosDifference};
 
@@ -212,7 +215,7 @@ pub fn adjust(
         let asked = change(subject, now, nanos);
         let admission = gate.admit(spi, asked)?;
         let id = pg::new_id();
-        let inserted = bare::TABLE.insert(&[
+        let inserted = direct_charge::TABLE.insert(&[
             id.into(),
             subject.tenant.into(),
             subject.user.into(),
@@ -226,11 +229,11 @@ pub fn adjust(
             reason.into(),
         ])?;
         if inserted {
-            leave_pending(Source { name: "charge", table: &bare::TABLE }, id, &asked)?;
+            leave_pending(Source { name: "charge", table: &direct_charge::TABLE }, id, &asked)?;
             let correction = Correction { id, replayed: false };
             return Ok(Adjustment { correction, spent: spent.saturating_add(nanos) });
         }
         gate.retract(asked, &admission);
-        wait_for_twin(&bare::TABLE, subject.tenant, &request_id)?;
+        wait_for_twin(&direct_charge::TABLE, subject.tenant, &request_id)?;
     }
 }

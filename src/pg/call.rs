@@ -3,13 +3,11 @@
 //! The SQL signature is written in `sql/schema/`, where it can be reviewed. A result row is a composite datum returned
 //! once: Postgres takes it from a set-returning function that never says "more", without the two calls of an iterator.
 
-use std::ffi::CStr;
-
 use pgrx::callconv::{BoxRet, FcInfo};
 use pgrx::datum::Datum;
 use pgrx::{FromDatum, Uuid, pg_sys};
 
-use super::value::{Interval, Json, Value};
+use super::value::{Interval, Json, Value, output};
 use super::{Timestamp, identity};
 use crate::error::{self, Error};
 
@@ -157,20 +155,6 @@ impl Call {
 
 fn split(row: &[Value]) -> (Vec<pg_sys::Datum>, Vec<bool>) {
     row.iter().map(|value| (value.datum(), value.is_null())).unzip()
-}
-
-/// What a type's output function prints of a datum.
-pub fn output(function: unsafe fn(pg_sys::FunctionCallInfo) -> pg_sys::Datum, datum: pg_sys::Datum) -> String {
-    // SAFETY: an output function takes the datum of its type and gives a palloc'd C string, freed once it is copied.
-    unsafe {
-        let Some(printed) = pgrx::direct_function_call_as_datum(function, &[Some(datum)]) else {
-            return String::new();
-        };
-        let printed = printed.cast_mut_ptr::<std::ffi::c_char>();
-        let text = CStr::from_ptr(printed).to_string_lossy().into_owned();
-        pg_sys::pfree(printed.cast());
-        text
-    }
 }
 
 /// A composite datum on its way back to Postgres.

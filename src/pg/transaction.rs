@@ -195,8 +195,12 @@ pub fn register() {
     unsafe {
         pg_sys::RegisterXactCallback(Some(on_transaction), std::ptr::null_mut());
         pg_sys::RegisterSubXactCallback(Some(on_subtransaction), std::ptr::null_mut());
+        NEXT_ACCESS = pg_sys::object_access_hook;
+        pg_sys::object_access_hook = Some(object_access);
     }
 }
+
+static mut NEXT_ACCESS: pg_sys::object_access_hook_type = None;
 
 fn idle(state: &InFlight) -> bool {
     !state.entered && state.changed == 0 && state.dropped == 0 && state.looked_at.is_none() && state.journal.is_empty()
@@ -260,4 +264,25 @@ unsafe extern "C-unwind" fn on_subtransaction(
             }
         });
     });
+}
+
+/// A database that goes away takes its counters with it: CREATE DATABASE may give its oid to another.
+#[pg_guard]
+unsafe extern "C-unwind" fn object_access(
+    access: pg_sys::ObjectAccessType::Type,
+    class: pg_sys::Oid,
+    object: pg_sys::Oid,
+    sub_object: i32,
+    argument: *mut std::ffi::c_void,
+) {
+    // SAFETY: hands on exactly what came.
+    unsafe {
+        if let Some(next) = NEXT_ACCESS {
+            next(access, class, object, sub_object, argument);
+        }
+    }
+    if access == pg_sys::ObjectAccessType::OAT_DROP && class == pg_sys::DatabaseRelationId && shared().is_some() {
+        // Its sessions may still be there, and be ended by what follows: only afterwards has nobody a counter pinned.
+        with(|state| state.dropped = object.to_u32());
+    }
 }

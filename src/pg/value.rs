@@ -1,7 +1,7 @@
 //! A value on its way into Postgres: an SPI parameter or a column of a result row.
 
 use std::borrow::Cow;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 
 use pgrx::{IntoDatum, Uuid, pg_sys};
 
@@ -128,7 +128,7 @@ impl Json {
     /// Its normalised text.
     pub fn text(&self) -> Cow<'_, str> {
         match self {
-            Self::Stored(datum) => Cow::Owned(super::call::output(pg_sys::jsonb_out, *datum)),
+            Self::Stored(datum) => Cow::Owned(output(pg_sys::jsonb_out, *datum)),
             Self::Text(text) => Cow::Borrowed(text),
         }
     }
@@ -190,5 +190,19 @@ where
 {
     fn from(value: Option<T>) -> Self {
         value.map_or(Self::NULL, Self::from)
+    }
+}
+
+/// What a type's output function prints of a datum.
+pub fn output(function: unsafe fn(pg_sys::FunctionCallInfo) -> pg_sys::Datum, datum: pg_sys::Datum) -> String {
+    // SAFETY: an output function takes the datum of its type and gives a palloc'd C string, freed once it is copied.
+    unsafe {
+        let Some(printed) = pgrx::direct_function_call_as_datum(function, &[Some(datum)]) else {
+            return String::new();
+        };
+        let printed = printed.cast_mut_ptr::<std::ffi::c_char>();
+        let text = CStr::from_ptr(printed).to_string_lossy().into_owned();
+        pg_sys::pfree(printed.cast());
+        text
     }
 }

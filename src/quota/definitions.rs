@@ -6,17 +6,17 @@ use std::rc::Rc;
 use pgrx::Uuid;
 use tollgate_escrow::table::Handle;
 
-use super::{Subject, nil};
+use super::Subject;
 use crate::cache::Cache;
 use crate::error::{Error, Result};
-use crate::events::Quiet;
 use crate::pg::invalidation::{generation, watch};
 use crate::pg::spi::types::{TEXT, UUID};
 use crate::pg::spi::{self, Look, Plan};
 use crate::pg::zone::PostgresZone;
-use crate::pg::{Timestamp, clock_timestamp};
+use crate::pg::{Timestamp, clock_timestamp, nil};
 use tollgate_core::decision::{ALL_RESOURCES, Mode, Quota, Resource, Scope, share_of};
 use tollgate_core::period::{self, Bounds, Period};
+use tollgate_core::thresholds::Quiet;
 
 /// The limit comes in nano-dollars, rounded down; shares of it in 1e-12; raises as beginning and end in microseconds since
 /// 2000 and amount in nano-dollars, one after the other.

@@ -2,12 +2,12 @@
 
 use pgrx::Uuid;
 
-use super::{Subject, nil};
+use super::Subject;
 use crate::error::{Error, Result};
-use crate::pg::spi::types::{INT, MOMENT, TEXT, UUID};
-use crate::pg::spi::{self, Look, Plan, Session};
+use crate::pg::spi::types::{MOMENT, TEXT, UUID};
+use crate::pg::spi::{Look, Plan, Session};
 use crate::pg::value::Value;
-use crate::pg::{Timestamp, from_unix_seconds};
+use crate::pg::{Timestamp, clock_timestamp, from_unix_seconds, nil};
 use tollgate_core::decision::Scope;
 use tollgate_core::period;
 
@@ -80,19 +80,8 @@ const EXPIRED: &str = "
           and e.reserved_at >= $4 and e.reserved_at < $5
     ) h";
 
-/// A pending row of nothing.
-const MARK: &str = "
-    insert into copilot_internal.pending_costs (tenant_id, record_id, source, user_id, resource_type, charged_at, nanos)
-    select $1, pg_catalog.gen_random_uuid(), 'fold', '00000000-0000-0000-0000-000000000000', 'llm',
-           pg_catalog.clock_timestamp(), 0
-    where not exists (select from copilot_internal.pending_costs p where p.tenant_id = $1)";
-
-const FOLD: &str = "select copilot_internal.fold($1, $2)";
-
 static SPENT_PLAN: Plan = Plan::new(SPENT, &[UUID, UUID, TEXT, MOMENT, MOMENT, MOMENT, MOMENT, MOMENT]);
 static EXPIRED_PLAN: Plan = Plan::new(EXPIRED, &[UUID, UUID, TEXT, MOMENT, MOMENT, MOMENT, MOMENT]);
-static MARK_PLAN: Plan = Plan::new(MARK, &[UUID]);
-static FOLD_PLAN: Plan = Plan::new(FOLD, &[UUID, INT]);
 
 /// What has been spent and is held in one scope and period: the quotas of a subject that share both share it.
 #[derive(Clone, Copy)]
@@ -166,6 +155,38 @@ impl Sum {
     }
 }
 
+/// Sums of one subject: quotas that share scope and period share one.
+pub struct Sums {
+    subject: Subject,
+    look: Look,
+    now: Timestamp,
+    read: Vec<Sum>,
+}
+
+impl Sums {
+    pub fn new(subject: Subject, look: Look) -> Self {
+        Self { subject, look, now: clock_timestamp(), read: Vec::new() }
+    }
+
+    pub fn get(&mut self, spi: &Session, scope: Scope, bounds: period::Bounds) -> Result<Sum> {
+        if let Some(sum) = self.read.iter().find(|sum| sum.scope == scope && sum.bounds == bounds) {
+            return Ok(*sum);
+        }
+        let sum = Sum::read(spi, self.subject, scope, bounds, self.now, self.look)?;
+        self.read.push(sum);
+        Ok(sum)
+    }
+
+    /// The moment as of which holds are counted.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    pub fn tail(&self) -> i64 {
+        self.read.iter().map(|sum| sum.tail).max().unwrap_or(0)
+    }
+}
+
 /// What a quota counts of the holds that expire after one moment and not after another, and from when on there may be
 /// more: in a snapshot taken now.
 pub fn expired(
@@ -211,30 +232,6 @@ impl Span {
             Self { start, first_day: end, last_day: end, end }
         }
     }
-}
-
-/// How many pending rows a charger leaves alone, and how many it folds when there are more.
-const TAIL_KEPT: i64 = 256;
-const TAIL_FOLDED: i32 = 1_024;
-
-/// Shortens a long tail of pending rows, so that sums stay quick where nobody calls `maintain()`. Only at READ
-/// COMMITTED: elsewhere a rollup row that another fold has written since would be a serialization failure.
-pub fn fold_long_tail(spi: &Session, tenant: Option<Uuid>, tail: i64) -> Result<()> {
-    if tail <= TAIL_KEPT || spi::has_one_snapshot() {
-        return Ok(());
-    }
-    if let Some(tenant) = tenant {
-        spi.run(&FOLD_PLAN, Look::Write, &[tenant.into(), TAIL_FOLDED.into()])?;
-        keep_marked(spi, tenant)?;
-    }
-    Ok(())
-}
-
-/// Sees to it that the tenant has a pending row: by those are known whose events may be missing. Whoever folds and has
-/// not looked to the end whether some are calls this.
-pub fn keep_marked(spi: &Session, tenant: Uuid) -> Result<()> {
-    spi.run(&MARK_PLAN, Look::Write, &[tenant.into()])?;
-    Ok(())
 }
 
 #[cfg(test)]

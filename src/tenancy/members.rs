@@ -6,7 +6,7 @@ use super::{Actor, Locked, Target, acting_role};
 use crate::error::{Error, Result};
 use crate::pg::spi::types::{BIGINT, TEXT, UUID};
 use crate::pg::spi::{Look, Plan, Session};
-use crate::tenants::{Role, role, stranger};
+use crate::tenancy::access::{Role, role, stranger};
 
 /// Members and invitations that people may give a tenant. The server is not bound.
 const MOST_MEMBERS: i64 = 10_000;

@@ -4,8 +4,10 @@
 //! change something then locks the tenant's row (`for no key update`) to the end of the transaction, and decides by what is
 //! committed under that lock ([`Look::Latest`]) at every isolation level: two owners cannot remove each other.
 
+pub mod access;
 mod members;
 mod onboarding;
+pub mod policy;
 mod slug;
 
 use pgrx::Uuid;
@@ -17,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::pg::identity::Caller;
 use crate::pg::spi::types::UUID;
 use crate::pg::spi::{Look, Plan, Session};
-use crate::tenants::{Role, role, stored_role, stranger};
+use crate::tenancy::access::{Role, role, stored_role, stranger};
 
 /// Who acts.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use crate::pg::random_bits;
 use crate::pg::spi::types::{BIGINT, TEXT, UUID};
 use crate::pg::spi::{Look, Plan, Session};
 use crate::settings;
-use crate::tenants::Role;
+use crate::tenancy::access::Role;
 
 const PERSONAL: &str = "
     select t.id, t.deleted_at is not null from copilot_internal.tenants t

@@ -12,4 +12,5 @@ pub mod money;
 pub mod period;
 pub mod policy;
 pub mod pricing;
+pub mod thresholds;
 pub mod usage;

@@ -80,9 +80,9 @@
 //!   (`LoaderForgetsOwnHolds`), and T stays before them (`LoaderPassesOwnHand`), also before those that were late there
 //!   (`LoaderForgetsLateHolds`: the clock may have been set back). Others' hands need not concern him.
 
-mod charge;
 #![forbid(unsafe_code)]
 
+mod charge;
 pub mod check;
 mod end;
 pub mod holds;

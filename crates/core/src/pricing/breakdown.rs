@@ -1,7 +1,7 @@
 //! What each part of a cost came to: the content of a ledger row's `pricing`.
 
 use super::part::Unit;
-use super::rates::RONTO_SCALE;
+use super::rate::RONTO_SCALE;
 use super::{Factor, Part, PricingError, Rate};
 use crate::money::{Picos, div_half_even, write_scaled};
 #[cfg(test)]

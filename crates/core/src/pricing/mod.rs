@@ -11,6 +11,8 @@ pub mod list;
 pub mod names;
 mod off_peak;
 mod part;
+mod price_key;
+mod rate;
 mod rates;
 mod sandbox;
 pub mod strict;
@@ -20,7 +22,9 @@ pub use bound::upper_bound;
 pub use breakdown::{Breakdown, Line, Multiplier, Side};
 pub use factor::Factor;
 pub use part::Part;
-pub use rates::{ModelPrice, Rate, Tier};
+pub use price_key::Tier;
+pub use rate::Rate;
+pub use rates::ModelPrice;
 pub use sandbox::{SandboxPrice, price_sandbox};
 pub use usage::{Usage, UsageError, has_fractions, is_known, known_key};
 
@@ -29,7 +33,6 @@ use part::Unit;
 use std::fmt;
 
 /// The outcome of pricing.
-#[expect(clippy::enum_variant_names, reason = "priced and unpriced are the words of the ledger")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Priced {
     /// What it costs and why.

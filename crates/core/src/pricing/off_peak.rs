@@ -1,6 +1,6 @@
 //! Hours of a day in which a model is cheaper.
 
-use super::rates::{PriceError, Tier, number, parse_key, shape};
+use super::price_key::{PriceError, Tier, number, parse_key, shape};
 use super::{Part, Rate};
 use serde_json::{Map, Value};
 

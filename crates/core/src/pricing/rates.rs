@@ -2,131 +2,9 @@
 
 use super::off_peak::OffPeak;
 use super::part::Unit;
-use super::{Factor, Multiplier, Part, Side, Usage};
-use crate::money::{AmountError, Rounding, format_scaled, parse_scaled};
+use super::price_key::{CACHE_HIT, PriceError, Tier, factor, number, parse_key, shape, tokens, whole};
+use super::{Factor, Multiplier, Part, Rate, Side, Usage};
 use serde_json::Value;
-use std::fmt;
-
-/// Decimals of a rate or an exact cost: both are whole numbers of 1e-27 USD (ronto-dollars).
-pub(super) const RONTO_SCALE: u32 = 27;
-
-/// Decimals of a price in USD per unit. LiteLLM's list has up to 24, artefacts of floats that cost what they say.
-const PRICE_DECIMALS: u32 = 24;
-
-/// Rontos in one unit of the last price decimal. It is even, so that half of any price is exact.
-const RONTOS_PER_PRICE_UNIT: i128 = 1_000;
-
-/// The largest price of one unit: one million USD, in rontos.
-const MAX_RATE: i128 = 10_i128.pow(RONTO_SCALE + 6);
-
-/// An exact, non-negative price of one unit (a token or a second), at most one million USD, in 1e-27 USD.
-///
-/// A product that leaves 128 bits is above 1.7e11 USD and therefore beyond any amount that is accepted as a cost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Rate(i128);
-
-impl Rate {
-    pub(super) const THOUSAND: Self = Self(10_i128.pow(RONTO_SCALE + 3));
-
-    /// Reads US dollars per unit, with at most 24 decimals.
-    pub fn parse(text: &str) -> Result<Self, AmountError> {
-        Self::from_price_units(parse_scaled(text, PRICE_DECIMALS, Rounding::Exact)?)
-    }
-
-    /// Reads US dollars per million units, with at most 18 decimals.
-    pub fn parse_per_million(text: &str) -> Result<Self, AmountError> {
-        Self::from_price_units(parse_scaled(text, PRICE_DECIMALS - 6, Rounding::Exact)?)
-    }
-
-    fn from_price_units(units: i128) -> Result<Self, AmountError> {
-        let rontos = units.checked_mul(RONTOS_PER_PRICE_UNIT).ok_or(AmountError::TooLarge)?;
-        if rontos > MAX_RATE { Err(AmountError::TooLarge) } else { Ok(Self(rontos)) }
-    }
-
-    /// The price in rontos (1e-27 USD).
-    pub(super) fn rontos(self) -> i128 {
-        self.0
-    }
-
-    /// Half the price, exactly: prices are multiples of 1,000 rontos.
-    fn half(self) -> Self {
-        Self(self.0 / 2)
-    }
-}
-
-/// US dollars per unit, exact, without trailing zeros.
-impl fmt::Display for Rate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&format_scaled(self.0, RONTO_SCALE))
-    }
-}
-
-/// Why a price was refused. Each prints as one sentence without its full stop.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PriceError {
-    /// The components are neither an object nor null.
-    NotAnObject,
-    /// A component that should be a price is no JSON number.
-    NotANumber { key: String },
-    /// A component that is an object or list in the price list is something else, or has other content.
-    Shape { key: String, needs: &'static str },
-    /// A price is no acceptable amount.
-    Amount { key: String, error: AmountError },
-    /// The price per million and the component both say what a token costs.
-    Twice { per_million: &'static str, key: &'static str },
-}
-
-impl fmt::Display for PriceError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotAnObject => f.write_str("price components must be a JSON object"),
-            Self::NotANumber { key } => write!(f, "{key} must be a number"),
-            Self::Shape { key, needs } => write!(f, "{key} must be {needs}"),
-            Self::Amount { key, error } => write!(f, "{key} {error}"),
-            Self::Twice { per_million, key } => write!(f, "{per_million} and {key} must not both be given"),
-        }
-    }
-}
-
-impl std::error::Error for PriceError {}
-
-/// Service tiers that a price can be named after, as LiteLLM's price list spells them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Tier {
-    Standard,
-    Batches,
-    Priority,
-    Flex,
-    Ultrafast,
-    Balanced,
-    Decisions,
-}
-
-impl Tier {
-    const SUFFIXES: [(&'static str, Self); 6] = [
-        ("batches", Self::Batches),
-        ("priority", Self::Priority),
-        ("flex", Self::Flex),
-        ("ultrafast", Self::Ultrafast),
-        ("balanced", Self::Balanced),
-        ("decisions", Self::Decisions),
-    ];
-
-    /// Reads what a provider reported. A tier without prices of its own costs the standard price, and so does every
-    /// name that no price list has: `standard`, `default`, `auto` and NULL among them. `fast` is another word for
-    /// `priority`.
-    pub fn parse(name: Option<&str>) -> Self {
-        let Some(name) = name else { return Self::Standard };
-        if name.eq_ignore_ascii_case("batch") {
-            return Self::Batches;
-        }
-        if name.eq_ignore_ascii_case("fast") {
-            return Self::Priority;
-        }
-        let found = Self::SUFFIXES.into_iter().find(|(suffix, _)| suffix.eq_ignore_ascii_case(name));
-        found.map_or(Self::Standard, |(_, tier)| tier)
-    }
-}
 
 /// Under what conditions a call is priced, apart from its size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,9 +53,6 @@ const MULTIPLIERS: [(&str, When); 3] = [
 /// those in USD, and allowances that many calls share.
 const INFORMATIVE: [&str; 4] =
     ["input_dbu_cost_per_token", "output_dbu_cost_per_token", "search_free_requests", "web_search_billing_unit"];
-
-/// An older name of [`Part::CacheRead`]'s key, which goes before it.
-const CACHE_HIT: &str = "input_cost_per_token_cache_hit";
 
 /// What a model costs: every price component that this version understands.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -565,57 +440,4 @@ fn multiplier((when, factor): &(When, Factor)) -> Multiplier {
         When::Endpoint => "regional endpoint".to_owned(),
     };
     Multiplier { name, factor: *factor, tokens_only: true }
-}
-
-pub(super) fn shape(key: &str, needs: &'static str) -> PriceError {
-    PriceError::Shape { key: key.to_owned(), needs }
-}
-
-/// A price.
-pub(super) fn number(key: &str, value: &Value) -> Result<Rate, PriceError> {
-    let Value::Number(number) = value else { return Err(PriceError::NotANumber { key: key.to_owned() }) };
-    Rate::parse(number.as_str()).map_err(|error| PriceError::Amount { key: key.to_owned(), error })
-}
-
-fn factor(key: &str, value: &Value) -> Result<Factor, PriceError> {
-    let Value::Number(number) = value else { return Err(PriceError::NotANumber { key: key.to_owned() }) };
-    Factor::parse(number.as_str()).map_err(|error| PriceError::Amount { key: key.to_owned(), error })
-}
-
-/// A count of tokens or results, also as `32000.0`.
-fn tokens(value: &Value) -> Option<i64> {
-    let Value::Number(number) = value else { return None };
-    parse_scaled(number.as_str(), 0, Rounding::Exact).ok().and_then(|count| i64::try_from(count).ok())
-}
-
-/// Reads `base [_above_1hr] [_above_{N}k_tokens] [_tier]`, the grammar of LiteLLM's keys.
-pub(super) fn parse_key(key: &str) -> Option<(Part, Option<i64>, Tier)> {
-    let (base, suffix) = match key.strip_prefix(CACHE_HIT) {
-        Some(suffix) => (Part::CacheRead, suffix),
-        None => Part::ALL
-            .into_iter()
-            .filter_map(|part| Some((part, key.strip_prefix(part.price_key())?)))
-            // The one-hour key extends the five-minute one, so that the longest base is the right one.
-            .min_by_key(|(_, suffix)| suffix.len())?,
-    };
-    let (suffix, tier) = match Tier::SUFFIXES
-        .iter()
-        .find_map(|(name, tier)| Some((suffix.strip_suffix(name)?.strip_suffix('_')?, *tier)))
-    {
-        Some(found) => found,
-        None => (suffix, Tier::Standard),
-    };
-    if suffix.is_empty() {
-        return Some((base, None, tier));
-    }
-    let thousands = suffix.strip_prefix("_above_")?.strip_suffix("k_tokens")?;
-    Some((base, Some(whole(thousands)?.checked_mul(1_000)?), tier))
-}
-
-/// One spelling per number: `0200` or `+200` would name the same threshold twice.
-fn whole(digits: &str) -> Option<i64> {
-    if digits.starts_with('0') || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
-        return None;
-    }
-    digits.parse().ok()
 }

@@ -3,9 +3,9 @@
 use pgrx::Uuid;
 
 use crate::error::{Error, Result};
+use crate::pg::nil;
 use crate::pg::value::Json;
 use crate::pg::{self, Timestamp};
-use crate::quota::nil;
 use tollgate_core::decision::Resource;
 use tollgate_core::money::{AmountError, Picos};
 

@@ -7,14 +7,15 @@ use std::cell::Cell;
 
 use pgrx::Uuid;
 
-use super::sums::Sum;
-use super::{Admission, Charge, Standing, Subject, definitions, escrow, nil};
+use super::charge::{Admission, Charge, Counted};
 use crate::error::Result;
 use crate::pg::lock::{self, Strength};
 use crate::pg::spi::{Look, Session};
-use crate::pg::{Timestamp, clock_timestamp, invalidation, to_unix_seconds};
+use crate::pg::{Timestamp, invalidation, nil, to_unix_seconds};
+use crate::quota::sums::Sums;
+use crate::quota::{Standing, Subject, definitions};
 use crate::settings;
-use tollgate_core::decision::{Resource, Scope, judge};
+use tollgate_core::decision::{Resource, judge};
 
 /// Every quota that applies to the subject, as of the moment, from the tables. Holds are counted that have not expired.
 pub fn standing(spi: &Session, subject: Subject, at: Timestamp, look: Look) -> Result<Standing> {
@@ -36,38 +37,6 @@ fn stand(spi: &Session, subject: Subject, at: Timestamp, sums: &mut Sums) -> Res
     Ok(standing)
 }
 
-/// Sums of one subject: quotas that share scope and period share one.
-pub struct Sums {
-    subject: Subject,
-    look: Look,
-    now: Timestamp,
-    read: Vec<Sum>,
-}
-
-impl Sums {
-    pub fn new(subject: Subject, look: Look) -> Self {
-        Self { subject, look, now: clock_timestamp(), read: Vec::new() }
-    }
-
-    pub fn get(&mut self, spi: &Session, scope: Scope, bounds: tollgate_core::period::Bounds) -> Result<Sum> {
-        if let Some(sum) = self.read.iter().find(|sum| sum.scope == scope && sum.bounds == bounds) {
-            return Ok(*sum);
-        }
-        let sum = Sum::read(spi, self.subject, scope, bounds, self.now, self.look)?;
-        self.read.push(sum);
-        Ok(sum)
-    }
-
-    /// The moment as of which holds are counted.
-    pub fn now(&self) -> Timestamp {
-        self.now
-    }
-
-    pub fn tail(&self) -> i64 {
-        self.read.iter().map(|sum| sum.tail).max().unwrap_or(0)
-    }
-}
-
 pub fn admit(spi: &Session, charge: Charge) -> Result<Admission> {
     let mut sums = Sums::new(charge.subject, Look::Latest);
     let mut standing = stand(spi, charge.subject, charge.at, &mut sums)?;
@@ -76,7 +45,7 @@ pub fn admit(spi: &Session, charge: Charge) -> Result<Admission> {
     }
     let verdict = judge(&standing.quotas, charge.wanted(), settings::allow_without_quota());
     let admitted = verdict.allowed || !charge.enforce;
-    Ok(Admission { standing, verdict, admitted, hold: charge.hold, counted: escrow::Counted::default() })
+    Ok(Admission { standing, verdict, admitted, hold: charge.hold, counted: Counted::default() })
 }
 
 thread_local! {
