@@ -1,29 +1,34 @@
 //! One charge, step by step: replay what is known, price, ask the gate, write the row and what follows from it.
 
 use pgrx::Uuid;
-use tollgate_escrow::registry::Event;
+use tollgate_escrow::registry::Statistic;
 
 use super::pending::leave_pending;
 use super::reservation::Reservation;
-use super::{Cost, Moments, Outcome, Record, Row, Stored, Terms};
-use crate::admission::{Admission, Charge, Gate, Hold, standing};
+use super::{Cost, Moments, Outcome, Record, RecordTerms, Row, Stored};
+use crate::admission::{Admission, AdmissionMode, Charge, Hold, usage};
 use crate::error::{Error, Result};
-use crate::outbox::{self, Told};
-use crate::pg::duplicate::wait_for_twin;
+use crate::outbox::{self, Refusal};
+use crate::pg::duplicate::wait_for_duplicate;
 use crate::pg::lock;
-use crate::pg::spi::{self, Look, Session};
+use crate::pg::spi::{self, Session, Snapshot};
 use crate::pg::{self, Timestamp, nil};
 use crate::quota::figures::refusal;
-use crate::quota::{Standing, Subject};
+use crate::quota::{Payer, QuotaUsage};
 use crate::settings;
 use tollgate_core::decision::{Status, Verdict, judge};
 
-pub fn charge(spi: &Session, gate: &Gate, record: &dyn Record, reservation: Option<Reservation>) -> Result<Outcome> {
+pub fn charge(
+    spi: &Session,
+    gate: &AdmissionMode,
+    record: &dyn Record,
+    reservation: Option<Reservation>,
+) -> Result<Outcome> {
     spi::see_own_rows();
     let mut attempt = Attempt::new(spi, gate, record, reservation);
     loop {
         if let Some(stored) = attempt.find_duplicate()? {
-            return replay(spi, attempt.subject, stored);
+            return replay(spi, attempt.payer, stored);
         }
         if let Some(outcome) = attempt.run()? {
             return Ok(outcome);
@@ -34,11 +39,11 @@ pub fn charge(spi: &Session, gate: &Gate, record: &dyn Record, reservation: Opti
 /// A record that is on its way into the ledger.
 struct Attempt<'a> {
     spi: &'a Session,
-    gate: &'a Gate,
+    gate: &'a AdmissionMode,
     record: &'a dyn Record,
-    terms: Terms<'a>,
+    terms: RecordTerms<'a>,
     /// Who pays: the user as the caller said, or else as the reservation says.
-    subject: Subject,
+    payer: Payer,
     reservation: Option<Reservation>,
     /// What a reservation admitted is not asked again.
     enforce: bool,
@@ -49,18 +54,23 @@ struct Attempt<'a> {
 }
 
 impl<'a> Attempt<'a> {
-    fn new(spi: &'a Session, gate: &'a Gate, record: &'a dyn Record, reservation: Option<Reservation>) -> Self {
+    fn new(
+        spi: &'a Session,
+        gate: &'a AdmissionMode,
+        record: &'a dyn Record,
+        reservation: Option<Reservation>,
+    ) -> Self {
         let terms = record.terms();
-        let held_for = reservation.as_ref().and_then(|reservation| reservation.subject.user);
-        let subject = Subject { user: terms.subject.user.or(held_for), ..terms.subject };
+        let held_for = reservation.as_ref().and_then(|reservation| reservation.payer.user);
+        let payer = Payer { user: terms.payer.user.or(held_for), ..terms.payer };
         let enforce = terms.enforce && reservation.is_none();
-        let look_first = !gate.meets_twins() || spi::has_one_snapshot() || reservation.is_some();
-        Self { spi, gate, record, terms, subject, reservation, enforce, look_first }
+        let look_first = !gate.may_run_concurrently() || spi::has_one_snapshot() || reservation.is_some();
+        Self { spi, gate, record, terms, payer, reservation, enforce, look_first }
     }
 
     fn find_duplicate(&self) -> Result<Option<Stored>> {
         match self.terms.request_id {
-            Some(request_id) if self.look_first => self.record.find(self.spi, request_id, self.subject.user),
+            Some(request_id) if self.look_first => self.record.find(self.spi, request_id, self.payer.user),
             _ => Ok(None),
         }
     }
@@ -89,9 +99,13 @@ impl<'a> Attempt<'a> {
         if self.duplicate_was_recorded()? {
             return Ok(None);
         }
-        self.gate.tell(if admission.verdict.retryable { Event::RetryableRefusal } else { Event::Refusal });
-        let reason = refusal(&admission.standing.quotas, admission.verdict, cost.nanos);
-        refused(self.spi, &self.terms, &cost, admission.standing, admission.verdict, reason).map(Some)
+        self.gate.count_outcome(if admission.verdict.retryable {
+            Statistic::RetryableRefusal
+        } else {
+            Statistic::Refusal
+        });
+        let reason = refusal(&admission.usage.quotas, admission.verdict, cost.nanos);
+        refused(self.spi, &self.terms, &cost, admission.usage, admission.verdict, reason).map(Some)
     }
 
     fn moments(&self, now: Timestamp) -> Moments {
@@ -108,12 +122,12 @@ impl<'a> Attempt<'a> {
         let expires = |ttl| moments.recorded_at.saturating_add(ttl);
         let hold = self.terms.hold_for.map(|ttl| Hold { amount: cost.nanos, expires: expires(ttl) });
         Charge {
-            subject: self.subject,
+            payer: self.payer,
             at: moments.charged_at,
             amount: if hold.is_some() { 0 } else { cost.nanos },
             hold,
             gives_up: self.reservation.as_ref().and_then(Reservation::hold),
-            user_held: self.reservation.as_ref().is_some_and(|reservation| reservation.subject.user.is_some()),
+            user_held: self.reservation.as_ref().is_some_and(|reservation| reservation.payer.user.is_some()),
             enforce: self.enforce,
             request: request_hash(self.record),
         }
@@ -129,21 +143,21 @@ impl<'a> Attempt<'a> {
     ) -> Result<Option<Outcome>> {
         let id = pg::new_id();
         let expires_at = admission.hold.map_or(moments.recorded_at, |hold| hold.expires);
-        if !self.record.insert(&Row { id, cost, moments, user: self.subject.user, expires_at })? {
+        if !self.record.insert(&Row { id, cost, moments, user: self.payer.user, expires_at })? {
             self.gate.retract(*asked, &admission);
-            self.gate.written();
+            self.gate.row_written();
             if let Some(request_id) = self.terms.request_id {
-                wait_for_twin(self.record.source().table, self.terms.subject.tenant, request_id)?;
+                wait_for_duplicate(self.record.source().table, self.terms.payer.tenant, request_id)?;
             }
             self.look_first = true;
             return Ok(None);
         }
-        self.gate.written();
+        self.gate.row_written();
         let held = asked.hold.is_some();
         if !held {
             leave_pending(self.record.source(), id, asked)?;
         }
-        self.gate.tell(Event::Admission);
+        self.gate.count_outcome(Statistic::Admission);
         let mut outcome = recorded(id, cost, admission, asked);
         if let Some(reservation) = &self.reservation {
             let settled = reservation.settle(self.spi, cost.usd, moments.recorded_at)?;
@@ -151,7 +165,7 @@ impl<'a> Attempt<'a> {
             outcome.settled = Some(settled);
         }
         if !held {
-            outbox::note(self.spi, self.subject, &outcome.standing)?;
+            outbox::note(self.spi, self.payer, &outcome.usage)?;
         }
         Ok(Some(outcome))
     }
@@ -161,27 +175,29 @@ impl<'a> Attempt<'a> {
         if self.duplicate_was_recorded()? {
             return Ok(None);
         }
-        self.gate.tell(Event::Refusal);
-        let standing = standing(self.spi, self.subject, at, Look::Latest)?;
-        let verdict = judge(&standing.quotas, 0, settings::allow_without_quota());
+        self.gate.count_outcome(Statistic::Refusal);
+        let usage = usage(self.spi, self.payer, at, Snapshot::Latest)?;
+        let verdict = judge(&usage.quotas, 0, settings::allow_without_quota());
         let (verdict, reason) = match denied {
             Some(reason) => (Verdict { status: Status::ModelDenied, retryable: false, ..verdict }, reason),
             None => (verdict, format!("unpriced: {}", cost.unpriced_because.as_deref().unwrap_or("no price"))),
         };
-        refused(self.spi, &self.terms, cost, standing, verdict, reason).map(Some)
+        refused(self.spi, &self.terms, cost, usage, verdict, reason).map(Some)
     }
 
     /// Before a refusal is told: whether the same request has been recorded, or another call is just recording it. Waits
     /// for that one. Says whether to begin anew, by looking.
     fn duplicate_was_recorded(&mut self) -> Result<bool> {
-        let Some(request_id) = self.terms.request_id.filter(|_| self.gate.meets_twins()) else { return Ok(false) };
+        let Some(request_id) = self.terms.request_id.filter(|_| self.gate.may_run_concurrently()) else {
+            return Ok(false);
+        };
         self.look_first = true;
         // First the call that has taken room and not yet written its row, then one that has written and not committed.
         let waited = self.gate.wait_for_request(request_hash(self.record));
-        Ok(wait_for_twin(self.record.source().table, self.terms.subject.tenant, request_id)?
+        Ok(wait_for_duplicate(self.record.source().table, self.terms.payer.tenant, request_id)?
             || waited
             // Also after a first look: since then it may have been committed.
-            || self.record.find(self.spi, request_id, self.terms.subject.user)?.is_some())
+            || self.record.find(self.spi, request_id, self.terms.payer.user)?.is_some())
     }
 }
 
@@ -189,14 +205,14 @@ impl<'a> Attempt<'a> {
 fn request_hash(record: &dyn Record) -> u64 {
     let terms = record.terms();
     terms.request_id.map_or(0, |request_id| {
-        let tenant = terms.subject.tenant.unwrap_or_else(nil);
+        let tenant = terms.payer.tenant.unwrap_or_else(nil);
         lock::hash(&[record.source().name.as_bytes(), tenant.as_bytes(), request_id.as_bytes()]) | 1
     })
 }
 
 fn recorded(id: Uuid, cost: &Cost, admission: Admission, charge: &Charge) -> Outcome {
-    let Admission { mut standing, verdict, hold, .. } = admission;
-    for quota in &mut standing.quotas {
+    let Admission { mut usage, verdict, hold, .. } = admission;
+    for quota in &mut usage.quotas {
         quota.spent = quota.spent.saturating_add(charge.amount);
         quota.held = quota.held.saturating_add(hold.map_or(0, |hold| hold.amount));
     }
@@ -207,8 +223,8 @@ fn recorded(id: Uuid, cost: &Cost, admission: Admission, charge: &Charge) -> Out
         cost_usd: cost.usd.map(|usd| usd.to_string()),
         cost_status: cost.status.to_owned(),
         quota_status: verdict.status,
-        standing,
-        told: verdict.subject,
+        usage,
+        reported_quota: verdict.quota_index,
         overrun_nanos: verdict.overrun,
         reason: cost.unpriced_because.clone().or(exceeded),
         replayed: false,
@@ -220,15 +236,15 @@ fn recorded(id: Uuid, cost: &Cost, admission: Admission, charge: &Charge) -> Out
 
 fn refused(
     spi: &Session,
-    terms: &Terms,
+    terms: &RecordTerms,
     cost: &Cost,
-    standing: Standing,
+    usage: QuotaUsage,
     verdict: Verdict,
     reason: String,
 ) -> Result<Outcome> {
     if terms.log_denial {
-        let told = Told { amount: cost.nanos, reason: &reason, request_id: terms.request_id };
-        outbox::denied(spi, terms.subject, &standing, verdict, &told)?;
+        let told = Refusal { amount: cost.nanos, reason: &reason, request_id: terms.request_id };
+        outbox::denied(spi, terms.payer, &usage, verdict, &told)?;
     }
     Ok(Outcome {
         recorded: false,
@@ -236,8 +252,8 @@ fn refused(
         cost_usd: cost.usd.map(|usd| usd.to_string()),
         cost_status: cost.status.to_owned(),
         quota_status: verdict.status,
-        standing,
-        told: verdict.subject,
+        usage,
+        reported_quota: verdict.quota_index,
         overrun_nanos: 0,
         reason: Some(reason),
         replayed: false,
@@ -248,15 +264,15 @@ fn refused(
 }
 
 /// The stored effect, with the quotas as they are now.
-fn replay(spi: &Session, subject: Subject, stored: Stored) -> Result<Outcome> {
+fn replay(spi: &Session, payer: Payer, stored: Stored) -> Result<Outcome> {
     if !stored.same_content {
         return Err(Error::Conflict {
             message: "this request id was used before with other arguments".to_owned(),
             detail: Some(format!("It recorded {}.", stored.id)),
         });
     }
-    let standing = standing(spi, subject, pg::clock_timestamp(), Look::Latest)?;
-    let verdict = judge(&standing.quotas, 0, settings::allow_without_quota());
+    let usage = usage(spi, payer, pg::clock_timestamp(), Snapshot::Latest)?;
+    let verdict = judge(&usage.quotas, 0, settings::allow_without_quota());
     let unpriced = stored.cost_usd.is_none().then(|| "no price was known when it was recorded".to_owned());
     Ok(Outcome {
         recorded: true,
@@ -264,8 +280,8 @@ fn replay(spi: &Session, subject: Subject, stored: Stored) -> Result<Outcome> {
         cost_usd: stored.cost_usd,
         cost_status: stored.cost_status,
         quota_status: verdict.status,
-        standing,
-        told: verdict.subject,
+        usage,
+        reported_quota: verdict.quota_index,
         overrun_nanos: 0,
         reason: unpriced,
         replayed: true,

@@ -6,16 +6,16 @@ use pgrx::Uuid;
 use super::Source;
 use super::direct_charge;
 use super::pending::leave_pending;
-use crate::admission::{Charge, Gate, standing};
+use crate::admission::{AdmissionMode, Charge, usage};
 use crate::error::{Error, Result};
-use crate::pg::duplicate::wait_for_twin;
+use crate::pg::duplicate::wait_for_duplicate;
 use crate::pg::nil;
 use crate::pg::spi::types::{BIGINT, MOMENT, NUMERIC, TEXT, UUID};
-use crate::pg::spi::{self, Look, Plan, Session};
+use crate::pg::spi::{self, Plan, Session, Snapshot};
 use crate::pg::table::Table;
 use crate::pg::value::Value;
 use crate::pg::{self, Timestamp, lock};
-use crate::quota::Subject;
+use crate::quota::Payer;
 use tollgate_core::decision::{ALL_RESOURCES, Quota, Resource, Scope};
 use tollgate_core::money::{Picos, PicosDifference};
 
@@ -69,8 +69,8 @@ fn reused() -> Error {
     Error::Conflict { message: "this request id was used before with other arguments".to_owned(), detail: None }
 }
 
-pub(super) fn change(subject: Subject, at: Timestamp, nanos: i64) -> Charge {
-    Charge { subject, at, amount: nanos, hold: None, gives_up: None, user_held: false, enforce: false, request: 0 }
+pub(super) fn change(payer: Payer, at: Timestamp, nanos: i64) -> Charge {
+    Charge { payer, at, amount: nanos, hold: None, gives_up: None, user_held: false, enforce: false, request: 0 }
 }
 
 /// Takes back a part of what a record cost. Refunds of one record come one after the other.
@@ -83,30 +83,30 @@ pub fn refund(
     reason: Option<&str>,
 ) -> Result<Correction> {
     let missing = || Error::NotFound { message: "there is no such cost record".to_owned() };
-    Gate::open_for_housekeeping()?;
+    AdmissionMode::open_for_housekeeping()?;
     spi::see_own_rows();
-    let rows = spi.run(&RECORD_PLAN, Look::Latest, &[record.into(), tenant.into()])?;
+    let rows = spi.run(&RECORD_PLAN, Snapshot::Latest, &[record.into(), tenant.into()])?;
     let row = rows.first().ok_or_else(missing)?;
     let source: String = row.need(1)?;
     let tenant: Uuid = row.need(2)?;
     let resource = Resource::parse(&source).ok_or_else(|| Error::internal("a record has an unknown resource"))?;
-    let subject = Subject { tenant: Some(tenant), user: row.get(3), resource };
+    let payer = Payer { tenant: Some(tenant), user: row.get(3), resource };
     let conversation: Option<Uuid> = row.get(4);
     let (provider, name): (String, String) = (row.need(5)?, row.need(6)?);
     let (charged_at, occurred_at): (Timestamp, Timestamp) = (row.need(7)?, row.need(8)?);
     let cost = stored(&row.need::<String>(9)?)?;
 
-    let gate = Gate::open([Some(tenant)])?;
-    lock::Subject::Correction(*record.as_bytes()).lock(lock::Strength::Exclusive);
+    let gate = AdmissionMode::open([Some(tenant)])?;
+    lock::LockTarget::Correction(*record.as_bytes()).lock(lock::Strength::Exclusive);
     let usd = Value::numeric(&amount.to_string());
     loop {
         spi::see_own_rows();
         let key = [tenant.into(), request_id.into(), record.into(), usd];
-        let rows = spi.run(&FIND_PLAN, Look::Latest, &key)?;
+        let rows = spi.run(&FIND_PLAN, Snapshot::Latest, &key)?;
         if let Some(row) = rows.first() {
             return if row.need(2)? { Ok(Correction { id: row.need(1)?, replayed: true }) } else { Err(reused()) };
         }
-        let rows = spi.run(&CORRECTED_PLAN, Look::Latest, &[record.into(), tenant.into()])?;
+        let rows = spi.run(&CORRECTED_PLAN, Snapshot::Latest, &[record.into(), tenant.into()])?;
         let corrected = rows.first().map(|row| row.need::<String>(1)).transpose()?.unwrap_or_default();
         let corrected =
             PicosDifference::parse(&corrected).map_err(|_| Error::internal("a correction has no proper cost"))?;
@@ -116,7 +116,7 @@ pub fn refund(
         })?;
         // What quotas are given back never sums up to more than they were charged.
         let nanos = after.ceil_nanos() - before.ceil_nanos();
-        let asked = change(subject, charged_at, nanos);
+        let asked = change(payer, charged_at, nanos);
         let admission = gate.admit(spi, asked)?;
         let id = pg::new_id();
         let inserted = TABLE.insert(&[
@@ -124,7 +124,7 @@ pub fn refund(
             tenant.into(),
             record.into(),
             source.as_str().into(),
-            subject.user.into(),
+            payer.user.into(),
             conversation.into(),
             provider.as_str().into(),
             name.as_str().into(),
@@ -141,7 +141,7 @@ pub fn refund(
             return Ok(Correction { id, replayed: false });
         }
         gate.retract(asked, &admission);
-        wait_for_twin(&TABLE, Some(tenant), request_id)?;
+        wait_for_duplicate(&TABLE, Some(tenant), request_id)?;
     }
 }
 
@@ -166,7 +166,7 @@ pub struct Adjustment {
     pub spent: i64,
 }
 
-/// Corrects what the subject of a quota has spent in the present period. Adjustments come one after the other.
+/// Corrects what the payer of a quota has spent in the present period. Adjustments come one after the other.
 pub fn adjust(
     spi: &Session,
     quota: Uuid,
@@ -174,23 +174,23 @@ pub fn adjust(
     request_id: &str,
     reason: Option<&str>,
 ) -> Result<Adjustment> {
-    let rows = spi.run(&QUOTA_PLAN, Look::Latest, &[quota.into()])?;
+    let rows = spi.run(&QUOTA_PLAN, Snapshot::Latest, &[quota.into()])?;
     let row = rows.first().ok_or_else(|| Error::NotFound { message: "there is no such quota in force".to_owned() })?;
     let (scope, resource): (String, String) = (row.need(1)?, row.need(4)?);
     let period: String = row.need(5)?;
     let scope = Scope::parse(&scope).ok_or_else(|| Error::internal("a quota has an unknown scope"))?;
     let user = if scope == Scope::User { row.get(2) } else { None };
     let resource = Resource::parse(&resource).unwrap_or(Resource::All);
-    let subject = Subject { tenant: row.get(3), user, resource };
+    let payer = Payer { tenant: row.get(3), user, resource };
     let is_it = |of: &Quota| {
         of.scope == scope
             && of.period.as_str() == period
             && (of.resource_type == ALL_RESOURCES) == (resource == Resource::All)
     };
 
-    let gate = Gate::open([subject.tenant])?;
-    // One lock for all: an adjustment counts against every quota of its subject, and the platform's.
-    lock::Subject::Correction(*nil().as_bytes()).lock(lock::Strength::Exclusive);
+    let gate = AdmissionMode::open([payer.tenant])?;
+    // One lock for all: an adjustment counts against every quota of its payer, and the platform's.
+    lock::LockTarget::Correction(*nil().as_bytes()).lock(lock::Strength::Exclusive);
     // Request ids are unique per function; those of check_and_record_quota_atomic are in the same column.
     let request_id = format!("adjust_quota:{request_id}");
     let usd = Value::numeric(&delta.to_string());
@@ -198,11 +198,10 @@ pub fn adjust(
     loop {
         spi::see_own_rows();
         let now = pg::clock_timestamp();
-        let before = standing(spi, subject, now, Look::Latest)?;
+        let before = usage(spi, payer, now, Snapshot::Latest)?;
         let spent = before.quotas.iter().find(|of| is_it(of)).map_or(0, |of| of.spent);
-        let key =
-            [subject.tenant.into(), request_id.as_str().into(), subject.user.into(), resource.as_str().into(), usd];
-        let rows = spi.run(&FIND_ADJUSTMENT_PLAN, Look::Latest, &key)?;
+        let key = [payer.tenant.into(), request_id.as_str().into(), payer.user.into(), resource.as_str().into(), usd];
+        let rows = spi.run(&FIND_ADJUSTMENT_PLAN, Snapshot::Latest, &key)?;
         if let Some(row) = rows.first() {
             if !row.need::<bool>(2)? {
                 return Err(reused());
@@ -212,13 +211,13 @@ pub fn adjust(
         if before.quotas.iter().any(|of| of.spent.saturating_add(nanos) < 0) {
             return Err(Error::invalid("p_delta_usd gives back more than was spent in the period of a quota"));
         }
-        let asked = change(subject, now, nanos);
+        let asked = change(payer, now, nanos);
         let admission = gate.admit(spi, asked)?;
         let id = pg::new_id();
         let inserted = direct_charge::TABLE.insert(&[
             id.into(),
-            subject.tenant.into(),
-            subject.user.into(),
+            payer.tenant.into(),
+            payer.user.into(),
             resource.as_str().into(),
             usd,
             nanos.into(),
@@ -234,6 +233,6 @@ pub fn adjust(
             return Ok(Adjustment { correction, spent: spent.saturating_add(nanos) });
         }
         gate.retract(asked, &admission);
-        wait_for_twin(&direct_charge::TABLE, subject.tenant, &request_id)?;
+        wait_for_duplicate(&direct_charge::TABLE, payer.tenant, &request_id)?;
     }
 }

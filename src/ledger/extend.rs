@@ -1,7 +1,7 @@
 //! More time for a reservation, or more room.
 
 use pgrx::Uuid;
-use tollgate_escrow::registry::Event;
+use tollgate_escrow::registry::Statistic;
 
 use super::reservation::{Reservation, gate_of, picos};
 use super::reserve::time_to_live;
@@ -9,7 +9,7 @@ use crate::admission::Hold;
 use crate::arguments;
 use crate::error::{Error, Result};
 use crate::pg::spi::types::{BIGINT, INTERVAL, MOMENT, NUMERIC, TEXT, UUID};
-use crate::pg::spi::{Look, Plan, Session};
+use crate::pg::spi::{Plan, Session, Snapshot};
 use crate::pg::value::{Interval, Value};
 use crate::pg::{Timestamp, clock_timestamp};
 use tollgate_core::decision::Status;
@@ -76,21 +76,21 @@ pub fn extend(spi: &Session, id: Uuid, tenant: Option<Uuid>, asked: &Extension) 
     let admission = gate.admit(spi, reservation.change(Some(hold), enforce))?;
     let verdict = admission.verdict;
     if !admission.admitted {
-        gate.tell(if verdict.retryable { Event::RetryableRefusal } else { Event::Refusal });
+        gate.count_outcome(if verdict.retryable { Statistic::RetryableRefusal } else { Statistic::Refusal });
         let wanted = if expired { hold.amount } else { hold.amount - reservation.nanos };
         return Ok(Extended {
             allowed: false,
             reserved: if expired { Picos::ZERO } else { reservation.reserved },
             expires_at: reservation.expires_at,
             status: verdict.status,
-            reason: Some(crate::quota::figures::refusal(&admission.standing.quotas, verdict, wanted)),
+            reason: Some(crate::quota::figures::refusal(&admission.usage.quotas, verdict, wanted)),
             retryable: verdict.retryable,
             replayed: false,
         });
     }
     let expires_at = admission.hold.map_or(hold.expires, |hold| hold.expires);
     reservation.store_extension(spi, asked, reserved, expires_at)?;
-    gate.tell(Event::Admission);
+    gate.count_outcome(Statistic::Admission);
     Ok(Extended::granted(reserved, expires_at, verdict.status, false))
 }
 
@@ -114,7 +114,7 @@ impl Reservation {
     /// The content of an extension, by which a retry is known.
     fn extension_key(&self, asked: &Extension, request_id: &str) -> [Value; 5] {
         [
-            self.subject.tenant.into(),
+            self.payer.tenant.into(),
             request_id.into(),
             self.id.into(),
             asked.ttl.as_ref().map_or(Value::NULL, Interval::value),
@@ -125,7 +125,7 @@ impl Reservation {
     /// What an earlier call with the same request id was given.
     fn find_extension(&self, spi: &Session, asked: &Extension) -> Result<Option<Extended>> {
         let Some(request_id) = &asked.request_id else { return Ok(None) };
-        let rows = spi.run(&FIND_EXTENSION_PLAN, Look::Latest, &self.extension_key(asked, request_id))?;
+        let rows = spi.run(&FIND_EXTENSION_PLAN, Snapshot::Latest, &self.extension_key(asked, request_id))?;
         let Some(row) = rows.first() else { return Ok(None) };
         if !row.need::<bool>(1)? {
             return Err(Error::Conflict {
@@ -139,11 +139,11 @@ impl Reservation {
     fn store_extension(&self, spi: &Session, asked: &Extension, reserved: Picos, expires_at: Timestamp) -> Result<()> {
         let (amount, nanos) = (Value::numeric(&reserved.to_string()), reserved.ceil_nanos());
         let expires_at = Value::timestamp(expires_at);
-        let parameters = [self.id.into(), self.subject.tenant.into(), amount, nanos.into(), expires_at];
-        spi.run(&EXTEND_PLAN, Look::Write, &parameters)?;
+        let parameters = [self.id.into(), self.payer.tenant.into(), amount, nanos.into(), expires_at];
+        spi.run_write(&EXTEND_PLAN, &parameters)?;
         if let Some(request_id) = &asked.request_id {
             let [tenant, request, id, ttl, more] = self.extension_key(asked, request_id);
-            spi.run(&NOTE_EXTENSION_PLAN, Look::Write, &[tenant, request, id, ttl, more, amount, expires_at])?;
+            spi.run_write(&NOTE_EXTENSION_PLAN, &[tenant, request, id, ttl, more, amount, expires_at])?;
         }
         Ok(())
     }

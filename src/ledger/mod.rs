@@ -1,6 +1,6 @@
 //! Writing the ledger: price, admit, insert, in one transaction.
 //!
-//! One charge goes through here from top to bottom: [`record`] opens the [`Gate`] and calls [`charge`] for each record,
+//! One charge goes through here from top to bottom: [`record`] opens the [`AdmissionMode`] and calls [`charge`] for each record,
 //! which replays a request that is known, prices, asks the gate, and has the record insert itself.
 
 pub mod attribution;
@@ -20,15 +20,15 @@ pub mod settle;
 use pgrx::Uuid;
 
 use self::charge::charge;
-use self::reservation::{Reservation, Settled};
-use crate::admission::Gate;
+use self::reservation::{Reservation, Settlement};
+use crate::admission::AdmissionMode;
 use crate::error::Result;
 use crate::pg::Timestamp;
 use crate::pg::spi::{Rows, Session};
 use crate::pg::table::Table;
 use crate::pricing::lookup::Quote;
 use crate::quota::rollup::fold_long_tail;
-use crate::quota::{Standing, Subject};
+use crate::quota::{Payer, QuotaUsage};
 use tollgate_core::decision::Status;
 use tollgate_core::money::Picos;
 
@@ -116,8 +116,8 @@ pub struct Stored {
 }
 
 /// On what terms a record is to be taken.
-pub struct Terms<'a> {
-    pub subject: Subject,
+pub struct RecordTerms<'a> {
+    pub payer: Payer,
     pub request_id: Option<&'a str>,
     /// Over a hard limit nothing is recorded; otherwise recording always succeeds.
     pub enforce: bool,
@@ -141,7 +141,7 @@ pub struct Source {
 
 /// What every kind of record can do.
 pub trait Record {
-    fn terms(&self) -> Terms<'_>;
+    fn terms(&self) -> RecordTerms<'_>;
     fn source(&self) -> Source;
     /// The record with this request id, if there is one; its content is compared with this record's, of this user.
     fn find(&self, spi: &Session, request_id: &str, user: Option<Uuid>) -> Result<Option<Stored>>;
@@ -163,9 +163,9 @@ pub struct Outcome {
     pub cost_status: String,
     pub quota_status: Status,
     /// The quotas after the charge (or as they stand, when it was refused or replayed).
-    pub standing: Standing,
+    pub usage: QuotaUsage,
     /// The quota that blocked, or the tightest.
-    pub told: Option<usize>,
+    pub reported_quota: Option<usize>,
     pub overrun_nanos: i64,
     pub reason: Option<String>,
     pub replayed: bool,
@@ -174,20 +174,20 @@ pub struct Outcome {
     /// When the hold that was made expires, or was to expire at first.
     pub expires_at: Option<Timestamp>,
     /// What became of the reservation.
-    pub settled: Option<Settled>,
+    pub settled: Option<Settlement>,
 }
 
 /// Records all of them or, by raising an error, none. Each answer says whether its record was admitted.
 pub fn record(spi: &Session, records: &[&dyn Record]) -> Result<Vec<Outcome>> {
-    let gate = Gate::open(records.iter().map(|record| record.terms().subject.tenant))?;
+    let gate = AdmissionMode::open(records.iter().map(|record| record.terms().payer.tenant))?;
     let single = records.len() == 1;
     let mut outcomes = Vec::with_capacity(records.len());
     for (index, record) in records.iter().enumerate() {
         let outcome = reservation_of(spi, *record).and_then(|reservation| charge(spi, &gate, *record, reservation));
         outcomes.push(if single { outcome? } else { outcome.map_err(|error| error.at_ordinal(index + 1))? });
     }
-    if let Some((record, outcome)) = records.iter().zip(&outcomes).max_by_key(|(_, outcome)| outcome.standing.tail) {
-        fold_long_tail(spi, record.terms().subject.tenant, outcome.standing.tail)?;
+    if let Some((record, outcome)) = records.iter().zip(&outcomes).max_by_key(|(_, outcome)| outcome.usage.tail) {
+        fold_long_tail(spi, record.terms().payer.tenant, outcome.usage.tail)?;
     }
     Ok(outcomes)
 }
@@ -196,8 +196,8 @@ pub fn record(spi: &Session, records: &[&dyn Record]) -> Result<Vec<Outcome>> {
 fn reservation_of(spi: &Session, record: &dyn Record) -> Result<Option<Reservation>> {
     let terms = record.terms();
     let Some(id) = terms.reservation else { return Ok(None) };
-    let reservation = Reservation::lock(spi, id, terms.subject.tenant)?;
-    reservation.must_fit(terms.subject)?;
+    let reservation = Reservation::lock(spi, id, terms.payer.tenant)?;
+    reservation.must_fit(terms.payer)?;
     Ok(Some(reservation))
 }
 

@@ -28,11 +28,11 @@ static PENDING: Table = Table::new(
 
 pub fn leave_pending(source: Source, id: Uuid, charge: &Charge) -> Result<()> {
     PENDING.insert(&[
-        charge.subject.tenant.unwrap_or_else(nil).into(),
+        charge.payer.tenant.unwrap_or_else(nil).into(),
         id.into(),
         source.name.into(),
-        charge.subject.user.unwrap_or_else(nil).into(),
-        charge.subject.resource.as_str().into(),
+        charge.payer.user.unwrap_or_else(nil).into(),
+        charge.payer.resource.as_str().into(),
         Value::timestamp(charge.at),
         Value::whole(charge.amount),
     ])?;

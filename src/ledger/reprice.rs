@@ -8,15 +8,15 @@ use pgrx::Uuid;
 use super::corrections::{TABLE, change};
 use super::pending::leave_pending;
 use super::{Source, llm};
-use crate::admission::Gate;
+use crate::admission::AdmissionMode;
 use crate::error::{Error, Result};
 use crate::pg::nil;
 use crate::pg::spi::types::{MOMENT, UUID};
-use crate::pg::spi::{self, Look, Plan, Row, Session};
+use crate::pg::spi::{self, Plan, Row, Session, Snapshot};
 use crate::pg::value::Value;
 use crate::pg::{self, Timestamp, lock};
 use crate::pricing::lookup::{Model, Quote, SandboxUse, exactly, quote_llm, quote_sandbox};
-use crate::quota::Subject;
+use crate::quota::Payer;
 use tollgate_core::decision::Resource;
 use tollgate_core::money::{Picos, PicosDifference};
 use tollgate_core::pricing::Priced;
@@ -66,7 +66,7 @@ static CORRECTED_PLAN: Plan = Plan::new(CORRECTED, &[UUID, UUID]);
 /// A record whose cost is another by the present prices.
 struct Found {
     source: String,
-    subject: Subject,
+    payer: Payer,
     tenant: Uuid,
     id: Uuid,
     conversation: Option<Uuid>,
@@ -117,7 +117,7 @@ pub fn reprice(from: Timestamp, to: Timestamp, dry_run: bool, limit: i64) -> Res
         let correct = usize::try_from(left).unwrap_or(usize::MAX).min(found.len());
         if correct > 0 {
             spi::session(|spi| {
-                let gate = Gate::open(found[..correct].iter().map(|one| Some(one.tenant)))?;
+                let gate = AdmissionMode::open(found[..correct].iter().map(|one| Some(one.tenant)))?;
                 for one in &found[..correct] {
                     let adjustment = correct_one(spi, &gate, one)?;
                     let sum = sums.entry(group(one)).or_default();
@@ -139,13 +139,13 @@ fn group(one: &Found) -> Group {
     (one.tenant, one.source.clone(), one.provider.clone(), one.name.clone())
 }
 
-type Place = (Uuid, Uuid);
+type CounterSource = (Uuid, Uuid);
 
 /// The records of one page that cost something else now, and where the next page begins.
-fn page(from: Timestamp, to: Timestamp, after: Place) -> Result<(Vec<Found>, Option<Place>)> {
+fn page(from: Timestamp, to: Timestamp, after: CounterSource) -> Result<(Vec<Found>, Option<CounterSource>)> {
     let parameters = [Value::timestamp(from), Value::timestamp(to), after.0.into(), after.1.into()];
     let read = spi::session(|spi| {
-        let rows = spi.run(&RECORDS_PLAN, Look::Latest, &parameters)?;
+        let rows = spi.run(&RECORDS_PLAN, Snapshot::Latest, &parameters)?;
         rows.iter().map(|row| record(&row)).collect::<Result<Vec<_>>>()
     })?;
     let last = (read.len() == PAGE).then(|| read.last().map(|(one, _)| (one.tenant, one.id))).flatten();
@@ -181,7 +181,7 @@ fn record(row: &Row) -> Result<(Found, Used)> {
     };
     let found = Found {
         source,
-        subject: Subject { tenant: Some(tenant), user: row.get(4), resource },
+        payer: Payer { tenant: Some(tenant), user: row.get(4), resource },
         tenant,
         id: row.need(3)?,
         conversation: row.get(5),
@@ -223,10 +223,10 @@ fn now(one: &Found, used: &Used) -> Result<Option<Picos>> {
 }
 
 /// Writes what is missing to the target, under the lock that refunds of the record take too; gives it in pico-dollars.
-fn correct_one(spi: &Session, gate: &Gate, one: &Found) -> Result<i128> {
-    lock::Subject::Correction(*one.id.as_bytes()).lock(lock::Strength::Exclusive);
+fn correct_one(spi: &Session, gate: &AdmissionMode, one: &Found) -> Result<i128> {
+    lock::LockTarget::Correction(*one.id.as_bytes()).lock(lock::Strength::Exclusive);
     spi::see_own_rows();
-    let rows = spi.run(&CORRECTED_PLAN, Look::Latest, &[one.id.into(), one.tenant.into()])?;
+    let rows = spi.run(&CORRECTED_PLAN, Snapshot::Latest, &[one.id.into(), one.tenant.into()])?;
     let row = rows.first().ok_or_else(|| Error::internal("a sum gave no row"))?;
     let sum = |column| -> Result<PicosDifference> {
         PicosDifference::parse(&row.need::<String>(column)?)
@@ -240,7 +240,7 @@ fn correct_one(spi: &Session, gate: &Gate, one: &Found) -> Result<i128> {
     }
     let delta = PicosDifference::new(delta);
     let nanos = before.plus(delta).ceil_nanos() - before.ceil_nanos();
-    let asked = change(one.subject, one.charged_at, nanos);
+    let asked = change(one.payer, one.charged_at, nanos);
     gate.admit(spi, asked)?;
     let id = pg::new_id();
     let sandbox = one.source == "e2b";
@@ -249,7 +249,7 @@ fn correct_one(spi: &Session, gate: &Gate, one: &Found) -> Result<i128> {
         one.tenant.into(),
         one.id.into(),
         one.source.as_str().into(),
-        one.subject.user.into(),
+        one.payer.user.into(),
         one.conversation.into(),
         // A sandbox has no provider in the books; here it is the region that its price was looked up by.
         (if sandbox { "" } else { one.provider.as_str() }).into(),

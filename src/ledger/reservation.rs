@@ -5,13 +5,13 @@
 
 use pgrx::Uuid;
 
-use crate::admission::{Charge, Gate, Hold};
+use crate::admission::{AdmissionMode, Charge, Hold};
 use crate::error::{Error, Result};
 use crate::pg::Timestamp;
 use crate::pg::spi::types::{BOOL, MOMENT, NUMERIC, TEXT, UUID};
-use crate::pg::spi::{self, Look, Plan, Session};
+use crate::pg::spi::{self, Plan, Session, Snapshot};
 use crate::pg::value::Value;
-use crate::quota::Subject;
+use crate::quota::Payer;
 use tollgate_core::decision::Resource;
 use tollgate_core::money::Picos;
 
@@ -45,7 +45,7 @@ impl State {
 }
 
 /// What became of a hold that was committed.
-pub struct Settled {
+pub struct Settlement {
     pub charged: Picos,
     pub released: Picos,
     /// What it cost beyond what was set aside.
@@ -57,7 +57,7 @@ pub struct Settled {
 /// A hold as it is now, locked.
 pub struct Reservation {
     pub id: Uuid,
-    pub subject: Subject,
+    pub payer: Payer,
     /// What it sets aside.
     pub reserved: Picos,
     pub nanos: i64,
@@ -65,7 +65,7 @@ pub struct Reservation {
     pub expires_at: Timestamp,
     pub ttl: i64,
     pub state: State,
-    pub settled: Option<Settled>,
+    pub settled: Option<Settlement>,
 }
 
 const TENANT_OF: &str = "select r.tenant_id from copilot_internal.quota_reservations r where r.id = $1";
@@ -99,28 +99,28 @@ pub fn picos(text: Option<String>) -> Result<Picos> {
 }
 
 /// Opens the gate for whose reservation it is.
-pub fn gate_of(spi: &Session, id: Uuid, tenant: Option<Uuid>) -> Result<Gate> {
+pub fn gate_of(spi: &Session, id: Uuid, tenant: Option<Uuid>) -> Result<AdmissionMode> {
     let tenant = match tenant {
-        None if Gate::takes_tenants() => {
-            Gate::open_for_housekeeping()?;
+        None if AdmissionMode::needs_tenants() => {
+            AdmissionMode::open_for_housekeeping()?;
             spi::see_own_rows();
-            let rows = spi.run(&TENANT_OF_PLAN, Look::Latest, &[id.into()])?;
+            let rows = spi.run(&TENANT_OF_PLAN, Snapshot::Latest, &[id.into()])?;
             Some(rows.first().ok_or_else(unknown)?.need(1)?)
         }
         given => given,
     };
-    Gate::open([tenant])
+    AdmissionMode::open([tenant])
 }
 
 impl Reservation {
     /// Reads and locks the row. The gate is open.
     pub fn lock(spi: &Session, id: Uuid, tenant: Option<Uuid>) -> Result<Self> {
         spi::see_own_rows();
-        let rows = spi.run(&LOCK_PLAN, Look::Write, &[id.into(), tenant.into()])?;
+        let rows = spi.run_write(&LOCK_PLAN, &[id.into(), tenant.into()])?;
         let row = rows.first().ok_or_else(unknown)?;
         let resource: String = row.need(3)?;
         let state = State::parse(&row.need::<String>(9)?)?;
-        let settled = Settled {
+        let settled = Settlement {
             charged: picos(row.get(10))?,
             released: picos(row.get(11))?,
             overrun: picos(row.get(12))?,
@@ -128,7 +128,7 @@ impl Reservation {
         };
         Ok(Self {
             id,
-            subject: Subject {
+            payer: Payer {
                 tenant: Some(row.need(1)?),
                 user: row.get(2),
                 resource: Resource::parse(&resource)
@@ -145,11 +145,11 @@ impl Reservation {
     }
 
     /// A record settles only a reservation for the same thing.
-    pub fn must_fit(&self, subject: Subject) -> Result<()> {
-        if self.subject.resource != subject.resource {
-            return Err(Error::invalid(format!("the reservation is one for {}", self.subject.resource.as_str())));
+    pub fn must_fit(&self, payer: Payer) -> Result<()> {
+        if self.payer.resource != payer.resource {
+            return Err(Error::invalid(format!("the reservation is one for {}", self.payer.resource.as_str())));
         }
-        match (self.subject.user, subject.user) {
+        match (self.payer.user, payer.user) {
             (Some(held_for), Some(user)) if held_for != user => {
                 Err(Error::invalid("p_user_id is not the user of the reservation"))
             }
@@ -177,10 +177,10 @@ impl Reservation {
     }
 
     /// Notes what it came to. The charge has been admitted.
-    pub fn settle(&self, spi: &Session, cost: Option<Picos>, now: Timestamp) -> Result<Settled> {
+    pub fn settle(&self, spi: &Session, cost: Option<Picos>, now: Timestamp) -> Result<Settlement> {
         let charged = cost.unwrap_or(Picos::ZERO);
         let late = self.has_expired(now);
-        let settled = Settled {
+        let settled = Settlement {
             charged,
             released: if late { Picos::ZERO } else { self.reserved.checked_sub(charged).unwrap_or(Picos::ZERO) },
             overrun: charged.checked_sub(self.reserved).unwrap_or(Picos::ZERO),
@@ -194,11 +194,11 @@ impl Reservation {
         &self,
         spi: &Session,
         state: State,
-        settled: Option<&Settled>,
+        settled: Option<&Settlement>,
         reason: Option<&str>,
         now: Timestamp,
     ) -> Result<()> {
-        let amount = |pick: fn(&Settled) -> Picos| {
+        let amount = |pick: fn(&Settlement) -> Picos| {
             settled.map_or(Value::NULL, |settled| Value::numeric(&pick(settled).to_string()))
         };
         let released = match (state, settled) {
@@ -208,7 +208,7 @@ impl Reservation {
         };
         let parameters = [
             self.id.into(),
-            self.subject.tenant.into(),
+            self.payer.tenant.into(),
             state.as_str().into(),
             amount(|settled| settled.charged),
             released,
@@ -217,14 +217,14 @@ impl Reservation {
             reason.into(),
             Value::timestamp(now),
         ];
-        let written = spi.run(&RESOLVE_PLAN, Look::Write, &parameters)?.written();
+        let written = spi.run_write(&RESOLVE_PLAN, &parameters)?.written();
         if written == 1 { Ok(()) } else { Err(Error::internal("a reservation was not there to be resolved")) }
     }
 
     /// The change of giving it up, or of turning it into another.
     pub fn change(&self, hold: Option<Hold>, enforce: bool) -> Charge {
         Charge {
-            subject: self.subject,
+            payer: self.payer,
             at: self.reserved_at,
             amount: 0,
             hold,
@@ -239,7 +239,7 @@ impl Reservation {
     pub fn give_up(
         &self,
         spi: &Session,
-        gate: &Gate,
+        gate: &AdmissionMode,
         state: State,
         reason: Option<&str>,
         now: Timestamp,

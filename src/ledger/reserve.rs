@@ -3,26 +3,26 @@
 use pgrx::Uuid;
 
 use super::reservation::State;
-use super::{Cost, Outcome, Record, Row, Source, Stored, Terms};
+use super::{Cost, Outcome, Record, RecordTerms, Row, Source, Stored};
 use crate::error::{Error, Result};
 use crate::pg::Timestamp;
 use crate::pg::spi::types::{BIGINT, BOOL, INTERVAL, JSONB, MOMENT, NUMERIC, TEXT, UUID};
-use crate::pg::spi::{Look, Plan, Session};
+use crate::pg::spi::{Plan, Session, Snapshot};
 use crate::pg::table::Table;
 use crate::pg::value::{Interval, Json, Value};
-use crate::quota::Subject;
+use crate::quota::Payer;
 use crate::tenancy::policy;
 use tollgate_core::decision::Resource;
 use tollgate_core::money::Picos;
 
 /// How long a hold may be asked to last, in microseconds.
-const SHORTEST: i64 = 1_000_000;
-const LONGEST: i64 = 8 * 86_400_000_000;
+const MIN_TTL: i64 = 1_000_000;
+const MAX_TTL: i64 = 8 * 86_400_000_000;
 
 /// The duration of a hold, 1 second to 8 days.
 pub fn time_to_live(given: &Interval) -> Result<i64> {
     match given.microseconds() {
-        Some(ttl @ SHORTEST..=LONGEST) => Ok(ttl),
+        Some(ttl @ MIN_TTL..=MAX_TTL) => Ok(ttl),
         _ => Err(Error::invalid("p_ttl must be from 1 second to 8 days")),
     }
 }
@@ -79,9 +79,9 @@ static TABLE: Table = Table::new(
 static FIND_PLAN: Plan = Plan::new(FIND, &[UUID, TEXT, UUID, TEXT, NUMERIC, INTERVAL]);
 
 impl Record for Request {
-    fn terms(&self) -> Terms<'_> {
-        Terms {
-            subject: Subject { tenant: Some(self.tenant), user: self.user, resource: self.resource },
+    fn terms(&self) -> RecordTerms<'_> {
+        RecordTerms {
+            payer: Payer { tenant: Some(self.tenant), user: self.user, resource: self.resource },
             request_id: Some(&self.request_id),
             enforce: true,
             occurred_at: None,
@@ -104,7 +104,7 @@ impl Record for Request {
             Value::numeric(&self.amount.to_string()),
             self.ttl.value(),
         ];
-        super::stored(&spi.run(&FIND_PLAN, Look::Latest, &parameters)?)
+        super::stored(&spi.run(&FIND_PLAN, Snapshot::Latest, &parameters)?)
     }
 
     fn cost(&self, _occurred_at: Timestamp) -> Result<Cost> {

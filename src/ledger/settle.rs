@@ -3,19 +3,19 @@
 use pgrx::Uuid;
 
 use super::charge::charge;
-use super::direct_charge::BareCharge;
-use super::reservation::{Reservation, Settled, State, gate_of};
-use crate::admission::Gate;
+use super::direct_charge::DirectCharge;
+use super::reservation::{Reservation, Settlement, State, gate_of};
+use crate::admission::AdmissionMode;
 use crate::error::{Error, Result};
 use crate::pg::clock_timestamp;
 use crate::pg::spi::types::BIGINT;
-use crate::pg::spi::{Look, Plan, Session};
+use crate::pg::spi::{Plan, Session};
 use tollgate_core::money::Picos;
 
 /// What `commit_reservation` has to tell.
 pub struct Commit {
     pub status: &'static str,
-    pub settled: Settled,
+    pub settled: Settlement,
     pub replayed: bool,
 }
 
@@ -38,11 +38,11 @@ pub fn commit(spi: &Session, id: Uuid, tenant: Option<Uuid>, cost: Picos, reject
     if reject && cost > reservation.reserved {
         let overrun = cost.checked_sub(reservation.reserved).unwrap_or(Picos::ZERO);
         let late = reservation.has_expired(clock_timestamp());
-        let settled = Settled { charged: Picos::ZERO, released: Picos::ZERO, overrun, late };
+        let settled = Settlement { charged: Picos::ZERO, released: Picos::ZERO, overrun, late };
         return Ok(Commit { status: "rejected", settled, replayed: false });
     }
-    let subject = reservation.subject;
-    let bare = BareCharge { subject, cost, request_id: None, enforce: false, reservation: Some(id), log_denial: false };
+    let payer = reservation.payer;
+    let bare = DirectCharge { payer, cost, request_id: None, enforce: false, reservation: Some(id), log_denial: false };
     let outcome = charge(spi, &gate, &bare, Some(reservation))?;
     let settled = outcome.settled.ok_or_else(|| Error::internal("a commit settled nothing"))?;
     Ok(Commit { status: "committed", settled, replayed: false })
@@ -86,13 +86,13 @@ static EXPIRED_PLAN: Plan = Plan::new(EXPIRED, &[BIGINT]);
 /// Marks reservations that have expired, skipping those in somebody's hands. Nothing that counts depends on it: whoever
 /// needs the room has it already. In the escrow mode it is a release like any other, since counters may still count them.
 pub fn expire(spi: &Session, most: i64) -> Result<i64> {
-    let gate = Gate::open_for_housekeeping()?;
-    let rows = spi.run(&EXPIRED_PLAN, Look::Write, &[most.into()])?;
+    let gate = AdmissionMode::open_for_housekeeping()?;
+    let rows = spi.run_write(&EXPIRED_PLAN, &[most.into()])?;
     let found: Vec<(Uuid, Uuid)> = rows.iter().map(|row| Ok((row.need(1)?, row.need(2)?))).collect::<Result<_>>()?;
     let now = clock_timestamp();
     for (id, tenant) in &found {
         let reservation = Reservation::lock(spi, *id, Some(*tenant))?;
-        if gate.meets_twins() {
+        if gate.may_run_concurrently() {
             reservation.give_up(spi, &gate, State::Expired, None, now)?;
         } else {
             reservation.resolve(spi, State::Expired, None, None, now)?;

@@ -11,12 +11,14 @@ use crate::error::{Error, Result};
 use crate::pg::invalidation::{current_generation, generation, watch};
 use crate::pg::nil;
 use crate::pg::spi::types::{TEXT, UUID};
-use crate::pg::spi::{self, Look, Plan, Row};
+use crate::pg::spi::{self, Plan, Row, Snapshot};
 use crate::pg::zone::PostgresZone;
 use crate::pg::{self, Timestamp};
 use tollgate_core::period::Zone;
 use tollgate_core::pricing::names::{self, Grade, Wanted};
-use tollgate_core::pricing::{Factor, ModelPrice, Priced, Rate, SandboxPrice, Terms, Usage, price_llm, price_sandbox};
+use tollgate_core::pricing::{
+    Factor, ModelPrice, PriceConditions, Priced, Rate, SandboxPrice, Usage, price_llm, price_sandbox,
+};
 
 /// Every price that a model may go by: the tenant's own, the operator's, those of the imported list, the shipped ones. The
 /// names, in lower case, are separated by a character that no name holds.
@@ -154,7 +156,7 @@ impl PriceList<SandboxPrice> {
         let (tenant, first, second) = key;
         let parameters = [(*tenant).into(), first.as_str().into(), second.as_deref().into()];
         spi::session(|spi| {
-            let rows = spi.run(&SANDBOX_PRICES_PLAN, Look::Latest, &parameters)?;
+            let rows = spi.run(&SANDBOX_PRICES_PLAN, Snapshot::Latest, &parameters)?;
             let rows = rows.iter().map(|row| Dated::read(&row, sandbox_price(&row))).collect::<Result<Vec<_>>>()?;
             Ok(Self { rows, is_open: false })
         })
@@ -166,11 +168,11 @@ impl PriceList<ModelPrice> {
         let (tenant, provider, name) = key;
         let name = name.as_deref().unwrap_or_default();
         spi::session(|spi| {
-            let rows = spi.run(&ALIAS_PLAN, Look::Latest, &[provider.as_str().into(), name.into()])?;
+            let rows = spi.run(&ALIAS_PLAN, Snapshot::Latest, &[provider.as_str().into(), name.into()])?;
             let alias = rows.first().map(|row| Ok::<_, Error>((row.need(1)?, row.need(2)?))).transpose()?;
             let wanted = Wanted::new(provider, name, alias);
             let names = wanted.names().collect::<Vec<_>>().join("\u{1}");
-            let rows = spi.run(&MODEL_PRICES_PLAN, Look::Latest, &[(*tenant).into(), names.as_str().into()])?;
+            let rows = spi.run(&MODEL_PRICES_PLAN, Snapshot::Latest, &[(*tenant).into(), names.as_str().into()])?;
             let mut fitting = Vec::new();
             for row in rows.iter() {
                 let (row_provider, row_name) = (row.need::<String>(8)?, row.need::<String>(9)?);
@@ -206,13 +208,13 @@ impl PriceList<ModelPrice> {
 type Key = (Option<Uuid>, String, Option<String>);
 
 /// Price lists that are kept in a backend, of each kind.
-const MOST_LISTS: usize = 1_024;
+const MAX_LISTS: usize = 1_024;
 
 thread_local! {
-    static MODELS: Cache<Key, PriceList<ModelPrice>> = Cache::new(MOST_LISTS);
-    static SANDBOXES: Cache<Key, PriceList<SandboxPrice>> = Cache::new(MOST_LISTS);
+    static MODELS: Cache<Key, PriceList<ModelPrice>> = Cache::new(MAX_LISTS);
+    static SANDBOXES: Cache<Key, PriceList<SandboxPrice>> = Cache::new(MAX_LISTS);
     static TENANTS: Cache<(), HashSet<Uuid>> = Cache::new(1);
-    static MARKUPS_KEPT: Cache<Option<Uuid>, Vec<Markup>> = Cache::new(MOST_LISTS);
+    static MARKUPS_KEPT: Cache<Option<Uuid>, Vec<Markup>> = Cache::new(MAX_LISTS);
 }
 
 /// Whose prices they are.
@@ -232,7 +234,7 @@ fn owner(tenant: Option<Uuid>) -> Result<Owner> {
             watch();
             let read_in = generation();
             let tenants = spi::session(|spi| {
-                let rows = spi.run(&OWN_PRICES_PLAN, Look::Latest, &[])?;
+                let rows = spi.run(&OWN_PRICES_PLAN, Snapshot::Latest, &[])?;
                 rows.iter().map(|row| row.need(1)).collect::<Result<HashSet<Uuid>>>()
             })?;
             TENANTS.with(|cache| cache.keep(read_in, (), tenants))
@@ -286,7 +288,7 @@ fn markup(
             watch();
             let read_in = generation();
             let markups = spi::session(|spi| {
-                let rows = spi.run(&MARKUPS_PLAN, Look::Latest, &[owner.tenant.into()])?;
+                let rows = spi.run(&MARKUPS_PLAN, Snapshot::Latest, &[owner.tenant.into()])?;
                 let markup = |row: Row| {
                     let factor = Factor::parse(&row.need::<String>(3)?);
                     Ok(Markup {
@@ -358,7 +360,7 @@ pub struct Model<'a> {
 /// How the tokens of a call become a cost, exactly ([`price_llm`]) or as an upper bound; the terms are the hour's and the
 /// tenant's.
 pub type PriceTokens<'a> =
-    &'a dyn Fn(&ModelPrice, Terms) -> std::result::Result<Priced, tollgate_core::pricing::PricingError>;
+    &'a dyn Fn(&ModelPrice, PriceConditions) -> std::result::Result<Priced, tollgate_core::pricing::PricingError>;
 
 /// The cost by the price in force at the moment.
 pub fn quote_llm(tenant: Option<Uuid>, model: Model, at: Timestamp, price_tokens: PriceTokens) -> Result<Quote> {
@@ -378,7 +380,7 @@ pub fn quote_llm(tenant: Option<Uuid>, model: Model, at: Timestamp, price_tokens
     let markup = markup(owner, model.provider, model.name, at)?.transpose();
     let priced = markup.and_then(|markup| {
         let price = dated.price.as_ref().map_err(String::clone)?;
-        let terms = Terms { tier: None, off_peak: is_off_peak(price, at), markup };
+        let terms = PriceConditions { tier: None, off_peak: is_off_peak(price, at), markup };
         price_tokens(price, terms).map_err(|error| error.to_string())
     });
     let goes_by = dated.goes_by.as_deref().cloned();
@@ -404,8 +406,8 @@ fn model_price(row: &Row, provider: &str) -> std::result::Result<ModelPrice, Str
 pub fn exactly<'a>(
     usage: &'a Usage,
     tier: Option<&'a str>,
-) -> impl Fn(&ModelPrice, Terms) -> std::result::Result<Priced, tollgate_core::pricing::PricingError> + 'a {
-    move |price, terms| price_llm(price, usage, Terms { tier, ..terms })
+) -> impl Fn(&ModelPrice, PriceConditions) -> std::result::Result<Priced, tollgate_core::pricing::PricingError> + 'a {
+    move |price, terms| price_llm(price, usage, PriceConditions { tier, ..terms })
 }
 
 /// A sandbox session as callers describe it; quantities as decimal text.
@@ -430,7 +432,7 @@ pub fn quote_sandbox(tenant: Option<Uuid>, sandbox: SandboxUse, at: Timestamp) -
     let markup = markup(owner, "e2b", sandbox.sandbox_type, at)?.transpose();
     let priced = markup.and_then(|markup| {
         let price = dated.price.as_ref().map_err(String::clone)?;
-        let terms = Terms { markup, ..Terms::default() };
+        let terms = PriceConditions { markup, ..PriceConditions::default() };
         let (duration, vcpu, memory) = (sandbox.duration_seconds, sandbox.vcpu_seconds, sandbox.memory_gib_seconds);
         match price_sandbox(price, duration, vcpu, memory, terms) {
             // The duration is always given; of the others it is the caller's quantity that is missing, not our price.

@@ -8,7 +8,7 @@ use crate::cache::Cache;
 use crate::error::{Error, Result};
 use crate::pg::invalidation::{current_generation, generation, watch};
 use crate::pg::spi::types::UUID;
-use crate::pg::spi::{self, Look, Plan};
+use crate::pg::spi::{self, Plan, Snapshot};
 use crate::pg::value::Json;
 use tollgate_core::policy::{Policy, Rules};
 
@@ -27,12 +27,12 @@ static ANY_PLAN: Plan = Plan::new(ANY, &[]);
 static OF_TENANT_PLAN: Plan = Plan::new(OF_TENANT, &[UUID]);
 
 /// Tenants whose policy, or that they have none, is kept in a backend.
-const MOST_TENANTS: usize = 1_024;
+const MAX_TENANTS: usize = 1_024;
 
 thread_local! {
     /// Whether there is any policy: where nobody uses them, nobody pays for them.
     static USED: Cache<(), bool> = Cache::new(1);
-    static KEPT: Cache<Uuid, Option<Policy>> = Cache::new(MOST_TENANTS);
+    static KEPT: Cache<Uuid, Option<Policy>> = Cache::new(MAX_TENANTS);
 }
 
 /// The tenant's policy. Its table was validated, so what cannot be read has been written past the constraint: an error,
@@ -48,7 +48,7 @@ fn of(tenant: Uuid) -> Result<Rc<Option<Policy>>> {
         Some(used) => *used,
         None => {
             let used = spi::session(|spi| {
-                let rows = spi.run(&ANY_PLAN, Look::Latest, &[])?;
+                let rows = spi.run(&ANY_PLAN, Snapshot::Latest, &[])?;
                 rows.first().ok_or_else(|| Error::internal("exists gave no row"))?.need(1)
             })?;
             *USED.with(|kept| kept.keep(read_in, (), used))
@@ -58,7 +58,7 @@ fn of(tenant: Uuid) -> Result<Rc<Option<Policy>>> {
         return Ok(Rc::new(None));
     }
     let text: Option<String> = spi::session(|spi| {
-        let rows = spi.run(&OF_TENANT_PLAN, Look::Latest, &[tenant.into()])?;
+        let rows = spi.run(&OF_TENANT_PLAN, Snapshot::Latest, &[tenant.into()])?;
         Ok(rows.first().and_then(|row| row.get(1)))
     })?;
     let policy = text.map(|text| Policy::read(&text)).transpose().map_err(Error::internal)?;

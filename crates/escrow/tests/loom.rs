@@ -12,7 +12,7 @@ use loom::sync::atomic::{AtomicI64, Ordering};
 use loom::thread;
 use tollgate_escrow::journal::Journal;
 use tollgate_escrow::registry::{Closed, Epochs, Identity, InFlight, Registry, Slot};
-use tollgate_escrow::table::{Delta, Entry, Full, Handle, Key, Pin, Reading, Table, WAYS};
+use tollgate_escrow::table::{CounterKey, Delta, Entry, Full, Handle, Pin, Reading, Table, WAYS};
 
 const LEVEL: u32 = 1;
 const PARTITION: usize = 0;
@@ -25,8 +25,8 @@ fn model(preemptions: usize, body: impl Fn() + Send + Sync + 'static) {
     builder.check(body);
 }
 
-fn key(database: u32, quota: u8, period: u64) -> Key {
-    Key { database, ledger: 1, quota: [quota; 16], period, epoch: 2 }
+fn key(database: u32, quota: u8, period: u64) -> CounterKey {
+    CounterKey { database, ledger: 1, quota: [quota; 16], period, epoch: 2 }
 }
 
 fn reading(reserved: i64, in_flight: i64) -> Reading {
@@ -49,12 +49,12 @@ impl Memory {
     }
 
     /// Publishes an entry that nobody has pinned.
-    fn publish(&self, key: &Key, reading: Reading) -> Handle {
+    fn publish(&self, key: &CounterKey, reading: Reading) -> Handle {
         self.table().publish(key, reading, 0).unwrap().handle
     }
 
     /// Publishes an entry with one pin.
-    fn publish_pinned(&self, key: &Key, reading: Reading) -> Result<(Handle, Pin), Full> {
+    fn publish_pinned(&self, key: &CounterKey, reading: Reading) -> Result<(Handle, Pin), Full> {
         let handle = self.table().publish(key, reading, 1)?.handle;
         let pin = self.table().pin(handle).unwrap();
         self.table().unpin(pin);
@@ -760,7 +760,7 @@ fn resolver(memory: &Memory, backends: &Backends, handle: Handle, expiry: i64) -
     let (table, registry) = (memory.table(), backends.registry());
     let pin = table.pin(handle).unwrap();
     backends.enter(7).unwrap();
-    registry.take_in_hand(CHARGER, PARTITION, expiry);
+    registry.publish_active_expiry(CHARGER, PARTITION, expiry);
     let counted = expiry > table.horizon(pin);
     table.unpin(pin);
     counted
@@ -777,7 +777,7 @@ fn a_hold_in_hand_is_seen_or_sees_the_horizon() {
         let table = memory.table();
         let pin = table.pin(handle).unwrap();
         table.set_horizon(pin, 7);
-        let seen = backends.registry().earliest_in_hand(DATABASE, PARTITION).is_some_and(|(hand, _)| hand == 5);
+        let seen = backends.registry().earliest_active_expiry(DATABASE, PARTITION).is_some_and(|(hand, _)| hand == 5);
         let counted = other.join().unwrap();
         assert!(!counted || seen, "a hold that is counted was passed over");
         table.unpin(pin);
@@ -791,7 +791,7 @@ fn who_has_let_go_has_credited() {
         let backends = Backends::new();
         let handle = memory.publish(&key(DATABASE, 1, 1), Reading { held: 5, ..reading(10, 0) });
         backends.enter(7).unwrap();
-        backends.registry().take_in_hand(CHARGER, PARTITION, 5);
+        backends.registry().publish_active_expiry(CHARGER, PARTITION, 5);
         let (its_memory, its_backends) = (memory.clone(), backends.clone());
         let other = thread::spawn(move || {
             let table = its_memory.table();
@@ -802,7 +802,7 @@ fn who_has_let_go_has_credited() {
             journal.commit(&table);
             its_backends.registry().leave(CHARGER);
         });
-        if backends.registry().earliest_in_hand(DATABASE, PARTITION).is_none() {
+        if backends.registry().earliest_active_expiry(DATABASE, PARTITION).is_none() {
             let seen = memory.table().peek(handle).unwrap();
             assert_eq!((seen.reserved, seen.held), (7, 0));
         }

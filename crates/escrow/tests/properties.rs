@@ -7,9 +7,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use tollgate_escrow::journal::{Charge, Journal, Level};
 use tollgate_escrow::registry::{
-    Closed, Epochs, Event, Holding, Identity, InFlight, PLATFORM, Registry, Slot, TENANT_PARTITIONS, partition,
+    Closed, Epochs, Holding, Identity, InFlight, PLATFORM, Registry, Slot, Statistic, TENANT_PARTITIONS, partition,
 };
-use tollgate_escrow::table::{Entry, Full, Handle, Key, Pin, Published, Reading, Table, WAYS};
+use tollgate_escrow::table::{CounterKey, Entry, Full, Handle, Pin, Published, Reading, Table, WAYS};
 
 const KEYS: u8 = 20;
 const BACKENDS: usize = 3;
@@ -19,8 +19,8 @@ fn memory(entries: usize) -> Vec<Entry> {
     (0..entries).map(|_| Entry::default()).collect()
 }
 
-fn key(number: u8) -> Key {
-    Key {
+fn key(number: u8) -> CounterKey {
+    CounterKey {
         database: 1 + u32::from(number % 2),
         ledger: 7,
         quota: [number; 16],
@@ -551,24 +551,30 @@ proptest! {
     }
 
     #[test]
-    fn events_are_counted(counted in vec((0..BACKENDS, 0..EVENTS.len()), 0..60)) {
+    fn events_are_counted(counted in vec((0..BACKENDS, 0..STATISTICS.len()), 0..60)) {
         let (epochs, slots) = backends();
         let registry = Registry::new(&epochs, &slots);
-        let mut sums = [0u64; EVENTS.len()];
+        let mut sums = [0u64; STATISTICS.len()];
         for (slot, event) in counted {
-            registry.count(slot, EVENTS[event]);
+            registry.count(slot, STATISTICS[event]);
             sums[event] += 1;
             // Events outlive transactions.
             registry.leave(slot);
         }
-        for (event, sum) in EVENTS.into_iter().zip(sums) {
+        for (event, sum) in STATISTICS.into_iter().zip(sums) {
             prop_assert_eq!(registry.counted(event), sum);
         }
     }
 }
 
-const EVENTS: [Event; 6] =
-    [Event::Admission, Event::Refusal, Event::RetryableRefusal, Event::Load, Event::Eviction, Event::Wait];
+const STATISTICS: [Statistic; 6] = [
+    Statistic::Admission,
+    Statistic::Refusal,
+    Statistic::RetryableRefusal,
+    Statistic::Load,
+    Statistic::Eviction,
+    Statistic::Wait,
+];
 
 fn backends() -> (Epochs, Vec<Slot>) {
     (Epochs::default(), (0..BACKENDS).map(|_| Slot::default()).collect())
@@ -613,7 +619,7 @@ fn a_bucket_of_pinned_entries_is_full() {
 
 #[test]
 fn keys_that_differ_in_one_word_spread() {
-    let change: [fn(&mut Key, u32); 6] = [
+    let change: [fn(&mut CounterKey, u32); 6] = [
         |key, number| key.database = number,
         |key, number| key.ledger = number,
         |key, number| key.quota[..4].copy_from_slice(&number.to_le_bytes()),
@@ -652,7 +658,7 @@ fn what_was_used_of_late_is_spared() {
     assert!(left[1..].iter().all(|handle| table.peek(*handle).is_some()));
 }
 
-fn key_of(table: &Table, handle: Handle) -> Key {
+fn key_of(table: &Table, handle: Handle) -> CounterKey {
     (0..WAYS as u8).map(key).find(|key| table.find(key) == Some(handle)).unwrap_or_else(|| key(u8::MAX))
 }
 
