@@ -3,9 +3,9 @@
 use pgrx::Uuid;
 
 use crate::error::{Error, Result};
-use crate::pg::nil;
+use crate::pg::call::Call;
 use crate::pg::value::Json;
-use crate::pg::{self, Timestamp};
+use crate::pg::{self, Timestamp, jsonb, nil};
 use tollgate_core::decision::Resource;
 use tollgate_core::money::{AmountError, Picos};
 
@@ -62,6 +62,25 @@ pub fn json(value: Option<Json>, name: &str) -> Result<Option<Json>> {
         drop(text);
         Ok(Some(json))
     }
+}
+
+/// A report of usage, alone or in a whole response, with numbers that stay short in print.
+const REPORT_BOUNDS: jsonb::Bounds = jsonb::Bounds { bytes: 2_000_000, depth: 64, digits: 100 };
+
+/// A usage object as a provider gave it: any JSON, or how it is beyond its bounds, as a clause.
+pub enum Report {
+    Json(Json),
+    Excessive(String),
+}
+
+/// The report that a call has as its argument at this place.
+pub fn report(call: Call, index: usize, name: &str) -> Result<Report> {
+    let given = required(call.raw(index), name)?;
+    // SAFETY: the SQL signature says that it is a jsonb.
+    if let Some(excess) = unsafe { jsonb::excess(given, &REPORT_BOUNDS) } {
+        return Ok(Report::Excessive(excess));
+    }
+    Ok(Report::Json(required(call.jsonb(index), name)?))
 }
 
 pub fn tokens(value: Option<i64>, name: &str) -> Result<i64> {

@@ -35,7 +35,8 @@ pgrx::extension_sql_file!("../sql/schema/price_list.sql", name = "price_list", r
 pgrx::extension_sql_file!("../sql/schema/reading.sql", name = "reading", requires = ["price_list"]);
 pgrx::extension_sql_file!("../sql/schema/events.sql", name = "events", requires = ["reading"]);
 pgrx::extension_sql_file!("../sql/schema/facade.sql", name = "facade", requires = ["events"]);
-pgrx::extension_sql_file!("../sql/schema/rows.sql", name = "rows", requires = ["facade"]);
+pgrx::extension_sql_file!("../sql/schema/usage.sql", name = "usage", requires = ["facade"]);
+pgrx::extension_sql_file!("../sql/schema/rows.sql", name = "rows", requires = ["usage"]);
 pgrx::extension_sql_file!("../sql/schema/tenancy.sql", name = "tenancy", requires = ["rows"]);
 pgrx::extension_sql_file!("../sql/schema/metrics.sql", name = "metrics", requires = ["tenancy"]);
 pgrx::extension_sql_file!("../sql/schema/security.sql", name = "security", requires = ["metrics"], finalize);

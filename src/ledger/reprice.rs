@@ -7,6 +7,7 @@ use pgrx::Uuid;
 
 use super::corrections::{TABLE, change};
 use super::pending::leave_pending;
+use super::report::{Tariff, price};
 use super::{Source, llm};
 use crate::admission::AdmissionMode;
 use crate::error::{Error, Result};
@@ -15,7 +16,7 @@ use crate::pg::spi::types::{MOMENT, UUID};
 use crate::pg::spi::{self, Plan, Row, Session, Snapshot};
 use crate::pg::value::Value;
 use crate::pg::{self, Timestamp, lock};
-use crate::pricing::lookup::{Model, Quote, SandboxUse, exactly, quote_llm, quote_sandbox};
+use crate::pricing::lookup::{SandboxUse, quote_sandbox};
 use crate::quota::Payer;
 use tollgate_core::decision::Resource;
 use tollgate_core::money::{Picos, PicosDifference};
@@ -199,11 +200,12 @@ fn record(row: &Row) -> Result<(Found, Used)> {
 
 /// What a record costs by the price of its moment as it is now known; `None` when there is none.
 fn now(one: &Found, used: &Used) -> Result<Option<Picos>> {
-    let quote: Quote = match used {
+    match used {
         Used::Llm { input, output, usage, tier } => {
-            let Ok(usage) = llm::usage(*input, *output, usage.as_deref()) else { return Ok(None) };
-            let model = Model { provider: &one.provider, name: &one.name };
-            quote_llm(Some(one.tenant), model, one.occurred_at, &exactly(&usage, tier.as_deref()))?
+            let Ok(understood) = llm::usage(&one.provider, *input, *output, usage.as_deref()) else { return Ok(None) };
+            let tier = tier.as_deref().or(understood.tier.as_deref());
+            let by = Tariff { tenant: one.tenant, at: one.occurred_at, tier };
+            Ok(price(by, &one.provider, &one.name, &understood, None)?.usd)
         }
         Used::Sandbox { duration, vcpu, memory } => {
             let sandbox = SandboxUse {
@@ -213,13 +215,13 @@ fn now(one: &Found, used: &Used) -> Result<Option<Picos>> {
                 vcpu_seconds: vcpu.as_deref(),
                 memory_gib_seconds: memory.as_deref(),
             };
-            quote_sandbox(Some(one.tenant), sandbox, one.occurred_at)?
+            let quote = quote_sandbox(Some(one.tenant), sandbox, one.occurred_at)?;
+            Ok(match quote.priced {
+                Ok(Priced::Priced(breakdown)) => Some(breakdown.total()),
+                _ => None,
+            })
         }
-    };
-    Ok(match quote.priced {
-        Ok(Priced::Priced(breakdown)) => Some(breakdown.total()),
-        _ => None,
-    })
+    }
 }
 
 /// Writes what is missing to the target, under the lock that refunds of the record take too; gives it in pico-dollars.

@@ -23,6 +23,9 @@ mod resolve;
 mod shape;
 mod slot;
 mod told;
+mod understood;
+
+pub use understood::{OtherModel, Understood, kept, understand, understand_parts};
 
 use serde_json::{Map, Value};
 

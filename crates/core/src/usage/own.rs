@@ -2,6 +2,10 @@
 
 use serde_json::{Map, Value};
 
+use super::number::{self, Count};
+use super::readers::Reader;
+use super::shape::Leaves;
+use super::slot::{Place, Slot};
 use super::{OTHER_MODELS, REPORTED_COST, SERVICE_TIER, UNKNOWN};
 use crate::pricing::{Usage, is_known};
 
@@ -20,7 +24,7 @@ pub fn is_own(object: &Map<String, Value>) -> bool {
         REPORTED_COST => value.is_number(),
         key => is_known(key) && is_something(value),
     });
-    others_fit && Usage::new(input, output, Some(&Value::Object(object.clone()))).is_ok()
+    others_fit && Usage::of(input, output, object).is_ok()
 }
 
 fn is_something(value: &Value) -> bool {
@@ -29,4 +33,22 @@ fn is_something(value: &Value) -> bool {
         Value::Null => false,
         _ => true,
     }
+}
+
+/// Whether a key is one of our own form.
+pub fn is_own_key(key: &str) -> bool {
+    matches!(key, "input_tokens" | "output_tokens" | UNKNOWN | OTHER_MODELS | SERVICE_TIER | REPORTED_COST)
+        || is_known(key)
+}
+
+/// Whether an object itself counts as many tokens in and out as the caller says, or the caller says none.
+pub fn says_wholes(usage: &Map<String, Value>, input: i64, output: i64) -> bool {
+    let mut leaves = Leaves::default();
+    leaves.add(usage);
+    let reader = Reader::of("", &leaves);
+    let says = |slot: Slot, whole: i64| {
+        let mut told = leaves.list.iter().filter(|leaf| reader.place(&leaf.path) == Some(Place::Tokens(slot)));
+        told.any(|leaf| number::count(leaf.value) == Count::Whole(whole))
+    };
+    (input == 0 && output == 0) || (says(Slot::Input, input) && says(Slot::Output, output))
 }

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::number::{self, Count};
-use super::readers::Reader;
+use super::readers::{Counted, Reader};
 use super::resolve::{Counts, resolve};
 use super::shape::{Leaf, Leaves};
 use super::slot::{Amount, Place, Slot};
@@ -14,6 +14,10 @@ use crate::pricing::{has_fractions, known_key};
 /// What has been read of an object.
 pub struct Reading {
     reader: &'static Reader,
+    cached: Counted,
+    reasoning: Counted,
+    /// Whether a whole that cannot be read is passed over.
+    lenient: bool,
     counts: Counts,
     quantities: Vec<(&'static str, Value)>,
     words: Vec<(&'static str, String)>,
@@ -58,6 +62,9 @@ impl Reading {
     pub fn new(reader: &'static Reader, rest: Map<String, Value>) -> Self {
         Self {
             reader,
+            cached: reader.cached,
+            reasoning: reader.reasoning,
+            lenient: false,
             rest,
             counts: Counts::default(),
             quantities: Vec::new(),
@@ -116,7 +123,9 @@ impl Reading {
                 count
             }
             // A whole that cannot be read is not 0; a part that cannot be is told.
-            Count::Unreadable(why) if matches!(slot, Slot::Input | Slot::Output) && !is_empty(leaf.value) => {
+            Count::Unreadable(why)
+                if !self.lenient && matches!(slot, Slot::Input | Slot::Output) && !is_empty(leaf.value) =>
+            {
                 return Err(format!("{} {why}", leaf.path));
             }
             Count::Unreadable(_) => {
@@ -234,6 +243,21 @@ impl Reading {
         }
     }
 
+    /// Takes the parts of wholes that the caller has counted, inclusively where they fit.
+    pub fn read_parts(&mut self, leaves: &Leaves<'_>, input: i64, output: i64) {
+        self.lenient = true;
+        // With that nothing fails.
+        let _ = self.read(leaves);
+        self.counts.settle(Slot::Input, input);
+        self.counts.settle(Slot::Output, output);
+        for slot in [Slot::Fresh, Slot::Tools, Slot::Total] {
+            self.counts.forget(slot);
+        }
+        self.total_node = None;
+        self.cached = Counted::Within;
+        self.reasoning = Counted::Within;
+    }
+
     /// What a response around the object says.
     pub fn beside(&mut self, around: &Map<String, Value>) {
         beside::tools(around, &mut self.quantities);
@@ -242,7 +266,7 @@ impl Reading {
 
     /// The object in our form.
     pub fn finish(mut self, leaves: &Leaves<'_>) -> Map<String, Value> {
-        let resolved = resolve(self.reader, &self.counts);
+        let resolved = resolve(self.cached, self.reasoning, &self.counts);
         if !resolved.total_fits {
             self.unread.extend(self.total_node);
         }
@@ -289,7 +313,7 @@ fn is_empty(value: &Value) -> bool {
 }
 
 /// A tier by the name that prices have for it; nothing where none was meant.
-fn tier(word: &str) -> Option<String> {
+pub fn tier(word: &str) -> Option<String> {
     let lower = word.to_ascii_lowercase();
     let name = lower.strip_prefix("service_tier_").or_else(|| lower.strip_prefix("traffic_type_")).unwrap_or(&lower);
     match name {

@@ -3,7 +3,7 @@
 //! Input comes to include what caches had and took, output what was reasoned. Which of the two a report means is known of
 //! its reader or follows from its total. Nothing in here refuses: what cannot be is made to fit, to the dearer side.
 
-use super::readers::{Counted, Reader};
+use super::readers::Counted;
 use super::slot::{SLOTS, Slot};
 
 /// Counts by slot; `None` was not said.
@@ -32,6 +32,19 @@ impl Counts {
         }
     }
 
+    /// What somebody else knows better.
+    pub fn settle(&mut self, slot: Slot, count: i64) {
+        if let Some(place) = self.0.get_mut(slot as usize) {
+            *place = Some(count);
+        }
+    }
+
+    pub fn forget(&mut self, slot: Slot) {
+        if let Some(place) = self.0.get_mut(slot as usize) {
+            *place = None;
+        }
+    }
+
     fn sum(&self, slots: &[Slot]) -> i64 {
         slots.iter().fold(0, |sum, slot| sum.saturating_add(self.of(*slot)))
     }
@@ -52,14 +65,15 @@ const CACHED: [Slot; 4] = [CacheReadText, CacheReadAudio, CacheReadImage, CacheR
 const WRITTEN: [Slot; 3] = [CacheWrite5m, CacheWrite1h, CacheWrite12h];
 const MADE: [Slot; 3] = [OutputAudio, OutputImage, OutputVideo];
 
-pub fn resolve(reader: &Reader, counts: &Counts) -> Resolved {
+/// Takes the counts apart, of which caches' and reasoning are counted as their reader has it.
+pub fn resolve(cached_is: Counted, reasoning_is: Counted, counts: &Counts) -> Resolved {
     let read = counts.of(CacheRead).max(counts.sum(&CACHED)).max(counts.of(CacheReadExplicit));
     let written = counts.of(CacheWrite).max(counts.sum(&WRITTEN));
     let cached = read.saturating_add(written);
     let reasoning = counts.of(Reasoning);
     let (told_input, told_output) = wholes(counts, cached);
     let made = counts.sum(&MADE);
-    let conventions = Conventions::of(reader, told_input.is_none());
+    let conventions = Conventions::of(cached_is, reasoning_is, told_input.is_none());
     let told = (told_input.unwrap_or(0), told_output.unwrap_or(0));
     let (mut input, mut output) = conventions.choose(told, cached, (reasoning, made), counts.get(Total));
     // Of a stream's last chunk or a vector there may be but one whole.
@@ -101,13 +115,13 @@ struct Conventions {
 }
 
 impl Conventions {
-    fn of(reader: &Reader, no_input: bool) -> Self {
+    fn of(cached: Counted, reasoning: Counted, no_input: bool) -> Self {
         let beside: fn(Counted) -> &'static [bool] = |counted| match counted {
             Counted::Within => &[false, true],
             Counted::Beside => &[true, false],
             Counted::AlwaysBeside => &[true],
         };
-        Self { cached: if no_input { &[true] } else { beside(reader.cached) }, reasoning: beside(reader.reasoning) }
+        Self { cached: if no_input { &[true] } else { beside(cached) }, reasoning: beside(reasoning) }
     }
 
     /// The wholes under the first convention that can be and whose sum is the total; without one, under the first that can be.
