@@ -346,7 +346,13 @@ fn present(shared: &Shared, payer: Payer) -> EpochPair {
 }
 
 /// Looks without charging, and without waiting for anybody.
-pub fn usage(shared: &Shared, spi: &Session, payer: Payer, at: Timestamp, snapshot: Snapshot) -> Result<QuotaUsage> {
+pub fn quota_usage(
+    shared: &Shared,
+    spi: &Session,
+    payer: Payer,
+    at: Timestamp,
+    snapshot: Snapshot,
+) -> Result<QuotaUsage> {
     // SAFETY: both read the state of the server and of the query.
     let tables_only = unsafe { pg_sys::RecoveryInProgress() || pg_sys::IsInParallelMode() };
     current_generation();

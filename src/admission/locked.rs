@@ -18,7 +18,7 @@ use crate::settings;
 use tollgate_core::decision::{Resource, judge};
 
 /// Every quota that applies to the payer, as of the moment, from the tables. Holds are counted that have not expired.
-pub fn usage(spi: &Session, payer: Payer, at: Timestamp, snapshot: Snapshot) -> Result<QuotaUsage> {
+pub fn quota_usage(spi: &Session, payer: Payer, at: Timestamp, snapshot: Snapshot) -> Result<QuotaUsage> {
     stand(spi, payer, at, &mut Sums::new(payer, snapshot))
 }
 

@@ -1,14 +1,13 @@
 //! Which price is in force for a model or sandbox, and what a call costs by it. Price lists are kept until one changes.
 
 use std::collections::HashSet;
-use std::rc::Rc;
 
 use pgrx::Uuid;
 use pgrx::pg_sys::Oid;
 
 use crate::cache::Cache;
 use crate::error::{Error, Result};
-use crate::pg::invalidation::{current_generation, generation, watch};
+use crate::pg::invalidation::current_generation;
 use crate::pg::nil;
 use crate::pg::spi::types::{TEXT, UUID};
 use crate::pg::spi::{self, Plan, Row, Snapshot};
@@ -228,39 +227,19 @@ struct Owner {
 
 /// The tenant if he has prices of his own.
 fn owner(tenant: Option<Uuid>) -> Result<Owner> {
-    let tenants = match TENANTS.with(|cache| cache.get(&())) {
-        Some(tenants) => tenants,
-        None => {
-            watch();
-            let read_in = generation();
-            let tenants = spi::session(|spi| {
-                let rows = spi.run(&OWN_PRICES_PLAN, Snapshot::Latest, &[])?;
-                rows.iter().map(|row| row.need(1)).collect::<Result<HashSet<Uuid>>>()
-            })?;
-            TENANTS.with(|cache| cache.keep(read_in, (), tenants))
-        }
+    let read = |(): &()| {
+        spi::session(|spi| {
+            let rows = spi.run(&OWN_PRICES_PLAN, Snapshot::Latest, &[])?;
+            rows.iter().map(|row| row.need(1)).collect::<Result<HashSet<Uuid>>>()
+        })
     };
+    let tenants = TENANTS.with(|cache| cache.get_or_read((), read))?;
     if tenants.is_empty() {
         return Ok(Owner { tenant: None, has_markups: false });
     }
     let tenant = tenant.filter(|tenant| tenants.contains(tenant));
     // The nil UUID stands for a markup on everybody.
     Ok(Owner { tenant, has_markups: tenant.is_some() || tenants.contains(&nil()) })
-}
-
-/// The list from the cache, or read into it.
-fn list<P>(
-    cache: &Cache<Key, PriceList<P>>,
-    key: Key,
-    read: impl Fn(&Key) -> Result<PriceList<P>>,
-) -> Result<Rc<PriceList<P>>> {
-    if let Some(list) = cache.get(&key) {
-        return Ok(list);
-    }
-    watch();
-    let read_in = generation();
-    let list = read(&key)?;
-    Ok(cache.keep(read_in, key, list))
 }
 
 /// What is added to the costs of some models, of all of a provider's, or of all.
@@ -270,6 +249,23 @@ struct Markup {
     factor: std::result::Result<Factor, String>,
     from: Option<Timestamp>,
     to: Option<Timestamp>,
+}
+
+fn read_markups(tenant: Option<Uuid>) -> Result<Vec<Markup>> {
+    spi::session(|spi| {
+        let rows = spi.run(&MARKUPS_PLAN, Snapshot::Latest, &[tenant.into()])?;
+        let markup = |row: Row| {
+            let factor = Factor::parse(&row.need::<String>(3)?);
+            Ok(Markup {
+                provider: row.get(1),
+                name: row.get(2),
+                factor: factor.map_err(|error| format!("the markup cannot be used: it {error}")),
+                from: row.get(4),
+                to: row.get(5),
+            })
+        };
+        rows.iter().map(markup).collect()
+    })
 }
 
 /// What is added to the tenant's costs of the model, if anything; `owner` is he if he has prices or markups of his own.
@@ -282,28 +278,7 @@ fn markup(
     if !owner.has_markups {
         return Ok(None);
     }
-    let markups = match MARKUPS_KEPT.with(|cache| cache.get(&owner.tenant)) {
-        Some(markups) => markups,
-        None => {
-            watch();
-            let read_in = generation();
-            let markups = spi::session(|spi| {
-                let rows = spi.run(&MARKUPS_PLAN, Snapshot::Latest, &[owner.tenant.into()])?;
-                let markup = |row: Row| {
-                    let factor = Factor::parse(&row.need::<String>(3)?);
-                    Ok(Markup {
-                        provider: row.get(1),
-                        name: row.get(2),
-                        factor: factor.map_err(|error| format!("the markup cannot be used: it {error}")),
-                        from: row.get(4),
-                        to: row.get(5),
-                    })
-                };
-                rows.iter().map(markup).collect::<Result<Vec<_>>>()
-            })?;
-            MARKUPS_KEPT.with(|cache| cache.keep(read_in, owner.tenant, markups))
-        }
-    };
+    let markups = MARKUPS_KEPT.with(|cache| cache.get_or_read(owner.tenant, |tenant| read_markups(*tenant)))?;
     let is = |own: &Option<String>, given: &str| own.as_deref().is_none_or(|own| own.eq_ignore_ascii_case(given));
     let fits = |markup: &&Markup| {
         is(&markup.provider, provider)
@@ -367,7 +342,7 @@ pub fn quote_llm(tenant: Option<Uuid>, model: Model, at: Timestamp, price_tokens
     current_generation();
     let owner = owner(tenant)?;
     let key = (owner.tenant, model.provider.to_owned(), Some(model.name.to_owned()));
-    let list = MODELS.with(|cache| list(cache, key, PriceList::<ModelPrice>::read))?;
+    let list = MODELS.with(|cache| cache.get_or_read(key, PriceList::<ModelPrice>::read))?;
     let Some(dated) = list.in_force(at) else {
         return Ok(Quote::UNKNOWN(format!("no price is known for {}/{}", model.provider, model.name)));
     };
@@ -425,7 +400,7 @@ pub fn quote_sandbox(tenant: Option<Uuid>, sandbox: SandboxUse, at: Timestamp) -
     current_generation();
     let owner = owner(tenant)?;
     let key = (owner.tenant, sandbox.sandbox_type.to_owned(), sandbox.region.map(str::to_owned));
-    let list = SANDBOXES.with(|cache| list(cache, key, PriceList::<SandboxPrice>::read))?;
+    let list = SANDBOXES.with(|cache| cache.get_or_read(key, PriceList::<SandboxPrice>::read))?;
     let Some(dated) = list.in_force(at) else {
         return Ok(Quote::UNKNOWN(format!("no price is known for sandbox type {}", sandbox.sandbox_type)));
     };
