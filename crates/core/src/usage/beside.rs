@@ -97,11 +97,10 @@ pub fn without_usage(root: &Map<String, Value>) -> Option<Map<String, Value>> {
     if images > 0 {
         return Some(only("output_images", images.into()));
     }
-    if root.contains_key("text") || root.contains_key("segments") {
-        let seconds = super::number::quantity(root.get("duration")?).ok()??;
-        return (seconds > 0).then(|| only("input_seconds", super::number::fraction(seconds)));
-    }
-    None
+    // Transcriptions of some say no more than how long the recording was.
+    let usage = root.get("usage").and_then(Value::as_object).unwrap_or(root);
+    let seconds = super::number::quantity(usage.get("duration")?).ok()??;
+    (seconds > 0).then(|| only("input_seconds", super::number::fraction(seconds)))
 }
 
 fn only(key: &str, value: Value) -> Map<String, Value> {

@@ -100,6 +100,8 @@ pub static READERS: &[Reader] = &[
         own: &[("usage_audio_seconds", Quantity("input_seconds"))],
         ..PLAIN
     },
+    Reader { name: "video", all: &["object=video", "seconds"], own: &[("seconds", Quantity("output_seconds"))], ..PLAIN },
+    Reader { name: "transcription by duration", all: &["seconds"], own: &[("seconds", Quantity("input_seconds"))], ..PLAIN },
     Reader { name: "video", all: &["video_duration"], own: &[("video_duration", Quantity("output_seconds"))], ..PLAIN },
     Reader {
         name: "gemini",
@@ -169,7 +171,7 @@ pub static READERS: &[Reader] = &[
     Reader {
         name: "opentelemetry",
         all: &["@traced"],
-        own: &[("cost", Unknown), ("cost.total", Unknown), ("total_cost_usd", Unknown)],
+        own: &[("tokens", Tokens(Total)), ("cost", Unknown), ("cost.total", Unknown), ("total_cost_usd", Unknown)],
         ..PLAIN
     },
     // Anthropic, also at Bedrock and Vertex; Bedrock's Converse; those who speak like them.

@@ -82,8 +82,9 @@ impl<'a> Leaves<'a> {
                     self.item(item, path, node, level + 1);
                 }
             }
-            Value::String(word) if path == "type" && word.len() <= 20 => {
-                let path = format!("type={word}");
+            // What kind of thing it is tells readers apart.
+            Value::String(word) if matches!(path.as_str(), "type" | "object") && word.len() <= 20 => {
+                let path = format!("{path}={word}");
                 self.leaf(&path, value, node);
             }
             _ => self.leaf(path, value, node),
@@ -140,7 +141,7 @@ impl<'a> Leaves<'a> {
         match path.strip_suffix('.') {
             _ if path == "@traced" => self.traced,
             Some(_) => self.list.iter().any(|leaf| leaf.path.starts_with(path) && says(leaf.value)),
-            None => self.list.iter().any(|leaf| leaf.path == path && (says(leaf.value) || path.starts_with("type="))),
+            None => self.list.iter().any(|leaf| leaf.path == path && (says(leaf.value) || path.contains('='))),
         }
     }
 
