@@ -75,6 +75,8 @@ begin
             ('execute', 'function public.check_and_record_quota_atomic(text, uuid, numeric, text, uuid, text, boolean), '
                 'public.record_llm_cost(uuid, text, text, bigint, bigint, uuid, uuid, uuid, text, jsonb, text, numeric, '
                 'text, uuid, boolean, timestamptz, text, text, jsonb, boolean), '
+                'public.record_llm_usage(uuid, text, text, jsonb, uuid, uuid, uuid, text, text, numeric, text, uuid, '
+                'boolean, timestamptz, text, text, jsonb, boolean), '
                 'public.record_e2b_cost(uuid, text, text, numeric, uuid, uuid, uuid, text, numeric, numeric, numeric, '
                 'text, uuid, boolean, timestamptz, jsonb, boolean), public.record_llm_costs(jsonb), '
                 'public.reserve_quota(uuid, text, numeric, text, uuid, interval, jsonb, boolean), '

@@ -8,6 +8,7 @@ mod events;
 mod identity;
 mod price_list;
 mod record;
+mod record_usage;
 mod reserve;
 mod summary;
 mod tenancy;
