@@ -150,14 +150,9 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "looks",
-        says: "a charge and a look in one command, while a quota is created beside; errors, savepoints, eviction",
-        limits: [Some(2), None],
-        sessions: &[
-            (0, &[Savepoint, Charge(1), Look, EndSavepoint]),
-            (0, &[Charge(1), Look]),
-            (0, &[Charge(1)]),
-            (1, &[Define(1, Some(9))]),
-        ],
+        says: "a charge and a look in one command, in a savepoint, while a quota is created beside; eviction",
+        limits: [Some(1), None],
+        sessions: &[(0, &[Savepoint, Charge(1), Look, EndSavepoint]), (0, &[Charge(1)]), (1, &[Define(1, Some(9))])],
         evictions: true,
         mutants: &[Mutant::LoadMissesItsOwnCommand],
         ..PLAIN

@@ -28,7 +28,7 @@ const WRITERS: [Writer; 12] = [
     Writer {
         name: "a batch",
         from: "public.record_llm_costs(jsonb_build_array(
-                   jsonb_build_object('tenant_id', $1, 'user_id', $2, 'model_provider', 'p', 'model_name', 'm',
+                   jsonb_build_object('tenant_id', $1::uuid, 'user_id', $2::uuid, 'model_provider', 'p', 'model_name', 'm',
                        'input_tokens', 1, 'output_tokens', 1, 'cost_usd', 0.4))) w",
     },
     Writer { name: "a hold", from: "public.reserve_quota($1, 'llm', 0.4, 'new', p_user_id => $2) w" },
