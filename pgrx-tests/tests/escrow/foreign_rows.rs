@@ -1,8 +1,10 @@
 //! Rows that the kernels did not write: an import, a repair, a subscription. The next charge is judged with them.
 
+use std::io::Write;
+
 use anyhow::Result;
 use postgres::Client;
-use std::io::Write;
+use tollgate_tests::cluster::Cluster;
 
 use crate::servers::{charge, connect, counter, fresh, look, server, start, until_blocked, while_blocked};
 use crate::support::{Database, USD, assert_verified, differences, id, limit, make_tenant};
@@ -17,6 +19,17 @@ fn prepared() -> Result<(Database, Client, Client)> {
     assert!(charge(&mut client, id(1), "0.2")?);
     assert_eq!(look(&mut client, id(1))?, (2 * USD / 10, 0));
     Ok((database, owner, client))
+}
+
+/// The same on a server of its own: on the shared one others move the epochs.
+fn alone() -> Result<(Cluster, Client, Client)> {
+    let cluster = start(&[])?;
+    let database = cluster.fresh_database()?;
+    let (mut owner, mut client) = (cluster.superuser(&database)?, server(&cluster, &database)?);
+    make_tenant(&mut owner, id(1))?;
+    limit(&mut owner, id(1), "llm", "1")?;
+    assert!(charge(&mut client, id(1), "0.2")?);
+    Ok((cluster, owner, client))
 }
 
 /// A charge of 0.5 USD as another server has written it.
@@ -79,7 +92,7 @@ fn rows_that_arrive_are_counted_by_the_next_charge() -> Result<()> {
                 .into(),
             USD,
         ),
-        ("TRUNCATE", "truncate copilot_internal.pending_costs, copilot_internal.llm_cost_records".into(), USD - 1),
+        ("TRUNCATE", "truncate copilot_internal.pending_costs, copilot_internal.llm_cost_records".into(), USD),
         (
             "UPDATE",
             "begin; update copilot_internal.pending_costs set nanos = 700000000;
@@ -144,13 +157,7 @@ fn an_import_that_charges_counts_itself() -> Result<()> {
 /// The kernels' own work and the fold reload nothing: the epochs do not move, so no counter is loaded twice.
 #[test]
 fn what_the_kernels_write_reloads_nothing() -> Result<()> {
-    // A server of its own: on the shared one others move the epochs.
-    let cluster = start(&[])?;
-    let database = cluster.fresh_database()?;
-    let (mut owner, mut client) = (cluster.superuser(&database)?, server(&cluster, &database)?);
-    make_tenant(&mut owner, id(1))?;
-    limit(&mut owner, id(1), "llm", "1")?;
-    assert!(charge(&mut client, id(1), "0.2")?);
+    let (_cluster, mut owner, mut client) = alone()?;
     client.batch_execute(&format!("select public.reserve_quota('{}', 'llm', 0.1, 'a')", id(1)))?;
     client.batch_execute(&format!("select public.reserve_quota('{}', 'llm', 0.1, 'b', p_ttl => '1 second')", id(1)))?;
     let loads = |client: &mut Client| counter(client, "loads");
@@ -187,7 +194,7 @@ fn what_the_kernels_write_reloads_nothing() -> Result<()> {
 /// What no trigger sees is found by verify_counters() and mended by reload_counters().
 #[test]
 fn counters_are_reloaded_by_hand() -> Result<()> {
-    let (_database, mut owner, mut client) = prepared()?;
+    let (_cluster, mut owner, mut client) = alone()?;
     owner.batch_execute("alter table copilot_internal.pending_costs disable trigger all")?;
     owner.batch_execute(&format!("{}{}", ledger_row("a"), pending_row("a")))?;
     let found = differences(&mut client)?;
