@@ -15,7 +15,8 @@ const EXTENSION: &str = "pg_tollgate";
 const HARNESS: &str = "pg_tollgate-tests";
 
 /// Runs of crates that know no Postgres. Each must have a test that ran.
-pub const CORE: [CoreRun; 3] = [
+pub const CORE: [CoreRun; 4] = [
+    CoreRun { package: "pg_tollgate-core", options: &[], loom: false },
     CoreRun { package: "pg_tollgate-escrow", options: &["--release"], loom: false },
     CoreRun { package: "pg_tollgate-escrow", options: &["--release", "--test", "loom"], loom: true },
     CoreRun { package: "pg_tollgate-model", options: &["--release"], loom: false },
@@ -50,7 +51,7 @@ impl CoreRun {
         let mut command = toolbox.cargo();
         command.args([verb, "-p", self.package]);
         if self.loom {
-            // Elsewhere, or everything would be built anew for these flags and then for none.
+            // Elsewhere, or everything would be built again for these flags and then for none.
             command.env("RUSTFLAGS", "--cfg loom").env("CARGO_TARGET_DIR", layout::target().join("loom"));
         }
         command

@@ -8,16 +8,17 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow};
 
+use crate::file_lock::lock;
 use crate::layout;
 use crate::postgres_tree::PostgresTree;
 use crate::progress::run_checked;
-use crate::setup::{lock, setup};
+use crate::setup::setup;
 
 /// Set by xtask for the tests it starts: the extension is installed already.
 pub const INSTALLED: &str = "PG_TOLLGATE_INSTALLED";
 
 /// What the installed library is built from, relative to the checkout's root.
-const SOURCES: [&str; 6] = ["Cargo.toml", "Cargo.lock", "pg_tollgate.control", "escrow", "src", "sql"];
+const SOURCES: [&str; 6] = ["Cargo.toml", "Cargo.lock", "pg_tollgate.control", "crates", "src", "sql"];
 
 /// The private Postgres with the current extension in it. Sets up and installs at most once per process.
 pub fn ensure() -> Result<&'static PostgresTree> {

@@ -3,9 +3,10 @@
 use std::ffi::{CStr, CString};
 
 use pgrx::{FromDatum, Uuid, pg_extern, pg_sys};
-use tollgate_escrow::registry::{Event, Holding, PLATFORM, TENANT_PARTITIONS, partition};
+use tollgate_escrow::registry::{Holding, PLATFORM, Statistic, TENANT_PARTITIONS, partition};
 use tollgate_escrow::table::Entry;
 
+use crate::admission::differing;
 use crate::error::{Error, Result};
 use crate::pg::call::{Call, Reply};
 use crate::pg::identity::Caller;
@@ -16,7 +17,6 @@ use crate::pg::own_database;
 use crate::pg::spi;
 use crate::pg::transaction::with;
 use crate::pg::value::Value;
-use crate::quota::differing;
 
 /// Triggers of the kind AFTER return no tuple, which is a null pointer and not an SQL NULL.
 fn no_tuple() -> Reply {
@@ -25,7 +25,7 @@ fn no_tuple() -> Reply {
 
 #[pg_extern(sql = false)]
 fn lock_platform() -> Reply {
-    lock::Subject::Platform.lock(Strength::Exclusive);
+    lock::LockTarget::Platform.lock(Strength::Exclusive);
     no_tuple()
 }
 
@@ -46,6 +46,20 @@ fn configuration_changed(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
     let trigger = trigger(fcinfo);
     // SAFETY: the trigger's relation is open. The message goes out when the transaction commits.
     unsafe { pg_sys::CacheInvalidateRelcache(trigger.tg_relation) };
+    no_tuple()
+}
+
+#[pg_extern(sql = false)]
+fn people_changed(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
+    trigger(fcinfo);
+    // SAFETY: looks names up in the catalog caches. The message goes out when the transaction commits.
+    unsafe {
+        let schema = pg_sys::get_namespace_oid(c"copilot_internal".as_ptr(), true);
+        let memberships = pg_sys::get_relname_relid(c"tenant_memberships".as_ptr(), schema);
+        if memberships != pg_sys::InvalidOid {
+            pg_sys::CacheInvalidateRelcacheByRelid(memberships);
+        }
+    }
     no_tuple()
 }
 
@@ -87,7 +101,7 @@ unsafe fn partition_of_row(relation: pg_sys::Relation, tuple: pg_sys::HeapTuple,
 
 /// The definitions of the partition change with this transaction. The lock tells loaders.
 fn change(partition: usize) {
-    lock::Subject::Definitions(partition).lock(Strength::Joint);
+    lock::LockTarget::Definitions(partition).lock(Strength::Joint);
     with(|state| state.note_change(partition));
 }
 
@@ -168,11 +182,11 @@ fn admission_counters(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
         whole(pinned),
         whole(size_of::<Entry>()),
         whole(shared.bytes),
-        counted(Event::Admission),
-        counted(Event::Refusal),
-        counted(Event::RetryableRefusal),
-        counted(Event::Load),
-        counted(Event::Eviction),
-        counted(Event::Wait),
+        counted(Statistic::Admission),
+        counted(Statistic::Refusal),
+        counted(Statistic::RetryableRefusal),
+        counted(Statistic::Load),
+        counted(Statistic::Eviction),
+        counted(Statistic::Wait),
     ])
 }

@@ -2,16 +2,17 @@
 
 use pgrx::{Uuid, pg_extern, pg_sys};
 
+use crate::arguments;
 use crate::error::{Error, Result};
-use crate::ledger::{e2b, input, llm};
-use crate::money::Picos;
+use crate::ledger::{e2b, llm};
 use crate::pg;
 use crate::pg::call::{Call, Reply};
 use crate::pg::identity::Caller;
 use crate::pg::value::Value;
-use crate::prices::{Model, Quote, SandboxUse, quote_llm, quote_sandbox};
-use crate::pricing::{Breakdown, ModelPrice, Priced, Terms, normalize, upper_bound};
-use crate::tenants;
+use crate::pricing::lookup::{Model, Quote, SandboxUse, quote_llm, quote_sandbox};
+use crate::tenancy::access;
+use tollgate_core::money::Picos;
+use tollgate_core::pricing::{Breakdown, ModelPrice, PriceConditions, Priced, normalize, upper_bound};
 
 /// The breakdown if there is one, whether a price was found, and in words what the answer rests on.
 fn answer(quote: &Quote) -> (Option<&Breakdown>, Value, Value) {
@@ -36,9 +37,9 @@ fn cost(amount: Option<Picos>) -> Value {
 
 /// The tenant whose own prices and markups are asked about; `None` for what is for everybody.
 fn tenant(given: Option<Uuid>, caller: &Caller) -> Result<Option<Uuid>> {
-    let tenant = input::id(given, "p_tenant_id")?;
+    let tenant = arguments::id(given, "p_tenant_id")?;
     if let Some(tenant) = tenant {
-        tenants::authorise(caller, tenant, None)?;
+        access::authorise(caller, tenant, None)?;
     }
     Ok(tenant)
 }
@@ -47,12 +48,13 @@ fn tenant(given: Option<Uuid>, caller: &Caller) -> Result<Option<Uuid>> {
 fn estimate_llm_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
     let call = Call::new(fcinfo);
     let quote = call.kernel(|caller| {
-        let provider = input::required_text(call.text(0), "p_model_provider")?;
-        let name = input::required_text(call.text(1), "p_model_name")?;
-        let input_tokens = input::tokens(call.bigint(2), "p_input_tokens")?;
-        let output_tokens = call.bigint(3).map(|tokens| input::tokens(Some(tokens), "p_output_tokens")).transpose()?;
-        let parts = input::json(call.jsonb(4), "p_usage")?;
-        let tier = input::text(call.text(5), "p_service_tier")?;
+        let provider = arguments::required_text(call.text(0), "p_model_provider")?;
+        let name = arguments::required_text(call.text(1), "p_model_name")?;
+        let input_tokens = arguments::tokens(call.bigint(2), "p_input_tokens")?;
+        let output_tokens =
+            call.bigint(3).map(|tokens| arguments::tokens(Some(tokens), "p_output_tokens")).transpose()?;
+        let parts = arguments::json(call.jsonb(4), "p_usage")?;
+        let tier = arguments::text(call.text(5), "p_service_tier")?;
         let tenant = tenant(call.uuid(6), caller)?;
         let parts = parts.map(|parts| parts.text().into_owned());
         // Parts that exceed their whole are an error of the call's, whatever the price says.
@@ -61,8 +63,8 @@ fn estimate_llm_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
         let told = output_tokens.map(usage).transpose()?.flatten();
         let model = Model { provider: &provider, name: &name };
         quote_llm(tenant, model, pg::clock_timestamp(), &|price, terms| {
-            let terms = Terms { tier: tier.as_deref(), ..terms };
-            match output_tokens.or(price.max_output_tokens.filter(|most| *most <= input::MAX_TOKENS)) {
+            let terms = PriceConditions { tier: tier.as_deref(), ..terms };
+            match output_tokens.or(price.max_output_tokens.filter(|most| *most <= arguments::MAX_TOKENS)) {
                 // Without a count the answer may be as long as it gets, whatever its parts.
                 Some(output) => upper_bound(price, input_tokens, output, told.as_ref(), terms),
                 None => Ok(Priced::Unmeasured { needs: "p_output_tokens or a max_output_tokens in its details" }),
@@ -86,10 +88,10 @@ fn estimate_e2b_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
         call.numeric(index).map(|text| e2b::quantity(&text, name)).transpose()
     };
     let quote = call.kernel(|caller| {
-        let sandbox_type = input::required_text(call.text(0), "p_sandbox_type")?;
+        let sandbox_type = arguments::required_text(call.text(0), "p_sandbox_type")?;
         let duration =
             quantity(1, "p_duration_seconds")?.ok_or_else(|| Error::invalid("p_duration_seconds must not be NULL"))?;
-        let region = input::text(call.text(2), "p_region")?;
+        let region = arguments::text(call.text(2), "p_region")?;
         let vcpu = quantity(3, "p_vcpu_seconds")?;
         let memory = quantity(4, "p_memory_gib_seconds")?;
         let sandbox = SandboxUse {
@@ -108,14 +110,17 @@ fn estimate_e2b_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
 #[pg_extern(sql = false)]
 fn price_problem(fcinfo: pg_sys::FunctionCallInfo) -> Option<String> {
     let call = Call::new(fcinfo);
-    let components = call.jsonb(2).map_or_else(|| "{}".to_owned(), |json| json.text().into_owned());
+    let components = match call.jsonb(2).map(|given| given.within(&arguments::OBJECT)).transpose() {
+        Ok(components) => components.map_or_else(|| "{}".to_owned(), |json| json.text().into_owned()),
+        Err(excess) => return Some(arguments::beyond("p_components", &arguments::OBJECT, excess)),
+    };
     let components = match serde_json::from_str(&components) {
         Ok(components) => components,
         Err(error) => return Some(format!("p_components cannot be read: {error}")),
     };
     match ModelPrice::new(call.numeric(0).as_deref(), call.numeric(1).as_deref(), &components) {
         Err(error) => Some(error.to_string()),
-        Ok(price) => price.unknown.first().map(|key| format!("unknown price component \"{}\"", input::shown(key))),
+        Ok(price) => price.unknown.first().map(|key| format!("unknown price component \"{}\"", arguments::shown(key))),
     }
 }
 
@@ -123,8 +128,8 @@ fn price_problem(fcinfo: pg_sys::FunctionCallInfo) -> Option<String> {
 fn normalize_llm_usage(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
     let call = Call::new(fcinfo);
     let normalized = || -> Result<Value> {
-        let provider = input::required_text(call.text(0), "p_provider")?;
-        let usage = input::required(input::json(call.jsonb(1), "p_usage")?, "p_usage")?;
+        let provider = arguments::required_text(call.text(0), "p_provider")?;
+        let usage = arguments::required(arguments::json(call.jsonb(1), "p_usage")?, "p_usage")?;
         let usage = serde_json::from_str(&usage.text())
             .map_err(|error| Error::invalid(format!("p_usage cannot be read: {error}")))?;
         let usage =

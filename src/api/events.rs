@@ -2,8 +2,8 @@
 
 use pgrx::{Uuid, pg_extern, pg_sys};
 
-use crate::events;
-use crate::ledger::input;
+use crate::arguments;
+use crate::outbox;
 use crate::pg::call::Call;
 use crate::pg::spi;
 
@@ -11,7 +11,7 @@ use crate::pg::spi;
 fn catch_up_events(fcinfo: pg_sys::FunctionCallInfo) -> i64 {
     let call = Call::new(fcinfo);
     call.kernel(|_owner| {
-        let tenant: Uuid = input::required(call.uuid(0), "p_tenant_id")?;
-        spi::session(|spi| events::catch_up(spi, tenant))
+        let tenant: Uuid = arguments::required(call.uuid(0), "p_tenant_id")?;
+        spi::session(|spi| outbox::catch_up(spi, tenant))
     })
 }

@@ -2,14 +2,15 @@
 
 use pgrx::{Uuid, pg_extern, pg_sys};
 
+use crate::arguments;
 use crate::error::Error;
-use crate::period::{self, Period};
 use crate::pg::call::{Call, Reply};
 use crate::pg::identity::Caller;
 use crate::pg::value::Value;
 use crate::pg::zone::{PostgresZone, is_iana_name};
 use crate::pg::{from_unix_seconds, lock, spi, to_unix_seconds};
-use crate::{ledger::input, tenants};
+use crate::tenancy::access;
+use tollgate_core::period::{self, Period};
 
 #[pg_extern(sql = false)]
 fn caller_sees_all() -> bool {
@@ -23,7 +24,7 @@ fn caller_user() -> Option<Uuid> {
 
 #[pg_extern(sql = false)]
 fn caller_tenants(fcinfo: pg_sys::FunctionCallInfo) -> Vec<Uuid> {
-    Call::new(fcinfo).kernel(|caller| Ok(tenants::of_caller(caller)?.to_vec()))
+    Call::new(fcinfo).kernel(|caller| Ok(access::of_caller(caller)?.to_vec()))
 }
 
 #[pg_extern(sql = false)]
@@ -33,7 +34,7 @@ fn is_time_zone(name: &str) -> bool {
 
 #[pg_extern(sql = false)]
 fn try_fold_lock(tenant: Uuid) -> bool {
-    let taken = lock::Subject::Fold(lock::key(tenant)).try_lock(lock::Strength::Exclusive);
+    let taken = lock::LockTarget::Fold(lock::key(tenant)).try_lock(lock::Strength::Exclusive);
     if taken {
         spi::note_fold();
     }
@@ -44,11 +45,11 @@ fn try_fold_lock(tenant: Uuid) -> bool {
 fn period_bounds(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
     let call = Call::new(fcinfo);
     let bounds = || {
-        let name = input::required(call.text(0), "p_period")?;
+        let name = arguments::required(call.text(0), "p_period")?;
         let period = Period::parse(&name)
-            .ok_or_else(|| Error::invalid(format!("unknown period \"{}\"", input::shown(&name))))?;
-        let zone = input::required(call.text(1), "p_time_zone")?;
-        let at = input::required(call.timestamp(2), "p_at")?;
+            .ok_or_else(|| Error::invalid(format!("unknown period \"{}\"", arguments::shown(&name))))?;
+        let zone = arguments::required(call.text(1), "p_time_zone")?;
+        let at = arguments::required(call.timestamp(2), "p_at")?;
         if at == i64::MIN || at == i64::MAX {
             return Err(Error::invalid("p_at must be finite"));
         }

@@ -12,8 +12,8 @@ mod reserve;
 mod summary;
 mod tenancy;
 
-use crate::look::Figures;
 use crate::pg::value::Value;
+use crate::quota::figures::Figures;
 
 /// A column of nano-dollars as US dollars, where there is a quota to tell about.
 fn usd(figures: Option<&Figures>, pick: fn(&Figures) -> Option<i64>) -> Value {
@@ -21,6 +21,6 @@ fn usd(figures: Option<&Figures>, pick: fn(&Figures) -> Option<i64>) -> Value {
 }
 
 /// The percentage in use.
-fn usage(figures: Option<&Figures>) -> Value {
+fn usage_percentage(figures: Option<&Figures>) -> Value {
     figures.and_then(|figures| figures.usage).map_or(Value::NULL, Value::hundredths)
 }

@@ -2,23 +2,26 @@
 
 use pgrx::{Uuid, pg_extern, pg_sys};
 
-use super::record::{only_the_server, told};
+use super::record::{reported_quota, require_service_role};
 use super::usd;
+use crate::arguments;
 use crate::error::{Error, Result};
-use crate::ledger::reservations::{self, Extension, Request};
-use crate::ledger::{corrections, input, reprice};
-use crate::look::{Figures, retry_after};
-use crate::money::{Picos, PicosDifference};
+use crate::ledger::extend::{self, Extension};
+use crate::ledger::reserve::{self, Request};
+use crate::ledger::settle;
+use crate::ledger::{corrections, reprice};
 use crate::pg::call::{Call, Reply};
 use crate::pg::spi;
 use crate::pg::value::Value;
 use crate::pg::{clock_timestamp, from_unix_seconds};
+use crate::quota::figures::{Figures, retry_after};
+use tollgate_core::money::{Picos, PicosDifference};
 
 /// Records that one call corrects at most: each holds a lock until the transaction ends.
-const MOST_REPRICED: i64 = 5_000;
+const MAX_REPRICED: i64 = 5_000;
 
 fn amount(text: Option<String>, name: &str) -> Result<Picos> {
-    input::amount(&input::required(text, name)?, name)
+    arguments::amount(&arguments::required(text, name)?, name)
 }
 
 fn money(amount: Picos) -> Value {
@@ -26,30 +29,30 @@ fn money(amount: Picos) -> Value {
 }
 
 fn reservation(call: Call) -> Result<Uuid> {
-    input::required(call.uuid(0), "p_reservation_id")
+    arguments::required(call.uuid(0), "p_reservation_id")
 }
 
 #[pg_extern(sql = false)]
 fn reserve_quota(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
     let call = Call::new(fcinfo);
     let outcome = call.kernel(|caller| {
-        only_the_server(caller)?;
-        let ttl = input::required(call.interval(5), "p_ttl")?;
+        require_service_role(caller)?;
+        let ttl = arguments::required(call.interval(5), "p_ttl")?;
         let request = Request {
-            tenant: input::tenant(call.uuid(0))?,
-            resource: input::resource(call.text(1))?,
+            tenant: arguments::tenant(call.uuid(0))?,
+            resource: arguments::resource(call.text(1))?,
             amount: amount(call.numeric(2), "p_amount_usd")?,
-            request_id: input::required_text(call.text(3), "p_request_id")?,
-            user: input::id(call.uuid(4), "p_user_id")?,
-            lasts: reservations::time_to_live(&ttl)?,
+            request_id: arguments::required_text(call.text(3), "p_request_id")?,
+            user: arguments::id(call.uuid(4), "p_user_id")?,
+            lasts: reserve::time_to_live(&ttl)?,
             ttl,
-            metadata: input::json(call.jsonb(6), "p_metadata")?,
-            log_denial: input::required(call.boolean(7), "p_log_denial")?,
+            metadata: arguments::json(call.jsonb(6), "p_metadata")?,
+            log_denial: arguments::required(call.boolean(7), "p_log_denial")?,
         };
-        spi::session(|spi| reservations::reserve(spi, &request))
+        spi::session(|spi| reserve::reserve(spi, &request))
     });
-    let blocking = if outcome.recorded { None } else { told(&outcome) };
-    let figures = told(&outcome).map(Figures::of);
+    let blocking = if outcome.recorded { None } else { reported_quota(&outcome) };
+    let figures = reported_quota(&outcome).map(Figures::of);
     let figures = figures.as_ref();
     let end = blocking.and_then(|quota| quota.bounds.end);
     let wait = end.map(|end| retry_after(clock_timestamp(), from_unix_seconds(end)));
@@ -76,22 +79,22 @@ fn reserve_quota(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
 fn commit_reservation(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
     let call = Call::new(fcinfo);
     let commit = call.kernel(|caller| {
-        only_the_server(caller)?;
+        require_service_role(caller)?;
         let id = reservation(call)?;
         let cost = amount(call.numeric(1), "p_actual_cost_usd")?;
-        let policy = input::required(call.text(2), "p_overrun")?;
+        let policy = arguments::required(call.text(2), "p_overrun")?;
         let reject = match policy.as_str() {
             "record" => false,
             "reject" => true,
             other => {
                 return Err(Error::Invalid {
-                    message: format!("unknown p_overrun \"{}\"", input::shown(other)),
+                    message: format!("unknown p_overrun \"{}\"", arguments::shown(other)),
                     hint: Some("record charges what it cost; reject refuses more than was reserved."),
                 });
             }
         };
-        let tenant = input::id(call.uuid(3), "p_tenant_id")?;
-        spi::session(|spi| reservations::commit(spi, id, tenant, cost, reject))
+        let tenant = arguments::id(call.uuid(3), "p_tenant_id")?;
+        spi::session(|spi| settle::commit(spi, id, tenant, cost, reject))
     });
     call.row(&[
         commit.status.into(),
@@ -107,11 +110,11 @@ fn commit_reservation(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
 fn release_reservation(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
     let call = Call::new(fcinfo);
     let release = call.kernel(|caller| {
-        only_the_server(caller)?;
+        require_service_role(caller)?;
         let id = reservation(call)?;
-        let reason = input::text(call.text(1), "p_reason")?;
-        let tenant = input::id(call.uuid(2), "p_tenant_id")?;
-        spi::session(|spi| reservations::release(spi, id, tenant, reason.as_deref()))
+        let reason = arguments::text(call.text(1), "p_reason")?;
+        let tenant = arguments::id(call.uuid(2), "p_tenant_id")?;
+        spi::session(|spi| settle::release(spi, id, tenant, reason.as_deref()))
     });
     call.row(&[release.status.into(), money(release.released), release.replayed.into()])
 }
@@ -120,18 +123,18 @@ fn release_reservation(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
 fn extend_reservation(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
     let call = Call::new(fcinfo);
     let extended = call.kernel(|caller| {
-        only_the_server(caller)?;
+        require_service_role(caller)?;
         let id = reservation(call)?;
         let asked = Extension {
             ttl: call.interval(1),
-            additional: call.numeric(2).map(|text| input::amount(&text, "p_additional_usd")).transpose()?,
-            request_id: input::text(call.text(3), "p_request_id")?,
+            additional: call.numeric(2).map(|text| arguments::amount(&text, "p_additional_usd")).transpose()?,
+            request_id: arguments::text(call.text(3), "p_request_id")?,
         };
         if asked.ttl.is_none() && asked.additional.is_none() {
             return Err(Error::invalid("p_ttl or p_additional_usd must be given"));
         }
-        let tenant = input::id(call.uuid(4), "p_tenant_id")?;
-        spi::session(|spi| reservations::extend(spi, id, tenant, &asked))
+        let tenant = arguments::id(call.uuid(4), "p_tenant_id")?;
+        spi::session(|spi| extend::extend(spi, id, tenant, &asked))
     });
     call.row(&[
         extended.allowed.into(),
@@ -148,19 +151,19 @@ fn extend_reservation(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
 fn expire_reservations(fcinfo: pg_sys::FunctionCallInfo) -> i64 {
     let call = Call::new(fcinfo);
     let most = call.bigint(0).unwrap_or(0);
-    call.kernel(|_| spi::session(|spi| reservations::expire(spi, most)))
+    call.kernel(|_| spi::session(|spi| settle::expire(spi, most)))
 }
 
 #[pg_extern(sql = false)]
 fn refund_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
     let call = Call::new(fcinfo);
     let (correction, refunded) = call.kernel(|caller| {
-        only_the_server(caller)?;
-        let record = input::required(call.uuid(0), "p_cost_record_id")?;
+        require_service_role(caller)?;
+        let record = arguments::required(call.uuid(0), "p_cost_record_id")?;
         let refunded = amount(call.numeric(1), "p_amount_usd")?;
-        let request_id = input::required_text(call.text(2), "p_request_id")?;
-        let reason = input::text(call.text(3), "p_reason")?;
-        let tenant = input::id(call.uuid(4), "p_tenant_id")?;
+        let request_id = arguments::required_text(call.text(2), "p_request_id")?;
+        let reason = arguments::text(call.text(3), "p_reason")?;
+        let tenant = arguments::id(call.uuid(4), "p_tenant_id")?;
         let refund =
             |spi: &spi::Session| corrections::refund(spi, record, tenant, refunded, &request_id, reason.as_deref());
         Ok((spi::session(refund)?, refunded))
@@ -172,12 +175,12 @@ fn refund_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
 fn adjust_quota(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
     let call = Call::new(fcinfo);
     let adjustment = call.kernel(|caller| {
-        only_the_server(caller)?;
-        let quota = input::required(call.uuid(0), "p_quota_id")?;
-        let text = input::required(call.numeric(1), "p_delta_usd")?;
-        let delta = PicosDifference::parse(&text).map_err(|error| input::out_of_range("p_delta_usd", error))?;
-        let request_id = input::required_text(call.text(2), "p_request_id")?;
-        let reason = input::text(call.text(3), "p_reason")?;
+        require_service_role(caller)?;
+        let quota = arguments::required(call.uuid(0), "p_quota_id")?;
+        let text = arguments::required(call.numeric(1), "p_delta_usd")?;
+        let delta = PicosDifference::parse(&text).map_err(|error| arguments::out_of_range("p_delta_usd", error))?;
+        let request_id = arguments::required_text(call.text(2), "p_request_id")?;
+        let reason = arguments::text(call.text(3), "p_reason")?;
         spi::session(|spi| corrections::adjust(spi, quota, delta, &request_id, reason.as_deref()))
     });
     call.row(&[adjustment.correction.id.into(), Value::usd(adjustment.spent), adjustment.correction.replayed.into()])
@@ -187,16 +190,16 @@ fn adjust_quota(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
 fn reprice(fcinfo: pg_sys::FunctionCallInfo) {
     let call = Call::new(fcinfo);
     let sums = call.kernel(|caller| {
-        only_the_server(caller)?;
-        let from = input::required(call.timestamp(0), "p_from")?;
-        let to = input::required(call.timestamp(1), "p_to")?;
+        require_service_role(caller)?;
+        let from = arguments::required(call.timestamp(0), "p_from")?;
+        let to = arguments::required(call.timestamp(1), "p_to")?;
         if to <= from {
             return Err(Error::invalid("p_to must be after p_from"));
         }
-        let dry_run = input::required(call.boolean(2), "p_dry_run")?;
-        let limit = match input::required(call.bigint(3), "p_limit")? {
-            limit @ 1..=MOST_REPRICED => limit,
-            _ => return Err(Error::invalid(format!("p_limit must be between 1 and {MOST_REPRICED}"))),
+        let dry_run = arguments::required(call.boolean(2), "p_dry_run")?;
+        let limit = match arguments::required(call.bigint(3), "p_limit")? {
+            limit @ 1..=MAX_REPRICED => limit,
+            _ => return Err(Error::invalid(format!("p_limit must be between 1 and {MAX_REPRICED}"))),
         };
         reprice::reprice(from, to, dry_run, limit)
     });

@@ -2,12 +2,12 @@
 
 use pgrx::{pg_extern, pg_sys};
 
+use crate::arguments;
 use crate::error::{Error, Result};
-use crate::ledger::input;
 use crate::pg::call::{Call, Reply};
 use crate::pg::spi::types::{MOMENT, UUID};
-use crate::pg::spi::{self, Look, Plan};
-use crate::tenants::authorise;
+use crate::pg::spi::{self, Plan, Snapshot};
+use crate::tenancy::access::authorise;
 
 const SUMMARY: &str = "select * from copilot_internal.cost_summary($1, $2, $3)";
 
@@ -18,10 +18,10 @@ static SUMMARY_PLAN: Plan = Plan::new(SUMMARY, &[UUID, MOMENT, MOMENT]);
 fn get_tenant_cost_summary(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
     let call = Call::new(fcinfo);
     call.kernel(|caller| -> Result<Reply> {
-        let tenant = input::tenant(call.uuid(0))?;
+        let tenant = arguments::tenant(call.uuid(0))?;
         authorise(caller, tenant, None)?;
         spi::session(|spi| {
-            let rows = spi.run(&SUMMARY_PLAN, Look::Statement, &[tenant.into(), call.value(1), call.value(2)])?;
+            let rows = spi.run(&SUMMARY_PLAN, Snapshot::Statement, &[tenant.into(), call.value(1), call.value(2)])?;
             rows.first().map(|row| row.reply()).ok_or_else(|| Error::invalid("the span must not end before it begins"))
         })
     })

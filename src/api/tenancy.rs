@@ -2,19 +2,20 @@
 
 use pgrx::{Uuid, pg_extern, pg_sys};
 
+use crate::arguments;
 use crate::error::{Error, Result};
-use crate::ledger::input;
 use crate::pg::call::{Call, Reply};
+use crate::pg::jsonb::Bounds;
 use crate::pg::spi::{self, Session};
 use crate::pg::value::{Json, Value};
-use crate::policies;
-use crate::policy::{Policy, as_json};
+use crate::tenancy::access::{self, Role};
+use crate::tenancy::policy;
 use crate::tenancy::{self, Actor, NewTenant};
-use crate::tenants::{self, Role};
+use tollgate_core::policy::{Policy, as_json};
 
 /// A required id.
 fn id(call: Call, index: usize, name: &str) -> Result<Uuid> {
-    input::required(input::id(call.uuid(index), name)?, name)
+    arguments::required(arguments::id(call.uuid(index), name)?, name)
 }
 
 /// Runs what changes something, having told it who acts.
@@ -28,7 +29,7 @@ fn change<T>(call: Call, kernel: impl FnOnce(&Session, Actor) -> Result<T>) -> T
 #[pg_extern(sql = false)]
 fn get_current_tenant_id(fcinfo: pg_sys::FunctionCallInfo) -> Option<Uuid> {
     let call = Call::new(fcinfo);
-    call.kernel(|caller| tenants::current(caller, call.uuid(0)))
+    call.kernel(|caller| access::current(caller, call.uuid(0)))
 }
 
 #[pg_extern(sql = false)]
@@ -36,11 +37,11 @@ fn get_user_tenants(fcinfo: pg_sys::FunctionCallInfo) {
     let call = Call::new(fcinfo);
     let (memberships, current) = call.kernel(|caller| {
         if caller.serves_all_tenants() {
-            input::required(call.uuid(0), "p_user_id")?;
+            arguments::required(call.uuid(0), "p_user_id")?;
         }
-        let user = tenants::about(caller, call.uuid(0))?;
-        let memberships = user.map(tenants::of_user).transpose()?.unwrap_or_default();
-        Ok((memberships, tenants::current(caller, user)?))
+        let user = access::about(caller, call.uuid(0))?;
+        let memberships = user.map(access::of_user).transpose()?.unwrap_or_default();
+        Ok((memberships, access::current(caller, user)?))
     });
     call.rows(memberships.iter().map(|one| {
         vec![
@@ -63,8 +64,8 @@ fn verify_tenant_access(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
     let role = call.kernel(|caller| {
         let user = id(call, 0, "p_user_id")?;
         let tenant = id(call, 1, "p_tenant_id")?;
-        tenants::about(caller, Some(user))?;
-        tenants::role(tenant, user)
+        access::about(caller, Some(user))?;
+        access::role(tenant, user)
     });
     call.row(&[role.is_some().into(), role.map(Role::as_str).into()])
 }
@@ -74,7 +75,7 @@ fn create_personal_tenant(fcinfo: pg_sys::FunctionCallInfo) -> Uuid {
     let call = Call::new(fcinfo);
     call.kernel(|caller| {
         let actor = Actor::of(caller)?;
-        let user = input::id(call.uuid(0), "p_user_id")?;
+        let user = arguments::id(call.uuid(0), "p_user_id")?;
         spi::session(|spi| tenancy::create_personal(spi, caller, actor, user, call.text(1)))
     })
 }
@@ -88,14 +89,14 @@ fn create_tenant(fcinfo: pg_sys::FunctionCallInfo) -> Uuid {
             slug: call.text(1),
             kind: call.text(2),
             plan: call.text(3),
-            owner: input::id(call.uuid(4), "p_owner_id")?,
+            owner: arguments::id(call.uuid(4), "p_owner_id")?,
         };
         tenancy::create(spi, actor, asked)
     })
 }
 
 fn role(call: Call, index: usize) -> Result<Role> {
-    let text = input::required(call.text(index), "p_role")?;
+    let text = arguments::required(call.text(index), "p_role")?;
     Role::parse(&text).ok_or_else(|| Error::invalid("p_role must be owner, admin, member or viewer"))
 }
 
@@ -112,7 +113,7 @@ fn accept_invitation(fcinfo: pg_sys::FunctionCallInfo) -> bool {
     let call = Call::new(fcinfo);
     change(call, |spi, actor| {
         let tenant = id(call, 0, "p_tenant_id")?;
-        tenancy::accept(spi, actor, tenant, actor.acts_for(input::id(call.uuid(1), "p_user_id")?)?)
+        tenancy::accept(spi, actor, tenant, actor.acts_for(arguments::id(call.uuid(1), "p_user_id")?)?)
     })
 }
 
@@ -135,7 +136,7 @@ fn switch_tenant(fcinfo: pg_sys::FunctionCallInfo) -> bool {
     let call = Call::new(fcinfo);
     change(call, |spi, actor| {
         let tenant = id(call, 0, "p_tenant_id")?;
-        tenancy::switch(spi, actor, tenant, actor.acts_for(input::id(call.uuid(1), "p_user_id")?)?)
+        tenancy::switch(spi, actor, tenant, actor.acts_for(arguments::id(call.uuid(1), "p_user_id")?)?)
     })
 }
 
@@ -158,6 +159,9 @@ fn initialize_tenant_quotas(fcinfo: pg_sys::FunctionCallInfo) -> i32 {
     })
 }
 
+/// A column of a policy. A session keeps the policies of many tenants.
+const POLICY: Bounds = Bounds { bytes: 256 * 1024, depth: 100, number: 1_000 };
+
 #[pg_extern(sql = false)]
 fn policy_problem(fcinfo: pg_sys::FunctionCallInfo) -> Option<String> {
     const KEYS: [&str; 9] = [
@@ -172,17 +176,20 @@ fn policy_problem(fcinfo: pg_sys::FunctionCallInfo) -> Option<String> {
         "user_overrides",
     ];
     let call = Call::new(fcinfo);
-    let parts: Vec<String> = (0..)
-        .zip(KEYS)
-        .filter_map(|(index, key)| {
-            let value = match index {
-                0 | 1 | 6 => call.text(index).map(|text| serde_json::Value::from(text).to_string()),
-                _ => call.jsonb(index).as_ref().map(|json| json.text().into_owned()),
-            };
-            value.map(|value| format!("\"{key}\": {value}"))
-        })
-        .collect();
-    Policy::read(&format!("{{{}}}", parts.join(", "))).err()
+    let part = |(index, key): (usize, &str)| -> Option<std::result::Result<String, String>> {
+        let value = match index {
+            0 | 1 | 6 => Ok(serde_json::Value::from(call.text(index)?).to_string()),
+            _ => match call.jsonb(index)?.within(&POLICY) {
+                Ok(json) => Ok(json.text().into_owned()),
+                Err(excess) => Err(arguments::beyond(key, &POLICY, excess)),
+            },
+        };
+        Some(value.map(|value| format!("\"{key}\": {value}")))
+    };
+    match KEYS.into_iter().enumerate().filter_map(part).collect::<std::result::Result<Vec<_>, _>>() {
+        Ok(parts) => Policy::read(&format!("{{{}}}", parts.join(", "))).err(),
+        Err(problem) => Some(problem),
+    }
 }
 
 #[pg_extern(sql = false)]
@@ -190,10 +197,10 @@ fn resolve_llm_policy(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
     let call = Call::new(fcinfo);
     let (rules, has_policy) = call.kernel(|caller| {
         let tenant = id(call, 0, "p_tenant_id")?;
-        let task = input::text(call.text(1), "p_task")?;
-        let user = input::id(call.uuid(2), "p_user_id")?;
-        tenants::authorise(caller, tenant, user)?;
-        policies::resolve(tenant, user, task.as_deref())
+        let task = arguments::text(call.text(1), "p_task")?;
+        let user = arguments::id(call.uuid(2), "p_user_id")?;
+        access::authorise(caller, tenant, user)?;
+        policy::resolve(tenant, user, task.as_deref())
     });
     let list = |entries: Option<&[String]>| as_json(entries).map_or(Value::NULL, |text| Json::Text(text).value());
     call.row(&[

@@ -2,17 +2,18 @@
 
 use pgrx::Uuid;
 
-use super::{Terms, input};
-use crate::admission::Resource;
+use super::RecordTerms;
+use crate::arguments;
 use crate::error::{Error, Result};
-use crate::money::Picos;
 use crate::pg::Timestamp;
-use crate::pg::value::{Json, Value};
-use crate::quota::Subject;
+use crate::pg::value::{GivenJson, Json, Value};
+use crate::quota::Payer;
+use tollgate_core::decision::Resource;
+use tollgate_core::money::Picos;
 
 /// The arguments that `record_llm_cost` and `record_e2b_cost` share, as they came.
 #[derive(Default)]
-pub struct Given {
+pub struct RecordArgs {
     pub tenant_id: Option<Uuid>,
     pub user_id: Option<Uuid>,
     pub conversation_id: Option<Uuid>,
@@ -22,7 +23,7 @@ pub struct Given {
     pub reservation_id: Option<Uuid>,
     pub enforce: Option<bool>,
     pub occurred_at: Option<Timestamp>,
-    pub metadata: Option<Json>,
+    pub metadata: Option<GivenJson>,
     pub log_denial: Option<bool>,
 }
 
@@ -42,30 +43,30 @@ pub struct Attribution {
     pub log_denial: bool,
 }
 
-impl TryFrom<Given> for Attribution {
+impl TryFrom<RecordArgs> for Attribution {
     type Error = Error;
 
-    fn try_from(given: Given) -> Result<Self> {
+    fn try_from(given: RecordArgs) -> Result<Self> {
         Ok(Self {
-            tenant: input::tenant(given.tenant_id)?,
-            user: input::id(given.user_id, "p_user_id")?,
+            tenant: arguments::tenant(given.tenant_id)?,
+            user: arguments::id(given.user_id, "p_user_id")?,
             conversation: given.conversation_id,
             path: given.path_id,
-            provided: given.cost_usd.map(|text| input::amount(&text, "p_cost_usd")).transpose()?,
-            request_id: input::text(given.request_id, "p_request_id")?,
+            provided: given.cost_usd.map(|text| arguments::amount(&text, "p_cost_usd")).transpose()?,
+            request_id: arguments::text(given.request_id, "p_request_id")?,
             reservation: given.reservation_id,
-            enforce: input::required(given.enforce, "p_enforce")?,
-            occurred_at: input::moment(given.occurred_at)?,
-            metadata: input::json(given.metadata, "p_metadata")?,
-            log_denial: input::required(given.log_denial, "p_log_denial")?,
+            enforce: arguments::required(given.enforce, "p_enforce")?,
+            occurred_at: arguments::moment(given.occurred_at)?,
+            metadata: arguments::json(given.metadata, "p_metadata")?,
+            log_denial: arguments::required(given.log_denial, "p_log_denial")?,
         })
     }
 }
 
 impl Attribution {
-    pub fn terms(&self, resource: Resource) -> Terms<'_> {
-        Terms {
-            subject: Subject { tenant: Some(self.tenant), user: self.user, resource },
+    pub fn terms(&self, resource: Resource) -> RecordTerms<'_> {
+        RecordTerms {
+            payer: Payer { tenant: Some(self.tenant), user: self.user, resource },
             request_id: self.request_id.as_deref(),
             enforce: self.enforce,
             occurred_at: self.occurred_at,

@@ -2,22 +2,23 @@
 
 use pgrx::Uuid;
 
-use super::attribution::{Attribution, Given, json, moment, usd};
-use super::{Cost, Record, Row, Source, Stored, Terms, input};
-use crate::admission::Resource;
+use super::attribution::{Attribution, RecordArgs, json, moment, usd};
+use super::{Cost, Record, RecordTerms, Row, Source, Stored};
+use crate::arguments;
 use crate::error::{Error, Result};
-use crate::money::{Rounding, format_scaled, parse_scaled};
 use crate::pg::Timestamp;
 use crate::pg::shape::{nullable, required};
 use crate::pg::spi::types::{BIGINT, JSONB, MOMENT, NUMERIC, TEXT, UUID};
-use crate::pg::spi::{Look, Plan, Session};
+use crate::pg::spi::{Plan, Session, Snapshot};
 use crate::pg::table::Table;
 use crate::pg::value::Value;
-use crate::prices::{SandboxUse, quote_sandbox};
+use crate::pricing::lookup::{SandboxUse, quote_sandbox};
+use tollgate_core::decision::Resource;
+use tollgate_core::money::{Rounding, format_scaled, parse_scaled};
 
 /// The arguments of `record_e2b_cost`, as they came.
 pub struct Arguments {
-    pub attribution: Given,
+    pub attribution: RecordArgs,
     pub sandbox_id: Option<String>,
     pub sandbox_type: Option<String>,
     pub duration_seconds: Option<String>,
@@ -45,7 +46,7 @@ pub fn quantity(text: &str, name: &str) -> Result<String> {
     /// A thousand years of a thousand processors; a bound, not a judgement.
     const MAX_SECONDS: i128 = 1_000 * 1_000 * 366 * 86_400;
     let parsed =
-        parse_scaled(text, QUANTITY_SCALE, Rounding::HalfEven).map_err(|error| input::out_of_range(name, error))?;
+        parse_scaled(text, QUANTITY_SCALE, Rounding::HalfEven).map_err(|error| arguments::out_of_range(name, error))?;
     if parsed > MAX_SECONDS * 1_000_000_000 {
         return Err(Error::invalid(format!("{name} must not be more than {MAX_SECONDS}")));
     }
@@ -56,15 +57,15 @@ impl TryFrom<Arguments> for SandboxSession {
     type Error = Error;
 
     fn try_from(given: Arguments) -> Result<Self> {
-        let duration = input::required(given.duration_seconds, "p_duration_seconds")?;
+        let duration = arguments::required(given.duration_seconds, "p_duration_seconds")?;
         let vcpu = given.vcpu_seconds.map(|text| quantity(&text, "p_vcpu_seconds"));
         let memory = given.memory_gib_seconds.map(|text| quantity(&text, "p_memory_gib_seconds"));
         Ok(Self {
             attribution: given.attribution.try_into()?,
-            sandbox_id: input::text(given.sandbox_id, "p_sandbox_id")?,
-            sandbox_type: input::required_text(given.sandbox_type, "p_sandbox_type")?,
+            sandbox_id: arguments::text(given.sandbox_id, "p_sandbox_id")?,
+            sandbox_type: arguments::required_text(given.sandbox_type, "p_sandbox_type")?,
             duration_seconds: quantity(&duration, "p_duration_seconds")?,
-            region: input::text(given.region, "p_region")?,
+            region: arguments::text(given.region, "p_region")?,
             vcpu_seconds: vcpu.transpose()?,
             memory_gib_seconds: memory.transpose()?,
         })
@@ -124,7 +125,7 @@ static FIND_PLAN: Plan = Plan::new(
 );
 
 impl Record for SandboxSession {
-    fn terms(&self) -> Terms<'_> {
+    fn terms(&self) -> RecordTerms<'_> {
         self.attribution.terms(Resource::E2b)
     }
 
@@ -150,7 +151,7 @@ impl Record for SandboxSession {
             moment(who.occurred_at),
             who.reservation.into(),
         ];
-        super::stored(&spi.run(&FIND_PLAN, Look::Latest, &parameters)?)
+        super::stored(&spi.run(&FIND_PLAN, Snapshot::Latest, &parameters)?)
     }
 
     fn cost(&self, occurred_at: Timestamp) -> Result<Cost> {

@@ -2,30 +2,31 @@
 
 use pgrx::Uuid;
 
-use super::attribution::{Attribution, Given, json, moment, usd};
-use super::{Cost, Record, Row, Source, Stored, Terms, input};
-use crate::admission::Resource;
+use super::attribution::{Attribution, RecordArgs, json, moment, usd};
+use super::{Cost, Record, RecordTerms, Row, Source, Stored};
+use crate::arguments;
 use crate::error::{Error, Result};
 use crate::pg::Timestamp;
 use crate::pg::shape::{nullable, required};
 use crate::pg::spi::types::{BIGINT, JSONB, MOMENT, NUMERIC, TEXT, UUID};
-use crate::pg::spi::{Look, Plan, Session};
+use crate::pg::spi::{Plan, Session, Snapshot};
 use crate::pg::table::Table;
-use crate::pg::value::{Json, Value};
-use crate::policies;
-use crate::prices::{Model, exactly, quote_llm};
-use crate::pricing::Usage;
+use crate::pg::value::{GivenJson, Json, Value};
+use crate::pricing::lookup::{Model, exactly, quote_llm};
+use crate::tenancy::policy;
+use tollgate_core::decision::Resource;
+use tollgate_core::pricing::Usage;
 
 /// The arguments of `record_llm_cost`, as they came.
 #[derive(Default)]
 pub struct Arguments {
-    pub attribution: Given,
+    pub attribution: RecordArgs,
     pub model_provider: Option<String>,
     pub model_name: Option<String>,
     pub input_tokens: Option<i64>,
     pub output_tokens: Option<i64>,
     pub task: Option<String>,
-    pub usage: Option<Json>,
+    pub usage: Option<GivenJson>,
     pub service_tier: Option<String>,
     pub trace_id: Option<String>,
     pub span_id: Option<String>,
@@ -61,21 +62,21 @@ impl TryFrom<Arguments> for LlmCall {
     type Error = Error;
 
     fn try_from(given: Arguments) -> Result<Self> {
-        let input_tokens = input::tokens(given.input_tokens, "p_input_tokens")?;
-        let output_tokens = input::tokens(given.output_tokens, "p_output_tokens")?;
-        let usage_text = input::json(given.usage, "p_usage")?;
+        let input_tokens = arguments::tokens(given.input_tokens, "p_input_tokens")?;
+        let output_tokens = arguments::tokens(given.output_tokens, "p_output_tokens")?;
+        let usage_text = arguments::json(given.usage, "p_usage")?;
         Ok(Self {
             attribution: given.attribution.try_into()?,
-            provider: input::required_text(given.model_provider, "p_model_provider")?,
-            model: input::required_text(given.model_name, "p_model_name")?,
+            provider: arguments::required_text(given.model_provider, "p_model_provider")?,
+            model: arguments::required_text(given.model_name, "p_model_name")?,
             input_tokens,
             output_tokens,
-            task: input::text(given.task, "p_task")?,
+            task: arguments::text(given.task, "p_task")?,
             usage: usage(input_tokens, output_tokens, usage_text.as_ref().map(|json| json.text()).as_deref())?,
             usage_stored: usage_text,
-            tier: input::text(given.service_tier, "p_service_tier")?,
-            trace: input::text(given.trace_id, "p_trace_id")?,
-            span: input::text(given.span_id, "p_span_id")?,
+            tier: arguments::text(given.service_tier, "p_service_tier")?,
+            trace: arguments::text(given.trace_id, "p_trace_id")?,
+            span: arguments::text(given.span_id, "p_span_id")?,
         })
     }
 }
@@ -135,7 +136,7 @@ static FIND_PLAN: Plan = Plan::new(
 );
 
 impl Record for LlmCall {
-    fn terms(&self) -> Terms<'_> {
+    fn terms(&self) -> RecordTerms<'_> {
         self.attribution.terms(Resource::Llm)
     }
 
@@ -162,7 +163,7 @@ impl Record for LlmCall {
             moment(who.occurred_at),
             who.reservation.into(),
         ];
-        super::stored(&spi.run(&FIND_PLAN, Look::Latest, &parameters)?)
+        super::stored(&spi.run(&FIND_PLAN, Snapshot::Latest, &parameters)?)
     }
 
     fn cost(&self, occurred_at: Timestamp) -> Result<Cost> {
@@ -175,7 +176,7 @@ impl Record for LlmCall {
 
     fn denied(&self) -> Result<Option<String>> {
         let who = &self.attribution;
-        policies::refuses(who.tenant, who.user, self.task.as_deref(), &self.provider, &self.model)
+        policy::refuses(who.tenant, who.user, self.task.as_deref(), &self.provider, &self.model)
     }
 
     fn insert(&self, row: &Row<'_>) -> Result<bool> {

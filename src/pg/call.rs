@@ -3,13 +3,11 @@
 //! The SQL signature is written in `sql/schema/`, where it can be reviewed. A result row is a composite datum returned
 //! once: Postgres takes it from a set-returning function that never says "more", without the two calls of an iterator.
 
-use std::ffi::CStr;
-
 use pgrx::callconv::{BoxRet, FcInfo};
 use pgrx::datum::Datum;
 use pgrx::{FromDatum, Uuid, pg_sys};
 
-use super::value::{Interval, Json, Value};
+use super::value::{GivenJson, Interval, Value, output};
 use super::{Timestamp, identity};
 use crate::error::{self, Error};
 
@@ -52,11 +50,11 @@ impl Call {
         self.read(index)
     }
 
-    /// Looks at a text where it lies.
-    pub fn with_text<T>(self, index: usize, look: impl FnOnce(&str) -> T) -> Option<T> {
+    /// Reads a text where it lies.
+    pub fn with_text<T>(self, index: usize, read: impl FnOnce(&str) -> T) -> Option<T> {
         // SAFETY: the SQL signature says that it is a text, in a database whose encoding is UTF-8; what is looked at
         // lives as long as the call.
-        self.raw(index).and_then(|datum| unsafe { <&str>::from_datum(datum, false) }).map(look)
+        self.raw(index).and_then(|datum| unsafe { <&str>::from_datum(datum, false) }).map(read)
     }
 
     pub fn bigint(self, index: usize) -> Option<i64> {
@@ -80,12 +78,8 @@ impl Call {
         self.raw(index).map(|datum| output(pg_sys::numeric_out, datum))
     }
 
-    pub fn jsonb(self, index: usize) -> Option<Json> {
-        // SAFETY: the SQL signature says that it is a varlena.
-        self.raw(index).map(|datum| unsafe {
-            let stored = pg_sys::pg_detoast_datum(datum.cast_mut_ptr());
-            Json::Stored(pg_sys::Datum::from(stored))
-        })
+    pub fn jsonb(self, index: usize) -> Option<GivenJson> {
+        self.raw(index).map(GivenJson::Datum)
     }
 
     /// Runs a kernel with the rights of the function's owner, having told it who called, and raises its error.
@@ -157,20 +151,6 @@ impl Call {
 
 fn split(row: &[Value]) -> (Vec<pg_sys::Datum>, Vec<bool>) {
     row.iter().map(|value| (value.datum(), value.is_null())).unzip()
-}
-
-/// What a type's output function prints of a datum.
-pub fn output(function: unsafe fn(pg_sys::FunctionCallInfo) -> pg_sys::Datum, datum: pg_sys::Datum) -> String {
-    // SAFETY: an output function takes the datum of its type and gives a palloc'd C string, freed once it is copied.
-    unsafe {
-        let Some(printed) = pgrx::direct_function_call_as_datum(function, &[Some(datum)]) else {
-            return String::new();
-        };
-        let printed = printed.cast_mut_ptr::<std::ffi::c_char>();
-        let text = CStr::from_ptr(printed).to_string_lossy().into_owned();
-        pg_sys::pfree(printed.cast());
-        text
-    }
 }
 
 /// A composite datum on its way back to Postgres.

@@ -11,8 +11,6 @@ use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, pg_guard, pg_sys};
 use tollgate_escrow::registry::{Epochs, Registry, Slot};
 use tollgate_escrow::table::{Entry, Table, WAYS};
 
-use super::transaction::with;
-
 /// Entries of the table. 64 bytes each, so the default is 4 MiB.
 static ENTRIES: GucSetting<i32> = GucSetting::<i32>::new(65_536);
 
@@ -69,14 +67,11 @@ pub fn register() {
         pg_sys::shmem_request_hook = Some(request);
         NEXT_STARTUP = pg_sys::shmem_startup_hook;
         pg_sys::shmem_startup_hook = Some(startup);
-        NEXT_ACCESS = pg_sys::object_access_hook;
-        pg_sys::object_access_hook = Some(object_access);
     }
 }
 
 static mut NEXT_REQUEST: pg_sys::shmem_request_hook_type = None;
 static mut NEXT_STARTUP: pg_sys::shmem_startup_hook_type = None;
-static mut NEXT_ACCESS: pg_sys::object_access_hook_type = None;
 
 fn counts() -> (usize, usize) {
     let entries = usize::try_from(ENTRIES.get()).unwrap_or(WAYS) / WAYS * WAYS;
@@ -141,26 +136,5 @@ unsafe extern "C-unwind" fn startup() {
             registry: Registry::new(&header.epochs, std::slice::from_raw_parts(first_slot, slots)),
             bytes: size,
         }));
-    }
-}
-
-/// A database that goes away takes its counters with it: CREATE DATABASE may give its oid to another.
-#[pg_guard]
-unsafe extern "C-unwind" fn object_access(
-    access: pg_sys::ObjectAccessType::Type,
-    class: pg_sys::Oid,
-    object: pg_sys::Oid,
-    sub_object: i32,
-    argument: *mut std::ffi::c_void,
-) {
-    // SAFETY: hands on exactly what came.
-    unsafe {
-        if let Some(next) = NEXT_ACCESS {
-            next(access, class, object, sub_object, argument);
-        }
-    }
-    if access == pg_sys::ObjectAccessType::OAT_DROP && class == pg_sys::DatabaseRelationId && shared().is_some() {
-        // Its sessions may still be there, and be ended by what follows: only afterwards has nobody a counter pinned.
-        with(|state| state.dropped = object.to_u32());
     }
 }

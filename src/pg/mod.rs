@@ -1,6 +1,7 @@
 //! The thin shell around Postgres: arguments and results, SPI, locks, identity, time zones. All `unsafe` lives here.
 
 pub mod call;
+pub mod duplicate;
 pub mod identity;
 pub mod invalidation;
 pub mod jsonb;
@@ -11,12 +12,16 @@ pub mod shape;
 pub mod spi;
 pub mod table;
 pub mod transaction;
-pub mod twin;
 pub mod value;
 pub mod zone;
 
 /// Microseconds since 2000-01-01 00:00 UTC, Postgres' own `timestamptz`.
 pub type Timestamp = i64;
+
+/// The nil UUID: the platform where a tenant stands, nobody in particular where a user stands.
+pub fn nil() -> pgrx::Uuid {
+    pgrx::Uuid::from_bytes([0; 16])
+}
 
 /// Seconds between the Unix epoch and Postgres' epoch, 2000-01-01 00:00 UTC.
 const POSTGRES_EPOCH_UNIX_SECONDS: i64 = 946_684_800;

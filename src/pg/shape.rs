@@ -140,7 +140,7 @@ mod citus {
     use pgrx::pg_sys;
 
     use crate::error::Result;
-    use crate::pg::spi::{self, Look, Plan};
+    use crate::pg::spi::{self, Plan, Snapshot};
     use crate::pg::value::Value;
 
     static DISTRIBUTED_PLAN: Plan = Plan::new(
@@ -150,7 +150,7 @@ mod citus {
 
     pub fn distributes(relation: pg_sys::Oid) -> Result<bool> {
         let relation = Value::raw(Some(pg_sys::Datum::from(relation)));
-        spi::session(|spi| Ok(spi.run(&DISTRIBUTED_PLAN, Look::Latest, &[relation])?.len() > 0))
+        spi::session(|spi| Ok(spi.run(&DISTRIBUTED_PLAN, Snapshot::Latest, &[relation])?.len() > 0))
     }
 }
 

@@ -9,10 +9,10 @@ use std::ffi::CStr;
 
 use pgrx::pg_sys;
 
+use super::duplicate::{Duplicate, find_duplicate};
 use super::invalidation::Watch;
 use super::shape::{Column, RequestKey, is_as_shipped, must_not_be_distributed};
-use super::spi::{self, Look, Plan};
-use super::twin::{Twin, find_twin};
+use super::spi::{self, Plan};
 use super::value::Value;
 use crate::error::{Error, Result};
 
@@ -59,7 +59,7 @@ const NOTES: [&str; 12] = [
 ];
 
 /// How often a row is written anew that was not there afterwards, since the one that it met may have been rolled back.
-const MOST_TRIES: u32 = 8;
+const MAX_TRIES: u32 = 8;
 
 impl Table {
     pub const fn new(
@@ -95,12 +95,6 @@ impl Table {
 
     pub fn oid(&'static self) -> Result<pg_sys::Oid> {
         self.known().map(|known| known.oid)
-    }
-
-    /// Whether rows are written without the executor.
-    #[cfg(any(test, feature = "pg_test"))]
-    pub fn is_written_directly(&'static self) -> Result<bool> {
-        self.known().map(|known| known.as_shipped)
     }
 
     fn known(&'static self) -> Result<Known> {
@@ -219,9 +213,9 @@ impl Table {
                 plan
             }
         };
-        for _ in 0..MOST_TRIES {
+        for _ in 0..MAX_TRIES {
             let unchanged = spi::session(|spi| {
-                let rows = spi.run(plan, Look::Write, row)?;
+                let rows = spi.run_write(plan, row)?;
                 rows.first().map(|row| row.need::<bool>(1)).transpose()
             })?;
             match unchanged {
@@ -234,7 +228,7 @@ impl Table {
                         ),
                     });
                 }
-                None if self.has_twin(row)? => return Ok(false),
+                None if self.has_duplicate(row)? => return Ok(false),
                 None => {}
             }
         }
@@ -244,7 +238,7 @@ impl Table {
     }
 
     /// Whether there is a row with this one's request id, committed or not.
-    fn has_twin(&'static self, row: &[Value]) -> Result<bool> {
+    fn has_duplicate(&'static self, row: &[Value]) -> Result<bool> {
         let given = |name: &str| {
             let place = self.columns.iter().position(|column| column.name == name);
             place.map_or(Value::NULL, |place| row[place])
@@ -252,7 +246,7 @@ impl Table {
         if !self.has_requests || given("request_id").is_null() {
             return Ok(false);
         }
-        Ok(!matches!(find_twin(self, given("tenant_id"), given("request_id"))?, Twin::None))
+        Ok(!matches!(find_duplicate(self, given("tenant_id"), given("request_id"))?, Duplicate::None))
     }
 
     fn statement(&self) -> Plan {

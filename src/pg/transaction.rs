@@ -14,13 +14,13 @@ use tollgate_escrow::journal::{Journal, Level};
 use tollgate_escrow::registry::{Identity, PLATFORM};
 use tollgate_escrow::table::{Pin, Table};
 
-use super::lock::{self, Strength};
+use super::lock::{LockTarget, Strength};
 use super::memory::{Shared, shared};
 
 const PARTITIONS: usize = PLATFORM + 1;
 
 /// The backend's share of what is in flight.
-pub struct InFlight {
+pub struct TransactionState {
     pub journal: Journal,
     /// Whether the slot in shared memory shows this transaction.
     pub entered: bool,
@@ -51,12 +51,12 @@ pub struct Advance {
     pub before: i64,
 }
 
-struct State(UnsafeCell<InFlight>);
+struct State(UnsafeCell<TransactionState>);
 
 // SAFETY: a backend has one thread that calls Postgres.
 unsafe impl Sync for State {}
 
-static STATE: State = State(UnsafeCell::new(InFlight {
+static STATE: State = State(UnsafeCell::new(TransactionState {
     journal: Journal::new(),
     entered: false,
     charged: 0,
@@ -72,7 +72,7 @@ static STATE: State = State(UnsafeCell::new(InFlight {
 
 /// Works on the state. The closure must not call Postgres, nor this again.
 #[inline]
-pub fn with<T>(work: impl FnOnce(&mut InFlight) -> T) -> T {
+pub fn with<T>(work: impl FnOnce(&mut TransactionState) -> T) -> T {
     // SAFETY: one thread, and by the rule above never entered twice.
     work(unsafe { &mut *STATE.0.get() })
 }
@@ -104,7 +104,7 @@ pub fn level() -> Level {
     unsafe { pg_sys::GetCurrentSubTransactionId() }
 }
 
-impl InFlight {
+impl TransactionState {
     pub fn note_charged(&mut self, partition: usize) {
         self.charged |= 1 << partition;
     }
@@ -139,11 +139,11 @@ impl InFlight {
         self.closed[partition] != 0
     }
 
-    pub fn note_in_hand(&mut self, expiry: i64) {
-        self.hand = self.earliest_in_hand().map_or(expiry, |earliest| earliest.min(expiry));
+    pub fn note_active_expiry(&mut self, expiry: i64) {
+        self.hand = self.earliest_active_expiry().map_or(expiry, |earliest| earliest.min(expiry));
     }
 
-    pub fn earliest_in_hand(&self) -> Option<i64> {
+    pub fn earliest_active_expiry(&self) -> Option<i64> {
         (self.hand != 0).then_some(self.hand)
     }
 
@@ -230,10 +230,14 @@ pub fn register() {
     unsafe {
         pg_sys::RegisterXactCallback(Some(on_transaction), std::ptr::null_mut());
         pg_sys::RegisterSubXactCallback(Some(on_subtransaction), std::ptr::null_mut());
+        NEXT_ACCESS = pg_sys::object_access_hook;
+        pg_sys::object_access_hook = Some(object_access);
     }
 }
 
-fn idle(state: &InFlight) -> bool {
+static mut NEXT_ACCESS: pg_sys::object_access_hook_type = None;
+
+fn idle(state: &TransactionState) -> bool {
     !state.entered && state.changed == 0 && state.dropped == 0 && state.looked_at.is_none() && state.journal.is_empty()
 }
 
@@ -253,7 +257,7 @@ unsafe extern "C-unwind" fn on_transaction(event: pg_sys::XactEvent::Type, _argu
         }
         // Whoever loads from now on until the epochs move waits; who does already is met no more afterwards.
         XACT_EVENT_PRE_COMMIT if with(|state| state.reloads) => {
-            (0..PARTITIONS).for_each(|partition| lock::Subject::Definitions(partition).lock(Strength::Joint));
+            (0..PARTITIONS).for_each(|partition| LockTarget::Definitions(partition).lock(Strength::Joint));
         }
         XACT_EVENT_PRE_PREPARE if with(|state| !idle(state)) => ereport!(
             PgLogLevel::ERROR,
@@ -299,4 +303,25 @@ unsafe extern "C-unwind" fn on_subtransaction(
             }
         });
     });
+}
+
+/// A database that goes away takes its counters with it: CREATE DATABASE may give its oid to another.
+#[pg_guard]
+unsafe extern "C-unwind" fn object_access(
+    access: pg_sys::ObjectAccessType::Type,
+    class: pg_sys::Oid,
+    object: pg_sys::Oid,
+    sub_object: i32,
+    argument: *mut std::ffi::c_void,
+) {
+    // SAFETY: hands on exactly what came.
+    unsafe {
+        if let Some(next) = NEXT_ACCESS {
+            next(access, class, object, sub_object, argument);
+        }
+    }
+    if access == pg_sys::ObjectAccessType::OAT_DROP && class == pg_sys::DatabaseRelationId && shared().is_some() {
+        // Its sessions may still be there, and be ended by what follows: only afterwards has nobody a counter pinned.
+        with(|state| state.dropped = object.to_u32());
+    }
 }

@@ -7,7 +7,7 @@ use std::ffi::CString;
 use pgrx::pg_sys;
 
 use crate::error::{Error, Result};
-use crate::period::Zone;
+use tollgate_core::period::Zone;
 
 /// A time zone that Postgres has loaded; it keeps each one for the life of the backend.
 pub struct PostgresZone(*mut pg_sys::pg_tz);

@@ -2,14 +2,14 @@
 
 use pgrx::Uuid;
 
-use super::{Subject, nil};
-use crate::admission::Scope;
+use super::Payer;
 use crate::error::{Error, Result};
-use crate::period;
-use crate::pg::spi::types::{INT, MOMENT, TEXT, UUID};
-use crate::pg::spi::{self, Look, Plan, Session};
+use crate::pg::spi::types::{MOMENT, TEXT, UUID};
+use crate::pg::spi::{Plan, Session, Snapshot};
 use crate::pg::value::Value;
-use crate::pg::{Timestamp, from_unix_seconds};
+use crate::pg::{Timestamp, clock_timestamp, from_unix_seconds, nil};
+use tollgate_core::decision::Scope;
+use tollgate_core::period;
 
 /// A period is whole UTC days, with quarters of an hour before and after them, and what is pending. Gives the sum of one
 /// resource, the sum of all, the same of what is held, and how many pending rows were read. What tenants have pending belongs to the platform too,
@@ -80,21 +80,10 @@ const EXPIRED: &str = "
           and e.reserved_at >= $4 and e.reserved_at < $5
     ) h";
 
-/// A pending row of nothing.
-const MARK: &str = "
-    insert into copilot_internal.pending_costs (tenant_id, record_id, source, user_id, resource_type, charged_at, nanos)
-    select $1, pg_catalog.gen_random_uuid(), 'fold', '00000000-0000-0000-0000-000000000000', 'llm',
-           pg_catalog.clock_timestamp(), 0
-    where not exists (select from copilot_internal.pending_costs p where p.tenant_id = $1)";
-
-const FOLD: &str = "select copilot_internal.fold($1, $2)";
-
 static SPENT_PLAN: Plan = Plan::new(SPENT, &[UUID, UUID, TEXT, MOMENT, MOMENT, MOMENT, MOMENT, MOMENT]);
 static EXPIRED_PLAN: Plan = Plan::new(EXPIRED, &[UUID, UUID, TEXT, MOMENT, MOMENT, MOMENT, MOMENT]);
-static MARK_PLAN: Plan = Plan::new(MARK, &[UUID]);
-static FOLD_PLAN: Plan = Plan::new(FOLD, &[UUID, INT]);
 
-/// What has been spent and is held in one scope and period: the quotas of a subject that share both share it.
+/// What has been spent and is held in one scope and period: the quotas of a payer that share both share it.
 #[derive(Clone, Copy)]
 pub struct Sum {
     pub scope: Scope,
@@ -107,7 +96,7 @@ pub struct Sum {
 
 #[derive(Clone, Copy)]
 struct Amounts {
-    /// On the subject's resource.
+    /// On the payer's resource.
     own: i64,
     /// On every resource.
     all: i64,
@@ -119,13 +108,13 @@ impl Amounts {
     }
 }
 
-fn keys(subject: Subject, scope: Scope) -> [Value; 3] {
+fn keys(payer: Payer, scope: Scope) -> [Value; 3] {
     let (tenant, user): (Option<Uuid>, Option<Uuid>) = match scope {
         Scope::Platform => (None, None),
-        Scope::Tenant => (subject.tenant, None),
-        Scope::User => (subject.tenant, subject.user),
+        Scope::Tenant => (payer.tenant, None),
+        Scope::User => (payer.tenant, payer.user),
     };
-    [tenant.unwrap_or_else(nil).into(), user.unwrap_or_else(nil).into(), subject.resource.as_str().into()]
+    [tenant.unwrap_or_else(nil).into(), user.unwrap_or_else(nil).into(), payer.resource.as_str().into()]
 }
 
 impl Sum {
@@ -142,17 +131,18 @@ impl Sum {
     /// Holds are counted that expire after the horizon.
     pub fn read(
         spi: &Session,
-        subject: Subject,
+        payer: Payer,
         scope: Scope,
         bounds: period::Bounds,
         horizon: Timestamp,
-        look: Look,
+        snapshot: Snapshot,
     ) -> Result<Self> {
-        let [tenant, user, resource] = keys(subject, scope);
+        let [tenant, user, resource] = keys(payer, scope);
         let span = Span::of(bounds);
         let [start, first_day, last_day, end, horizon] =
             [span.start, span.first_day, span.last_day, span.end, horizon].map(Value::timestamp);
-        let rows = spi.run(&SPENT_PLAN, look, &[tenant, user, resource, start, first_day, last_day, end, horizon])?;
+        let rows =
+            spi.run(&SPENT_PLAN, snapshot, &[tenant, user, resource, start, first_day, last_day, end, horizon])?;
         let row = rows.first().ok_or_else(|| Error::internal("a sum gave no row"))?;
         // The platform's queue is folded by maintain() alone: a charge must not take what every tenant would wait for.
         let tail = if scope == Scope::Platform { 0 } else { row.need(5)? };
@@ -166,21 +156,53 @@ impl Sum {
     }
 }
 
+/// Sums of one payer: quotas that share scope and period share one.
+pub struct Sums {
+    payer: Payer,
+    snapshot: Snapshot,
+    now: Timestamp,
+    read: Vec<Sum>,
+}
+
+impl Sums {
+    pub fn new(payer: Payer, snapshot: Snapshot) -> Self {
+        Self { payer, snapshot, now: clock_timestamp(), read: Vec::new() }
+    }
+
+    pub fn get(&mut self, spi: &Session, scope: Scope, bounds: period::Bounds) -> Result<Sum> {
+        if let Some(sum) = self.read.iter().find(|sum| sum.scope == scope && sum.bounds == bounds) {
+            return Ok(*sum);
+        }
+        let sum = Sum::read(spi, self.payer, scope, bounds, self.now, self.snapshot)?;
+        self.read.push(sum);
+        Ok(sum)
+    }
+
+    /// The moment as of which holds are counted.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    pub fn tail(&self) -> i64 {
+        self.read.iter().map(|sum| sum.tail).max().unwrap_or(0)
+    }
+}
+
 /// What a quota counts of the holds that expire after one moment and not after another, and from when on there may be
 /// more: in a snapshot taken now.
 pub fn expired(
     spi: &Session,
-    subject: Subject,
+    payer: Payer,
     scope: Scope,
     counts_all: bool,
     bounds: period::Bounds,
     after: Timestamp,
     until: Timestamp,
 ) -> Result<(i64, Timestamp)> {
-    let [tenant, user, resource] = keys(subject, scope);
+    let [tenant, user, resource] = keys(payer, scope);
     let span = Span::of(bounds);
     let [start, end, after, until] = [span.start, span.end, after, until].map(Value::timestamp);
-    let rows = spi.run(&EXPIRED_PLAN, Look::Latest, &[tenant, user, resource, start, end, after, until])?;
+    let rows = spi.run(&EXPIRED_PLAN, Snapshot::Latest, &[tenant, user, resource, start, end, after, until])?;
     let row = rows.first().ok_or_else(|| Error::internal("a sum gave no row"))?;
     let amounts = Amounts { own: row.need(1)?, all: row.need(2)? };
     Ok((amounts.of(counts_all), row.get(3).unwrap_or(Timestamp::MAX)))
@@ -213,34 +235,10 @@ impl Span {
     }
 }
 
-/// How many pending rows a charger leaves alone, and how many it folds when there are more.
-const TAIL_KEPT: i64 = 256;
-const TAIL_FOLDED: i32 = 1_024;
-
-/// Shortens a long tail of pending rows, so that sums stay quick where nobody calls `maintain()`. Only at READ
-/// COMMITTED: elsewhere a rollup row that another fold has written since would be a serialization failure.
-pub fn fold_long_tail(spi: &Session, tenant: Option<Uuid>, tail: i64) -> Result<()> {
-    if tail <= TAIL_KEPT || spi::has_one_snapshot() {
-        return Ok(());
-    }
-    if let Some(tenant) = tenant {
-        spi.run(&FOLD_PLAN, Look::Write, &[tenant.into(), TAIL_FOLDED.into()])?;
-        keep_marked(spi, tenant)?;
-    }
-    Ok(())
-}
-
-/// Sees to it that the tenant has a pending row: by those are known whose events may be missing. Whoever folds and has
-/// not looked to the end whether some are calls this.
-pub fn keep_marked(spi: &Session, tenant: Uuid) -> Result<()> {
-    spi.run(&MARK_PLAN, Look::Write, &[tenant.into()])?;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::period::Bounds;
+    use tollgate_core::period::Bounds;
 
     fn span(start: i64, end: i64) -> [i64; 4] {
         let hour = |hours: i64| Some(946_684_800 + hours * 3_600);

@@ -2,15 +2,15 @@
 
 use pgrx::Uuid;
 
-use super::slug::{attempt, is_slug, slug_of};
+use super::slug::{attempt, is_reserved, is_slug, slug_of};
 use super::{Actor, Locked, acting_role, members};
 use crate::error::{Error, Result};
 use crate::pg::identity::Caller;
 use crate::pg::random_bits;
 use crate::pg::spi::types::{BIGINT, TEXT, UUID};
-use crate::pg::spi::{Look, Plan, Session};
+use crate::pg::spi::{Plan, Session, Snapshot};
 use crate::settings;
-use crate::tenants::Role;
+use crate::tenancy::access::Role;
 
 const PERSONAL: &str = "
     select t.id, t.deleted_at is not null from copilot_internal.tenants t
@@ -61,10 +61,11 @@ static KNOWS_USERS_PLAN: Plan = Plan::new(KNOWS_USERS, &[]);
 static EMAIL_PLAN: Plan = Plan::new("select u.email::text from auth.users u where u.id = $1", &[UUID]);
 
 const PERSONAL_TYPE: &str = "personal";
+const PERSONAL_NAME: &str = "Personal";
 const FREE_PLAN: &str = "free";
 /// Longest e-mail address (RFC 5321, 64 + 1 + 255 octets).
-const LONGEST_EMAIL: usize = 320;
-const LONGEST_NAME: usize = 200;
+const MAX_EMAIL: usize = 320;
+const MAX_NAME: usize = 200;
 /// Slugs tried: after the first each has a random suffix of 32 bits.
 const ATTEMPTS: usize = 16;
 
@@ -91,7 +92,7 @@ pub fn create_personal(
             None => known_email(spi, user)?.ok_or_else(|| Error::invalid("p_user_email must not be NULL"))?,
         },
     };
-    let name = local_part(&email)?;
+    must_be_an_address(&email)?;
     if let Some(id) = existing(spi, actor, user)? {
         return Ok(id);
     }
@@ -99,10 +100,10 @@ pub fn create_personal(
     if let Some(id) = existing(spi, actor, user)? {
         return Ok(id);
     }
-    let base = slug_of(&name);
     for number in 0..ATTEMPTS {
-        let slug = attempt(&base, number, random_bits());
-        let made = make(spi, &name, &slug, PERSONAL_TYPE, FREE_PLAN, Some(user), None)?;
+        // Whoever reads a list of tenants, or an address, learns nothing of a person's e-mail.
+        let slug = attempt(PERSONAL_TYPE, number, random_bits());
+        let made = make(spi, PERSONAL_NAME, &slug, PERSONAL_TYPE, FREE_PLAN, Some(user), None)?;
         if let Some(id) = made {
             if preferred.is_none() {
                 members::prefer(spi, user, id)?;
@@ -129,42 +130,40 @@ fn own_email(caller: &Caller, email: Option<String>) -> Result<String> {
 }
 
 fn known_email(spi: &Session, user: Uuid) -> Result<Option<String>> {
-    let rows = spi.run(&KNOWS_USERS_PLAN, Look::Statement, &[])?;
+    let rows = spi.run(&KNOWS_USERS_PLAN, Snapshot::Statement, &[])?;
     if !rows.first().and_then(|row| row.get(1)).unwrap_or(false) {
         return Ok(None);
     }
-    let rows = spi.run(&EMAIL_PLAN, Look::Statement, &[user.into()])?;
+    let rows = spi.run(&EMAIL_PLAN, Snapshot::Statement, &[user.into()])?;
     Ok(rows.first().and_then(|row| row.get(1)))
 }
 
-fn local_part(email: &str) -> Result<String> {
-    let malformed = || Error::invalid("p_user_email must be an e-mail address");
-    let (local, domain) = email.rsplit_once('@').ok_or_else(malformed)?;
+fn must_be_an_address(email: &str) -> Result<()> {
     let odd = |text: &str| text.is_empty() || text.chars().any(|it| it.is_control() || it.is_whitespace());
-    if email.len() > LONGEST_EMAIL || odd(local) || odd(domain) {
-        return Err(malformed());
+    match email.rsplit_once('@') {
+        Some((local, domain)) if email.len() <= MAX_EMAIL && !odd(local) && !odd(domain) => Ok(()),
+        _ => Err(Error::invalid("p_user_email must be an e-mail address")),
     }
-    Ok(local.chars().take(LONGEST_NAME).collect())
 }
 
 /// The user's personal tenant, brought back if it was deleted and the server asks.
 fn existing(spi: &Session, actor: Actor, user: Uuid) -> Result<Option<Uuid>> {
-    let rows = spi.run(&PERSONAL_PLAN, Look::Latest, &[user.into()])?;
+    let rows = spi.run(&PERSONAL_PLAN, Snapshot::Latest, &[user.into()])?;
     let Some(row) = rows.first() else { return Ok(None) };
     let id: Uuid = row.need(1)?;
     if row.need::<bool>(2)? {
         if actor != Actor::Server {
             return Err(Error::forbidden("your personal tenant was deleted; only the server brings it back"));
         }
-        spi.run(&REVIVE_PLAN, Look::Write, &[id.into()])?;
+        spi.run_write(&REVIVE_PLAN, &[id.into()])?;
     }
     Ok(Some(id))
 }
 
 /// One after the other for one person. Gives the tenant that he prefers.
 fn serialise(spi: &Session, user: Uuid) -> Result<Option<Uuid>> {
-    spi.run(&SERIALISE_PLAN, Look::Write, &[user.into()])?;
-    let rows = spi.run(&SERIALISE_ROW_PLAN, Look::Write, &[user.into()])?;
+    spi.run_write(&SERIALISE_PLAN, &[user.into()])?;
+    let rows = spi.run_write(&SERIALISE_ROW_PLAN, &[user.into()])?;
     Ok(rows.first().and_then(|row| row.get(1)))
 }
 
@@ -178,7 +177,7 @@ fn make(
     creator: Option<Uuid>,
 ) -> Result<Option<Uuid>> {
     let values = [name.into(), slug.into(), kind.into(), plan.into(), owner.into(), creator.into()];
-    let rows = spi.run(&MAKE_PLAN, Look::Write, &values)?;
+    let rows = spi.run_write(&MAKE_PLAN, &values)?;
     Ok(rows.first().and_then(|row| row.get(1)))
 }
 
@@ -194,8 +193,8 @@ pub struct NewTenant {
 /// A tenant by order of the server, or of a person as far as the setting allows.
 pub fn create(spi: &Session, actor: Actor, asked: NewTenant) -> Result<Uuid> {
     let name = asked.name.ok_or_else(|| Error::invalid("p_name must not be NULL"))?;
-    if name.trim().is_empty() || name.chars().count() > LONGEST_NAME || name.chars().any(char::is_control) {
-        return Err(Error::invalid(format!("p_name must have 1 to {LONGEST_NAME} printable characters")));
+    if name.trim().is_empty() || name.chars().count() > MAX_NAME || name.chars().any(char::is_control) {
+        return Err(Error::invalid(format!("p_name must have 1 to {MAX_NAME} printable characters")));
     }
     if asked.slug.as_deref().is_some_and(|slug| !is_slug(slug)) {
         return Err(Error::invalid(
@@ -219,6 +218,9 @@ pub fn create(spi: &Session, actor: Actor, asked: NewTenant) -> Result<Uuid> {
             if plan != FREE_PLAN {
                 return Err(Error::forbidden("only the server gives a tenant a plan other than free"));
             }
+            if asked.slug.as_deref().is_some_and(is_reserved) {
+                return Err(Error::invalid("p_slug is reserved; only the server gives it to a tenant"));
+            }
             let most = settings::tenants_per_user();
             let too_many = || {
                 Error::forbidden(match most {
@@ -236,10 +238,10 @@ pub fn create(spi: &Session, actor: Actor, asked: NewTenant) -> Result<Uuid> {
             (Some(subject), Some(subject), Some(preferred))
         }
     };
-    let base = asked.slug.clone().unwrap_or_else(|| slug_of(&name));
+    let base = slug_of(&name);
     let attempts = if asked.slug.is_some() { 1 } else { ATTEMPTS };
     for number in 0..attempts {
-        let slug = attempt(&base, number, random_bits());
+        let slug = asked.slug.clone().unwrap_or_else(|| attempt(&base, number, random_bits()));
         if let Some(id) = make(spi, &name, &slug, &kind, &plan, owner, creator)? {
             if let (Some(None), Some(owner)) = (preferred, owner) {
                 members::prefer(spi, owner, id)?;
@@ -252,7 +254,7 @@ pub fn create(spi: &Session, actor: Actor, asked: NewTenant) -> Result<Uuid> {
 
 /// How many tenants a user has made, at most as many as it takes to know.
 fn made_by(spi: &Session, user: Uuid, most: i64) -> Result<i64> {
-    let rows = spi.run(&MADE_PLAN, Look::Latest, &[user.into(), most.into()])?;
+    let rows = spi.run(&MADE_PLAN, Snapshot::Latest, &[user.into(), most.into()])?;
     Ok(rows.first().and_then(|row| row.get(1)).unwrap_or(0))
 }
 
@@ -280,7 +282,7 @@ pub fn delete(spi: &Session, actor: Actor, tenant: Uuid) -> Result<bool> {
         return Err(not_owner());
     }
     if actor == Actor::Server {
-        let rows = spi.run(&IS_THERE_PLAN, Look::Latest, &[tenant.into()])?;
+        let rows = spi.run(&IS_THERE_PLAN, Snapshot::Latest, &[tenant.into()])?;
         if !rows.first().and_then(|row| row.get(1)).unwrap_or(false) {
             return Err(gone());
         }
@@ -295,15 +297,15 @@ pub fn delete(spi: &Session, actor: Actor, tenant: Uuid) -> Result<bool> {
             return Err(not_owner());
         }
     }
-    spi.run(&DELETE_PLAN, Look::Write, &[tenant.into()])?;
+    spi.run_write(&DELETE_PLAN, &[tenant.into()])?;
     Ok(true)
 }
 
 /// Writes the defaults that apply as rows. Says how many.
 pub fn initialize_quotas(spi: &Session, tenant: Uuid) -> Result<usize> {
-    let rows = spi.run(&IS_THERE_PLAN, Look::Latest, &[tenant.into()])?;
+    let rows = spi.run(&IS_THERE_PLAN, Snapshot::Latest, &[tenant.into()])?;
     if !rows.first().and_then(|row| row.get(1)).unwrap_or(false) {
         return Err(gone());
     }
-    Ok(spi.run(&INITIALIZE_PLAN, Look::Write, &[tenant.into()])?.written())
+    Ok(spi.run_write(&INITIALIZE_PLAN, &[tenant.into()])?.written())
 }

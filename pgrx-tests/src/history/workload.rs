@@ -53,7 +53,7 @@ impl Scene {
         }
     }
 
-    /// Its share of all operations, in tenths: where everybody waits for one lock, the locked mode needs longer.
+    /// Its share of all operations, in tenths: where all wait for one lock, the locked mode needs longer.
     pub fn tenths(self) -> u64 {
         match self {
             Scene::Hot => 2,
@@ -127,7 +127,7 @@ pub fn play(
     Ok(Played { history, took, differences })
 }
 
-/// As whoever calls maintain() every now and then.
+/// As a job does that calls maintain() every now and then.
 fn keep_house(cluster: &Cluster, database: &str, stop: &AtomicBool) -> Result<()> {
     let mut client = cluster.superuser(database)?;
     while !stop.load(Ordering::SeqCst) {

@@ -18,7 +18,7 @@ use crate::charging::{Charge, Function, Statements, Surface, usd};
 use crate::cluster::Cluster;
 
 /// By then every session of the burst has noticed that its client is gone.
-const SETTLES: Duration = Duration::from_secs(15);
+const SETTLES: Duration = Duration::from_secs(60);
 
 /// One database with everything that is known about it.
 pub struct Ground {
@@ -39,7 +39,7 @@ pub fn check(
     tally: &mut Tally,
 ) -> Result<Vec<String>> {
     let mut client = wait_for_server(cluster, &ground.world.database)?;
-    // A lock that nobody gives back is a finding, not a reason to wait for ever.
+    // A lock that is not given back is a finding, not a reason to wait for ever.
     client.batch_execute("set statement_timeout = '60s'")?;
     settle(&mut client)?;
     let left = prepared(&mut client)?;
@@ -82,7 +82,7 @@ fn settle(client: &mut Client) -> Result<()> {
     }
 }
 
-/// Sends every request again of which nobody knows what became of it, as clients that want it done once do.
+/// Sends every request again whose outcome is unknown, as clients do that want it done once.
 fn resolve(book: &mut Book, server: &mut Client, statements: &Statements, tally: &mut Tally) -> Result<()> {
     let open = book.unknown();
     tally.checked("unknown outcomes, resolved by sending again", open.len());
@@ -101,7 +101,7 @@ fn resolve(book: &mut Book, server: &mut Client, statements: &Statements, tally:
     Ok(())
 }
 
-/// Gives up what is held by nobody any more.
+/// Gives up what no client holds any more.
 fn release(server: &mut Client, tally: &mut Tally) -> Result<()> {
     let sql = "select id from copilot_internal.quota_reservations where state = 'held'";
     let held = server.query(sql, &[])?;
@@ -206,7 +206,7 @@ fn standings(server: &mut Client, tenants: &[Tenant]) -> Result<Vec<Standing>> {
     Ok(rows.iter().map(standing).collect())
 }
 
-/// Every figure that anybody is shown, and every answer at the edge of a limit, against the ledger.
+/// Every figure that is shown, and every answer at the edge of a limit, against the ledger.
 fn figures(
     server: &mut Client,
     ground: &mut Ground,

@@ -113,14 +113,8 @@ fn rows_that_arrive_are_counted_by_the_next_charge() -> Result<()> {
         "copy copilot_internal.pending_costs (tenant_id, record_id, source, user_id, resource_type, charged_at, nanos)
                from stdin";
     let mut copy = owner.copy_in(sql)?;
-    writeln!(
-        copy,
-        "{}\t{}\tcharge\t{}\tllm\t{}\t500000000",
-        id(1),
-        "0cc175b9-c0f1-b6a8-31c3-99e269772661",
-        id(0),
-        "now"
-    )?;
+    let record = "0cc175b9-c0f1-b6a8-31c3-99e269772661";
+    writeln!(copy, "{}\t{record}\tcharge\t{}\tllm\tnow\t500000000", id(1), id(0))?;
     copy.finish()?;
     assert_left(&mut client, "COPY", 3 * USD / 10)
 }

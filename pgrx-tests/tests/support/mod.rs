@@ -4,6 +4,7 @@
 
 // Each test binary compiles this module for itself and uses a part of it.
 #![allow(dead_code)]
+#![allow(clippy::panic, reason = "assertions, which say what they found")]
 
 use anyhow::Result;
 use postgres::Client;

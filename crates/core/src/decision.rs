@@ -1,0 +1,413 @@
+//! The decision: may this amount be spent, given what every quota in force has counted?
+//!
+//! Pure, and the one seam that every mode of admission shares: a mode only answers what each quota has spent and holds,
+//! under whatever makes that answer exact until the decision has taken effect. It then asks [`judge`].
+//!
+//! All amounts are nano-dollars (1e-9 USD). A charge was rounded up and a limit down before they came here.
+
+use crate::period::{Bounds, Period};
+
+/// Whose spending a quota counts, from the most to the least specific, which is the order in which a refusal is told.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Scope {
+    User,
+    Tenant,
+    Platform,
+}
+
+impl Scope {
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "user" => Some(Self::User),
+            "tenant" => Some(Self::Tenant),
+            "platform" => Some(Self::Platform),
+            _ => None,
+        }
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Tenant => "tenant",
+            Self::Platform => "platform",
+        }
+    }
+}
+
+/// What an operation uses. A quota may count one resource or all.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Resource {
+    Llm,
+    E2b,
+    /// Neither in particular: a correction that only quotas of all resources count.
+    All,
+}
+
+impl Resource {
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "llm" => Some(Self::Llm),
+            "e2b" => Some(Self::E2b),
+            _ => None,
+        }
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Llm => "llm",
+            Self::E2b => "e2b",
+            Self::All => ALL_RESOURCES,
+        }
+    }
+}
+
+/// The resource type of a quota that counts every resource.
+pub const ALL_RESOURCES: &str = "all";
+
+/// What happens above a limit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// Refused.
+    Hard,
+    /// Allowed, with status `EXCEEDED`.
+    Soft,
+    /// Counted and shown in the views, and without any effect here.
+    Shadow,
+}
+
+impl Mode {
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "hard" => Some(Self::Hard),
+            "soft" => Some(Self::Soft),
+            "shadow" => Some(Self::Shadow),
+            _ => None,
+        }
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hard => "hard",
+            Self::Soft => "soft",
+            Self::Shadow => "shadow",
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Status {
+    NoQuota,
+    Ok,
+    Warning,
+    Exceeded,
+    /// No quota is in the way: the tenant's policy forbids the model.
+    ModelDenied,
+}
+
+impl Status {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NoQuota => "NO_QUOTA",
+            Self::Ok => "OK",
+            Self::Warning => "WARNING",
+            Self::Exceeded => "EXCEEDED",
+            Self::ModelDenied => "MODEL_DENIED",
+        }
+    }
+}
+
+/// One quota in force, with what it has counted in the period of the operation.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Quota {
+    pub scope: Scope,
+    /// What it counts: `llm`, `e2b` or `all`.
+    pub resource_type: &'static str,
+    pub mode: Mode,
+    /// `None` meters without a limit; 0 blocks everything, free operations included.
+    pub limit: Option<i64>,
+    /// Blocks everything, whatever its limit and mode.
+    pub suspended: bool,
+    /// From here on the status is `WARNING`.
+    pub warning: i64,
+    pub period: Period,
+    pub bounds: Bounds,
+    pub spent: i64,
+    /// Live holds.
+    pub held: i64,
+}
+
+impl Quota {
+    /// Counts every resource, not only that of the operation.
+    pub fn counts_all(&self) -> bool {
+        self.resource_type == ALL_RESOURCES
+    }
+
+    /// Spent and held; what no sum can hold counts as everything.
+    pub fn used(&self) -> i64 {
+        self.spent.saturating_add(self.held)
+    }
+
+    /// What is left; below zero once the limit is overrun, `None` without a limit.
+    pub fn remaining(&self) -> Option<i64> {
+        self.limit.map(|limit| limit.saturating_sub(self.used()))
+    }
+
+    /// Whether it has a say.
+    fn is_effective(&self) -> bool {
+        self.mode != Mode::Shadow || self.suspended
+    }
+
+    /// Whether it refuses what does not fit.
+    fn is_hard(&self) -> bool {
+        self.mode == Mode::Hard || self.suspended
+    }
+
+    /// Whether the amount would fit if all that is held were given back.
+    fn would_fit(&self, amount: i64) -> bool {
+        match self.limit {
+            _ if self.suspended => false,
+            None => true,
+            Some(0) => false,
+            Some(limit) => self.spent.checked_add(amount).is_some_and(|total| total <= limit),
+        }
+    }
+
+    pub fn fits(&self, amount: i64) -> bool {
+        match self.limit {
+            _ if self.suspended => false,
+            None => true,
+            Some(0) => false,
+            Some(limit) => self
+                .spent
+                .checked_add(self.held)
+                .and_then(|used| used.checked_add(amount))
+                .is_some_and(|total| total <= limit),
+        }
+    }
+
+    /// The status once the amount is spent.
+    pub fn status(&self, amount: i64) -> Status {
+        if !self.fits(amount) {
+            Status::Exceeded
+        } else if self.limit.is_some() && self.used().saturating_add(amount) >= self.warning {
+            Status::Warning
+        } else {
+            Status::Ok
+        }
+    }
+
+    /// How much of the amount lies above the limit once it is spent.
+    pub fn overrun(&self, amount: i64) -> i64 {
+        match self.limit {
+            Some(limit) => self.used().saturating_add(amount).saturating_sub(limit).clamp(0, amount.max(0)),
+            None => 0,
+        }
+    }
+}
+
+/// The least amount that is a share, in 1e-12, of a limit; what no number holds is the largest.
+pub fn share_of(limit: i64, share: i64) -> i64 {
+    const WHOLE: i128 = 1_000_000_000_000;
+    let amount = (i128::from(limit) * i128::from(share) + WHOLE - 1).div_euclid(WHOLE);
+    i64::try_from(amount).unwrap_or(i64::MAX)
+}
+
+/// The answer for one amount.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Verdict {
+    pub allowed: bool,
+    pub status: Status,
+    /// The quota to tell about: the one that blocks, or else the tightest. `None` without any.
+    pub quota_index: Option<usize>,
+    /// Refused, and nothing but live holds and transactions in flight is in the way.
+    pub retryable: bool,
+    /// The largest part of the amount above a limit, when it is spent all the same.
+    pub overrun: i64,
+}
+
+/// Decides. Every hard quota must have room for the whole amount; `allow_without_quota` answers where there is none.
+///
+/// Of several quotas that block, the most specific is told: user before tenant before platform, the operation's own
+/// resource before `all`, then the one whose period ends last, for it is the one to wait for. Of several that allow, the
+/// one with the worst status, then the one with the least left.
+pub fn judge(quotas: &[Quota], amount: i64, allow_without_quota: bool) -> Verdict {
+    let effective = || quotas.iter().enumerate().filter(|(_, quota)| quota.is_effective());
+    let blocking = effective()
+        .filter(|(_, quota)| quota.is_hard() && !quota.fits(amount))
+        .min_by_key(|(_, quota)| (quota.scope, quota.counts_all(), -quota.bounds.end.unwrap_or(i64::MAX)));
+    let overrun = effective().map(|(_, quota)| quota.overrun(amount)).max().unwrap_or(0);
+    if let Some((index, _)) = blocking {
+        let retryable = effective().all(|(_, quota)| !quota.is_hard() || quota.would_fit(amount));
+        return Verdict { allowed: false, status: Status::Exceeded, quota_index: Some(index), retryable, overrun };
+    }
+    let tightest = effective().min_by_key(|(_, quota)| {
+        let remaining = quota.remaining().unwrap_or(i64::MAX);
+        (std::cmp::Reverse(quota.status(amount)), remaining, quota.scope, quota.counts_all())
+    });
+    match tightest {
+        Some((index, quota)) => {
+            let status = quota.status(amount);
+            Verdict { allowed: true, status, quota_index: Some(index), retryable: false, overrun }
+        }
+        None => Verdict {
+            allowed: allow_without_quota,
+            status: Status::NoQuota,
+            quota_index: None,
+            retryable: false,
+            overrun: 0,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn quota(scope: Scope, limit: Option<i64>, spent: i64) -> Quota {
+        Quota {
+            scope,
+            resource_type: "llm",
+            mode: Mode::Hard,
+            limit,
+            suspended: false,
+            warning: limit.map_or(i64::MAX, |limit| limit / 10 * 8),
+            period: Period::Month,
+            bounds: Bounds { start: Some(0), end: Some(2_678_400) },
+            spent,
+            held: 0,
+        }
+    }
+
+    #[test]
+    fn the_last_nano_fits_and_one_more_does_not() {
+        let quotas = [quota(Scope::Tenant, Some(100), 60)];
+        assert!(judge(&quotas, 40, true).allowed);
+        let refused = judge(&quotas, 41, true);
+        assert!(!refused.allowed);
+        assert_eq!((refused.status, refused.overrun), (Status::Exceeded, 1));
+    }
+
+    #[test]
+    fn holds_count() {
+        let mut held = quota(Scope::Tenant, Some(100), 60);
+        held.held = 30;
+        assert!(!judge(&[held], 11, true).allowed);
+    }
+
+    #[test]
+    fn a_sum_that_no_integer_holds_does_not_fit() {
+        let mut full = quota(Scope::Tenant, Some(i64::MAX), 2);
+        full.held = i64::MAX - 1;
+        assert!(!judge(&[full], 0, true).allowed);
+    }
+
+    #[test]
+    fn a_refusal_is_retryable_when_holds_alone_are_in_the_way() {
+        let mut held = quota(Scope::Tenant, Some(100), 60);
+        held.held = 30;
+        assert!(judge(std::slice::from_ref(&held), 40, true).retryable);
+        assert!(!judge(std::slice::from_ref(&held), 41, true).retryable);
+        assert!(!judge(std::slice::from_ref(&held), 10, true).retryable);
+        assert!(!judge(&[held, quota(Scope::Platform, Some(50), 50)], 40, true).retryable);
+    }
+
+    #[test]
+    fn a_limit_of_zero_blocks_even_what_is_free() {
+        assert!(!judge(&[quota(Scope::Tenant, Some(0), 0)], 0, true).allowed);
+    }
+
+    #[test]
+    fn no_limit_meters_and_never_blocks() {
+        let verdict = judge(&[quota(Scope::Tenant, None, i64::MAX)], i64::MAX, false);
+        assert_eq!((verdict.allowed, verdict.status), (true, Status::Ok));
+    }
+
+    #[test]
+    fn without_any_quota_the_setting_decides() {
+        assert_eq!(judge(&[], 1, true).status, Status::NoQuota);
+        assert!(judge(&[], 1, true).allowed);
+        assert!(!judge(&[], 1, false).allowed);
+    }
+
+    #[test]
+    fn the_most_specific_of_several_refusals_is_told() {
+        let mut all = quota(Scope::Tenant, Some(10), 10);
+        all.resource_type = ALL_RESOURCES;
+        let quotas = [quota(Scope::Platform, Some(1), 1), all, quota(Scope::Tenant, Some(9), 9)];
+        assert_eq!(judge(&quotas, 1, true).quota_index, Some(2));
+    }
+
+    #[test]
+    fn a_warning_is_told_before_a_smaller_remainder() {
+        let quotas = [quota(Scope::Tenant, Some(100), 10), quota(Scope::User, Some(1000), 850)];
+        let verdict = judge(&quotas, 1, true);
+        assert_eq!((verdict.status, verdict.quota_index), (Status::Warning, Some(1)));
+    }
+
+    #[test]
+    fn soft_allows_and_says_so_and_shadow_says_nothing() {
+        let mut soft = quota(Scope::Tenant, Some(10), 10);
+        soft.mode = Mode::Soft;
+        let verdict = judge(std::slice::from_ref(&soft), 5, true);
+        assert_eq!((verdict.allowed, verdict.status, verdict.overrun), (true, Status::Exceeded, 5));
+        soft.mode = Mode::Shadow;
+        assert_eq!(judge(&[soft], 5, true).status, Status::NoQuota);
+    }
+
+    #[test]
+    fn a_suspended_quota_blocks_all_in_every_mode_and_is_nothing_to_wait_for() {
+        for mode in [Mode::Hard, Mode::Soft, Mode::Shadow] {
+            for limit in [None, Some(100)] {
+                let suspended = Quota { suspended: true, mode, ..quota(Scope::Tenant, limit, 0) };
+                let verdict = judge(&[suspended], 0, true);
+                assert_eq!((verdict.allowed, verdict.status, verdict.retryable), (false, Status::Exceeded, false));
+            }
+        }
+    }
+
+    #[test]
+    fn a_share_of_a_limit_is_rounded_up() {
+        assert_eq!(share_of(10, 800_000_000_000), 8);
+        assert_eq!(share_of(11, 800_000_000_000), 9);
+        assert_eq!(share_of(1, 1), 1);
+        assert_eq!(share_of(i64::MAX, 10_000_000_000_000), i64::MAX);
+    }
+
+    fn any_quota() -> impl Strategy<Value = Quota> {
+        let scope = prop_oneof![Just(Scope::User), Just(Scope::Tenant), Just(Scope::Platform)];
+        let mode = prop_oneof![3 => Just(Mode::Hard), 1 => Just(Mode::Soft), 1 => Just(Mode::Shadow)];
+        let amount = || prop_oneof![0..200i64, i64::MAX - 5..=i64::MAX];
+        (scope, mode, proptest::option::of(amount()), amount(), amount(), any::<bool>()).prop_map(
+            |(scope, mode, limit, spent, held, counts_all)| Quota {
+                mode,
+                held,
+                resource_type: if counts_all { ALL_RESOURCES } else { "llm" },
+                ..quota(scope, limit, spent)
+            },
+        )
+    }
+
+    proptest! {
+        /// The promise itself, stated without the code's shortcuts.
+        #[test]
+        fn allowed_exactly_when_no_hard_limit_is_passed(
+            quotas in proptest::collection::vec(any_quota(), 0..6),
+            amount in prop_oneof![0..200i64, i64::MAX - 5..=i64::MAX],
+        ) {
+            let within = quotas.iter().filter(|quota| quota.mode == Mode::Hard).all(|quota| {
+                quota.limit.is_none_or(|limit| {
+                    limit != 0
+                        && i128::from(quota.spent) + i128::from(quota.held) + i128::from(amount) <= i128::from(limit)
+                })
+            });
+            let verdict = judge(&quotas, amount, true);
+            prop_assert_eq!(verdict.allowed, within);
+            prop_assert!(verdict.overrun >= 0 && verdict.overrun <= amount);
+            if let Some(index) = verdict.quota_index {
+                prop_assert!(quotas[index].mode != Mode::Shadow);
+            }
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! What the running transaction has added to which entries, so that its end can settle or take it back.
+//!
+//! Private to a backend. Everything that may allocate happens in [`Journal::make_room`]; what callbacks use does not.
+
+use crate::table::{Delta, Pin, Table};
+
+/// A subtransaction's number: larger than those of the transactions around it (Postgres' `SubTransactionId`).
+pub type Level = u32;
+
+/// A change, of what, and in which subtransaction.
+#[derive(Clone, Copy, Debug)]
+struct JournalEntry<K> {
+    kind: K,
+    level: Level,
+    delta: Delta,
+}
+
+/// A charge as the ledger has it: whose, on what, when. Quotas that are loaded later in the transaction need to know.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Charge {
+    pub tenant: [u8; 16],
+    pub user: [u8; 16],
+    /// The caller's code of the resource.
+    pub resource: u8,
+    /// The quarter of an hour, counted by the caller: no period begins or ends within one.
+    pub quarter: i64,
+}
+
+/// More than a transaction may leave open.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TooMany;
+
+/// Bounds what one transaction can keep in memory; repeated charges of one tenant take one line.
+const MOST_LINES: usize = 1 << 20;
+
+/// How far back a line is looked for that another addition can be joined to.
+const LOOK_BACK: usize = 8;
+
+/// Gives the lines of a level, which are the last, to the parent, and joins them to lines of his of the same kind: a loop
+/// of a million subtransactions leaves a handful. Allocates nothing.
+fn merge<K: Copy + PartialEq>(
+    lines: &mut Vec<JournalEntry<K>>,
+    level: Level,
+    parent: Level,
+    mut joined: impl FnMut(K),
+) {
+    let first = lines.len() - lines.iter().rev().take_while(|line| line.level >= level).count();
+    let mut kept = first;
+    for next in first..lines.len() {
+        let line = JournalEntry { level: parent, ..lines[next] };
+        let near = &mut lines[kept.saturating_sub(LOOK_BACK)..kept];
+        match near.iter_mut().find(|other| other.level == parent && other.kind == line.kind) {
+            Some(other) => {
+                other.delta = other.delta.plus(line.delta);
+                joined(line.kind);
+            }
+            None => {
+                lines[kept] = line;
+                kept += 1;
+            }
+        }
+    }
+    lines.truncate(kept);
+}
+
+#[derive(Default)]
+pub struct Journal {
+    /// Each line has a pin of its own.
+    additions: Vec<JournalEntry<Pin>>,
+    charges: Vec<JournalEntry<Charge>>,
+}
+
+impl Journal {
+    pub const fn new() -> Self {
+        Self { additions: Vec::new(), charges: Vec::new() }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.additions.is_empty() && self.charges.is_empty()
+    }
+
+    /// Makes sure that so many additions and one charge, which may be two lines, can be pushed without allocating.
+    pub fn make_room(&mut self, additions: usize) -> Result<(), TooMany> {
+        if self.additions.len() + additions > MOST_LINES || self.charges.len() >= MOST_LINES {
+            return Err(TooMany);
+        }
+        self.additions.try_reserve(additions).map_err(|_| TooMany)?;
+        self.charges.try_reserve(2).map_err(|_| TooMany)
+    }
+
+    /// Notes an addition to an entry that the caller has pinned for it. Takes the pin.
+    pub fn push(&mut self, table: &Table, pin: Pin, level: Level, delta: impl Into<Delta>) {
+        let delta = delta.into();
+        let joined =
+            self.additions.iter_mut().rev().take(LOOK_BACK).find(|line| line.kind == pin && line.level == level);
+        match joined {
+            Some(line) => {
+                line.delta = line.delta.plus(delta);
+                table.unpin(pin);
+            }
+            // Lines stay in the order of their levels, also those of an outer level that a loader adds late.
+            None => {
+                let place = self.additions.partition_point(|line| line.level <= level);
+                self.additions.insert(place, JournalEntry { kind: pin, level, delta });
+            }
+        }
+    }
+
+    /// Adds to a line that was pushed at this level.
+    pub fn put(&mut self, pin: Pin, level: Level, delta: impl Into<Delta>) {
+        if let Some(line) = self.additions.iter_mut().rev().find(|line| line.kind == pin && line.level == level) {
+            line.delta = line.delta.plus(delta.into());
+        }
+    }
+
+    /// Notes the charge that the additions were for.
+    pub fn charge(&mut self, charge: Charge, level: Level, delta: impl Into<Delta>) {
+        let delta = delta.into();
+        let joined =
+            self.charges.iter_mut().rev().take(LOOK_BACK).find(|line| line.kind == charge && line.level == level);
+        match joined {
+            // Unlike additions, charges have no ceiling.
+            Some(line) => line.delta = line.delta.plus(delta),
+            None => self.charges.push(JournalEntry { kind: charge, level, delta }),
+        }
+    }
+
+    /// Takes back an addition that was pushed at this level and came to nothing. The pin stays until the end.
+    pub fn retract(&mut self, table: &Table, pin: Pin, level: Level, delta: impl Into<Delta>) {
+        let delta = delta.into();
+        let line = self.additions.iter_mut().rev().find(|line| line.kind == pin && line.level == level);
+        if let Some(line) = line {
+            line.delta = line.delta.minus(delta);
+            table.give_back(pin, delta.amount);
+        }
+    }
+
+    /// Forgets a charge that was noted at this level and came to nothing.
+    pub fn forget(&mut self, charge: Charge, level: Level, delta: impl Into<Delta>) {
+        let line = self.charges.iter_mut().rev().find(|line| line.kind == charge && line.level == level);
+        if let Some(line) = line {
+            line.delta = line.delta.minus(delta.into());
+        }
+    }
+
+    /// What this transaction has done to the entry so far.
+    pub fn done(&self, pin_index: u32) -> Delta {
+        let own = self.additions.iter().filter(|line| line.kind.index() == pin_index);
+        own.fold(Delta::default(), |sum, line| sum.plus(line.delta))
+    }
+
+    /// How often this transaction has the entry pinned.
+    pub fn pins(&self, pin_index: u32) -> u64 {
+        self.additions.iter().filter(|line| line.kind.index() == pin_index).count() as u64
+    }
+
+    /// The charges so far that a quota counts, with their levels: what a loader adds for his own transaction.
+    pub fn charges<'a>(&'a self, counts: impl Fn(&Charge) -> bool + 'a) -> impl Iterator<Item = (Level, Delta)> + 'a {
+        self.charges.iter().filter(move |line| counts(&line.kind)).map(|line| (line.level, line.delta))
+    }
+
+    /// The charges of a subtransaction.
+    pub fn charges_from(&self, level: Level) -> impl Iterator<Item = (Charge, Delta)> + '_ {
+        self.charges.iter().rev().take_while(move |line| line.level >= level).map(|line| (line.kind, line.delta))
+    }
+
+    /// The subtransaction did not happen. Allocates nothing and cannot fail.
+    pub fn abort_level(&mut self, table: &Table, level: Level) {
+        while let Some(line) = self.additions.pop_if(|line| line.level >= level) {
+            table.give_back(line.kind, line.delta.amount);
+            table.unpin(line.kind);
+        }
+        while self.charges.pop_if(|line| line.level >= level).is_some() {}
+    }
+
+    /// The subtransaction has become part of the one around it. Allocates nothing and cannot fail.
+    pub fn merge_level(&mut self, table: &Table, level: Level, parent: Level) {
+        merge(&mut self.additions, level, parent, |pin| table.unpin(pin));
+        merge(&mut self.charges, level, parent, |_| {});
+    }
+
+    /// The transaction is durable. Allocates nothing and cannot fail.
+    pub fn commit(&mut self, table: &Table) {
+        while let Some(line) = self.additions.pop() {
+            table.settle(line.kind, line.delta);
+            table.unpin(line.kind);
+        }
+        self.charges.clear();
+    }
+
+    /// The transaction did not happen. Allocates nothing and cannot fail.
+    pub fn abort(&mut self, table: &Table) {
+        self.abort_level(table, 0);
+    }
+}

@@ -1,0 +1,115 @@
+//! Loading an entry: steps 1 to 5.
+
+use crate::machine::Escrow;
+use crate::mutant::Mutant;
+use crate::state::{Entry, Item, Kind, Pc, State, Then};
+
+impl Escrow {
+    /// Load 1: the Definitions lock, shared, and back at once. A loader that would have to wait and has charged
+    /// nothing yet withdraws first.
+    pub fn barrier(&self, state: &mut State, who: usize, quota: u8) {
+        if self.looks(state, who) {
+            return self.look_on(state, who, quota);
+        }
+        let partition = self.partition(quota);
+        let held = state.others(who).any(|it| it.definitions_lock[partition].is_some());
+        let epoch = state.epoch[partition];
+        let session = &mut state.sessions[who];
+        session.handle_messages();
+        session.pc = if held {
+            Pc::GiveBack { then: Then::Wait }
+        } else if epoch != session.seen[partition] {
+            Pc::GiveBack { then: Then::Anew }
+        } else if self.is(Mutant::LoaderSkipsOldSlots) {
+            Pc::LoadLock { quota }
+        } else {
+            Pc::WaitOldSlots { quota, peer: 0 }
+        };
+    }
+
+    /// Load 2: one slot after the other.
+    pub fn old_slot_has_ended(&self, state: &mut State, who: usize, quota: u8, peer: u8) {
+        if self.looks(state, who) {
+            return self.look_on(state, who, quota);
+        }
+        if usize::from(peer) + 1 < state.sessions.len() {
+            state.sessions[who].pc = Pc::WaitOldSlots { quota, peer: peer + 1 };
+            return;
+        }
+        if self.is(Mutant::SnapshotBeforeLock) {
+            state.sessions[who].sum = self.table_sum(state, who, quota);
+        }
+        state.sessions[who].pc = Pc::LoadLock { quota };
+    }
+
+    /// Load 3: the locked mode's lock. Waiting for a lock handles messages.
+    pub fn load_lock(&self, state: &mut State, who: usize, quota: u8) {
+        if self.looks(state, who) {
+            return self.look_on(state, who, quota);
+        }
+        let partition = self.partition(quota);
+        let session = &mut state.sessions[who];
+        session.handle_messages();
+        session.load_lock[partition] = !self.is(Mutant::LoaderIgnoresTenantLock);
+        session.pc = Pc::Sum { quota };
+    }
+
+    /// Load 4: looks again; else sums the tables in a snapshot taken now.
+    pub fn sum(&self, state: &mut State, who: usize, quota: u8) {
+        let looks = self.looks(state, who);
+        let there = looks && state.has_entry(quota, self.key(quota, state.sessions[who].seen));
+        if there || (!looks && !self.is(Mutant::LoaderDoesNotLookAgain) && self.pin_if_there(state, who, quota)) {
+            state.sessions[who].sum = 0;
+            state.sessions[who].pc = Pc::LoadUnlock { quota };
+            return;
+        }
+        if !self.is(Mutant::SnapshotBeforeLock) {
+            state.sessions[who].sum = self.table_sum(state, who, quota);
+        }
+        state.sessions[who].pc = Pc::PublishEntry { quota };
+    }
+
+    /// Committed rows and the loader's own, without its refunds: they count when committed.
+    fn table_sum(&self, state: &State, who: usize, quota: u8) -> i8 {
+        let session = &state.sessions[who];
+        let refunded: i8 = session.refunded.iter().sum();
+        let own =
+            session.charged.iter().sum::<i8>() - if self.is(Mutant::LoaderCountsOwnRefund) { refunded } else { 0 };
+        self.committed(state, quota) + own - session.fresh
+    }
+
+    /// Load 4: one step that cannot fail: the entry, its pins, and in the journal what it charged before, where a
+    /// savepoint takes back its own part.
+    pub fn publish_entry(&self, state: &mut State, who: usize, quota: u8) {
+        let looks = self.looks(state, who);
+        let session = &mut state.sessions[who];
+        let epoch = self.key(quota, session.seen);
+        let mut pins = u8::from(!looks);
+        for level in 0..2 {
+            for (kind, amount) in [(Kind::Charge, session.charged[level]), (Kind::Refund, session.refunded[level])] {
+                if amount == 0 || self.is(Mutant::LoaderForgetsOwnCharges) {
+                    continue;
+                }
+                let own_level = self.is(Mutant::LoadTakesOwnChargesToItsOwnSavepoint);
+                let level = if own_level { session.level } else { level as u8 };
+                session.journal.push(Item { quota, epoch, amount, kind, level });
+                pins += 1;
+            }
+        }
+        let reserved = std::mem::take(&mut session.sum);
+        session.pinned |= u8::from(!looks) << quota;
+        session.pc = Pc::LoadUnlock { quota };
+        match state.entry(quota, epoch) {
+            Some(entry) => *entry = Entry { reserved, pins: entry.pins + pins, ..*entry },
+            None => state.entries.push(Entry { quota, epoch, reserved, pins }),
+        }
+    }
+
+    /// Load 5.
+    pub fn load_unlock(&self, state: &mut State, who: usize, quota: u8) {
+        let (partition, looks) = (self.partition(quota), self.looks(state, who));
+        let session = &mut state.sessions[who];
+        session.load_lock[partition] = false;
+        session.pc = if looks { Pc::Look { quota: quota + 1 } } else { Pc::Pin { quota: quota + 1 } };
+    }
+}

@@ -1,0 +1,90 @@
+//! What is asked of admission, and its answer.
+
+use tollgate_escrow::journal::Level;
+use tollgate_escrow::table::{Delta, Pin};
+
+use crate::pg::Timestamp;
+use crate::pg::transaction::Unwritten;
+use crate::quota::{Payer, QuotaUsage};
+use tollgate_core::decision::{Scope, Verdict};
+
+/// A hold as quotas count it.
+#[derive(Clone, Copy)]
+pub struct Hold {
+    /// Nano-dollars.
+    pub amount: i64,
+    /// From then on nobody counts it.
+    pub expires: Timestamp,
+}
+
+/// What is asked of the gate: to charge, to hold, to give up a hold, or to turn one into another.
+#[derive(Clone, Copy)]
+pub struct Charge {
+    pub payer: Payer,
+    /// Decides the periods.
+    pub at: Timestamp,
+    /// Nano-dollars that will have been spent; below zero for a correction, which counts once it has committed.
+    pub amount: i64,
+    /// What will be held.
+    pub hold: Option<Hold>,
+    /// What was held until now, by nobody in particular or by the payer's user.
+    pub gives_up: Option<Hold>,
+    /// Whether a quota of the payer's user counts what is given up.
+    pub user_held: bool,
+    /// Refused over a hard limit; else counted whatever it comes to.
+    pub enforce: bool,
+    /// The request that it answers, as a hash; 0 is none.
+    pub request: u64,
+}
+
+impl Charge {
+    /// What is spent and held together, in nano-dollars.
+    pub fn wanted(&self) -> i64 {
+        self.amount.saturating_add(self.held())
+    }
+
+    pub fn held(&self) -> i64 {
+        self.hold.map_or(0, |hold| hold.amount)
+    }
+
+    /// What a quota of the scope counts of the hold that is given up, where holds are counted that expire later than this.
+    pub fn given_up(&self, scope: Scope, horizon: Timestamp) -> i64 {
+        let concerned = scope != Scope::User || self.user_held;
+        self.gives_up.filter(|hold| concerned && hold.expires > horizon).map_or(0, |hold| hold.amount)
+    }
+
+    /// The earliest moment at which a hold expires that is made or given up.
+    pub fn earliest_expiry(&self) -> Option<Timestamp> {
+        [self.hold, self.gives_up].into_iter().flatten().map(|hold| hold.expires).min()
+    }
+}
+
+/// The answer: when `admitted`, the amount is counted until the (sub)transaction ends or it is retracted.
+pub struct Admission {
+    /// As it was before the charge, without the hold that it gives up.
+    pub usage: QuotaUsage,
+    pub verdict: Verdict,
+    pub admitted: bool,
+    /// The hold that was made; it may expire later than was asked.
+    pub hold: Option<Hold>,
+    /// To be kept until every row of what was admitted is written.
+    pub unwritten: Option<Unwritten>,
+    pub counted: Counted,
+}
+
+impl Admission {
+    pub fn admitted(usage: QuotaUsage, verdict: Verdict, hold: Option<Hold>, counted: Counted) -> Self {
+        Self { usage, verdict, admitted: true, hold, unwritten: Some(Unwritten::begin()), counted }
+    }
+
+    pub fn refused(usage: QuotaUsage, verdict: Verdict) -> Self {
+        Self { usage, verdict, admitted: false, hold: None, unwritten: None, counted: Counted::default() }
+    }
+}
+
+/// What an admitted charge has added, for [`super::AdmissionMode::retract`].
+#[derive(Default)]
+pub struct Counted {
+    pub additions: Vec<(Pin, Delta)>,
+    pub level: Level,
+}

@@ -1,0 +1,391 @@
+//! One quota's counter in shared memory: found, loaded from the tables, read, and let go of holds that expired. The
+//! numbers of steps are those of the crate `escrow`.
+
+use tollgate_escrow::journal::{self, Level, TooMany};
+use tollgate_escrow::registry::{InFlight, PLATFORM, Statistic};
+use tollgate_escrow::table::{CounterKey, Delta, Full, Handle, Pin, Reading};
+
+use super::waiting::{barrier, partitions, wait_for, withdraw};
+use crate::error::{Error, Result};
+use crate::pg::invalidation::{current_generation, generation, watch};
+use crate::pg::lock::{self, Strength};
+use crate::pg::memory::Shared;
+use crate::pg::spi::{Session, Snapshot};
+use crate::pg::transaction::{Advance, level, own_slot, with};
+use crate::pg::{Timestamp, clock_timestamp, own_database, to_unix_seconds};
+use crate::quota::Payer;
+use crate::quota::definitions::{Definition, EpochPair, Window, quarter};
+use crate::quota::sums::{self, Sum};
+use tollgate_core::decision::{Quota, Scope};
+
+/// Where the figures of one quota come from.
+pub enum CounterSource {
+    Entry(Pin),
+    /// This transaction has changed the definitions, and has the partition to itself.
+    Tables {
+        spent: i64,
+        held: i64,
+        horizon: Timestamp,
+    },
+}
+
+/// Why a step is taken again from the beginning.
+pub enum Retry {
+    Again,
+    Failed(Error),
+}
+
+impl From<Error> for Retry {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<TooMany> for Retry {
+    fn from(_: TooMany) -> Self {
+        Self::Failed(Error::Limit {
+            message: "the transaction has charged too many quotas".to_owned(),
+            hint: "Commit more often.",
+        })
+    }
+}
+
+/// One quota that applies to a payer, in the period of a moment.
+pub struct QuotaCounter<'a> {
+    pub shared: &'a Shared,
+    pub payer: Payer,
+    pub definition: &'a Definition,
+    pub window: Window,
+    pub partition: usize,
+}
+
+impl<'a> QuotaCounter<'a> {
+    pub fn new(shared: &'a Shared, payer: Payer, definition: &'a Definition, at: Timestamp) -> Self {
+        let [tenant, platform] = partitions(payer);
+        let partition = if definition.scope == Scope::Platform { platform } else { tenant };
+        Self { shared, payer, definition, window: definition.window_at(to_unix_seconds(at)), partition }
+    }
+
+    pub fn key(&self, epoch: u32) -> CounterKey {
+        CounterKey {
+            database: own_database(),
+            ledger: watch().to_u32(),
+            quota: self.definition.id,
+            period: self.window.packed,
+            epoch,
+        }
+    }
+
+    /// Where the counter is, as far as anybody knows.
+    pub fn find(&self, epoch: u32) -> Option<Handle> {
+        let found = match self.definition.place.get() {
+            Some((period, known, handle)) if period == self.window.packed && known == epoch => Some(handle),
+            _ => self.shared.table.find(&self.key(epoch)),
+        };
+        self.definition.place.set(found.map(|handle| (self.window.packed, epoch, handle)));
+        found
+    }
+
+    /// The quota as this transaction sees it: what others have in flight is held, its own is spent or held as it will be.
+    /// What it will give back is held until it has committed.
+    pub fn figures(&self, reading: Reading, own: Delta) -> Quota {
+        let others = reading.in_flight.saturating_sub(own.amount).max(0);
+        let held = [reading.held, own.held, own.credit].into_iter().fold(others, i64::saturating_add);
+        let held = held.clamp(0, reading.reserved.max(0));
+        self.definition.counting(self.window.bounds, reading.reserved - held, held)
+    }
+
+    /// The lock that the locked mode holds while it charges what the quota counts.
+    pub fn counted(&self) -> lock::LockTarget {
+        match self.definition.scope {
+            Scope::Platform => lock::LockTarget::Platform,
+            Scope::Tenant | Scope::User => lock::LockTarget::Tenant(self.payer.tenant_key()),
+        }
+    }
+
+    /// What the tables say has been spent, and is held by what expires after the horizon.
+    pub fn sum(&self, spi: &Session, horizon: Timestamp, tail: &mut i64) -> Result<(i64, i64)> {
+        let sum = Sum::read(spi, self.payer, self.definition.scope, self.window.bounds, horizon, Snapshot::Latest)?;
+        *tail = sum.tail.max(*tail);
+        let counts_all = self.definition.counts_all();
+        Ok((sum.spent(counts_all), sum.held(counts_all)))
+    }
+
+    /// Step 3. The pin is in the journal, as an addition of nothing, before anything can fail.
+    pub fn place(&self, spi: &Session, epochs: EpochPair, tail: &mut i64) -> std::result::Result<CounterSource, Retry> {
+        if with(|state| state.has_closed(self.partition)) {
+            // The locked mode may have left a prepared transaction.
+            self.counted().lock(Strength::Exclusive);
+            let horizon = clock_timestamp();
+            let (spent, held) = self.sum(spi, horizon, tail)?;
+            return Ok(CounterSource::Tables { spent, held, horizon });
+        }
+        let [tenant, platform] = epochs;
+        let epoch = if self.partition == PLATFORM { platform } else { tenant };
+        let level = level();
+        loop {
+            let handle = match self.find(epoch) {
+                Some(handle) => handle,
+                None => self.load(spi, epoch, LockWait::Wait, tail)?.ok_or(Retry::Again)?,
+            };
+            let pinned = with(|state| -> std::result::Result<_, TooMany> {
+                state.journal.make_room(1)?;
+                let pin = self.shared.table.pin(handle);
+                if let Some(pin) = pin {
+                    state.journal.push(&self.shared.table, pin, level, 0);
+                }
+                Ok(pin)
+            })?;
+            match pinned {
+                Some(pin) => return Ok(CounterSource::Entry(pin)),
+                // Evicted between two steps.
+                None => self.definition.place.set(None),
+            }
+        }
+    }
+
+    /// Reads the counter from the tables into memory. `None` when the epoch has moved on, or, without patience, where it
+    /// would have to wait.
+    pub fn load(
+        &self,
+        spi: &Session,
+        epoch: u32,
+        patience: LockWait,
+        tail: &mut i64,
+    ) -> std::result::Result<Option<Handle>, Retry> {
+        if with(|state| state.has_unwritten()) {
+            // The journal has a charge that the tables do not show yet.
+            return match patience {
+                LockWait::Try => Ok(None),
+                LockWait::Wait => Err(Retry::Failed(Error::State {
+                    message: "a trigger on the ledger cannot charge a quota whose counter is not loaded".to_owned(),
+                })),
+            };
+        }
+        let registry = &self.shared.registry;
+        let definitions = lock::LockTarget::Definitions(self.partition);
+        let counted = self.counted();
+        let known = generation();
+        let charged = with(|state| state.has_charged(self.partition));
+        // Load 1. While somebody has closed the partition and waits for us, he holds the lock and changes nothing.
+        if !(charged && registry.epoch(self.partition) != epoch && registry.is_current(self.partition, epoch)) {
+            if !definitions.try_lock(Strength::Shared) {
+                if patience == LockWait::Wait {
+                    withdraw(self.shared, self.payer);
+                    barrier(self.shared, self.partition);
+                }
+                return Ok(None);
+            }
+            definitions.unlock(Strength::Shared);
+            if registry.epoch(self.partition) != epoch || current_generation() != known {
+                return Ok(None);
+            }
+        }
+        // Load 2
+        if let Some(other) = registry.earlier(0, own_slot(), own_database(), self.partition, epoch) {
+            if patience == LockWait::Wait {
+                withdraw(self.shared, self.payer);
+                wait_for(self.shared, other, self.partition, epoch);
+            }
+            return Ok(None);
+        }
+        // Load 3
+        if !patience.lock(counted, Strength::Exclusive) {
+            return Ok(None);
+        }
+        // Load 4. A look goes on without what it could not load, so the lock is given back on every way out; an ERROR gives
+        // it back with the (sub)transaction.
+        let handle = match self.shared.table.find(&self.key(epoch)) {
+            Some(handle) => Ok(handle),
+            None => {
+                let horizon = self.first_horizon();
+                let sum = self.sum(spi, horizon, tail).map_err(Retry::from);
+                sum.and_then(|(spent, held)| self.publish(epoch, horizon, spent, held))
+            }
+        };
+        // Load 5
+        counted.unlock(Strength::Exclusive);
+        handle.map(Some)
+    }
+
+    /// Where the horizon of a new counter is: now, but before all holds that this transaction has had in hand, which it
+    /// takes in hand again. They count until it ends.
+    pub fn first_horizon(&self) -> Timestamp {
+        let now = clock_timestamp();
+        match with(|state| state.earliest_active_expiry()) {
+            Some(earliest) => {
+                self.shared.registry.publish_active_expiry(own_slot(), self.partition, earliest);
+                now.min(earliest - 1)
+            }
+            None => now,
+        }
+    }
+
+    /// The end of load 4: one step that cannot fail once there is room, and does not call Postgres.
+    pub fn publish(&self, epoch: u32, horizon: Timestamp, spent: i64, held: i64) -> std::result::Result<Handle, Retry> {
+        let key = self.key(epoch);
+        let published = with(|state| -> std::result::Result<_, Retry> {
+            let own: Vec<(Level, Delta)> = state.journal.charges(|charge| self.counts(charge)).collect();
+            state.journal.make_room(own.len())?;
+            let pins = own.len() as u32;
+            // The tables show this transaction its own changes, which for everybody else are in flight.
+            let sum = own.iter().fold(Delta::default(), |sum, (_, delta)| sum.plus(*delta));
+            let reading = Reading {
+                reserved: spent.saturating_add(held).saturating_add(sum.credit),
+                in_flight: sum.amount,
+                held: held.saturating_sub(sum.held),
+                horizon,
+                next_expiry: if held == 0 && sum.held == 0 { Timestamp::MAX } else { horizon },
+            };
+            let published = self.shared.table.publish(&key, reading, pins).map_err(|Full| full())?;
+            for (level, delta) in own {
+                state.journal.push(&self.shared.table, published.pin(), level, delta);
+            }
+            Ok(published)
+        })?;
+        self.shared.registry.count(own_slot(), Statistic::Load);
+        if published.evicted {
+            self.shared.registry.count(own_slot(), Statistic::Eviction);
+        }
+        Ok(published.handle)
+    }
+
+    /// Whether the quota counts a charge that this transaction has made.
+    pub fn counts(&self, charge: &journal::Charge) -> bool {
+        let bounds = self.window.bounds;
+        let whose = match self.definition.scope {
+            Scope::Platform => true,
+            Scope::Tenant => charge.tenant == self.payer.tenant_key(),
+            Scope::User => charge.tenant == self.payer.tenant_key() && charge.user == self.payer.user_key(),
+        };
+        let within = bounds.start.is_none_or(|start| quarter(start) <= charge.quarter)
+            && bounds.end.is_none_or(|end| charge.quarter < quarter(end));
+        whose && within && (self.definition.counts_all() || charge.resource == self.payer.resource as u8)
+    }
+
+    /// The quota from its counter, if that is there and counts no hold that has expired, without pinning it.
+    pub fn glance(&self) -> Option<Quota> {
+        let epoch = self.shared.registry.epoch(self.partition);
+        let handle = self.find(epoch)?;
+        let Some(reading) = self.shared.table.peek(handle) else {
+            self.definition.place.set(None);
+            return None;
+        };
+        if reading.held > 0 && reading.may_have_expired(clock_timestamp()) {
+            return None;
+        }
+        let own = with(|state| match state.journal.is_empty() {
+            true => Delta::default(),
+            false => state.journal.done(handle.index()),
+        });
+        Some(self.figures(reading, own))
+    }
+
+    /// Moves the counter's horizon on to now, as far as holds in somebody's hands let it, and subtracts what it passes.
+    pub fn expire(&self, spi: &Session, pin: Pin, patience: LockWait) -> std::result::Result<Expiry, Retry> {
+        let (table, counted) = (&self.shared.table, self.counted());
+        let reading = table.read(pin);
+        if reading.held == 0 || !reading.may_have_expired(clock_timestamp()) {
+            return Ok(Expiry::Nothing);
+        }
+        if !patience.lock(counted, Strength::Exclusive) {
+            return Ok(Expiry::Nothing);
+        }
+        let (before, now) = (table.horizon(pin), clock_timestamp());
+        if now <= before || !table.read(pin).may_have_expired(now) {
+            counted.unlock(Strength::Exclusive);
+            return Ok(Expiry::Nothing);
+        }
+        with(|state| state.advance = Some(Advance { pin, before }));
+        // Whoever takes a hold in hand from now on that expires before this waits for our lock.
+        table.set_horizon(pin, now);
+        table.forget_next_expiry(pin);
+        let active = self.shared.registry.earliest_active_expiry(own_database(), self.partition);
+        let mut until = now;
+        if let Some((hand, _)) = active {
+            until = until.min(hand - 1).max(before);
+            table.expires(pin, hand);
+            table.set_horizon(pin, until);
+        }
+        let (scope, counts_all) = (self.definition.scope, self.definition.counts_all());
+        let expired = sums::expired(spi, self.payer, scope, counts_all, self.window.bounds, before, until);
+        with(|state| match &expired {
+            Ok((amount, next)) => {
+                table.expire(pin, *amount);
+                table.expires(pin, *next);
+                state.advance = None;
+            }
+            Err(_) => state.give_up_advance(table),
+        });
+        counted.unlock(Strength::Exclusive);
+        let (amount, _) = expired?;
+        Ok(match active {
+            _ if amount > 0 => Expiry::Gained,
+            Some((hand, other)) if hand <= now && other.slot != own_slot() => Expiry::Active(other),
+            _ => Expiry::Nothing,
+        })
+    }
+
+    /// The same for a snapshot, which does not wait and leaves no pin behind.
+    pub fn refresh(&self, spi: &Session, handle: Handle) -> Result<()> {
+        let Some(pin) = self.shared.table.pin(handle) else { return Ok(()) };
+        with(|state| state.looked_at = Some(pin));
+        let outcome = self.expire(spi, pin, LockWait::Try);
+        with(|state| state.let_go(&self.shared.table));
+        match outcome {
+            Err(Retry::Failed(error)) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// The quota from a counter that is loaded for it, unless somebody would have to be waited for.
+    pub fn fetch(&self, spi: &Session, tail: &mut i64) -> Result<Option<Quota>> {
+        let epoch = self.shared.registry.epoch(self.partition);
+        match self.load(spi, epoch, LockWait::Try, tail) {
+            Ok(Some(handle)) => match self.glance() {
+                None => {
+                    self.refresh(spi, handle)?;
+                    Ok(self.glance())
+                }
+                seen => Ok(seen),
+            },
+            // No room for a figure that is only looked at: the tables have it as well.
+            Ok(None) | Err(Retry::Again | Retry::Failed(Error::Limit { .. })) => Ok(None),
+            Err(Retry::Failed(error)) => Err(error),
+        }
+    }
+}
+
+/// What came of letting holds expire.
+pub enum Expiry {
+    Gained,
+    Nothing,
+    /// Somebody has a hold in hand that has expired: no other may be passed over before he is done.
+    Active(InFlight),
+}
+
+/// Whether a load may wait for others.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum LockWait {
+    Wait,
+    Try,
+}
+
+impl LockWait {
+    pub fn lock(self, payer: lock::LockTarget, strength: Strength) -> bool {
+        match self {
+            Self::Wait => {
+                payer.lock(strength);
+                true
+            }
+            Self::Try => payer.try_lock(strength),
+        }
+    }
+}
+
+fn full() -> Retry {
+    Retry::Failed(Error::Limit {
+        message: "every counter that this quota could have is in use by open transactions".to_owned(),
+        hint: "Raise pg_tollgate.quota_entries, or let transactions that charge end sooner.",
+    })
+}

@@ -1,0 +1,395 @@
+//! The escrow mode: counters in shared memory decide. The protocol, step by step, is in the crate `escrow`; the numbers
+//! in here are its numbers.
+
+use std::rc::Rc;
+
+use pgrx::pg_sys;
+use tollgate_escrow::journal;
+use tollgate_escrow::registry::Closed;
+use tollgate_escrow::table::{Delta, Pin};
+
+use super::charge::{Admission, Charge, Counted};
+use super::counter::{CounterSource, Expiry, LockWait, QuotaCounter, Retry};
+use super::waiting::{barrier, partitions, wait_for, wait_for_active_hold, withdraw};
+use crate::error::Result;
+use crate::pg::invalidation::{current_generation, generation};
+use crate::pg::lock::{self, Strength};
+use crate::pg::memory::Shared;
+use crate::pg::spi::{Session, Snapshot};
+use crate::pg::transaction::{identity, level, own_slot, with};
+use crate::pg::{Timestamp, clock_timestamp, nil, own_database, to_unix_seconds};
+use crate::quota::definitions::{self, Definitions, EpochPair, quarter};
+use crate::quota::sums::Sums;
+use crate::quota::{Payer, QuotaUsage};
+use crate::settings;
+use tollgate_core::decision::{Mode, Quota, judge};
+
+/// The charge as the journal knows it. What is given up that no user's quota counted is a counter of nobody's.
+fn noted(charge: &Charge) -> impl Iterator<Item = (journal::Charge, Delta)> {
+    let own = journal::Charge {
+        tenant: charge.payer.tenant_key(),
+        user: charge.payer.user_key(),
+        resource: charge.payer.resource as u8,
+        quarter: quarter(to_unix_seconds(charge.at)),
+    };
+    let given_up = charge.gives_up.map_or(0, |hold| hold.amount);
+    let (with_own, apart) = if charge.user_held { (given_up, 0) } else { (0, given_up) };
+    let nobodys = journal::Charge { user: *nil().as_bytes(), ..own };
+    let apart = (apart != 0).then(|| (nobodys, Delta::between(apart, 0, 0)));
+    [(own, Delta::between(with_own, charge.amount, charge.held()))].into_iter().chain(apart)
+}
+
+/// What the transaction may give back, as people are shown it.
+fn shown(charge: &Charge) -> i64 {
+    noted(charge).map(|(_, delta)| delta.amount).fold(0, i64::saturating_add)
+}
+
+pub fn admit(shared: &Shared, spi: &Session, charge: Charge) -> Result<Admission> {
+    loop {
+        let outcome = try_admit(shared, spi, charge);
+        match &outcome {
+            Ok(admission) if admission.admitted => {
+                for partition in partitions(charge.payer) {
+                    with(|state| state.note_charged(partition));
+                    shared.registry.stay(own_slot(), partition);
+                }
+            }
+            _ => withdraw(shared, charge.payer),
+        }
+        match outcome {
+            Ok(admission) => return Ok(admission),
+            Err(Retry::Again) => {
+                pgrx::check_for_interrupts!();
+            }
+            Err(Retry::Failed(error)) => return Err(error),
+        }
+    }
+}
+
+/// The steps of a charge, in the order and by the names of the protocol.
+fn try_admit(shared: &Shared, spi: &Session, charge: Charge) -> std::result::Result<Admission, Retry> {
+    let epochs = enter(shared, charge)?;
+    let known = current_generation();
+    let definitions = read_definitions(shared, charge.payer, epochs)?;
+    let mut attempt = Attempt::pin_counters(shared, spi, charge, &definitions, epochs)?;
+    if generation() != known {
+        return Err(Retry::Again);
+    }
+    attempt.make_room()?;
+    let mut judged_anew = false;
+    loop {
+        let usage = attempt.usage();
+        let verdict = judge(&usage.quotas, attempt.charge.wanted(), settings::allow_without_quota());
+        if charge.enforce && !verdict.allowed {
+            // Also if nothing has expired: others may have given back meanwhile what stood in the way.
+            match let_expire(spi, &attempt.places, LockWait::Wait)? {
+                _ if !judged_anew => judged_anew = true,
+                Expiry::Gained => {}
+                Expiry::Active(other) => {
+                    withdraw(shared, charge.payer);
+                    if wait_for_active_hold(shared, other) {
+                        return Err(Retry::Again);
+                    }
+                    return Ok(Admission::refused(usage, verdict));
+                }
+                Expiry::Nothing => return Ok(Admission::refused(usage, verdict)),
+            }
+            continue;
+        }
+        // Where another transaction was admitted in between, the figures have changed.
+        let Some(counted) = attempt.reserve_within_limits(&usage) else { continue };
+        if current_generation() != known {
+            retract(shared, attempt.charge, &counted);
+            return Err(Retry::Again);
+        }
+        return Ok(Admission::admitted(usage, verdict, attempt.charge.hold, counted));
+    }
+}
+
+/// The definitions that apply, as of the epochs that the slot shows.
+fn read_definitions(shared: &Shared, payer: Payer, epochs: EpochPair) -> std::result::Result<Rc<Definitions>, Retry> {
+    let definitions = definitions::of(payer, epochs)?;
+    let mut entered = partitions(payer).into_iter().zip(epochs);
+    if entered.all(|(partition, epoch)| shared.registry.is_current(partition, epoch)) {
+        Ok(definitions)
+    } else {
+        Err(Retry::Again)
+    }
+}
+
+/// A charge whose counters are pinned.
+struct Attempt<'a> {
+    shared: &'a Shared,
+    spi: &'a Session,
+    charge: Charge,
+    definitions: &'a Rc<Definitions>,
+    places: Vec<(QuotaCounter<'a>, CounterSource)>,
+    /// What each counter counts of the hold that is given up.
+    given_up: Vec<i64>,
+    /// How many pending rows had to be read.
+    tail: i64,
+}
+
+impl<'a> Attempt<'a> {
+    fn pin_counters(
+        shared: &'a Shared,
+        spi: &'a Session,
+        charge: Charge,
+        definitions: &'a Rc<Definitions>,
+        epochs: EpochPair,
+    ) -> std::result::Result<Self, Retry> {
+        let mut tail = 0;
+        let mut places = Vec::with_capacity(definitions.all.len());
+        for definition in &definitions.all {
+            let counter = QuotaCounter::new(shared, charge.payer, definition, charge.at);
+            let place = counter.place(spi, epochs, &mut tail)?;
+            places.push((counter, place));
+        }
+        Ok(Self { shared, spi, charge, definitions, places, given_up: Vec::new(), tail })
+    }
+
+    /// Room in the journal, and in the counters that of holds that have expired. The last step that can fail.
+    fn make_room(&mut self) -> std::result::Result<(), Retry> {
+        if self.charge.gives_up.is_some_and(|hold| hold.expires <= clock_timestamp()) {
+            // Once it is in hand, what expired after it is not passed over.
+            let_expire(self.spi, &self.places, LockWait::Wait)?;
+        }
+        self.given_up = publish_active_expiry(self.shared, &mut self.charge, &self.places);
+        with(|state| state.journal.make_room(0))?;
+        let_expire(self.spi, &self.places, LockWait::Try)?;
+        Ok(())
+    }
+
+    /// What the quotas have counted at this moment, without the hold that is given up.
+    fn usage(&self) -> QuotaUsage {
+        let quotas = self.places.iter().zip(&self.given_up).map(|((counter, place), given_up)| {
+            let mut quota = match place {
+                CounterSource::Tables { spent, held, .. } => {
+                    counter.definition.counting(counter.window.bounds, *spent, *held)
+                }
+                CounterSource::Entry(pin) => {
+                    let own = with(|state| state.journal.done(pin.index()));
+                    counter.figures(self.shared.table.read(*pin), own)
+                }
+            };
+            quota.held -= given_up;
+            quota
+        });
+        QuotaUsage { quotas: quotas.collect(), definitions: Some(Rc::clone(self.definitions)), tail: self.tail }
+    }
+
+    /// Adds to every counter, within its limit, and notes what it added; or gives back and says `None`. No call into
+    /// Postgres from here to the end of the closure.
+    fn reserve_within_limits(&self, usage: &QuotaUsage) -> Option<Counted> {
+        let (shared, charge, level) = (self.shared, &self.charge, level());
+        let mut additions: Vec<(Pin, Delta)> = Vec::with_capacity(self.places.len());
+        let reserved = with(|state| {
+            for (((_, place), quota), given_up) in self.places.iter().zip(&usage.quotas).zip(&self.given_up) {
+                let CounterSource::Entry(pin) = *place else { continue };
+                let delta = Delta::between(*given_up, charge.amount, charge.held());
+                let added = match quota.limit {
+                    Some(limit) if charge.enforce && quota.mode == Mode::Hard => {
+                        shared.table.reserve(pin, delta.amount, limit).then_some(delta.amount)
+                    }
+                    _ => Some(shared.table.add(pin, delta.amount)),
+                };
+                let Some(amount) = added else {
+                    for (pin, delta) in additions.drain(..) {
+                        shared.table.give_back(pin, delta.amount);
+                    }
+                    return false;
+                };
+                if let Some(hold) = charge.hold {
+                    shared.table.expires(pin, hold.expires);
+                }
+                additions.push((pin, Delta { amount, ..delta }));
+            }
+            for (pin, delta) in &additions {
+                state.journal.put(*pin, level, *delta);
+            }
+            for (noted, delta) in noted(charge) {
+                state.journal.charge(noted, level, delta);
+            }
+            shared.registry.note(own_slot(), &charge.payer.tenant_key(), shown(charge));
+            true
+        });
+        reserved.then_some(Counted { additions, level })
+    }
+}
+
+/// Shows the holds that are made and given up in the slot, and then looks which counters count what is given up: see the
+/// protocol.
+fn publish_active_expiry(
+    shared: &Shared,
+    charge: &mut Charge,
+    places: &[(QuotaCounter<'_>, CounterSource)],
+) -> Vec<i64> {
+    let Some(earliest) = charge.earliest_expiry() else { return vec![0; places.len()] };
+    let [partition, _] = partitions(charge.payer);
+    let before = shared.registry.publish_active_expiry(own_slot(), partition, earliest);
+    with(|state| state.note_active_expiry(earliest));
+    let horizons: Vec<Timestamp> = places
+        .iter()
+        .map(|(counter, place)| match place {
+            CounterSource::Tables { horizon, .. } => *horizon,
+            CounterSource::Entry(pin) => {
+                let horizon = shared.table.horizon(*pin);
+                if earliest > horizon {
+                    return horizon;
+                }
+                // It may be moving at this moment, and not stay where it is.
+                counter.counted().lock(Strength::Exclusive);
+                let horizon = shared.table.horizon(*pin);
+                counter.counted().unlock(Strength::Exclusive);
+                horizon
+            }
+        })
+        .collect();
+    if let (Some(hold), Some(latest)) = (&mut charge.hold, horizons.iter().max())
+        && hold.expires <= *latest
+    {
+        // The clock was set back: a hold that expires before the horizon would not be counted.
+        let lasts = hold.expires.saturating_sub(clock_timestamp()).max(1_000_000);
+        hold.expires = latest.saturating_add(lasts);
+    }
+    let late = charge.gives_up.is_some_and(|hold| horizons.iter().all(|horizon| hold.expires <= *horizon));
+    if late {
+        // Nobody counts it: it must not keep others from letting theirs expire.
+        shared.registry.restore_active_expiry(own_slot(), before);
+        if let Some(hold) = charge.hold {
+            shared.registry.publish_active_expiry(own_slot(), partition, hold.expires);
+        }
+    }
+    places
+        .iter()
+        .zip(horizons)
+        .map(|((counter, _), horizon)| charge.given_up(counter.definition.scope, horizon))
+        .collect()
+}
+
+/// Lets go of holds that have expired and are still counted.
+fn let_expire(
+    spi: &Session,
+    places: &[(QuotaCounter<'_>, CounterSource)],
+    patience: LockWait,
+) -> std::result::Result<Expiry, Retry> {
+    let mut outcome = Expiry::Nothing;
+    for (counter, place) in places {
+        let CounterSource::Entry(pin) = *place else { continue };
+        match counter.expire(spi, pin, patience)? {
+            Expiry::Nothing => {}
+            Expiry::Gained => outcome = Expiry::Gained,
+            active if matches!(outcome, Expiry::Nothing) => outcome = active,
+            Expiry::Active(_) => {}
+        }
+    }
+    Ok(outcome)
+}
+
+/// Gives back what an admitted charge added.
+pub fn retract(shared: &Shared, charge: Charge, counted: &Counted) {
+    with(|state| {
+        for (pin, delta) in &counted.additions {
+            state.journal.retract(&shared.table, *pin, counted.level, *delta);
+        }
+        for (noted, delta) in noted(&charge) {
+            state.journal.forget(noted, counted.level, delta);
+        }
+        shared.registry.note(own_slot(), &charge.payer.tenant_key(), -shown(&charge));
+    });
+}
+
+/// Step 1, for the tenant and the platform. Waits where somebody has closed a partition, and closes what this
+/// transaction has changed.
+fn enter(shared: &Shared, charge: Charge) -> std::result::Result<EpochPair, Retry> {
+    let payer = charge.payer;
+    withdraw(shared, payer);
+    let me = identity();
+    let mut epochs = [0; 2];
+    for (epoch, partition) in epochs.iter_mut().zip(partitions(payer)) {
+        if with(|state| state.has_changed(partition) && !state.has_closed(partition)) {
+            withdraw(shared, payer);
+            close(shared, partition);
+            return Err(Retry::Again);
+        }
+        let owner = with(|state| {
+            state.entered = true;
+            state.has_closed(partition)
+        });
+        match shared.registry.enter(own_slot(), me, partition, owner) {
+            Ok(entered) => *epoch = entered,
+            Err(Closed) => {
+                withdraw(shared, payer);
+                barrier(shared, partition);
+                return Err(Retry::Again);
+            }
+        }
+    }
+    shared.registry.show_request(own_slot(), charge.request);
+    Ok(epochs)
+}
+
+/// This transaction has changed definitions and now charges: it decides from the tables, so nobody else may be in flight.
+fn close(shared: &Shared, partition: usize) {
+    lock::LockTarget::Definitions(partition).lock(Strength::Exclusive);
+    let epoch = shared.registry.close(partition);
+    let level = level();
+    with(|state| state.note_closed(partition, level));
+    while let Some(other) = shared.registry.earlier(0, own_slot(), own_database(), partition, epoch) {
+        wait_for(shared, other, partition, epoch);
+    }
+}
+
+/// The epochs as they are now.
+fn present(shared: &Shared, payer: Payer) -> EpochPair {
+    partitions(payer).map(|partition| shared.registry.epoch(partition))
+}
+
+/// Looks without charging, and without waiting for anybody.
+pub fn quota_usage(
+    shared: &Shared,
+    spi: &Session,
+    payer: Payer,
+    at: Timestamp,
+    snapshot: Snapshot,
+) -> Result<QuotaUsage> {
+    // SAFETY: both read the state of the server and of the query.
+    let tables_only = unsafe { pg_sys::RecoveryInProgress() || pg_sys::IsInParallelMode() };
+    current_generation();
+    let definitions = definitions::of(payer, present(shared, payer))?;
+    let mut sums = Sums::new(payer, snapshot);
+    let mut usage = QuotaUsage::default();
+    for definition in &definitions.all {
+        let counter = QuotaCounter::new(shared, payer, definition, at);
+        let counted = if tables_only || with(|state| state.has_changed(counter.partition)) {
+            None
+        } else {
+            match counter.glance() {
+                None => counter.fetch(spi, &mut usage.tail)?,
+                seen => seen,
+            }
+        };
+        usage.quotas.push(match counted {
+            Some(quota) => quota,
+            None => {
+                let bounds = counter.window.bounds;
+                let (sum, counts_all) = (sums.get(spi, definition.scope, bounds)?, definition.counts_all());
+                definition.counting(bounds, sum.spent(counts_all), sum.held(counts_all))
+            }
+        });
+    }
+    usage.tail = sums.tail().max(usage.tail);
+    Ok(usage)
+}
+
+/// The usage if the definitions are kept and every counter is there.
+pub fn cached_quota_usage(shared: &Shared, payer: Payer, at: Timestamp, quotas: &mut Vec<Quota>) -> bool {
+    let Some(definitions) = definitions::kept(payer, present(shared, payer)) else { return false };
+    definitions.all.iter().all(|definition| {
+        let counter = QuotaCounter::new(shared, payer, definition, at);
+        let quota = if with(|state| state.has_changed(counter.partition)) { None } else { counter.glance() };
+        let known = quota.is_some();
+        quotas.extend(quota);
+        known
+    })
+}

@@ -1,0 +1,93 @@
+//! The locked mode: correct without preloading the library.
+//!
+//! It takes the payer's locks (see [`crate::pg::lock`]), handles what is known to have changed, and then sums the
+//! tables in a snapshot taken after that, at every isolation level. No figure is kept: the tables alone decide.
+
+use std::cell::Cell;
+
+use pgrx::Uuid;
+
+use super::charge::{Admission, Charge, Counted};
+use crate::error::Result;
+use crate::pg::lock::{self, Strength};
+use crate::pg::spi::{Session, Snapshot};
+use crate::pg::{Timestamp, invalidation, nil, to_unix_seconds};
+use crate::quota::sums::Sums;
+use crate::quota::{Payer, QuotaUsage, definitions};
+use crate::settings;
+use tollgate_core::decision::{Resource, judge};
+
+/// Every quota that applies to the payer, as of the moment, from the tables. Holds are counted that have not expired.
+pub fn quota_usage(spi: &Session, payer: Payer, at: Timestamp, snapshot: Snapshot) -> Result<QuotaUsage> {
+    stand(spi, payer, at, &mut Sums::new(payer, snapshot))
+}
+
+fn stand(spi: &Session, payer: Payer, at: Timestamp, sums: &mut Sums) -> Result<QuotaUsage> {
+    invalidation::current_generation();
+    let definitions = definitions::of(payer, [0; 2])?;
+    let mut usage = QuotaUsage::default();
+    for definition in &definitions.all {
+        let bounds = definition.window_at(to_unix_seconds(at)).bounds;
+        let sum = sums.get(spi, definition.scope, bounds)?;
+        let counts_all = definition.counts_all();
+        usage.quotas.push(definition.counting(bounds, sum.spent(counts_all), sum.held(counts_all)));
+    }
+    usage.tail = sums.tail();
+    usage.definitions = Some(definitions);
+    Ok(usage)
+}
+
+pub fn admit(spi: &Session, charge: Charge) -> Result<Admission> {
+    let mut sums = Sums::new(charge.payer, Snapshot::Latest);
+    let mut usage = stand(spi, charge.payer, charge.at, &mut sums)?;
+    for quota in &mut usage.quotas {
+        quota.held -= charge.given_up(quota.scope, sums.now());
+    }
+    let verdict = judge(&usage.quotas, charge.wanted(), settings::allow_without_quota());
+    if charge.enforce && !verdict.allowed {
+        return Ok(Admission::refused(usage, verdict));
+    }
+    Ok(Admission::admitted(usage, verdict, charge.hold, Counted::default()))
+}
+
+thread_local! {
+    /// Whether a platform quota existed when last looked: only a first guess at which lock to take.
+    static PLATFORM_IS_LIMITED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether there is a quota of the platform, of either resource.
+fn platform_is_limited() -> Result<bool> {
+    invalidation::current_generation();
+    for resource in [Resource::Llm, Resource::E2b] {
+        if !definitions::of(Payer { tenant: None, user: None, resource }, [0; 2])?.all.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Takes the locks of everybody who is about to be charged; see the protocol in [`crate::pg::lock`].
+pub fn lock_payers(tenants: impl IntoIterator<Item = Option<Uuid>>) -> Result<()> {
+    let mut tenants: Vec<[u8; 16]> = tenants.into_iter().map(|id| lock::key(id.unwrap_or_else(nil))).collect();
+    tenants.sort_unstable();
+    tenants.dedup();
+    loop {
+        let limited = PLATFORM_IS_LIMITED.get();
+        let strength = if limited { Strength::Exclusive } else { Strength::Shared };
+        lock::LockTarget::Platform.lock(strength);
+        for tenant in &tenants {
+            lock::LockTarget::Tenant(*tenant).lock(Strength::Exclusive);
+        }
+        let exists = platform_is_limited()?;
+        PLATFORM_IS_LIMITED.set(exists);
+        if limited || !exists {
+            return Ok(());
+        }
+        // A platform quota exists that this backend had not seen. It was committed while nobody held the platform's
+        // lock, so what is given back here was taken just now: start again in the right strength.
+        for tenant in &tenants {
+            lock::LockTarget::Tenant(*tenant).unlock(Strength::Exclusive);
+        }
+        lock::LockTarget::Platform.unlock(strength);
+    }
+}

@@ -1,0 +1,25 @@
+//! Who pays, and for what.
+
+use pgrx::Uuid;
+
+use crate::pg::nil;
+use tollgate_core::decision::Resource;
+
+/// Whose spending, on what.
+#[derive(Clone, Copy, Debug)]
+pub struct Payer {
+    /// `None` is the platform alone.
+    pub tenant: Option<Uuid>,
+    pub user: Option<Uuid>,
+    pub resource: Resource,
+}
+
+impl Payer {
+    pub fn tenant_key(&self) -> [u8; 16] {
+        *self.tenant.unwrap_or_else(nil).as_bytes()
+    }
+
+    pub fn user_key(&self) -> [u8; 16] {
+        *self.user.unwrap_or_else(nil).as_bytes()
+    }
+}
