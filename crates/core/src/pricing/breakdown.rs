@@ -133,8 +133,16 @@ impl CostLine {
         Ok(Self { component, side: Side::Sandbox, quantity: Quantity::Billionths(billionths), rate, rontos })
     }
 
+    /// What the rate and the cost come to with a markup.
+    fn marked_up(self, markup: Factor) -> Result<[ExactCost; 2], PricingError> {
+        let [rate, cost] = [self.rate.rontos(), self.rontos].map(ExactCost::rontos);
+        Ok([rate.times(markup)?, cost.times(markup)?])
+    }
+
     /// Nothing in it needs escaping: names of ours, and digits.
-    fn write_json(self, out: &mut String) {
+    fn write_json(self, markup: Factor, out: &mut String) {
+        // It has been tried when the line was taken.
+        let [rate, cost] = self.marked_up(markup).unwrap_or([ExactCost::rontos(0); 2]);
         out.push_str("{\"component\":\"");
         out.push_str(self.component);
         let mut quantity = |amount: i128, scale| {
@@ -152,9 +160,9 @@ impl CostLine {
             Quantity::Millionths(millionths) => quantity(i128::from(millionths), FRACTION_SCALE),
             Quantity::Billionths(billionths) => quantity(billionths, QUANTITY_SCALE),
         }
-        write_scaled(out, self.rate.rontos(), RONTO_SCALE);
+        rate.write(out);
         out.push_str("\",\"cost_usd\":\"");
-        write_scaled(out, self.rontos, RONTO_SCALE);
+        cost.write(out);
         out.push_str("\"}");
     }
 }
@@ -167,6 +175,9 @@ fn divided(name: &'static str, rate: Rate, scale: u32) -> Result<i128, PricingEr
     }
     Ok(rate.rontos() / parts)
 }
+
+/// The name of the multiplier that is the operator's own, and the last.
+pub(super) const MARKUP: &str = "markup";
 
 /// What all of a cost, or its tokens alone, is multiplied by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -189,6 +200,8 @@ struct Uplift {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Breakdown {
     lines: Vec<CostLine>,
+    /// In each rate and cost that is shown.
+    markup: Factor,
     uplifts: Vec<Uplift>,
     exact: ExactCost,
     total: Picos,
@@ -234,8 +247,18 @@ impl Breakdown {
             input = input.times(&multiplier)?;
             uplifts.push(Uplift { cost: all.total()?.plus(before, -1)?, multiplier });
         }
+        // The last one, if any. Members read what a record came to and not what the operator adds to the price: it is in
+        // each figure, and nowhere by itself.
+        let markup = uplifts.pop_if(|uplift| uplift.multiplier.name == MARKUP);
+        let markup = markup.map_or(Factor::ONE, |uplift| uplift.multiplier.factor);
+        if markup != Factor::ONE {
+            lines.iter().try_for_each(|line| line.marked_up(markup).map(|_| ()))?;
+            for uplift in &mut uplifts {
+                uplift.cost = uplift.cost.times(markup)?;
+            }
+        }
         let exact = all.total()?;
-        Ok(Self { exact, total: exact.round()?, input: input.total()?.round()?, lines, uplifts })
+        Ok(Self { exact, total: exact.round()?, input: input.total()?.round()?, lines, markup, uplifts })
     }
 
     /// The components that were used.
@@ -274,7 +297,7 @@ impl Breakdown {
             if index > 0 {
                 out.push(',');
             }
-            line.write_json(&mut out);
+            line.write_json(self.markup, &mut out);
         }
         if !self.uplifts.is_empty() {
             out.push_str("],\"multipliers\":[");
