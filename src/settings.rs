@@ -26,6 +26,9 @@ static UNPRICED: GucSetting<Unpriced> = GucSetting::<Unpriced>::new(Unpriced::De
 /// How many tenants a signed-in user may make.
 static TENANTS_PER_USER: GucSetting<i32> = GucSetting::<i32>::new(0);
 
+/// How many personal tenants people may have made for themselves while no quota of the platform bounds them together.
+static PERSONAL_TENANTS: GucSetting<i32> = GucSetting::<i32>::new(20);
+
 const PREFIX: &CStr = c"pg_tollgate";
 
 pub fn register() {
@@ -55,6 +58,16 @@ pub fn register() {
         GucContext::Suset,
         GucFlags::default(),
     );
+    GucRegistry::define_int_guc(
+        c"pg_tollgate.personal_tenants",
+        c"How many personal tenants people may make for themselves while no hard quota of the platform bounds all tenants together.",
+        c"20 (the default: each comes with a budget, and where sign-up is open one needs no more than an e-mail address). The server is not bound, nor is anybody once there is a quota of the platform for all, or for llm and e2b.",
+        &PERSONAL_TENANTS,
+        0,
+        1_000_000,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
     // SAFETY: takes a C string that lives as long as the program.
     unsafe { pg_sys::MarkGUCPrefixReserved(PREFIX.as_ptr()) }
 }
@@ -69,4 +82,8 @@ pub fn allow_unpriced() -> bool {
 
 pub fn tenants_per_user() -> i64 {
     TENANTS_PER_USER.get().into()
+}
+
+pub fn personal_tenants() -> i64 {
+    PERSONAL_TENANTS.get().into()
 }
