@@ -29,6 +29,22 @@ static TENANTS_PER_USER: GucSetting<i32> = GucSetting::<i32>::new(0);
 /// How many personal tenants people may have made for themselves while no quota of the platform bounds them together.
 static PERSONAL_TENANTS: GucSetting<i32> = GucSetting::<i32>::new(20);
 
+#[derive(PostgresGucEnum, Clone, Copy, PartialEq, Eq)]
+enum UnknownTenant {
+    #[name = c"deny"]
+    Deny,
+    #[name = c"allow"]
+    Allow,
+}
+
+static UNKNOWN_TENANT: GucSetting<UnknownTenant> = GucSetting::<UnknownTenant>::new(UnknownTenant::Deny);
+
+/// Whether hard quotas refuse.
+static ENFORCEMENT: GucSetting<bool> = GucSetting::<bool>::new(true);
+
+/// How far a clock may be ahead, in seconds.
+static CLOCK_SKEW: GucSetting<i32> = GucSetting::<i32>::new(300);
+
 const PREFIX: &CStr = c"pg_tollgate";
 
 pub fn register() {
@@ -47,6 +63,32 @@ pub fn register() {
         &UNPRICED,
         GucContext::Suset,
         GucFlags::default(),
+    );
+    GucRegistry::define_enum_guc(
+        c"pg_tollgate.unknown_tenant",
+        c"Whether an operation is allowed for a tenant that does not exist or was deleted.",
+        c"deny (the default: a misspelt id must not be a tenant without a limit) or allow. A tenant exists with its row, or a quota of its own. Recording after the fact is always taken.",
+        &UNKNOWN_TENANT,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_bool_guc(
+        c"pg_tollgate.enforcement",
+        c"Whether hard quotas refuse.",
+        c"on (the default) or off: every hard quota answers as a soft one, and every answer says so in its reason. For the night when a limit was wrong. Suspended quotas still block.",
+        &ENFORCEMENT,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"pg_tollgate.clock_skew",
+        c"How far in the future p_occurred_at may be to be taken as now.",
+        c"5 minutes by default, for the clocks of servers differ. What is later is a mistake and refused.",
+        &CLOCK_SKEW,
+        0,
+        3_600,
+        GucContext::Suset,
+        GucFlags::UNIT_S,
     );
     GucRegistry::define_int_guc(
         c"pg_tollgate.tenants_per_user",
@@ -86,4 +128,28 @@ pub fn tenants_per_user() -> i64 {
 
 pub fn personal_tenants() -> i64 {
     PERSONAL_TENANTS.get().into()
+}
+
+pub fn allow_unknown_tenant() -> bool {
+    UNKNOWN_TENANT.get() == UnknownTenant::Allow
+}
+
+/// Whether hard quotas refuse.
+pub fn enforces() -> bool {
+    ENFORCEMENT.get()
+}
+
+/// How far a moment may be in the future, in microseconds.
+pub fn clock_skew() -> i64 {
+    i64::from(CLOCK_SKEW.get()) * 1_000_000
+}
+
+/// What an answer gives as its reason: while hard quotas refuse nothing, every answer says so.
+pub fn with_enforcement(reason: Option<String>) -> Option<String> {
+    const OFF: &str = "pg_tollgate.enforcement is off";
+    match reason {
+        reason if enforces() => reason,
+        Some(reason) => Some(format!("{reason}; {OFF}")),
+        None => Some(OFF.to_owned()),
+    }
 }
