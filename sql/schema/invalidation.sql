@@ -51,3 +51,31 @@ begin
     alter table copilot_internal.tenants enable always trigger people_changed;
     alter table copilot_internal.cost_quotas enable always trigger lock_platform;
 end $$;
+
+-- What counters are read from: rows that the kernels did not write, be it by an import, a repair or a subscription.
+create function copilot_internal.rows_changed() returns trigger
+    language c as 'MODULE_PATHNAME', 'rows_changed_wrapper';
+comment on function copilot_internal.rows_changed() is
+    'When rows of this table were written by anything but the kernels and the fold, reads all counters anew from the tables once the transaction has committed.';
+
+create function copilot_internal.reload_counters() returns bigint
+    language c volatile as 'MODULE_PATHNAME', 'reload_counters_wrapper';
+comment on function copilot_internal.reload_counters() is
+    'Has the counters of this database read anew from the tables once the transaction has committed, and returns how many there were. Rows that arrive by INSERT, UPDATE, DELETE, TRUNCATE, COPY or a subscription do so by themselves; this is for what no trigger sees.';
+
+do $$
+declare
+    v_table text;
+begin
+    for v_table in
+        select unnest(array['pending_costs', 'quota_rollups', 'quota_reservations'])
+    loop
+        execute pg_catalog.format('create trigger rows_changed after insert or update or delete or truncate '
+            'on copilot_internal.%I for each statement execute function copilot_internal.rows_changed()', v_table);
+        -- A subscription fires no triggers of statements.
+        execute pg_catalog.format('create trigger replicated_rows_changed after insert or update or delete '
+            'on copilot_internal.%I for each row execute function copilot_internal.rows_changed()', v_table);
+        execute pg_catalog.format('alter table copilot_internal.%I enable always trigger rows_changed, '
+            'enable replica trigger replicated_rows_changed', v_table);
+    end loop;
+end $$;

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use pgrx::Uuid;
 
-use crate::admission::{cached_quota_usage, usage};
+use crate::admission::{cached_quota_usage, quota_usage};
 use crate::arguments;
 use crate::error::Result;
 use crate::pg::identity::Caller;
@@ -50,7 +50,7 @@ pub fn check(spi: &Session, caller: &Caller, question: Question) -> Result<Answe
 
     let now = pg::clock_timestamp();
     let payer = Payer { tenant: Some(tenant), user, resource };
-    let mut usage = usage(spi, payer, now, Snapshot::Statement)?;
+    let mut usage = quota_usage(spi, payer, now, Snapshot::Statement)?;
     let verdict = usage.decide(amount, true);
     let verdict = if verdict.allowed && !sees_platform {
         // A user is told about a quota of his own where there is one: of the platform's he may not know the figures.

@@ -6,7 +6,7 @@ use tollgate_escrow::registry::Statistic;
 use super::pending::leave_pending;
 use super::reservation::{Reservation, State};
 use super::{Cost, Moments, Outcome, Record, RecordTerms, Row, Stored};
-use crate::admission::{Admission, AdmissionMode, Charge, Hold, usage};
+use crate::admission::{Admission, AdmissionMode, Charge, Hold, quota_usage};
 use crate::error::{Error, Result};
 use crate::outbox::{self, Refusal};
 use crate::pg::duplicate::wait_for_duplicate;
@@ -147,8 +147,9 @@ impl<'a> Attempt<'a> {
         cost: &Cost,
         moments: Moments,
         asked: &Charge,
-        admission: Admission,
+        mut admission: Admission,
     ) -> Result<Option<Outcome>> {
+        let _unwritten = admission.unwritten.take();
         let id = pg::new_id();
         let expires_at = admission.hold.map_or(moments.recorded_at, |hold| hold.expires);
         let reservation = self.reservation.as_ref().map(|reservation| reservation.id);
@@ -188,7 +189,7 @@ impl<'a> Attempt<'a> {
             return Ok(None);
         }
         self.gate.count_outcome(Statistic::Refusal);
-        let usage = usage(self.spi, self.payer, at, Snapshot::Latest)?;
+        let usage = quota_usage(self.spi, self.payer, at, Snapshot::Latest)?;
         let verdict = usage.decide(0, true);
         let (status, reason) = match denied {
             _ if verdict.status == Status::NoTenant => {
@@ -242,16 +243,17 @@ impl<'a> Attempt<'a> {
         }
         let cost = self.record.cost(now)?;
         if let Some(reason) = self.record.denied()? {
-            let usage = usage(self.spi, self.payer, now, Snapshot::Latest)?;
+            let usage = quota_usage(self.spi, self.payer, now, Snapshot::Latest)?;
             let verdict = Verdict { status: Status::ModelDenied, retryable: false, ..usage.decide(0, true) };
             return refused(self.spi, &self.terms, &cost, usage, verdict, reason);
         }
         let moments = Moments { charged_at: now, occurred_at: now, recorded_at: now };
         let asked = Charge { request: 0, ..self.ask(&cost, moments) };
-        let admission = self.gate.admit(self.spi, asked)?;
+        let mut admission = self.gate.admit(self.spi, asked)?;
         if !admission.admitted {
             return self.refuse(&cost, admission);
         }
+        let _unwritten = admission.unwritten.take();
         let expires_at = admission.hold.map_or(now, |hold| hold.expires);
         reservation.renew(self.spi, cost.nanos, now, expires_at)?;
         self.gate.row_written();
@@ -360,7 +362,7 @@ fn refused(
 
 /// The stored effect, with the quotas as they are now.
 fn replay(spi: &Session, payer: Payer, stored: Stored) -> Result<Outcome> {
-    let usage = usage(spi, payer, pg::clock_timestamp(), Snapshot::Latest)?;
+    let usage = quota_usage(spi, payer, pg::clock_timestamp(), Snapshot::Latest)?;
     let verdict = usage.decide(0, false);
     let unpriced = stored.cost_usd.is_none().then(|| "no price was known when it was recorded".to_owned());
     Ok(Outcome {

@@ -9,6 +9,7 @@ pub mod lock;
 pub mod memory;
 pub mod notify;
 pub mod numeric;
+pub mod shape;
 pub mod spi;
 pub mod table;
 pub mod transaction;

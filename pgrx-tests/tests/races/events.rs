@@ -226,7 +226,7 @@ fn a_listener_is_notified() -> Result<()> {
     let mut server = connect(&database)?;
     charge(&mut server, tenant, "0.1")?;
     charge(&mut server, tenant, "0.7")?;
-    let heard = listener.notifications().timeout_iter(Duration::from_secs(20)).next()?;
+    let heard = listener.notifications().timeout_iter(Duration::from_secs(120)).next()?;
     assert_eq!(heard.map(|notification| notification.payload().to_string()), Some(String::new()));
     // Rolled back, there is nothing to be told of.
     server.batch_execute("begin")?;
