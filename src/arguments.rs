@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::pg::jsonb::{Bounds, Excess};
 use crate::pg::value::{GivenJson, Json};
 use crate::pg::{self, Timestamp, nil};
+use crate::settings;
 use tollgate_core::decision::Resource;
 use tollgate_core::money::{AmountError, Picos};
 
@@ -112,10 +113,13 @@ pub fn resource(value: Option<String>) -> Result<Resource> {
     })
 }
 
-/// A moment that has passed. Nothing that is metered here is older than the year 2000, where rollups begin.
+/// A moment that has passed; one that is in the future by no more than clocks differ is taken as now. Nothing that is metered here is older than the year 2000, where rollups begin.
 pub fn moment(value: Option<Timestamp>) -> Result<Option<Timestamp>> {
     match value {
-        Some(at) if at > pg::clock_timestamp() => Err(Error::invalid("p_occurred_at must not be in the future")),
+        Some(at) if at > pg::clock_timestamp() => match settings::clock_skew() {
+            skew if at.saturating_sub(pg::clock_timestamp()) <= skew => Ok(None),
+            _ => Err(Error::invalid("p_occurred_at must not be in the future")),
+        },
         Some(..0) => Err(Error::invalid("p_occurred_at must not be before 2000-01-01 00:00 UTC")),
         other => Ok(other),
     }
