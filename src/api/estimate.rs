@@ -115,7 +115,10 @@ fn estimate_e2b_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
 #[pg_extern(sql = false)]
 fn price_problem(fcinfo: pg_sys::FunctionCallInfo) -> Option<String> {
     let call = Call::new(fcinfo);
-    let components = call.jsonb(2).map_or_else(|| "{}".to_owned(), |json| json.text().into_owned());
+    let components = match call.jsonb(2).map(|given| given.within(&arguments::OBJECT)).transpose() {
+        Ok(components) => components.map_or_else(|| "{}".to_owned(), |json| json.text().into_owned()),
+        Err(excess) => return Some(arguments::beyond("p_components", &arguments::OBJECT, excess)),
+    };
     let components = match serde_json::from_str(&components) {
         Ok(components) => components,
         Err(error) => return Some(format!("p_components cannot be read: {error}")),
@@ -131,8 +134,8 @@ fn normalize_llm_usage(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
     let call = Call::new(fcinfo);
     let normalized = || -> Result<Value> {
         let provider = arguments::required_text(call.text(0), "p_provider")?;
-        let usage = match arguments::report(call, 1, "p_usage")? {
-            Report::Excessive(why) => return Err(Error::invalid(format!("p_usage {why}"))),
+        let usage = match arguments::report(call.jsonb(1), "p_usage")? {
+            Report::Excessive(why) => return Err(Error::invalid(why)),
             Report::Json(usage) => serde_json::from_str(&usage.text())
                 .map_err(|error| Error::invalid(format!("p_usage cannot be read: {error}")))?,
         };

@@ -36,7 +36,7 @@ fn record_llm_usage(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
     };
     let outcome = call.kernel(|caller| {
         require_service_role(caller)?;
-        let one = LlmCall::reported(given, arguments::report(call, 3, "p_usage")?)?;
+        let one = LlmCall::reported(given, arguments::report(call.jsonb(3), "p_usage")?)?;
         spi::session(|spi| record_one(spi, &one))
     });
     call.row(&columns(&outcome))

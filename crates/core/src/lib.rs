@@ -7,7 +7,9 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::float_arithmetic, clippy::disallowed_methods)]
 
+pub mod decimal;
 pub mod decision;
+pub mod json;
 pub mod money;
 pub mod period;
 pub mod policy;

@@ -19,7 +19,7 @@ pub mod strict;
 mod usage;
 
 pub use bound::upper_bound;
-pub use breakdown::{Breakdown, CostLine, Multiplier, Side};
+pub use breakdown::{Breakdown, CostLine, Multiplier, Side, StoredPricing};
 pub use factor::Factor;
 pub use part::Part;
 pub use price_key::Tier;
