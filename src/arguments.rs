@@ -4,9 +4,8 @@ use pgrx::Uuid;
 
 use crate::error::{Error, Result};
 use crate::pg::jsonb::{Bounds, Excess};
-use crate::pg::nil;
 use crate::pg::value::{GivenJson, Json};
-use crate::pg::{self, Timestamp};
+use crate::pg::{self, Timestamp, nil};
 use tollgate_core::decision::Resource;
 use tollgate_core::money::{AmountError, Picos};
 
@@ -80,10 +79,12 @@ pub enum Report {
     Excessive(String),
 }
 
-/// A report that must be there, whatever it is.
+/// The report that a call has as its argument.
 pub fn report(value: Option<GivenJson>, name: &str) -> Result<Report> {
-    let within = required(value, name)?.within(&REPORT);
-    Ok(within.map_or_else(|excess| Report::Excessive(beyond(name, &REPORT, excess)), Report::Json))
+    Ok(match required(value, name)?.within(&REPORT) {
+        Ok(json) => Report::Json(json),
+        Err(excess) => Report::Excessive(beyond("", &REPORT, excess).trim_start().to_owned()),
+    })
 }
 
 pub fn tokens(value: Option<i64>, name: &str) -> Result<i64> {

@@ -135,7 +135,7 @@ fn normalize_llm_usage(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
     let normalized = || -> Result<Value> {
         let provider = arguments::required_text(call.text(0), "p_provider")?;
         let usage = match arguments::report(call.jsonb(1), "p_usage")? {
-            Report::Excessive(why) => return Err(Error::invalid(why)),
+            Report::Excessive(why) => return Err(Error::invalid(format!("p_usage {why}"))),
             Report::Json(usage) => serde_json::from_str(&usage.text())
                 .map_err(|error| Error::invalid(format!("p_usage cannot be read: {error}")))?,
         };

@@ -16,7 +16,7 @@ pub fn read(report: Report, provider: &str) -> std::result::Result<(Understood, 
     let raw = match report {
         Report::Excessive(why) => {
             let note = serde_json::json!({ "unknown": { "p_usage": why } }).to_string();
-            return Err((why, note));
+            return Err((format!("it {why}"), note));
         }
         Report::Json(json) => serde_json::from_str::<Value>(&json.text()).unwrap_or_default(),
     };

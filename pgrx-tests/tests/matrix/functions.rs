@@ -74,7 +74,11 @@ const FUNCTIONS: &[(&str, For, &str)] = &[
     ("initialize_tenant_quotas", For::Server, "public.initialize_tenant_quotas($T)"),
     ("check_and_record_quota_atomic", For::Server, "public.check_and_record_quota_atomic('tenant', $T, 0.01)"),
     ("record_llm_cost", For::Server, "public.record_llm_cost($T, 'shared', 'model-for-all', 1, 1, $U)"),
-    ("record_llm_usage", For::Server, "public.record_llm_usage($T, 'shared', 'model-for-all', '{\"prompt_tokens\": 1}', $U)"),
+    (
+        "record_llm_usage",
+        For::Server,
+        "public.record_llm_usage($T, 'shared', 'model-for-all', '{\"prompt_tokens\": 1}', $U)",
+    ),
     ("record_e2b_cost", For::Server, "public.record_e2b_cost($T, 's', 'box-for-all', 1, $U)"),
     ("record_llm_costs", For::Server, "public.record_llm_costs('[]')"),
     ("reserve_quota", For::Server, "public.reserve_quota($T, 'llm', 0.01, 'asked', $U)"),

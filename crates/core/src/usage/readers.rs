@@ -100,8 +100,18 @@ pub static READERS: &[Reader] = &[
         own: &[("usage_audio_seconds", Quantity("input_seconds"))],
         ..PLAIN
     },
-    Reader { name: "video", all: &["object=video", "seconds"], own: &[("seconds", Quantity("output_seconds"))], ..PLAIN },
-    Reader { name: "transcription by duration", all: &["seconds"], own: &[("seconds", Quantity("input_seconds"))], ..PLAIN },
+    Reader {
+        name: "video",
+        all: &["object=video", "seconds"],
+        own: &[("seconds", Quantity("output_seconds"))],
+        ..PLAIN
+    },
+    Reader {
+        name: "transcription by duration",
+        all: &["seconds"],
+        own: &[("seconds", Quantity("input_seconds"))],
+        ..PLAIN
+    },
     Reader { name: "video", all: &["video_duration"], own: &[("video_duration", Quantity("output_seconds"))], ..PLAIN },
     Reader {
         name: "gemini",
