@@ -71,10 +71,10 @@ pub fn beyond(name: &str, bounds: &Bounds, excess: Excess) -> String {
     }
 }
 
-/// A report of usage, alone or in a whole response, with numbers that stay short in print.
-const REPORT: Bounds = Bounds { bytes: 2_000_000, depth: 64, number: 100 };
+/// A report of usage, alone or in a whole response: vectors and images are in it.
+const REPORT: Bounds = Bounds { bytes: 4 * 1024 * 1024, depth: 100, number: 1_000 };
 
-/// A usage object as a provider gave it: any JSON, or how it is beyond its bounds, as a clause.
+/// A usage object as a provider gave it: any JSON, or how it is beyond its bounds.
 pub enum Report {
     Json(Json),
     Excessive(String),

@@ -76,7 +76,7 @@ impl Cost {
 
     /// What was reported and not understood: it has no price, unless the caller says what it cost.
     fn unread(provided: Option<Picos>, why: &str) -> Self {
-        let note = serde_json::json!({ "not_understood": why }).to_string();
+        let note = serde_json::json!({ "not_understood": ["p_usage"], "because": why }).to_string();
         let unpriced = provided.is_none().then(|| why.to_owned());
         Self {
             usd: provided,
