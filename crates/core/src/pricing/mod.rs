@@ -119,6 +119,7 @@ pub fn price_llm<'a>(
     let mut lines = Vec::new();
     let mut left_out = None;
     for (part, amount) in usage.parts() {
+        let (part, amount) = price.as_billed(part, amount, usage);
         let replaced = |other: &Part| usage.amount(*other) > 0 && price.rate_in(*other, usage, when).is_some();
         if usage.has_other_measures() && part.replaced_by().iter().any(replaced) {
             continue;
