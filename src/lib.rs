@@ -36,7 +36,11 @@ pgrx::extension_sql_file!("../sql/schema/cost_reading.sql", name = "cost_reading
 pgrx::extension_sql_file!("../sql/schema/events.sql", name = "events", requires = ["cost_reading"]);
 pgrx::extension_sql_file!("../sql/schema/facade.sql", name = "facade", requires = ["events"]);
 pgrx::extension_sql_file!("../sql/schema/charge_on_insert.sql", name = "charge_on_insert", requires = ["facade"]);
-pgrx::extension_sql_file!("../sql/schema/tenant_functions.sql", name = "tenant_functions", requires = ["charge_on_insert"]);
+pgrx::extension_sql_file!(
+    "../sql/schema/tenant_functions.sql",
+    name = "tenant_functions",
+    requires = ["charge_on_insert"]
+);
 pgrx::extension_sql_file!("../sql/schema/metrics.sql", name = "metrics", requires = ["tenant_functions"]);
 pgrx::extension_sql_file!("../sql/schema/grants.sql", name = "grants", requires = ["metrics"], finalize);
 

@@ -76,7 +76,8 @@ create function public.check_and_record_quota_atomic(
     p_scope text, p_scope_id uuid, p_cost_usd numeric, p_resource_type text default 'llm',
     p_tenant_id uuid default null, p_request_id text default null, p_log_denial boolean default false)
     returns table (allowed boolean, current_spend_usd numeric, limit_usd numeric, remaining_usd numeric,
-        utilization_percent numeric, reason text, period text, period_end timestamptz, retryable boolean)
+        utilization_percent numeric, reason text, period text, period_end timestamptz, status text, replayed boolean,
+        retryable boolean)
     language c volatile rows 1
     as 'MODULE_PATHNAME', 'check_and_record_quota_atomic_wrapper';
 comment on function public.check_and_record_quota_atomic(text, uuid, numeric, text, uuid, text, boolean) is

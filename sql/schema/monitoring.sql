@@ -1,5 +1,11 @@
 -- What admission shows of itself.
 
+create function copilot_internal.verify_counters()
+    returns table (check_name text, tenant_id uuid, expected numeric, actual numeric)
+    language c volatile as 'MODULE_PATHNAME', 'verify_counters_wrapper';
+comment on function copilot_internal.verify_counters() is
+    'Returns the counters in shared memory that do not say what the tables say (verify() compares the tables with each other); no rows means exact. Counters that open transactions have in hand are passed over.';
+
 create function copilot_internal.holdings()
     returns table (process integer, tenant_id uuid, since timestamptz, nanos bigint)
     language c volatile as 'MODULE_PATHNAME', 'holdings_wrapper';

@@ -6,12 +6,15 @@ use pgrx::{FromDatum, Uuid, pg_extern, pg_sys};
 use tollgate_escrow::registry::{Holding, PLATFORM, Statistic, TENANT_PARTITIONS, partition};
 use tollgate_escrow::table::Entry;
 
-use crate::error::Error;
+use crate::admission::differing;
+use crate::error::{Error, Result};
 use crate::pg::call::{Call, Reply};
 use crate::pg::identity::Caller;
+use crate::pg::invalidation::watch;
 use crate::pg::lock::{self, Strength};
 use crate::pg::memory::shared;
 use crate::pg::own_database;
+use crate::pg::spi;
 use crate::pg::transaction::with;
 use crate::pg::value::Value;
 
@@ -43,6 +46,20 @@ fn configuration_changed(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
     let trigger = trigger(fcinfo);
     // SAFETY: the trigger's relation is open. The message goes out when the transaction commits.
     unsafe { pg_sys::CacheInvalidateRelcache(trigger.tg_relation) };
+    no_tuple()
+}
+
+#[pg_extern(sql = false)]
+fn people_changed(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
+    trigger(fcinfo);
+    // SAFETY: looks names up in the catalog caches. The message goes out when the transaction commits.
+    unsafe {
+        let schema = pg_sys::get_namespace_oid(c"copilot_internal".as_ptr(), true);
+        let memberships = pg_sys::get_relname_relid(c"tenant_memberships".as_ptr(), schema);
+        if memberships != pg_sys::InvalidOid {
+            pg_sys::CacheInvalidateRelcacheByRelid(memberships);
+        }
+    }
     no_tuple()
 }
 
@@ -86,6 +103,47 @@ unsafe fn partition_of_row(relation: pg_sys::Relation, tuple: pg_sys::HeapTuple,
 fn change(partition: usize) {
     lock::LockTarget::Definitions(partition).lock(Strength::Joint);
     with(|state| state.note_change(partition));
+}
+
+/// Rows came, went or changed from which counters are read. What this library writes counters are told of, and a fold
+/// changes no sum.
+#[pg_extern(sql = false)]
+fn rows_changed(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
+    trigger(fcinfo);
+    if !spi::writes_itself() && !spi::folds() {
+        with(|state| state.note_reload());
+    }
+    no_tuple()
+}
+
+/// The figures are those of all tenants.
+fn must_serve(caller: &Caller) -> Result<()> {
+    if caller.serves_all_tenants() {
+        return Ok(());
+    }
+    Err(Error::forbidden("only those who serve all tenants may ask for the counters"))
+}
+
+#[pg_extern(sql = false)]
+fn reload_counters(fcinfo: pg_sys::FunctionCallInfo) -> i64 {
+    Call::new(fcinfo).kernel(|caller| {
+        must_serve(caller)?;
+        with(|state| state.note_reload());
+        let counters = shared().map_or(0, |shared| shared.table.counters(own_database(), watch().to_u32()).count());
+        Ok(i64::try_from(counters).unwrap_or(i64::MAX))
+    })
+}
+
+#[pg_extern(sql = false)]
+fn verify_counters(fcinfo: pg_sys::FunctionCallInfo) {
+    let call = Call::new(fcinfo);
+    let found = call.kernel(|caller| {
+        must_serve(caller)?;
+        spi::session(differing)
+    });
+    call.rows(found.into_iter().map(|found| {
+        vec![found.check.into(), found.tenant.into(), Value::whole(found.expected), Value::whole(found.actual)]
+    }));
 }
 
 #[pg_extern(sql = false)]

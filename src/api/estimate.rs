@@ -110,7 +110,10 @@ fn estimate_e2b_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
 #[pg_extern(sql = false)]
 fn price_problem(fcinfo: pg_sys::FunctionCallInfo) -> Option<String> {
     let call = Call::new(fcinfo);
-    let components = call.jsonb(2).map_or_else(|| "{}".to_owned(), |json| json.text().into_owned());
+    let components = match call.jsonb(2).map(|given| given.within(&arguments::OBJECT)).transpose() {
+        Ok(components) => components.map_or_else(|| "{}".to_owned(), |json| json.text().into_owned()),
+        Err(excess) => return Some(arguments::beyond("p_components", &arguments::OBJECT, excess)),
+    };
     let components = match serde_json::from_str(&components) {
         Ok(components) => components,
         Err(error) => return Some(format!("p_components cannot be read: {error}")),

@@ -121,7 +121,8 @@ fn record_llm_costs(fcinfo: pg_sys::FunctionCallInfo) {
     let call = Call::new(fcinfo);
     let outcomes = call.kernel(|caller| {
         require_service_role(caller)?;
-        let records = batch::parse(&arguments::required(call.jsonb(0), "p_records")?.text())?;
+        let given = arguments::required(call.jsonb(0), "p_records")?;
+        let records = batch::parse(&arguments::document(given, "p_records", &batch::BATCH)?.text())?;
         let records: Vec<&dyn Record> = records.iter().map(|one| one as &dyn Record).collect();
         spi::session(|spi| record(spi, &records))
     });
@@ -195,6 +196,8 @@ fn check_and_record_quota_atomic(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
         outcome.reason.as_deref().into(),
         figures.map(|figures| figures.period).into(),
         figures.and_then(|figures| figures.period_end).map_or(Value::NULL, Value::timestamp),
+        outcome.quota_status.as_str().into(),
+        outcome.replayed.into(),
         outcome.retryable.into(),
     ])
 }

@@ -6,10 +6,14 @@ use super::llm::{Arguments, LlmCall};
 use crate::error::{Error, Result};
 use crate::pg::Timestamp;
 use crate::pg::identity::parse_uuid;
-use crate::pg::value::Json;
+use crate::pg::jsonb::Bounds;
+use crate::pg::value::GivenJson;
 
 /// Most records in one batch: one transaction holds the tenants' locks for all of them.
 const MAX_RECORDS: usize = 1_000;
+
+/// All of a batch: 16 KiB for each of a thousand records.
+pub const BATCH: Bounds = Bounds { bytes: 16 * 1024 * 1024, depth: 110, number: 1_000 };
 
 /// Reads the batch, or says which record (counted from 1) is wrong and how.
 pub fn parse(text: &str) -> Result<Vec<LlmCall>> {
@@ -51,7 +55,7 @@ fn arguments(fields: Map<String, Value>) -> Result<Arguments> {
             "conversation_id" => given.attribution.conversation_id = Some(uuid(&key, &value)?),
             "path_id" => given.attribution.path_id = Some(uuid(&key, &value)?),
             "task" => given.task = Some(text(&key, value)?),
-            "usage" => given.usage = Some(Json::Text(value.to_string())),
+            "usage" => given.usage = Some(GivenJson::Text(value.to_string())),
             "service_tier" => given.service_tier = Some(text(&key, value)?),
             "cost_usd" => given.attribution.cost_usd = Some(decimal(&key, value)?),
             "request_id" => given.attribution.request_id = Some(text(&key, value)?),
@@ -61,7 +65,7 @@ fn arguments(fields: Map<String, Value>) -> Result<Arguments> {
             "occurred_at" => given.attribution.occurred_at = Some(moment(&key, &value)?),
             "trace_id" => given.trace_id = Some(text(&key, value)?),
             "span_id" => given.span_id = Some(text(&key, value)?),
-            "metadata" => given.attribution.metadata = Some(Json::Text(value.to_string())),
+            "metadata" => given.attribution.metadata = Some(GivenJson::Text(value.to_string())),
             _ => known(&key)?,
         }
     }

@@ -7,10 +7,11 @@ use super::{Cost, Record, RecordTerms, Row, Source, Stored};
 use crate::arguments;
 use crate::error::{Error, Result};
 use crate::pg::Timestamp;
+use crate::pg::shape::{nullable, required};
 use crate::pg::spi::types::{BIGINT, JSONB, MOMENT, NUMERIC, TEXT, UUID};
 use crate::pg::spi::{Plan, Session, Snapshot};
 use crate::pg::table::Table;
-use crate::pg::value::{Json, Value};
+use crate::pg::value::{GivenJson, Json, Value};
 use crate::pricing::lookup::{Model, exactly, quote_llm};
 use crate::tenancy::policy;
 use tollgate_core::decision::Resource;
@@ -25,7 +26,7 @@ pub struct Arguments {
     pub input_tokens: Option<i64>,
     pub output_tokens: Option<i64>,
     pub task: Option<String>,
-    pub usage: Option<Json>,
+    pub usage: Option<GivenJson>,
     pub service_tier: Option<String>,
     pub trace_id: Option<String>,
     pub span_id: Option<String>,
@@ -96,33 +97,38 @@ const FIND: &str = "
 static TABLE: Table = Table::new(
     c"llm_cost_records",
     &[
-        ("id", UUID),
-        ("tenant_id", UUID),
-        ("user_id", UUID),
-        ("conversation_id", UUID),
-        ("path_id", UUID),
-        ("task", TEXT),
-        ("model_provider", TEXT),
-        ("model_name", TEXT),
-        ("input_tokens", BIGINT),
-        ("output_tokens", BIGINT),
-        ("usage", JSONB),
-        ("service_tier", TEXT),
-        ("cost_usd", NUMERIC),
-        ("cost_status", TEXT),
-        ("charge_nanos", BIGINT),
-        ("pricing", JSONB),
-        ("request_id", TEXT),
-        ("reservation_id", UUID),
-        ("charged_at", MOMENT),
-        ("occurred_at", MOMENT),
-        ("recorded_at", MOMENT),
-        ("trace_id", TEXT),
-        ("span_id", TEXT),
-        ("metadata", JSONB),
+        required("id", UUID),
+        required("tenant_id", UUID),
+        nullable("user_id", UUID),
+        nullable("conversation_id", UUID),
+        nullable("path_id", UUID),
+        nullable("task", TEXT),
+        required("model_provider", TEXT),
+        required("model_name", TEXT),
+        required("input_tokens", BIGINT),
+        required("output_tokens", BIGINT),
+        nullable("usage", JSONB),
+        nullable("service_tier", TEXT),
+        nullable("cost_usd", NUMERIC),
+        required("cost_status", TEXT),
+        required("charge_nanos", BIGINT),
+        nullable("pricing", JSONB),
+        nullable("request_id", TEXT),
+        nullable("reservation_id", UUID),
+        required("charged_at", MOMENT),
+        required("occurred_at", MOMENT),
+        required("recorded_at", MOMENT),
+        nullable("trace_id", TEXT),
+        nullable("span_id", TEXT),
+        required("metadata", JSONB),
     ],
-    4,
-    Some(c"llm_cost_records_request_id_idx"),
+    &[
+        "((cost_usd IS NULL) = (cost_status = 'unpriced'::text))",
+        "(cost_status = ANY (ARRAY['priced'::text, 'provided'::text, 'estimated'::text, 'unpriced'::text]))",
+        "(input_tokens >= 0)",
+        "(output_tokens >= 0)",
+    ],
+    true,
 );
 static FIND_PLAN: Plan = Plan::new(
     FIND,

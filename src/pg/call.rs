@@ -7,7 +7,7 @@ use pgrx::callconv::{BoxRet, FcInfo};
 use pgrx::datum::Datum;
 use pgrx::{FromDatum, Uuid, pg_sys};
 
-use super::value::{Interval, Json, Value, output};
+use super::value::{GivenJson, Interval, Value, output};
 use super::{Timestamp, identity};
 use crate::error::{self, Error};
 
@@ -78,12 +78,8 @@ impl Call {
         self.raw(index).map(|datum| output(pg_sys::numeric_out, datum))
     }
 
-    pub fn jsonb(self, index: usize) -> Option<Json> {
-        // SAFETY: the SQL signature says that it is a varlena.
-        self.raw(index).map(|datum| unsafe {
-            let stored = pg_sys::pg_detoast_datum(datum.cast_mut_ptr());
-            Json::Stored(pg_sys::Datum::from(stored))
-        })
+    pub fn jsonb(self, index: usize) -> Option<GivenJson> {
+        self.raw(index).map(GivenJson::Datum)
     }
 
     /// Runs a kernel with the rights of the function's owner, having told it who called, and raises its error.

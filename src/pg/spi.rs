@@ -17,8 +17,8 @@ use crate::error::{Error, Result};
 pub enum Snapshot {
     /// The snapshot of the calling statement; takes no transaction id (STABLE functions, standbys).
     Statement,
-    /// Everything committed until now, also at REPEATABLE READ and SERIALIZABLE: for decisions made under a lock, and for
-    /// what is kept.
+    /// Everything committed until now, also at REPEATABLE READ and SERIALIZABLE, and every row that this transaction has
+    /// written, in the running command too: for decisions made under a lock, and for what is kept.
     Latest,
 }
 
@@ -62,8 +62,51 @@ const SETTINGS: [(&CStr, &CStr); 3] =
 
 /// Makes the rows that this transaction wrote in the running command visible to what it reads from now on.
 pub fn see_own_rows() {
-    // SAFETY: allowed wherever the transaction may write.
+    // SAFETY: allowed outside of parallel queries, and does nothing where nothing was written.
     unsafe { pg_sys::CommandCounterIncrement() }
+}
+
+thread_local! {
+    static OWN_WRITES: Cell<u32> = const { Cell::new(0) };
+    /// The transaction and the command that is a fold.
+    static FOLD: Cell<(u32, u32)> = const { Cell::new((0, 0)) };
+}
+
+/// The running command, which no other of its transaction is called by.
+fn command(claimed: bool) -> (u32, u32) {
+    // SAFETY: reads the state of the running transaction. A command that is claimed is counted, even if it writes nothing.
+    unsafe { ((*pg_sys::MyProc).lxid, pg_sys::GetCurrentCommandId(claimed)) }
+}
+
+/// The running command moves sums from one table to another and changes none.
+pub fn note_fold() {
+    FOLD.set(command(true));
+}
+
+/// Whether the running command is a fold.
+pub fn folds() -> bool {
+    FOLD.get() == command(false)
+}
+
+/// A statement of this library that writes, with its triggers.
+struct OwnWrite(());
+
+impl OwnWrite {
+    fn begin() -> Self {
+        OWN_WRITES.set(OWN_WRITES.get() + 1);
+        Self(())
+    }
+}
+
+impl Drop for OwnWrite {
+    fn drop(&mut self) {
+        OWN_WRITES.set(OWN_WRITES.get().saturating_sub(1));
+    }
+}
+
+/// Whether a statement of this library is writing.
+pub fn writes_itself() -> bool {
+    OWN_WRITES.get() > 0
 }
 
 /// Whether the transaction sees all through the snapshot of its first statement (REPEATABLE READ, SERIALIZABLE).
@@ -162,6 +205,8 @@ impl Session {
                 // SAFETY: SPI is open, and the arrays have one entry a parameter.
                 return unsafe { pg_sys::SPI_execute_plan(prepared, values, nulls, true, 0) };
             }
+            // A snapshot does not show what its own command has written. The journal has that already.
+            see_own_rows();
             // SAFETY: as above; the snapshot is registered while it is used.
             unsafe {
                 let latest = pg_sys::RegisterSnapshot(pg_sys::GetLatestSnapshot());
@@ -175,6 +220,7 @@ impl Session {
 
     /// Runs a statement of its own that may write, in the transaction's snapshot.
     pub fn run_write(&self, plan: &Plan, parameters: &[Value]) -> Result<Rows> {
+        let _own = OwnWrite::begin();
         self.execute(plan, parameters, |prepared, values, nulls| {
             // SAFETY: SPI is open, and the arrays have one entry a parameter.
             unsafe { pg_sys::SPI_execute_plan(prepared, values, nulls, false, 0) }

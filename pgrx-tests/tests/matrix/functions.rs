@@ -92,6 +92,8 @@ const FUNCTIONS: &[(&str, For, &str)] = &[
     ("set_model_price", For::Server, "public.set_model_price('shared', 'another', 1, 1)"),
     ("maintain", For::Server, "copilot_internal.maintain()"),
     ("verify", For::Server, "copilot_internal.verify()"),
+    ("verify_counters", For::Server, "copilot_internal.verify_counters()"),
+    ("reload_counters", For::Server, "copilot_internal.reload_counters()"),
     ("pending", For::Server, "copilot_internal.pending()"),
     ("admission_counters", For::Analysts, "copilot_internal.admission_counters()"),
     ("caller_sees_all", For::Machinery(PEOPLE), "copilot_internal.caller_sees_all()"),

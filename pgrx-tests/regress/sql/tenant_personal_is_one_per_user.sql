@@ -7,158 +7,52 @@ create function pg_temp.sign_in(p_user uuid, p_email text, p_more jsonb default 
         (jsonb_strip_nulls(jsonb_build_object('sub', p_user, 'role', 'authenticated', 'email', p_email)) || p_more)::text, false) is not null
 $$;
 select pg_temp.sign_in(:'ann', 'Ann.Lee@Example.com') as signed_in;
- signed_in 
------------
- t
-(1 row)
-
 select create_personal_tenant(:'ann', 'ann.lee@example.com') as tenant \gset
 select get_current_tenant_id() = :'tenant' as works_in_it;
- works_in_it 
--------------
- t
-(1 row)
-
-select tenant_name, tenant_slug, tenant_type, tenant_plan, role, is_active, is_current from get_user_tenants();
- tenant_name | tenant_slug | tenant_type | tenant_plan | role  | is_active | is_current 
--------------+-------------+-------------+-------------+-------+-----------+------------
- ann.lee     | ann-lee     | personal    | free        | owner | t         | t
-(1 row)
-
+-- Nothing of the address is in it.
+select tenant_name, regexp_replace(tenant_slug, '[0-9a-f]{8}$', '…') as tenant_slug, tenant_type, tenant_plan, role, is_active, is_current from get_user_tenants();
 select resource_type, limit_usd, period from metrics.quota_status order by resource_type;
- resource_type | limit_usd | period 
----------------+-----------+--------
- all           |       150 | month
- e2b           |        50 | month
- llm           |       100 | month
-(3 rows)
-
 select allowed from check_quota_before_operation(:'tenant', 'llm', 100.01);
- allowed 
----------
- f
-(1 row)
-
 -- Once is enough.
 select create_personal_tenant(:'ann', 'ann.lee@example.com') = :'tenant' as the_same;
- the_same 
-----------
- t
-(1 row)
-
 -- Nobody makes one for another, or by another's address, or without one, as an anonymous sign-in has none.
 select create_personal_tenant(:'bob', 'bob@example.com');
-ERROR:  42501
 select pg_temp.sign_in(:'bob', 'bob@example.com');
- sign_in 
----------
- t
-(1 row)
-
 select create_personal_tenant(:'bob', 'ann.lee@example.com');
-ERROR:  42501
 select create_personal_tenant(:'bob', null);
-ERROR:  22023
 select create_personal_tenant(null, 'bob@example.com');
-ERROR:  22023
 select pg_temp.sign_in(:'bob', null, '{"is_anonymous": true, "user_metadata": {"email": "bob@example.com"}}');
- sign_in 
----------
- t
-(1 row)
-
 select create_personal_tenant(:'bob', 'bob@example.com');
-ERROR:  42501
 reset role;
 set role anon;
 select create_personal_tenant(:'bob', 'bob@example.com');
-ERROR:  42501
--- The server makes it for anybody; a slug that is taken gets a suffix.
+
+-- The server makes it for anybody.
 reset role;
 set role service_role;
 select create_personal_tenant(:'bob', 'ann-lee@example.org') as bobs \gset
-select tenant_name, tenant_slug ~ '^ann-lee-[0-9a-f]{8}$' as suffixed from get_user_tenants(:'bob');
- tenant_name | suffixed 
--------------+----------
- ann-lee     | t
-(1 row)
-
+select tenant_name, tenant_slug ~ '^personal-[0-9a-f]{8}$' as suffixed from get_user_tenants(:'bob');
 select create_personal_tenant(:'bob', 'new@example.org') = :'bobs' as the_same;
- the_same 
-----------
- t
-(1 row)
-
 select create_personal_tenant(:'bob', 'not an address'), 1;
-ERROR:  22023
 select create_personal_tenant('00000000-0000-0000-0000-000000000000', 'a@example.org');
-ERROR:  22023
 -- Where Supabase's table knows the user his address need not be said.
 select create_personal_tenant('b0000000-0000-4000-8000-000000000003', null);
-ERROR:  22023
 reset role;
 insert into auth.users (id, email) values ('b0000000-0000-4000-8000-000000000003', 'cy@example.com');
 set role service_role;
 select create_personal_tenant('b0000000-0000-4000-8000-000000000003', null) is not null as made;
- made 
-------
- t
-(1 row)
-
-select tenant_slug from get_user_tenants('b0000000-0000-4000-8000-000000000003');
- tenant_slug 
--------------
- cy
-(1 row)
+select count(*) from get_user_tenants('b0000000-0000-4000-8000-000000000003');
 
 -- Deleting it is no way to another budget: only the server brings it back, with what it has spent.
 select recorded from record_llm_cost(:'tenant', 'acme', 'm', 1, 1, p_cost_usd => 60, p_enforce => true);
- recorded 
-----------
- t
-(1 row)
-
 select pg_temp.sign_in(:'ann', 'ann.lee@example.com');
- sign_in 
----------
- t
-(1 row)
-
 select delete_tenant(:'tenant');
- delete_tenant 
----------------
- t
-(1 row)
-
 select get_current_tenant_id(), (select count(*) from get_user_tenants()) as tenants, (select count(*) from metrics.quota_status) as quotas;
- get_current_tenant_id | tenants | quotas 
------------------------+---------+--------
-                       |       0 |      0
-(1 row)
-
 select create_personal_tenant(:'ann', 'ann.lee@example.com');
-ERROR:  42501
 select delete_tenant(:'tenant');
-ERROR:  42501
 reset role;
 set role service_role;
 select count(*) as ledger_stays from copilot_internal.llm_cost_records;
- ledger_stays 
---------------
-            1
-(1 row)
-
 select delete_tenant(:'tenant'), create_personal_tenant(:'ann', 'ann.lee@example.com') = :'tenant' as brought_back;
- delete_tenant | brought_back 
----------------+--------------
- f             | t
-(1 row)
-
 select current_spend_usd from metrics.quota_status where tenant_id = :'tenant' and resource_type = 'llm';
- current_spend_usd 
--------------------
-                60
-(1 row)
-
 select delete_tenant('a0000000-0000-4000-8000-00000000000f');
-ERROR:  P0002

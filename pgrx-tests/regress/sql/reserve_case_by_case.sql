@@ -49,12 +49,12 @@ select allowed, status from reserve_quota(:'tenant', 'llm', 0, 'r5');
 
 -- Expired: counted by nobody. What it cost is charged, late. Released it is expired. Extended it is admitted again in full.
 select set_quota('tenant', :'tenant', 'llm', 20) is not null as raised;
-select reservation_id as late from reserve_quota(:'tenant', 'llm', 2, 'r6', p_ttl => '1 second') \gset
-select reservation_id as gone from reserve_quota(:'tenant', 'llm', 2, 'r7', p_ttl => '1 second') \gset
-select reservation_id as again from reserve_quota(:'tenant', 'llm', 2, 'r8', p_ttl => '1 second') \gset
-select reservation_id as refused from reserve_quota(:'tenant', 'llm', 2, 'r9', p_ttl => '1 second') \gset
+select reservation_id as late from reserve_quota(:'tenant', 'llm', 2, 'r6', p_ttl => '4 seconds') \gset
+select reservation_id as gone from reserve_quota(:'tenant', 'llm', 2, 'r7', p_ttl => '4 seconds') \gset
+select reservation_id as again from reserve_quota(:'tenant', 'llm', 2, 'r8', p_ttl => '4 seconds') \gset
+select reservation_id as refused from reserve_quota(:'tenant', 'llm', 2, 'r9', p_ttl => '4 seconds') \gset
 table standing;
-select pg_sleep(1.1);
+select pg_sleep(4.1);
 table standing;
 select * from commit_reservation(:'late', 1);
 select * from commit_reservation(:'late', 1);
