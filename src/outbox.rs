@@ -116,7 +116,6 @@ const DENIED_LATELY: &str = "
       and e.created_at > pg_catalog.clock_timestamp() - interval '1 minute'
     limit 1";
 
-
 static SEEN_PLAN: Plan = Plan::new(SEEN, &[UUID, MOMENT]);
 static WRITE_PLAN: Plan = Plan::new(WRITE, &[UUID, UUID, TEXT, NUMERIC, MOMENT, MOMENT, BIGINT, BIGINT, JSONB]);
 static DENIED_LATELY_PLAN: Plan = Plan::new(DENIED_LATELY, &[UUID]);

@@ -426,7 +426,7 @@ begin
          tenant_id)
     values (p_model_provider, p_model_name, p_input_per_million_usd, p_output_per_million_usd, p_components,
         coalesce(p_effective_from, clock_timestamp()), p_tenant_id)
-    on conflict (model_provider, model_name, tenant_id, imported, effective_from) do update
+    on conflict (model_provider, model_name, tenant_id, list_name, effective_from) do update
         set input_per_million_usd = excluded.input_per_million_usd,
             output_per_million_usd = excluded.output_per_million_usd, components = excluded.components
     returning p.id into v_id;

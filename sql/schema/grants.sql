@@ -53,8 +53,8 @@ begin
                 'copilot_internal.reprice(timestamptz, timestamptz, boolean, bigint), '
                 'copilot_internal.read_price_list(jsonb), copilot_internal.price_list(text), '
                 'copilot_internal.price_values(numeric, numeric, jsonb), '
-                'copilot_internal.import_model_pricing(jsonb, text, timestamptz, boolean, boolean), '
-                'copilot_internal.export_model_pricing(timestamptz), '
+                'copilot_internal.import_model_pricing(jsonb, text, timestamptz, boolean, boolean, text), '
+                'copilot_internal.export_model_pricing(timestamptz, text), '
                 'copilot_internal.maintain(integer), copilot_internal.verify(), copilot_internal.verify_counters(), '
                 'copilot_internal.reload_counters(), copilot_internal.pending(), copilot_internal.holdings()',
                 array['service_role']),

@@ -396,11 +396,12 @@ pub fn quota_usage(
 /// The usage if the definitions are kept, of a tenant that there is, and every counter is there.
 pub fn cached_quota_usage(shared: &Shared, payer: Payer, at: Timestamp, quotas: &mut Vec<Quota>) -> bool {
     let Some(definitions) = definitions::kept(payer, present(shared, payer)) else { return false };
-    !definitions.tenant.refuses() && definitions.all.iter().all(|definition| {
-        let counter = QuotaCounter::new(shared, payer, definition, at);
-        let quota = if with(|state| state.has_changed(counter.partition)) { None } else { counter.glance() };
-        let known = quota.is_some();
-        quotas.extend(quota);
-        known
-    })
+    !definitions.tenant.refuses()
+        && definitions.all.iter().all(|definition| {
+            let counter = QuotaCounter::new(shared, payer, definition, at);
+            let quota = if with(|state| state.has_changed(counter.partition)) { None } else { counter.glance() };
+            let known = quota.is_some();
+            quotas.extend(quota);
+            known
+        })
 }

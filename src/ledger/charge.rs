@@ -237,7 +237,9 @@ impl<'a> Attempt<'a> {
             State::Held if !reservation.has_expired(now) => {
                 return replay(self.spi, self.payer, Stored { state: Some(State::Held), ..stored });
             }
-            State::Committed => return replay(self.spi, self.payer, Stored { state: Some(State::Committed), ..stored }),
+            State::Committed => {
+                return replay(self.spi, self.payer, Stored { state: Some(State::Committed), ..stored });
+            }
             State::Held => reservation.give_up(self.spi, self.gate, State::Expired, None, now)?,
             State::Released | State::Expired => {}
         }

@@ -121,10 +121,8 @@ static TABLE: Table = Table::new(
     ],
     true,
 );
-static FIND_PLAN: Plan = Plan::new(
-    FIND,
-    &[UUID, TEXT, UUID, UUID, UUID, TEXT, TEXT, TEXT, NUMERIC, NUMERIC, NUMERIC, NUMERIC, MOMENT],
-);
+static FIND_PLAN: Plan =
+    Plan::new(FIND, &[UUID, TEXT, UUID, UUID, UUID, TEXT, TEXT, TEXT, NUMERIC, NUMERIC, NUMERIC, NUMERIC, MOMENT]);
 
 impl Record for SandboxSession {
     fn terms(&self) -> RecordTerms<'_> {

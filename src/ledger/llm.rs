@@ -183,10 +183,8 @@ static TABLE: Table = Table::new(
     ],
     true,
 );
-static FIND_PLAN: Plan = Plan::new(
-    FIND,
-    &[UUID, TEXT, UUID, UUID, UUID, TEXT, TEXT, TEXT, BIGINT, BIGINT, JSONB, TEXT, NUMERIC, MOMENT],
-);
+static FIND_PLAN: Plan =
+    Plan::new(FIND, &[UUID, TEXT, UUID, UUID, UUID, TEXT, TEXT, TEXT, BIGINT, BIGINT, JSONB, TEXT, NUMERIC, MOMENT]);
 
 impl Record for LlmCall {
     fn terms(&self) -> RecordTerms<'_> {

@@ -29,7 +29,13 @@ impl QuotaUsage {
     pub fn decide(&self, amount: i64, enforce: bool) -> Verdict {
         let verdict = judge(&self.quotas, amount, settings::allow_without_quota());
         if enforce && self.tenant.refuses() {
-            return Verdict { allowed: false, status: Status::NoTenant, quota_index: None, retryable: false, ..verdict };
+            return Verdict {
+                allowed: false,
+                status: Status::NoTenant,
+                quota_index: None,
+                retryable: false,
+                ..verdict
+            };
         }
         verdict
     }

@@ -160,7 +160,8 @@ fn must_be_bounded(spi: &Session) -> Result<()> {
     if is_free {
         return Ok(());
     }
-    let message = format!("people make at most {most} personal tenants while no quota of the platform bounds their budgets");
+    let message =
+        format!("people make at most {most} personal tenants while no quota of the platform bounds their budgets");
     Err(Error::Limit { message, hint: HINT })
 }
 

@@ -94,7 +94,8 @@ impl PriceConditions<'_> {
     }
 
     fn with_markup(self, mut multipliers: Vec<Multiplier>) -> Vec<Multiplier> {
-        let markup = self.markup.map(|factor| Multiplier { name: breakdown::MARKUP.to_owned(), factor, tokens_only: false });
+        let markup =
+            self.markup.map(|factor| Multiplier { name: breakdown::MARKUP.to_owned(), factor, tokens_only: false });
         multipliers.extend(markup);
         multipliers
     }
@@ -117,6 +118,7 @@ pub fn price_llm<'a>(
     let mut lines = Vec::new();
     let mut left_out = None;
     for (part, amount) in usage.parts() {
+        let (part, amount) = price.as_billed(part, amount, usage);
         let replaced = |other: &Part| usage.amount(*other) > 0 && price.rate_in(*other, usage, when).is_some();
         if usage.has_other_measures() && part.replaced_by().iter().any(replaced) {
             continue;

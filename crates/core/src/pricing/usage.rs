@@ -181,6 +181,8 @@ pub struct Usage {
     completion: i64,
     /// Parts that are not zero, in the order of [`Part::ALL`]; fractions in millionths.
     parts: Vec<(Part, i64)>,
+    /// Whether it was said how many output tokens are images, be it none.
+    divides_output: bool,
     /// Queries and requests that were counted, be it as none.
     counted: [bool; 2],
     max_results: Option<i64>,
@@ -224,6 +226,7 @@ impl Usage {
         }
         let mut usage = Self { prompt: input_tokens, completion: output_tokens, ..Self::default() };
         let counts = usage.read(parts)?;
+        usage.divides_output = counts.0[OUTPUT_IMAGE].is_some();
         let beside = !usage.parts.is_empty();
         let of = |place| counts.of(place);
         let whole = |place: usize, parts: &[(&'static str, i64)]| {
@@ -348,6 +351,11 @@ impl Usage {
     /// How much of a part there is.
     pub fn amount(&self, part: Part) -> i64 {
         self.parts.iter().find(|(own, _)| *own == part).map_or(0, |(_, amount)| *amount)
+    }
+
+    /// Whether output tokens that are images were told from others.
+    pub(super) fn divides_output(&self) -> bool {
+        self.divides_output
     }
 
     /// Whether anything but tokens was counted. It would come last.
