@@ -27,11 +27,11 @@ use crate::pg::lock::{self, Strength};
 use crate::pg::memory::shared;
 use crate::pg::nil;
 use crate::pg::spi::types::{BIGINT, JSONB, MOMENT, NUMERIC, TEXT, UUID};
-use crate::pg::spi::{self, Look, Plan, Session};
+use crate::pg::spi::{self, Plan, Session, Snapshot};
 use crate::pg::transaction::identity;
 use crate::pg::value::Value;
 use crate::quota::rollup::keep_marked;
-use crate::quota::{Standing, Subject};
+use crate::quota::{Payer, QuotaUsage};
 use tollgate_core::decision::{Mode, Scope, Verdict};
 use tollgate_core::money::{format_scaled, usd_from_nanos};
 use tollgate_core::period::Bounds;
@@ -55,7 +55,7 @@ impl Kind {
 }
 
 /// One event, as it is written.
-pub struct Event {
+pub struct QuotaEvent {
     pub kind: Kind,
     /// `None` for the platform's.
     pub tenant: Option<Uuid>,
@@ -71,7 +71,7 @@ pub struct Event {
 }
 
 /// A quota in one period, as far as events need it.
-struct Line<'a> {
+struct QuotaPeriod<'a> {
     quota: Uuid,
     tenant: Option<Uuid>,
     scope: &'a str,
@@ -86,7 +86,7 @@ struct Line<'a> {
 }
 
 /// What came of a look at the outbox.
-enum Settled {
+enum OutboxResult {
     /// Nothing was due. Nothing will be below the figure, if all that is there is committed.
     Nothing(Option<i64>),
     Written(i64),
@@ -142,7 +142,7 @@ fn uuid(id: Option<Uuid>) -> serde_json::Value {
     id.map_or(serde_json::Value::Null, |id| id.to_string().into())
 }
 
-impl Line<'_> {
+impl QuotaPeriod<'_> {
     fn marks(&self) -> Vec<Mark> {
         marks(self.limit, self.shares, self.mode != Mode::Shadow)
     }
@@ -154,7 +154,7 @@ impl Line<'_> {
     /// The marks that no event in sight tells of.
     fn open_marks(&self, spi: &Session) -> Result<Vec<Mark>> {
         spi::see_own_rows();
-        let rows = spi.run(&SEEN_PLAN, Look::Latest, &[self.quota.into(), moment(self.bounds.start)])?;
+        let rows = spi.run(&SEEN_PLAN, Snapshot::Latest, &[self.quota.into(), moment(self.bounds.start)])?;
         let seen: Vec<Seen> = rows
             .iter()
             .map(|row| Ok(Seen { share: row.get(1), limit: row.need(2)?, spent: row.need(3)? }))
@@ -163,28 +163,28 @@ impl Line<'_> {
     }
 
     /// Writes what is due, if nobody else is at it.
-    fn settle(&self, spi: &Session) -> Result<Settled> {
+    fn settle(&self, spi: &Session) -> Result<OutboxResult> {
         let open = self.open_marks(spi)?;
         let lowest = open.first().map_or(i64::MAX, |mark| mark.nanos);
         if self.spent < lowest {
             // Rows of this very transaction may yet be rolled back.
             let committed = WROTE_IN.get() != identity().transaction;
-            return Ok(Settled::Nothing(committed.then_some(lowest)));
+            return Ok(OutboxResult::Nothing(committed.then_some(lowest)));
         }
         let start = self.bounds.start.unwrap_or(i64::MIN);
         let name = lock::hash(&[self.quota.as_bytes(), &start.to_le_bytes()]);
-        if !lock::Subject::Events(name).try_lock(Strength::Exclusive) {
-            return Ok(Settled::Busy);
+        if !lock::LockTarget::Events(name).try_lock(Strength::Exclusive) {
+            return Ok(OutboxResult::Busy);
         }
         let mut written = 0;
         for mark in self.open_marks(spi)?.into_iter().filter(|mark| mark.nanos <= self.spent) {
             write(spi, &self.event(mark))?;
             written += 1;
         }
-        Ok(Settled::Written(written))
+        Ok(OutboxResult::Written(written))
     }
 
-    fn event(&self, mark: Mark) -> Event {
+    fn event(&self, mark: Mark) -> QuotaEvent {
         let mut payload = Map::new();
         payload.insert("scope".into(), self.scope.into());
         payload.insert("scope_id".into(), uuid(self.scope_id));
@@ -193,7 +193,7 @@ impl Line<'_> {
         payload.insert("mode".into(), self.mode.as_str().into());
         payload.insert("limit_usd".into(), usd(self.limit));
         payload.insert("current_spend_usd".into(), usd(self.spent));
-        Event {
+        QuotaEvent {
             kind: if mark.share.is_some() { Kind::Threshold } else { Kind::Overrun },
             tenant: self.tenant,
             quota: Some(self.quota),
@@ -207,13 +207,12 @@ impl Line<'_> {
 }
 
 /// Puts an event into the outbox, unless it is there.
-pub fn write(spi: &Session, event: &Event) -> Result<()> {
+pub fn write(spi: &Session, event: &QuotaEvent) -> Result<()> {
     let bounds = event.bounds.unwrap_or(Bounds { start: None, end: None });
     let threshold = event.threshold.map(|share| format_scaled(share.into(), 12));
     let payload = serde_json::to_string(&event.payload).map_err(|_| Error::internal("a payload cannot be written"))?;
-    spi.run(
+    spi.run_write(
         &WRITE_PLAN,
-        Look::Write,
         &[
             event.tenant.into(),
             event.quota.into(),
@@ -229,23 +228,23 @@ pub fn write(spi: &Session, event: &Event) -> Result<()> {
     WROTE_IN.set(identity().transaction);
     if shared().is_some() {
         // Without a payload: anybody may listen. In the locked mode a transaction that notifies could not be prepared.
-        spi.run(&NOTIFY_PLAN, Look::Write, &[])?;
+        spi.run_write(&NOTIFY_PLAN, &[])?;
     }
     Ok(())
 }
 
-/// After a charge: what the quotas that it counts against have to tell. The standing holds it, and came of an admission.
-pub fn note(spi: &Session, subject: Subject, standing: &Standing) -> Result<()> {
-    let Some(definitions) = &standing.definitions else { return Ok(()) };
-    for (definition, quota) in definitions.all.iter().zip(&standing.quotas) {
+/// After a charge: what the quotas that it counts against have to tell. The usage holds it, and came of an admission.
+pub fn note(spi: &Session, payer: Payer, usage: &QuotaUsage) -> Result<()> {
+    let Some(definitions) = &usage.definitions else { return Ok(()) };
+    for (definition, quota) in definitions.all.iter().zip(&usage.quotas) {
         let Some(limit) = quota.limit else { continue };
         let known = definition.quiet.get().filter(|quiet| quiet.bounds == quota.bounds && quiet.limit == limit);
         if known.is_some_and(|quiet| quota.spent < quiet.below) {
             continue;
         }
-        let line = Line {
+        let period = QuotaPeriod {
             quota: Uuid::from_bytes(definition.id),
-            tenant: subject.tenant.filter(|_| quota.scope != Scope::Platform),
+            tenant: payer.tenant.filter(|_| quota.scope != Scope::Platform),
             scope: quota.scope.as_str(),
             scope_id: definition.scope_id,
             resource_type: quota.resource_type,
@@ -256,13 +255,13 @@ pub fn note(spi: &Session, subject: Subject, standing: &Standing) -> Result<()> 
             spent: quota.spent,
             shares: &definition.thresholds,
         };
-        let lowest = line.lowest_mark();
+        let lowest = period.lowest_mark();
         let below = if quota.spent < lowest {
             Some(lowest)
         } else {
-            match line.settle(spi)? {
-                Settled::Nothing(below) => below,
-                Settled::Written(_) | Settled::Busy => None,
+            match period.settle(spi)? {
+                OutboxResult::Nothing(below) => below,
+                OutboxResult::Written(_) | OutboxResult::Busy => None,
             }
         };
         definition.quiet.set(below.map(|below| Quiet { bounds: quota.bounds, limit, below }));
@@ -272,31 +271,31 @@ pub fn note(spi: &Session, subject: Subject, standing: &Standing) -> Result<()> 
 
 /// After a refusal of which its caller wants an event. A quota (a tenant, where no quota was the reason) has one of them
 /// a minute, so that a client that asks in a loop does not fill the table.
-pub fn denied(spi: &Session, subject: Subject, standing: &Standing, verdict: Verdict, told: &Told<'_>) -> Result<()> {
-    let quota = verdict.subject.filter(|_| !verdict.allowed).map(|index| &standing.quotas[index]);
-    let definition = standing.definitions.as_ref().zip(verdict.subject).filter(|_| !verdict.allowed);
+pub fn denied(spi: &Session, payer: Payer, usage: &QuotaUsage, verdict: Verdict, refusal: &Refusal<'_>) -> Result<()> {
+    let quota = verdict.quota_index.filter(|_| !verdict.allowed).map(|index| &usage.quotas[index]);
+    let definition = usage.definitions.as_ref().zip(verdict.quota_index).filter(|_| !verdict.allowed);
     let id = definition.map(|(definitions, index)| Uuid::from_bytes(definitions.all[index].id));
-    let tenant = subject.tenant.filter(|_| quota.is_none_or(|quota| quota.scope != Scope::Platform));
+    let tenant = payer.tenant.filter(|_| quota.is_none_or(|quota| quota.scope != Scope::Platform));
     let key = id.or(tenant).unwrap_or_else(nil);
     let name = lock::hash(&[b"denied", key.as_bytes()]);
-    if !lock::Subject::Events(name).try_lock(Strength::Exclusive) {
+    if !lock::LockTarget::Events(name).try_lock(Strength::Exclusive) {
         return Ok(());
     }
     spi::see_own_rows();
-    if spi.run(&DENIED_LATELY_PLAN, Look::Latest, &[key.into()])?.first().is_some() {
+    if spi.run(&DENIED_LATELY_PLAN, Snapshot::Latest, &[key.into()])?.first().is_some() {
         return Ok(());
     }
     let mut payload = Map::new();
-    payload.insert("tenant_id".into(), uuid(subject.tenant));
-    payload.insert("user_id".into(), uuid(subject.user));
-    payload.insert("resource_type".into(), subject.resource.as_str().into());
-    payload.insert("amount_usd".into(), usd(told.amount));
-    payload.insert("reason".into(), told.reason.into());
+    payload.insert("tenant_id".into(), uuid(payer.tenant));
+    payload.insert("user_id".into(), uuid(payer.user));
+    payload.insert("resource_type".into(), payer.resource.as_str().into());
+    payload.insert("amount_usd".into(), usd(refusal.amount));
+    payload.insert("reason".into(), refusal.reason.into());
     payload.insert("retryable".into(), verdict.retryable.into());
-    payload.insert("request_id".into(), json!(told.request_id));
+    payload.insert("request_id".into(), json!(refusal.request_id));
     write(
         spi,
-        &Event {
+        &QuotaEvent {
             kind: Kind::Denied,
             tenant,
             quota: id,
@@ -310,7 +309,7 @@ pub fn denied(spi: &Session, subject: Subject, standing: &Standing, verdict: Ver
 }
 
 /// What a refusal was about.
-pub struct Told<'a> {
+pub struct Refusal<'a> {
     /// Nano-dollars.
     pub amount: i64,
     pub reason: &'a str,
@@ -318,7 +317,7 @@ pub struct Told<'a> {
 }
 
 /// Periods come in seconds since 1970; their quotas' figures as the views have them.
-macro_rules! lines_of {
+macro_rules! periods_of {
     ($whose:literal) => {
         concat!(
             "select q.quota_id, q.tenant_id, q.scope, q.scope_id, q.resource_type, q.mode, q.period,
@@ -334,22 +333,22 @@ macro_rules! lines_of {
     };
 }
 
-static TENANT_PLAN: Plan = Plan::new(lines_of!("q.tenant_id = $1"), &[UUID]);
-static PLATFORM_PLAN: Plan = Plan::new(lines_of!("q.tenant_id is null"), &[]);
+static TENANT_PLAN: Plan = Plan::new(periods_of!("q.tenant_id = $1"), &[UUID]);
+static PLATFORM_PLAN: Plan = Plan::new(periods_of!("q.tenant_id is null"), &[]);
 
 /// Writes what the tables show of a tenant's quotas, or the platform's (the nil UUID), in their present periods, and the
 /// outbox lacks. Gives the number of events. Waits for nobody.
 pub fn catch_up(spi: &Session, tenant: Uuid) -> Result<i64> {
     let rows = if tenant == nil() {
-        spi.run(&PLATFORM_PLAN, Look::Latest, &[])?
+        spi.run(&PLATFORM_PLAN, Snapshot::Latest, &[])?
     } else {
-        spi.run(&TENANT_PLAN, Look::Latest, &[tenant.into()])?
+        spi.run(&TENANT_PLAN, Snapshot::Latest, &[tenant.into()])?
     };
     let mut written = 0;
     let mut busy = false;
     for row in rows.iter() {
         let mode: String = row.need(6)?;
-        let line = Line {
+        let period = QuotaPeriod {
             quota: row.need(1)?,
             tenant: row.get(2),
             scope: &row.need::<String>(3)?,
@@ -362,11 +361,11 @@ pub fn catch_up(spi: &Session, tenant: Uuid) -> Result<i64> {
             spent: row.need(11)?,
             shares: &row.need::<Vec<i64>>(12)?,
         };
-        if line.spent >= line.lowest_mark() {
-            match line.settle(spi)? {
-                Settled::Nothing(_) => {}
-                Settled::Written(count) => written += count,
-                Settled::Busy => busy = true,
+        if period.spent >= period.lowest_mark() {
+            match period.settle(spi)? {
+                OutboxResult::Nothing(_) => {}
+                OutboxResult::Written(count) => written += count,
+                OutboxResult::Busy => busy = true,
             }
         }
     }

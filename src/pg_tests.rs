@@ -1,6 +1,7 @@
 //! Tests inside a server, of what needs a backend's own interfaces. How SQL behaves is told by `pgrx-tests/regress`.
 
 #[pgrx::pg_schema]
+#[allow(clippy::panic, clippy::disallowed_methods, reason = "tests fail by panicking, and may query as they like")]
 mod tests {
     use std::collections::HashSet;
 
@@ -9,7 +10,7 @@ mod tests {
 
     use crate::pg::identity::{Caller, parse_uuid};
     use crate::pg::numeric;
-    use crate::pg::spi::{Look, Plan, session};
+    use crate::pg::spi::{Plan, Snapshot, session};
     use crate::pg::value::Value;
     use crate::pg::zone::{PostgresZone, is_iana_name};
     use crate::pg::{clock_timestamp, from_unix_seconds, new_id, to_unix_seconds};
@@ -231,12 +232,12 @@ mod tests {
         static COUNT: Plan = Plan::new("select count(*) from copilot_internal.tenants", &[]);
         static INSERT: Plan = Plan::new("insert into copilot_internal.tenants (name) values ($1)", &[pg_sys::TEXTOID]);
         let counts = session(|spi| {
-            let count = |look| -> crate::error::Result<i64> {
-                spi.run(&COUNT, look, &[])?.first().map_or(Ok(-1), |row| row.need(1))
+            let count = |snapshot| -> crate::error::Result<i64> {
+                spi.run(&COUNT, snapshot, &[])?.first().map_or(Ok(-1), |row| row.need(1))
             };
-            let before = count(Look::Latest)?;
-            spi.run(&INSERT, Look::Write, &["Acme".into()])?;
-            Ok((before, count(Look::Statement)?, count(Look::Latest)?))
+            let before = count(Snapshot::Latest)?;
+            spi.run_write(&INSERT, &["Acme".into()])?;
+            Ok((before, count(Snapshot::Statement)?, count(Snapshot::Latest)?))
         });
         // The snapshot of the calling statement is older than the row.
         assert_eq!(counts, Ok((0, 0, 1)));
@@ -246,9 +247,9 @@ mod tests {
     fn a_query_of_the_wrong_shape_is_an_error_and_no_crash() {
         static COUNT: Plan =
             Plan::new("select count(*), null::text from copilot_internal.tenants where name = $1", &[pg_sys::TEXTOID]);
-        assert!(session(|spi| spi.run(&COUNT, Look::Statement, &[]).map(|_| ())).is_err());
+        assert!(session(|spi| spi.run(&COUNT, Snapshot::Statement, &[]).map(|_| ())).is_err());
         let row = session(|spi| {
-            let rows = spi.run(&COUNT, Look::Statement, &["nobody".into()])?;
+            let rows = spi.run(&COUNT, Snapshot::Statement, &["nobody".into()])?;
             let row = rows.first().ok_or_else(|| crate::error::Error::internal("no row"))?;
             Ok((
                 rows.len(),

@@ -260,3 +260,8 @@ insert into copilot_internal.shipped_operation_profiles
     ('standard_session', 'conservative', null, null, 3600),
     ('standard_session', 'typical', null, null, 600),
     ('standard_session', 'optimistic', null, null, 60);
+
+create function copilot_internal.price_problem(p_input_per_million_usd numeric, p_output_per_million_usd numeric, p_components jsonb)
+    returns text language c immutable parallel safe as 'MODULE_PATHNAME', 'price_problem_wrapper';
+comment on function copilot_internal.price_problem(numeric, numeric, jsonb) is
+    'Why the pricing engine cannot use these prices of a model, or NULL when it can. A key that it does not know is a problem: it would be a price that is never charged.';

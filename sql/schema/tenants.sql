@@ -73,3 +73,11 @@ comment on view copilot_internal.active_memberships is
 comment on column copilot_internal.active_memberships.tenant_id is 'The tenant.';
 comment on column copilot_internal.active_memberships.user_id is 'The user.';
 comment on column copilot_internal.active_memberships.role is 'His role in it.';
+
+create function copilot_internal.sole_tenant(p_user_id uuid) returns uuid
+    language sql stable
+begin atomic
+    select case when count(*) = 1 then (pg_catalog.array_agg(m.tenant_id))[1] end
+    from copilot_internal.active_memberships m where m.user_id = p_user_id;
+end;
+comment on function copilot_internal.sole_tenant(uuid) is 'The tenant of a user who has exactly one; else NULL. Run as the owner.';

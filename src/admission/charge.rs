@@ -4,7 +4,7 @@ use tollgate_escrow::journal::Level;
 use tollgate_escrow::table::{Delta, Pin};
 
 use crate::pg::Timestamp;
-use crate::quota::{Standing, Subject};
+use crate::quota::{Payer, QuotaUsage};
 use tollgate_core::decision::{Scope, Verdict};
 
 /// A hold as quotas count it.
@@ -19,16 +19,16 @@ pub struct Hold {
 /// What is asked of the gate: to charge, to hold, to give up a hold, or to turn one into another.
 #[derive(Clone, Copy)]
 pub struct Charge {
-    pub subject: Subject,
+    pub payer: Payer,
     /// Decides the periods.
     pub at: Timestamp,
     /// Nano-dollars that will have been spent; below zero for a correction, which counts once it has committed.
     pub amount: i64,
     /// What will be held.
     pub hold: Option<Hold>,
-    /// What was held until now, by nobody in particular or by the subject's user.
+    /// What was held until now, by nobody in particular or by the payer's user.
     pub gives_up: Option<Hold>,
-    /// Whether a quota of the subject's user counts what is given up.
+    /// Whether a quota of the payer's user counts what is given up.
     pub user_held: bool,
     /// Refused over a hard limit; else counted whatever it comes to.
     pub enforce: bool,
@@ -53,7 +53,7 @@ impl Charge {
     }
 
     /// The earliest moment at which a hold expires that is made or given up.
-    pub fn in_hand(&self) -> Option<Timestamp> {
+    pub fn earliest_expiry(&self) -> Option<Timestamp> {
         [self.hold, self.gives_up].into_iter().flatten().map(|hold| hold.expires).min()
     }
 }
@@ -61,7 +61,7 @@ impl Charge {
 /// The answer: when `admitted`, the amount is counted until the (sub)transaction ends or it is retracted.
 pub struct Admission {
     /// As it was before the charge, without the hold that it gives up.
-    pub standing: Standing,
+    pub usage: QuotaUsage,
     pub verdict: Verdict,
     pub admitted: bool,
     /// The hold that was made; it may expire later than was asked.
@@ -70,12 +70,12 @@ pub struct Admission {
 }
 
 impl Admission {
-    pub fn refused(standing: Standing, verdict: Verdict) -> Self {
-        Self { standing, verdict, admitted: false, hold: None, counted: Counted::default() }
+    pub fn refused(usage: QuotaUsage, verdict: Verdict) -> Self {
+        Self { usage, verdict, admitted: false, hold: None, counted: Counted::default() }
     }
 }
 
-/// What an admitted charge has added, for [`super::Gate::retract`].
+/// What an admitted charge has added, for [`super::AdmissionMode::retract`].
 #[derive(Default)]
 pub struct Counted {
     pub additions: Vec<(Pin, Delta)>,

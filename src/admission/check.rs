@@ -4,17 +4,17 @@ use std::cell::RefCell;
 
 use pgrx::Uuid;
 
-use crate::admission::{standing, standing_at_hand};
+use crate::admission::{cached_quota_usage, quota_usage};
 use crate::arguments;
 use crate::error::Result;
 use crate::pg::identity::Caller;
 use crate::pg::invalidation::current_generation;
-use crate::pg::spi::{Look, Session};
+use crate::pg::spi::{Session, Snapshot};
 use crate::pg::{self, from_unix_seconds};
-use crate::quota::Subject;
+use crate::quota::Payer;
 use crate::quota::figures::{Figures, refusal, retry_after};
 use crate::settings;
-use crate::tenancy::access::{authorise, may_ask_at_hand};
+use crate::tenancy::access::{authorise, cached_may_ask};
 use tollgate_core::decision::{Mode, Quota, Resource, Scope, Status, judge};
 
 /// The arguments of the check functions, as they came; the amount as decimal text.
@@ -49,7 +49,7 @@ pub fn check(spi: &Session, caller: &Caller, question: Question) -> Result<Answe
     let sees_platform = caller.serves_all_tenants();
 
     let now = pg::clock_timestamp();
-    let mut quotas = standing(spi, Subject { tenant: Some(tenant), user, resource }, now, Look::Statement)?.quotas;
+    let mut quotas = quota_usage(spi, Payer { tenant: Some(tenant), user, resource }, now, Snapshot::Statement)?.quotas;
     let verdict = judge(&quotas, amount, settings::allow_without_quota());
     let verdict = if verdict.allowed && !sees_platform {
         // A user is told about a quota of his own where there is one: of the platform's he may not know the figures.
@@ -61,7 +61,7 @@ pub fn check(spi: &Session, caller: &Caller, question: Question) -> Result<Answe
         verdict
     };
 
-    let told = verdict.subject.map(|index| &quotas[index]);
+    let told = verdict.quota_index.map(|index| &quotas[index]);
     let masked = told.is_some_and(|quota| quota.scope == Scope::Platform) && !sees_platform;
     let blocked = told.filter(|_| !verdict.allowed);
     Ok(Answer {
@@ -92,7 +92,7 @@ thread_local! {
 
 /// Whether the amount (nano-dollars) could be spent now, when everything that decides it is at hand: who asks, his
 /// membership, the definitions and the counters. `None` sends the question the long way, which puts it there.
-pub fn allowed_at_hand(
+pub fn cached_allowed(
     caller: &Caller,
     tenant: Uuid,
     resource: Resource,
@@ -100,13 +100,13 @@ pub fn allowed_at_hand(
     user: Option<Uuid>,
 ) -> Option<bool> {
     current_generation();
-    if !may_ask_at_hand(caller, tenant, user)? {
+    if !cached_may_ask(caller, tenant, user)? {
         return Some(false);
     }
-    let subject = Subject { tenant: Some(tenant), user, resource };
+    let payer = Payer { tenant: Some(tenant), user, resource };
     FIGURES.with_borrow_mut(|quotas| {
         quotas.clear();
-        standing_at_hand(subject, pg::clock_timestamp(), quotas)
+        cached_quota_usage(payer, pg::clock_timestamp(), quotas)
             .then(|| judge(quotas, amount, settings::allow_without_quota()).allowed)
     })
 }

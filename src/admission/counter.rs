@@ -2,24 +2,24 @@
 //! numbers of steps are those of the crate `escrow`.
 
 use tollgate_escrow::journal::{self, Level, TooMany};
-use tollgate_escrow::registry::{Event, InFlight, PLATFORM};
-use tollgate_escrow::table::{Delta, Full, Handle, Key, Pin, Reading};
+use tollgate_escrow::registry::{InFlight, PLATFORM, Statistic};
+use tollgate_escrow::table::{CounterKey, Delta, Full, Handle, Pin, Reading};
 
 use super::waiting::{barrier, partitions, wait_for, withdraw};
 use crate::error::{Error, Result};
 use crate::pg::invalidation::{current_generation, generation, watch};
 use crate::pg::lock::{self, Strength};
 use crate::pg::memory::Shared;
-use crate::pg::spi::{Look, Session};
+use crate::pg::spi::{Session, Snapshot};
 use crate::pg::transaction::{Advance, level, own_slot, with};
 use crate::pg::{Timestamp, clock_timestamp, own_database, to_unix_seconds};
-use crate::quota::Subject;
-use crate::quota::definitions::{Definition, Epochs, Window, quarter};
+use crate::quota::Payer;
+use crate::quota::definitions::{Definition, EpochPair, Window, quarter};
 use crate::quota::sums::{self, Sum};
 use tollgate_core::decision::{Quota, Scope};
 
 /// Where the figures of one quota come from.
-pub enum Place {
+pub enum CounterSource {
     Entry(Pin),
     /// This transaction has changed the definitions, and has the partition to itself.
     Tables {
@@ -30,18 +30,18 @@ pub enum Place {
 }
 
 /// Why a step is taken again from the beginning.
-pub enum Stop {
+pub enum Retry {
     Again,
     Failed(Error),
 }
 
-impl From<Error> for Stop {
+impl From<Error> for Retry {
     fn from(error: Error) -> Self {
         Self::Failed(error)
     }
 }
 
-impl From<TooMany> for Stop {
+impl From<TooMany> for Retry {
     fn from(_: TooMany) -> Self {
         Self::Failed(Error::Limit {
             message: "the transaction has charged too many quotas".to_owned(),
@@ -50,24 +50,24 @@ impl From<TooMany> for Stop {
     }
 }
 
-/// One quota that applies to a subject, in the period of a moment.
-pub struct Line<'a> {
+/// One quota that applies to a payer, in the period of a moment.
+pub struct QuotaCounter<'a> {
     pub shared: &'a Shared,
-    pub subject: Subject,
+    pub payer: Payer,
     pub definition: &'a Definition,
     pub window: Window,
     pub partition: usize,
 }
 
-impl<'a> Line<'a> {
-    pub fn new(shared: &'a Shared, subject: Subject, definition: &'a Definition, at: Timestamp) -> Self {
-        let [tenant, platform] = partitions(subject);
+impl<'a> QuotaCounter<'a> {
+    pub fn new(shared: &'a Shared, payer: Payer, definition: &'a Definition, at: Timestamp) -> Self {
+        let [tenant, platform] = partitions(payer);
         let partition = if definition.scope == Scope::Platform { platform } else { tenant };
-        Self { shared, subject, definition, window: definition.window_at(to_unix_seconds(at)), partition }
+        Self { shared, payer, definition, window: definition.window_at(to_unix_seconds(at)), partition }
     }
 
-    pub fn key(&self, epoch: u32) -> Key {
-        Key {
+    pub fn key(&self, epoch: u32) -> CounterKey {
+        CounterKey {
             database: own_database(),
             ledger: watch().to_u32(),
             quota: self.definition.id,
@@ -96,29 +96,29 @@ impl<'a> Line<'a> {
     }
 
     /// The lock that the locked mode holds while it charges what the quota counts.
-    pub fn counted(&self) -> lock::Subject {
+    pub fn counted(&self) -> lock::LockTarget {
         match self.definition.scope {
-            Scope::Platform => lock::Subject::Platform,
-            Scope::Tenant | Scope::User => lock::Subject::Tenant(self.subject.tenant_key()),
+            Scope::Platform => lock::LockTarget::Platform,
+            Scope::Tenant | Scope::User => lock::LockTarget::Tenant(self.payer.tenant_key()),
         }
     }
 
     /// What the tables say has been spent, and is held by what expires after the horizon.
     pub fn sum(&self, spi: &Session, horizon: Timestamp, tail: &mut i64) -> Result<(i64, i64)> {
-        let sum = Sum::read(spi, self.subject, self.definition.scope, self.window.bounds, horizon, Look::Latest)?;
+        let sum = Sum::read(spi, self.payer, self.definition.scope, self.window.bounds, horizon, Snapshot::Latest)?;
         *tail = sum.tail.max(*tail);
         let counts_all = self.definition.counts_all();
         Ok((sum.spent(counts_all), sum.held(counts_all)))
     }
 
     /// Step 3. The pin is in the journal, as an addition of nothing, before anything can fail.
-    pub fn place(&self, spi: &Session, epochs: Epochs, tail: &mut i64) -> std::result::Result<Place, Stop> {
+    pub fn place(&self, spi: &Session, epochs: EpochPair, tail: &mut i64) -> std::result::Result<CounterSource, Retry> {
         if with(|state| state.has_closed(self.partition)) {
             // The locked mode may have left a prepared transaction.
             self.counted().lock(Strength::Exclusive);
             let horizon = clock_timestamp();
             let (spent, held) = self.sum(spi, horizon, tail)?;
-            return Ok(Place::Tables { spent, held, horizon });
+            return Ok(CounterSource::Tables { spent, held, horizon });
         }
         let [tenant, platform] = epochs;
         let epoch = if self.partition == PLATFORM { platform } else { tenant };
@@ -126,7 +126,7 @@ impl<'a> Line<'a> {
         loop {
             let handle = match self.find(epoch) {
                 Some(handle) => handle,
-                None => self.load(spi, epoch, Patience::Wait, tail)?.ok_or(Stop::Again)?,
+                None => self.load(spi, epoch, LockWait::Wait, tail)?.ok_or(Retry::Again)?,
             };
             let pinned = with(|state| -> std::result::Result<_, TooMany> {
                 state.journal.make_room(1)?;
@@ -137,7 +137,7 @@ impl<'a> Line<'a> {
                 Ok(pin)
             })?;
             match pinned {
-                Some(pin) => return Ok(Place::Entry(pin)),
+                Some(pin) => return Ok(CounterSource::Entry(pin)),
                 // Evicted between two steps.
                 None => self.definition.place.set(None),
             }
@@ -150,19 +150,19 @@ impl<'a> Line<'a> {
         &self,
         spi: &Session,
         epoch: u32,
-        patience: Patience,
+        patience: LockWait,
         tail: &mut i64,
-    ) -> std::result::Result<Option<Handle>, Stop> {
+    ) -> std::result::Result<Option<Handle>, Retry> {
         let registry = &self.shared.registry;
-        let definitions = lock::Subject::Definitions(self.partition);
+        let definitions = lock::LockTarget::Definitions(self.partition);
         let counted = self.counted();
         let known = generation();
         let charged = with(|state| state.has_charged(self.partition));
         // Load 1. While somebody has closed the partition and waits for us, he holds the lock and changes nothing.
         if !(charged && registry.epoch(self.partition) != epoch && registry.is_current(self.partition, epoch)) {
             if !definitions.try_lock(Strength::Shared) {
-                if patience == Patience::Wait {
-                    withdraw(self.shared, self.subject);
+                if patience == LockWait::Wait {
+                    withdraw(self.shared, self.payer);
                     barrier(self.shared, self.partition);
                 }
                 return Ok(None);
@@ -174,8 +174,8 @@ impl<'a> Line<'a> {
         }
         // Load 2
         if let Some(other) = registry.earlier(0, own_slot(), own_database(), self.partition, epoch) {
-            if patience == Patience::Wait {
-                withdraw(self.shared, self.subject);
+            if patience == LockWait::Wait {
+                withdraw(self.shared, self.payer);
                 wait_for(self.shared, other, self.partition, epoch);
             }
             return Ok(None);
@@ -190,7 +190,7 @@ impl<'a> Line<'a> {
             Some(handle) => Ok(handle),
             None => {
                 let horizon = self.first_horizon();
-                let sum = self.sum(spi, horizon, tail).map_err(Stop::from);
+                let sum = self.sum(spi, horizon, tail).map_err(Retry::from);
                 sum.and_then(|(spent, held)| self.publish(epoch, horizon, spent, held))
             }
         };
@@ -203,9 +203,9 @@ impl<'a> Line<'a> {
     /// takes in hand again. They count until it ends.
     pub fn first_horizon(&self) -> Timestamp {
         let now = clock_timestamp();
-        match with(|state| state.earliest_in_hand()) {
+        match with(|state| state.earliest_active_expiry()) {
             Some(earliest) => {
-                self.shared.registry.take_in_hand(own_slot(), self.partition, earliest);
+                self.shared.registry.publish_active_expiry(own_slot(), self.partition, earliest);
                 now.min(earliest - 1)
             }
             None => now,
@@ -213,9 +213,9 @@ impl<'a> Line<'a> {
     }
 
     /// The end of load 4: one step that cannot fail once there is room, and does not call Postgres.
-    pub fn publish(&self, epoch: u32, horizon: Timestamp, spent: i64, held: i64) -> std::result::Result<Handle, Stop> {
+    pub fn publish(&self, epoch: u32, horizon: Timestamp, spent: i64, held: i64) -> std::result::Result<Handle, Retry> {
         let key = self.key(epoch);
-        let published = with(|state| -> std::result::Result<_, Stop> {
+        let published = with(|state| -> std::result::Result<_, Retry> {
             let own: Vec<(Level, Delta)> = state.journal.charges(|charge| self.counts(charge)).collect();
             state.journal.make_room(own.len())?;
             let pins = own.len() as u32;
@@ -234,9 +234,9 @@ impl<'a> Line<'a> {
             }
             Ok(published)
         })?;
-        self.shared.registry.count(own_slot(), Event::Load);
+        self.shared.registry.count(own_slot(), Statistic::Load);
         if published.evicted {
-            self.shared.registry.count(own_slot(), Event::Eviction);
+            self.shared.registry.count(own_slot(), Statistic::Eviction);
         }
         Ok(published.handle)
     }
@@ -246,12 +246,12 @@ impl<'a> Line<'a> {
         let bounds = self.window.bounds;
         let whose = match self.definition.scope {
             Scope::Platform => true,
-            Scope::Tenant => charge.tenant == self.subject.tenant_key(),
-            Scope::User => charge.tenant == self.subject.tenant_key() && charge.user == self.subject.user_key(),
+            Scope::Tenant => charge.tenant == self.payer.tenant_key(),
+            Scope::User => charge.tenant == self.payer.tenant_key() && charge.user == self.payer.user_key(),
         };
         let within = bounds.start.is_none_or(|start| quarter(start) <= charge.quarter)
             && bounds.end.is_none_or(|end| charge.quarter < quarter(end));
-        whose && within && (self.definition.counts_all() || charge.resource == self.subject.resource as u8)
+        whose && within && (self.definition.counts_all() || charge.resource == self.payer.resource as u8)
     }
 
     /// The quota from its counter, if that is there and counts no hold that has expired, without pinning it.
@@ -273,7 +273,7 @@ impl<'a> Line<'a> {
     }
 
     /// Moves the counter's horizon on to now, as far as holds in somebody's hands let it, and subtracts what it passes.
-    pub fn expire(&self, spi: &Session, pin: Pin, patience: Patience) -> std::result::Result<Expiry, Stop> {
+    pub fn expire(&self, spi: &Session, pin: Pin, patience: LockWait) -> std::result::Result<Expiry, Retry> {
         let (table, counted) = (&self.shared.table, self.counted());
         let reading = table.read(pin);
         if reading.held == 0 || !reading.may_have_expired(clock_timestamp()) {
@@ -291,15 +291,15 @@ impl<'a> Line<'a> {
         // Whoever takes a hold in hand from now on that expires before this waits for our lock.
         table.set_horizon(pin, now);
         table.forget_next_expiry(pin);
-        let in_hand = self.shared.registry.earliest_in_hand(own_database(), self.partition);
+        let active = self.shared.registry.earliest_active_expiry(own_database(), self.partition);
         let mut until = now;
-        if let Some((hand, _)) = in_hand {
+        if let Some((hand, _)) = active {
             until = until.min(hand - 1).max(before);
             table.expires(pin, hand);
             table.set_horizon(pin, until);
         }
         let (scope, counts_all) = (self.definition.scope, self.definition.counts_all());
-        let expired = sums::expired(spi, self.subject, scope, counts_all, self.window.bounds, before, until);
+        let expired = sums::expired(spi, self.payer, scope, counts_all, self.window.bounds, before, until);
         with(|state| match &expired {
             Ok((amount, next)) => {
                 table.expire(pin, *amount);
@@ -310,21 +310,21 @@ impl<'a> Line<'a> {
         });
         counted.unlock(Strength::Exclusive);
         let (amount, _) = expired?;
-        Ok(match in_hand {
+        Ok(match active {
             _ if amount > 0 => Expiry::Gained,
-            Some((hand, other)) if hand <= now && other.slot != own_slot() => Expiry::InHand(other),
+            Some((hand, other)) if hand <= now && other.slot != own_slot() => Expiry::Active(other),
             _ => Expiry::Nothing,
         })
     }
 
-    /// The same for a look, which does not wait and leaves no pin behind.
+    /// The same for a snapshot, which does not wait and leaves no pin behind.
     pub fn refresh(&self, spi: &Session, handle: Handle) -> Result<()> {
         let Some(pin) = self.shared.table.pin(handle) else { return Ok(()) };
         with(|state| state.looked_at = Some(pin));
-        let outcome = self.expire(spi, pin, Patience::Try);
+        let outcome = self.expire(spi, pin, LockWait::Try);
         with(|state| state.let_go(&self.shared.table));
         match outcome {
-            Err(Stop::Failed(error)) => Err(error),
+            Err(Retry::Failed(error)) => Err(error),
             _ => Ok(()),
         }
     }
@@ -332,7 +332,7 @@ impl<'a> Line<'a> {
     /// The quota from a counter that is loaded for it, unless somebody would have to be waited for.
     pub fn fetch(&self, spi: &Session, tail: &mut i64) -> Result<Option<Quota>> {
         let epoch = self.shared.registry.epoch(self.partition);
-        match self.load(spi, epoch, Patience::Try, tail) {
+        match self.load(spi, epoch, LockWait::Try, tail) {
             Ok(Some(handle)) => match self.glance() {
                 None => {
                     self.refresh(spi, handle)?;
@@ -341,8 +341,8 @@ impl<'a> Line<'a> {
                 seen => Ok(seen),
             },
             // No room for a figure that is only looked at: the tables have it as well.
-            Ok(None) | Err(Stop::Again | Stop::Failed(Error::Limit { .. })) => Ok(None),
-            Err(Stop::Failed(error)) => Err(error),
+            Ok(None) | Err(Retry::Again | Retry::Failed(Error::Limit { .. })) => Ok(None),
+            Err(Retry::Failed(error)) => Err(error),
         }
     }
 }
@@ -352,30 +352,30 @@ pub enum Expiry {
     Gained,
     Nothing,
     /// Somebody has a hold in hand that has expired: no other may be passed over before he is done.
-    InHand(InFlight),
+    Active(InFlight),
 }
 
 /// Whether a load may wait for others.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Patience {
+pub enum LockWait {
     Wait,
     Try,
 }
 
-impl Patience {
-    pub fn lock(self, subject: lock::Subject, strength: Strength) -> bool {
+impl LockWait {
+    pub fn lock(self, payer: lock::LockTarget, strength: Strength) -> bool {
         match self {
             Self::Wait => {
-                subject.lock(strength);
+                payer.lock(strength);
                 true
             }
-            Self::Try => subject.try_lock(strength),
+            Self::Try => payer.try_lock(strength),
         }
     }
 }
 
-fn full() -> Stop {
-    Stop::Failed(Error::Limit {
+fn full() -> Retry {
+    Retry::Failed(Error::Limit {
         message: "every counter that this quota could have is in use by open transactions".to_owned(),
         hint: "Raise pg_tollgate.quota_entries, or let transactions that charge end sooner.",
     })

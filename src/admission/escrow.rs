@@ -9,27 +9,27 @@ use tollgate_escrow::registry::Closed;
 use tollgate_escrow::table::{Delta, Pin};
 
 use super::charge::{Admission, Charge, Counted};
-use super::counter::{Expiry, Line, Patience, Place, Stop};
-use super::waiting::{barrier, partitions, wait_for, wait_for_hand, withdraw};
+use super::counter::{CounterSource, Expiry, LockWait, QuotaCounter, Retry};
+use super::waiting::{barrier, partitions, wait_for, wait_for_active_hold, withdraw};
 use crate::error::Result;
 use crate::pg::invalidation::{current_generation, generation};
 use crate::pg::lock::{self, Strength};
 use crate::pg::memory::Shared;
-use crate::pg::spi::{Look, Session};
+use crate::pg::spi::{Session, Snapshot};
 use crate::pg::transaction::{identity, level, own_slot, with};
 use crate::pg::{Timestamp, clock_timestamp, nil, own_database, to_unix_seconds};
-use crate::quota::definitions::{self, Definitions, Epochs, quarter};
+use crate::quota::definitions::{self, Definitions, EpochPair, quarter};
 use crate::quota::sums::Sums;
-use crate::quota::{Standing, Subject};
+use crate::quota::{Payer, QuotaUsage};
 use crate::settings;
 use tollgate_core::decision::{Mode, Quota, judge};
 
-/// The charge as the journal knows it. What is given up that no user's quota counted is a line of nobody's.
+/// The charge as the journal knows it. What is given up that no user's quota counted is a counter of nobody's.
 fn noted(charge: &Charge) -> impl Iterator<Item = (journal::Charge, Delta)> {
     let own = journal::Charge {
-        tenant: charge.subject.tenant_key(),
-        user: charge.subject.user_key(),
-        resource: charge.subject.resource as u8,
+        tenant: charge.payer.tenant_key(),
+        user: charge.payer.user_key(),
+        resource: charge.payer.resource as u8,
         quarter: quarter(to_unix_seconds(charge.at)),
     };
     let given_up = charge.gives_up.map_or(0, |hold| hold.amount);
@@ -49,71 +49,71 @@ pub fn admit(shared: &Shared, spi: &Session, charge: Charge) -> Result<Admission
         let outcome = try_admit(shared, spi, charge);
         match &outcome {
             Ok(admission) if admission.admitted => {
-                for partition in partitions(charge.subject) {
+                for partition in partitions(charge.payer) {
                     with(|state| state.note_charged(partition));
                     shared.registry.stay(own_slot(), partition);
                 }
             }
-            _ => withdraw(shared, charge.subject),
+            _ => withdraw(shared, charge.payer),
         }
         match outcome {
             Ok(admission) => return Ok(admission),
-            Err(Stop::Again) => {
+            Err(Retry::Again) => {
                 pgrx::check_for_interrupts!();
             }
-            Err(Stop::Failed(error)) => return Err(error),
+            Err(Retry::Failed(error)) => return Err(error),
         }
     }
 }
 
 /// The steps of a charge, in the order and by the names of the protocol.
-fn try_admit(shared: &Shared, spi: &Session, charge: Charge) -> std::result::Result<Admission, Stop> {
+fn try_admit(shared: &Shared, spi: &Session, charge: Charge) -> std::result::Result<Admission, Retry> {
     let epochs = enter(shared, charge)?;
     let known = current_generation();
-    let definitions = read_definitions(shared, charge.subject, epochs)?;
+    let definitions = read_definitions(shared, charge.payer, epochs)?;
     let mut attempt = Attempt::pin_counters(shared, spi, charge, &definitions, epochs)?;
     if generation() != known {
-        return Err(Stop::Again);
+        return Err(Retry::Again);
     }
     attempt.make_room()?;
     let mut judged_anew = false;
     loop {
-        let standing = attempt.standing();
-        let verdict = judge(&standing.quotas, attempt.charge.wanted(), settings::allow_without_quota());
+        let usage = attempt.usage();
+        let verdict = judge(&usage.quotas, attempt.charge.wanted(), settings::allow_without_quota());
         if charge.enforce && !verdict.allowed {
             // Also if nothing has expired: others may have given back meanwhile what stood in the way.
-            match let_expire(spi, &attempt.places, Patience::Wait)? {
+            match let_expire(spi, &attempt.places, LockWait::Wait)? {
                 _ if !judged_anew => judged_anew = true,
                 Expiry::Gained => {}
-                Expiry::InHand(other) => {
-                    withdraw(shared, charge.subject);
-                    if wait_for_hand(shared, other) {
-                        return Err(Stop::Again);
+                Expiry::Active(other) => {
+                    withdraw(shared, charge.payer);
+                    if wait_for_active_hold(shared, other) {
+                        return Err(Retry::Again);
                     }
-                    return Ok(Admission::refused(standing, verdict));
+                    return Ok(Admission::refused(usage, verdict));
                 }
-                Expiry::Nothing => return Ok(Admission::refused(standing, verdict)),
+                Expiry::Nothing => return Ok(Admission::refused(usage, verdict)),
             }
             continue;
         }
         // Where another transaction was admitted in between, the figures have changed.
-        let Some(counted) = attempt.reserve_within_limits(&standing) else { continue };
+        let Some(counted) = attempt.reserve_within_limits(&usage) else { continue };
         if current_generation() != known {
             retract(shared, attempt.charge, &counted);
-            return Err(Stop::Again);
+            return Err(Retry::Again);
         }
-        return Ok(Admission { standing, verdict, admitted: true, counted, hold: attempt.charge.hold });
+        return Ok(Admission { usage, verdict, admitted: true, counted, hold: attempt.charge.hold });
     }
 }
 
 /// The definitions that apply, as of the epochs that the slot shows.
-fn read_definitions(shared: &Shared, subject: Subject, epochs: Epochs) -> std::result::Result<Rc<Definitions>, Stop> {
-    let definitions = definitions::of(subject, epochs)?;
-    let mut entered = partitions(subject).into_iter().zip(epochs);
+fn read_definitions(shared: &Shared, payer: Payer, epochs: EpochPair) -> std::result::Result<Rc<Definitions>, Retry> {
+    let definitions = definitions::of(payer, epochs)?;
+    let mut entered = partitions(payer).into_iter().zip(epochs);
     if entered.all(|(partition, epoch)| shared.registry.is_current(partition, epoch)) {
         Ok(definitions)
     } else {
-        Err(Stop::Again)
+        Err(Retry::Again)
     }
 }
 
@@ -123,7 +123,7 @@ struct Attempt<'a> {
     spi: &'a Session,
     charge: Charge,
     definitions: &'a Rc<Definitions>,
-    places: Vec<(Line<'a>, Place)>,
+    places: Vec<(QuotaCounter<'a>, CounterSource)>,
     /// What each counter counts of the hold that is given up.
     given_up: Vec<i64>,
     /// How many pending rows had to be read.
@@ -136,54 +136,56 @@ impl<'a> Attempt<'a> {
         spi: &'a Session,
         charge: Charge,
         definitions: &'a Rc<Definitions>,
-        epochs: Epochs,
-    ) -> std::result::Result<Self, Stop> {
+        epochs: EpochPair,
+    ) -> std::result::Result<Self, Retry> {
         let mut tail = 0;
         let mut places = Vec::with_capacity(definitions.all.len());
         for definition in &definitions.all {
-            let line = Line::new(shared, charge.subject, definition, charge.at);
-            let place = line.place(spi, epochs, &mut tail)?;
-            places.push((line, place));
+            let counter = QuotaCounter::new(shared, charge.payer, definition, charge.at);
+            let place = counter.place(spi, epochs, &mut tail)?;
+            places.push((counter, place));
         }
         Ok(Self { shared, spi, charge, definitions, places, given_up: Vec::new(), tail })
     }
 
     /// Room in the journal, and in the counters that of holds that have expired. The last step that can fail.
-    fn make_room(&mut self) -> std::result::Result<(), Stop> {
+    fn make_room(&mut self) -> std::result::Result<(), Retry> {
         if self.charge.gives_up.is_some_and(|hold| hold.expires <= clock_timestamp()) {
             // Once it is in hand, what expired after it is not passed over.
-            let_expire(self.spi, &self.places, Patience::Wait)?;
+            let_expire(self.spi, &self.places, LockWait::Wait)?;
         }
-        self.given_up = take_in_hand(self.shared, &mut self.charge, &self.places);
+        self.given_up = publish_active_expiry(self.shared, &mut self.charge, &self.places);
         with(|state| state.journal.make_room(0))?;
-        let_expire(self.spi, &self.places, Patience::Try)?;
+        let_expire(self.spi, &self.places, LockWait::Try)?;
         Ok(())
     }
 
     /// What the quotas have counted at this moment, without the hold that is given up.
-    fn standing(&self) -> Standing {
-        let quotas = self.places.iter().zip(&self.given_up).map(|((line, place), given_up)| {
+    fn usage(&self) -> QuotaUsage {
+        let quotas = self.places.iter().zip(&self.given_up).map(|((counter, place), given_up)| {
             let mut quota = match place {
-                Place::Tables { spent, held, .. } => line.definition.counting(line.window.bounds, *spent, *held),
-                Place::Entry(pin) => {
+                CounterSource::Tables { spent, held, .. } => {
+                    counter.definition.counting(counter.window.bounds, *spent, *held)
+                }
+                CounterSource::Entry(pin) => {
                     let own = with(|state| state.journal.done(pin.index()));
-                    line.figures(self.shared.table.read(*pin), own)
+                    counter.figures(self.shared.table.read(*pin), own)
                 }
             };
             quota.held -= given_up;
             quota
         });
-        Standing { quotas: quotas.collect(), definitions: Some(Rc::clone(self.definitions)), tail: self.tail }
+        QuotaUsage { quotas: quotas.collect(), definitions: Some(Rc::clone(self.definitions)), tail: self.tail }
     }
 
     /// Adds to every counter, within its limit, and notes what it added; or gives back and says `None`. No call into
     /// Postgres from here to the end of the closure.
-    fn reserve_within_limits(&self, standing: &Standing) -> Option<Counted> {
+    fn reserve_within_limits(&self, usage: &QuotaUsage) -> Option<Counted> {
         let (shared, charge, level) = (self.shared, &self.charge, level());
         let mut additions: Vec<(Pin, Delta)> = Vec::with_capacity(self.places.len());
         let reserved = with(|state| {
-            for (((_, place), quota), given_up) in self.places.iter().zip(&standing.quotas).zip(&self.given_up) {
-                let Place::Entry(pin) = *place else { continue };
+            for (((_, place), quota), given_up) in self.places.iter().zip(&usage.quotas).zip(&self.given_up) {
+                let CounterSource::Entry(pin) = *place else { continue };
                 let delta = Delta::between(*given_up, charge.amount, charge.held());
                 let added = match quota.limit {
                     Some(limit) if charge.enforce && quota.mode == Mode::Hard => {
@@ -208,7 +210,7 @@ impl<'a> Attempt<'a> {
             for (noted, delta) in noted(charge) {
                 state.journal.charge(noted, level, delta);
             }
-            shared.registry.note(own_slot(), &charge.subject.tenant_key(), shown(charge));
+            shared.registry.note(own_slot(), &charge.payer.tenant_key(), shown(charge));
             true
         });
         reserved.then_some(Counted { additions, level })
@@ -217,24 +219,28 @@ impl<'a> Attempt<'a> {
 
 /// Shows the holds that are made and given up in the slot, and then looks which counters count what is given up: see the
 /// protocol.
-fn take_in_hand(shared: &Shared, charge: &mut Charge, places: &[(Line<'_>, Place)]) -> Vec<i64> {
-    let Some(earliest) = charge.in_hand() else { return vec![0; places.len()] };
-    let [partition, _] = partitions(charge.subject);
-    let before = shared.registry.take_in_hand(own_slot(), partition, earliest);
-    with(|state| state.note_in_hand(earliest));
+fn publish_active_expiry(
+    shared: &Shared,
+    charge: &mut Charge,
+    places: &[(QuotaCounter<'_>, CounterSource)],
+) -> Vec<i64> {
+    let Some(earliest) = charge.earliest_expiry() else { return vec![0; places.len()] };
+    let [partition, _] = partitions(charge.payer);
+    let before = shared.registry.publish_active_expiry(own_slot(), partition, earliest);
+    with(|state| state.note_active_expiry(earliest));
     let horizons: Vec<Timestamp> = places
         .iter()
-        .map(|(line, place)| match place {
-            Place::Tables { horizon, .. } => *horizon,
-            Place::Entry(pin) => {
+        .map(|(counter, place)| match place {
+            CounterSource::Tables { horizon, .. } => *horizon,
+            CounterSource::Entry(pin) => {
                 let horizon = shared.table.horizon(*pin);
                 if earliest > horizon {
                     return horizon;
                 }
                 // It may be moving at this moment, and not stay where it is.
-                line.counted().lock(Strength::Exclusive);
+                counter.counted().lock(Strength::Exclusive);
                 let horizon = shared.table.horizon(*pin);
-                line.counted().unlock(Strength::Exclusive);
+                counter.counted().unlock(Strength::Exclusive);
                 horizon
             }
         })
@@ -249,24 +255,32 @@ fn take_in_hand(shared: &Shared, charge: &mut Charge, places: &[(Line<'_>, Place
     let late = charge.gives_up.is_some_and(|hold| horizons.iter().all(|horizon| hold.expires <= *horizon));
     if late {
         // Nobody counts it: it must not keep others from letting theirs expire.
-        shared.registry.put_back(own_slot(), before);
+        shared.registry.restore_active_expiry(own_slot(), before);
         if let Some(hold) = charge.hold {
-            shared.registry.take_in_hand(own_slot(), partition, hold.expires);
+            shared.registry.publish_active_expiry(own_slot(), partition, hold.expires);
         }
     }
-    places.iter().zip(horizons).map(|((line, _), horizon)| charge.given_up(line.definition.scope, horizon)).collect()
+    places
+        .iter()
+        .zip(horizons)
+        .map(|((counter, _), horizon)| charge.given_up(counter.definition.scope, horizon))
+        .collect()
 }
 
 /// Lets go of holds that have expired and are still counted.
-fn let_expire(spi: &Session, places: &[(Line<'_>, Place)], patience: Patience) -> std::result::Result<Expiry, Stop> {
+fn let_expire(
+    spi: &Session,
+    places: &[(QuotaCounter<'_>, CounterSource)],
+    patience: LockWait,
+) -> std::result::Result<Expiry, Retry> {
     let mut outcome = Expiry::Nothing;
-    for (line, place) in places {
-        let Place::Entry(pin) = *place else { continue };
-        match line.expire(spi, pin, patience)? {
+    for (counter, place) in places {
+        let CounterSource::Entry(pin) = *place else { continue };
+        match counter.expire(spi, pin, patience)? {
             Expiry::Nothing => {}
             Expiry::Gained => outcome = Expiry::Gained,
-            in_hand if matches!(outcome, Expiry::Nothing) => outcome = in_hand,
-            Expiry::InHand(_) => {}
+            active if matches!(outcome, Expiry::Nothing) => outcome = active,
+            Expiry::Active(_) => {}
         }
     }
     Ok(outcome)
@@ -281,22 +295,22 @@ pub fn retract(shared: &Shared, charge: Charge, counted: &Counted) {
         for (noted, delta) in noted(&charge) {
             state.journal.forget(noted, counted.level, delta);
         }
-        shared.registry.note(own_slot(), &charge.subject.tenant_key(), -shown(&charge));
+        shared.registry.note(own_slot(), &charge.payer.tenant_key(), -shown(&charge));
     });
 }
 
 /// Step 1, for the tenant and the platform. Waits where somebody has closed a partition, and closes what this
 /// transaction has changed.
-fn enter(shared: &Shared, charge: Charge) -> std::result::Result<Epochs, Stop> {
-    let subject = charge.subject;
-    withdraw(shared, subject);
+fn enter(shared: &Shared, charge: Charge) -> std::result::Result<EpochPair, Retry> {
+    let payer = charge.payer;
+    withdraw(shared, payer);
     let me = identity();
     let mut epochs = [0; 2];
-    for (epoch, partition) in epochs.iter_mut().zip(partitions(subject)) {
+    for (epoch, partition) in epochs.iter_mut().zip(partitions(payer)) {
         if with(|state| state.has_changed(partition) && !state.has_closed(partition)) {
-            withdraw(shared, subject);
+            withdraw(shared, payer);
             close(shared, partition);
-            return Err(Stop::Again);
+            return Err(Retry::Again);
         }
         let owner = with(|state| {
             state.entered = true;
@@ -305,9 +319,9 @@ fn enter(shared: &Shared, charge: Charge) -> std::result::Result<Epochs, Stop> {
         match shared.registry.enter(own_slot(), me, partition, owner) {
             Ok(entered) => *epoch = entered,
             Err(Closed) => {
-                withdraw(shared, subject);
+                withdraw(shared, payer);
                 barrier(shared, partition);
-                return Err(Stop::Again);
+                return Err(Retry::Again);
             }
         }
     }
@@ -317,7 +331,7 @@ fn enter(shared: &Shared, charge: Charge) -> std::result::Result<Epochs, Stop> {
 
 /// This transaction has changed definitions and now charges: it decides from the tables, so nobody else may be in flight.
 fn close(shared: &Shared, partition: usize) {
-    lock::Subject::Definitions(partition).lock(Strength::Exclusive);
+    lock::LockTarget::Definitions(partition).lock(Strength::Exclusive);
     let epoch = shared.registry.close(partition);
     let level = level();
     with(|state| state.note_closed(partition, level));
@@ -327,49 +341,55 @@ fn close(shared: &Shared, partition: usize) {
 }
 
 /// The epochs as they are now.
-fn present(shared: &Shared, subject: Subject) -> Epochs {
-    partitions(subject).map(|partition| shared.registry.epoch(partition))
+fn present(shared: &Shared, payer: Payer) -> EpochPair {
+    partitions(payer).map(|partition| shared.registry.epoch(partition))
 }
 
 /// Looks without charging, and without waiting for anybody.
-pub fn standing(shared: &Shared, spi: &Session, subject: Subject, at: Timestamp, look: Look) -> Result<Standing> {
+pub fn quota_usage(
+    shared: &Shared,
+    spi: &Session,
+    payer: Payer,
+    at: Timestamp,
+    snapshot: Snapshot,
+) -> Result<QuotaUsage> {
     // SAFETY: both read the state of the server and of the query.
     let tables_only = unsafe { pg_sys::RecoveryInProgress() || pg_sys::IsInParallelMode() };
     current_generation();
-    let definitions = definitions::of(subject, present(shared, subject))?;
-    let mut sums = Sums::new(subject, look);
-    let mut standing = Standing::default();
+    let definitions = definitions::of(payer, present(shared, payer))?;
+    let mut sums = Sums::new(payer, snapshot);
+    let mut usage = QuotaUsage::default();
     for definition in &definitions.all {
-        let line = Line::new(shared, subject, definition, at);
-        let counter = if tables_only || with(|state| state.has_changed(line.partition)) {
+        let counter = QuotaCounter::new(shared, payer, definition, at);
+        let counted = if tables_only || with(|state| state.has_changed(counter.partition)) {
             None
         } else {
-            match line.glance() {
-                None => line.fetch(spi, &mut standing.tail)?,
+            match counter.glance() {
+                None => counter.fetch(spi, &mut usage.tail)?,
                 seen => seen,
             }
         };
-        standing.quotas.push(match counter {
+        usage.quotas.push(match counted {
             Some(quota) => quota,
             None => {
-                let bounds = line.window.bounds;
+                let bounds = counter.window.bounds;
                 let (sum, counts_all) = (sums.get(spi, definition.scope, bounds)?, definition.counts_all());
                 definition.counting(bounds, sum.spent(counts_all), sum.held(counts_all))
             }
         });
     }
-    standing.tail = sums.tail().max(standing.tail);
-    Ok(standing)
+    usage.tail = sums.tail().max(usage.tail);
+    Ok(usage)
 }
 
-/// The standing if the definitions are kept and every counter is there.
-pub fn standing_at_hand(shared: &Shared, subject: Subject, at: Timestamp, quotas: &mut Vec<Quota>) -> bool {
-    let Some(definitions) = definitions::kept(subject, present(shared, subject)) else { return false };
+/// The usage if the definitions are kept and every counter is there.
+pub fn cached_quota_usage(shared: &Shared, payer: Payer, at: Timestamp, quotas: &mut Vec<Quota>) -> bool {
+    let Some(definitions) = definitions::kept(payer, present(shared, payer)) else { return false };
     definitions.all.iter().all(|definition| {
-        let line = Line::new(shared, subject, definition, at);
-        let counter = if with(|state| state.has_changed(line.partition)) { None } else { line.glance() };
-        let known = counter.is_some();
-        quotas.extend(counter);
+        let counter = QuotaCounter::new(shared, payer, definition, at);
+        let quota = if with(|state| state.has_changed(counter.partition)) { None } else { counter.glance() };
+        let known = quota.is_some();
+        quotas.extend(quota);
         known
     })
 }

@@ -1,6 +1,6 @@
 //! The locked mode: correct without preloading the library.
 //!
-//! It takes the subject's locks (see [`crate::pg::lock`]), handles what is known to have changed, and then sums the
+//! It takes the payer's locks (see [`crate::pg::lock`]), handles what is known to have changed, and then sums the
 //! tables in a snapshot taken after that, at every isolation level. No figure is kept: the tables alone decide.
 
 use std::cell::Cell;
@@ -10,42 +10,42 @@ use pgrx::Uuid;
 use super::charge::{Admission, Charge, Counted};
 use crate::error::Result;
 use crate::pg::lock::{self, Strength};
-use crate::pg::spi::{Look, Session};
+use crate::pg::spi::{Session, Snapshot};
 use crate::pg::{Timestamp, invalidation, nil, to_unix_seconds};
 use crate::quota::sums::Sums;
-use crate::quota::{Standing, Subject, definitions};
+use crate::quota::{Payer, QuotaUsage, definitions};
 use crate::settings;
 use tollgate_core::decision::{Resource, judge};
 
-/// Every quota that applies to the subject, as of the moment, from the tables. Holds are counted that have not expired.
-pub fn standing(spi: &Session, subject: Subject, at: Timestamp, look: Look) -> Result<Standing> {
-    stand(spi, subject, at, &mut Sums::new(subject, look))
+/// Every quota that applies to the payer, as of the moment, from the tables. Holds are counted that have not expired.
+pub fn quota_usage(spi: &Session, payer: Payer, at: Timestamp, snapshot: Snapshot) -> Result<QuotaUsage> {
+    stand(spi, payer, at, &mut Sums::new(payer, snapshot))
 }
 
-fn stand(spi: &Session, subject: Subject, at: Timestamp, sums: &mut Sums) -> Result<Standing> {
+fn stand(spi: &Session, payer: Payer, at: Timestamp, sums: &mut Sums) -> Result<QuotaUsage> {
     invalidation::current_generation();
-    let definitions = definitions::of(subject, [0; 2])?;
-    let mut standing = Standing::default();
+    let definitions = definitions::of(payer, [0; 2])?;
+    let mut usage = QuotaUsage::default();
     for definition in &definitions.all {
         let bounds = definition.window_at(to_unix_seconds(at)).bounds;
         let sum = sums.get(spi, definition.scope, bounds)?;
         let counts_all = definition.counts_all();
-        standing.quotas.push(definition.counting(bounds, sum.spent(counts_all), sum.held(counts_all)));
+        usage.quotas.push(definition.counting(bounds, sum.spent(counts_all), sum.held(counts_all)));
     }
-    standing.tail = sums.tail();
-    standing.definitions = Some(definitions);
-    Ok(standing)
+    usage.tail = sums.tail();
+    usage.definitions = Some(definitions);
+    Ok(usage)
 }
 
 pub fn admit(spi: &Session, charge: Charge) -> Result<Admission> {
-    let mut sums = Sums::new(charge.subject, Look::Latest);
-    let mut standing = stand(spi, charge.subject, charge.at, &mut sums)?;
-    for quota in &mut standing.quotas {
+    let mut sums = Sums::new(charge.payer, Snapshot::Latest);
+    let mut usage = stand(spi, charge.payer, charge.at, &mut sums)?;
+    for quota in &mut usage.quotas {
         quota.held -= charge.given_up(quota.scope, sums.now());
     }
-    let verdict = judge(&standing.quotas, charge.wanted(), settings::allow_without_quota());
+    let verdict = judge(&usage.quotas, charge.wanted(), settings::allow_without_quota());
     let admitted = verdict.allowed || !charge.enforce;
-    Ok(Admission { standing, verdict, admitted, hold: charge.hold, counted: Counted::default() })
+    Ok(Admission { usage, verdict, admitted, hold: charge.hold, counted: Counted::default() })
 }
 
 thread_local! {
@@ -57,7 +57,7 @@ thread_local! {
 fn platform_is_limited() -> Result<bool> {
     invalidation::current_generation();
     for resource in [Resource::Llm, Resource::E2b] {
-        if !definitions::of(Subject { tenant: None, user: None, resource }, [0; 2])?.all.is_empty() {
+        if !definitions::of(Payer { tenant: None, user: None, resource }, [0; 2])?.all.is_empty() {
             return Ok(true);
         }
     }
@@ -65,16 +65,16 @@ fn platform_is_limited() -> Result<bool> {
 }
 
 /// Takes the locks of everybody who is about to be charged; see the protocol in [`crate::pg::lock`].
-pub fn lock_subjects(tenants: impl IntoIterator<Item = Option<Uuid>>) -> Result<()> {
+pub fn lock_payers(tenants: impl IntoIterator<Item = Option<Uuid>>) -> Result<()> {
     let mut tenants: Vec<[u8; 16]> = tenants.into_iter().map(|id| lock::key(id.unwrap_or_else(nil))).collect();
     tenants.sort_unstable();
     tenants.dedup();
     loop {
         let limited = PLATFORM_IS_LIMITED.get();
         let strength = if limited { Strength::Exclusive } else { Strength::Shared };
-        lock::Subject::Platform.lock(strength);
+        lock::LockTarget::Platform.lock(strength);
         for tenant in &tenants {
-            lock::Subject::Tenant(*tenant).lock(Strength::Exclusive);
+            lock::LockTarget::Tenant(*tenant).lock(Strength::Exclusive);
         }
         let exists = platform_is_limited()?;
         PLATFORM_IS_LIMITED.set(exists);
@@ -84,8 +84,8 @@ pub fn lock_subjects(tenants: impl IntoIterator<Item = Option<Uuid>>) -> Result<
         // A platform quota exists that this backend had not seen. It was committed while nobody held the platform's
         // lock, so what is given back here was taken just now: start again in the right strength.
         for tenant in &tenants {
-            lock::Subject::Tenant(*tenant).unlock(Strength::Exclusive);
+            lock::LockTarget::Tenant(*tenant).unlock(Strength::Exclusive);
         }
-        lock::Subject::Platform.unlock(strength);
+        lock::LockTarget::Platform.unlock(strength);
     }
 }

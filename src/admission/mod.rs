@@ -10,30 +10,30 @@ mod locked;
 mod waiting;
 
 use pgrx::Uuid;
-use tollgate_escrow::registry::Event;
+use tollgate_escrow::registry::Statistic;
 
 use crate::error::{Error, Result};
 use crate::pg::Timestamp;
 use crate::pg::memory::{Shared, shared};
-use crate::pg::spi::{Look, Session};
+use crate::pg::spi::{Session, Snapshot};
 use crate::pg::transaction::own_slot;
-use crate::quota::{Standing, Subject};
+use crate::quota::{Payer, QuotaUsage};
 use tollgate_core::decision::Quota;
 
 pub use charge::{Admission, Charge, Hold};
 
 /// The way of admission, with what it needs.
-pub enum Gate {
+pub enum AdmissionMode {
     Locked,
     Escrow(Shared),
 }
 
-impl Gate {
+impl AdmissionMode {
     /// Prepares to charge these tenants in the running transaction.
     pub fn open(tenants: impl IntoIterator<Item = Option<Uuid>>) -> Result<Self> {
         let gate = Self::open_for_housekeeping()?;
         if let Self::Locked = gate {
-            locked::lock_subjects(tenants)?;
+            locked::lock_payers(tenants)?;
         }
         Ok(gate)
     }
@@ -51,12 +51,12 @@ impl Gate {
     }
 
     /// Whether it needs to know who will be charged.
-    pub fn takes_tenants() -> bool {
+    pub fn needs_tenants() -> bool {
         shared().is_none()
     }
 
     /// Whether two requests with the same id can be here at the same time.
-    pub fn meets_twins(&self) -> bool {
+    pub fn may_run_concurrently(&self) -> bool {
         matches!(self, Self::Escrow(_))
     }
 
@@ -68,7 +68,7 @@ impl Gate {
     }
 
     /// The row of what was admitted is there: from now on a twin finds the request by it.
-    pub fn written(&self) {
+    pub fn row_written(&self) {
         if let Self::Escrow(shared) = self {
             shared.registry.show_request(own_slot(), 0);
         }
@@ -91,7 +91,7 @@ impl Gate {
     }
 
     /// Counts the outcome for the monitoring view.
-    pub fn tell(&self, event: Event) {
+    pub fn count_outcome(&self, event: Statistic) {
         if let Self::Escrow(shared) = self {
             shared.registry.count(own_slot(), event);
         }
@@ -100,14 +100,14 @@ impl Gate {
 
 /// How the quotas stand, without charging anything: from shared memory where a counter is or can be had without waiting,
 /// else from the tables as the look says.
-pub fn standing(spi: &Session, subject: Subject, at: Timestamp, look: Look) -> Result<Standing> {
+pub fn quota_usage(spi: &Session, payer: Payer, at: Timestamp, snapshot: Snapshot) -> Result<QuotaUsage> {
     match shared() {
-        Some(shared) => escrow::standing(&shared, spi, subject, at, look),
-        None => locked::standing(spi, subject, at, look),
+        Some(shared) => escrow::quota_usage(&shared, spi, payer, at, snapshot),
+        None => locked::quota_usage(spi, payer, at, snapshot),
     }
 }
 
 /// The same if it can be told from this backend's memory and the shared one alone.
-pub fn standing_at_hand(subject: Subject, at: Timestamp, quotas: &mut Vec<Quota>) -> bool {
-    shared().is_some_and(|shared| escrow::standing_at_hand(&shared, subject, at, quotas))
+pub fn cached_quota_usage(payer: Payer, at: Timestamp, quotas: &mut Vec<Quota>) -> bool {
+    shared().is_some_and(|shared| escrow::cached_quota_usage(&shared, payer, at, quotas))
 }

@@ -1,23 +1,23 @@
 //! How an escrow charge waits for others, and how it keeps others from waiting for it. The rules are in the crate `escrow`.
 
 use pgrx::pg_sys;
-use tollgate_escrow::registry::{Event, InFlight, PLATFORM, partition};
+use tollgate_escrow::registry::{InFlight, PLATFORM, Statistic, partition};
 
 use crate::pg::lock::{self, Strength};
 use crate::pg::memory::Shared;
 use crate::pg::own_database;
 use crate::pg::transaction::{own_slot, with};
-use crate::quota::Subject;
+use crate::quota::Payer;
 
 /// The partition of the tenant's definitions (of nobody's, for a charge to the platform alone) and the platform's.
-pub fn partitions(subject: Subject) -> [usize; 2] {
-    [partition(own_database(), &subject.tenant_key()), PLATFORM]
+pub fn partitions(payer: Payer) -> [usize; 2] {
+    [partition(own_database(), &payer.tenant_key()), PLATFORM]
 }
 
 /// Where nothing of this transaction is in flight nobody needs to wait for it. Before it waits for somebody itself this
 /// keeps the two from waiting for each other; afterwards it starts anew.
-pub fn withdraw(shared: &Shared, subject: Subject) {
-    for partition in partitions(subject) {
+pub fn withdraw(shared: &Shared, payer: Payer) {
+    for partition in partitions(payer) {
         if !with(|state| state.has_charged(partition)) {
             shared.registry.withdraw(own_slot(), partition);
         }
@@ -27,20 +27,20 @@ pub fn withdraw(shared: &Shared, subject: Subject) {
 
 /// Waits, a second at most, until a transaction has let go of the holds that it had in hand, some of which have expired.
 /// Says whether it has.
-pub fn wait_for_hand(shared: &Shared, other: InFlight) -> bool {
-    shared.registry.count(own_slot(), Event::Wait);
-    (0..MOST_LOOKS).any(|_| {
+pub fn wait_for_active_hold(shared: &Shared, other: InFlight) -> bool {
+    shared.registry.count(own_slot(), Statistic::Wait);
+    (0..MAX_PAUSES).any(|_| {
         pause();
-        !shared.registry.has_in_hand(other)
+        !shared.registry.is_active(other)
     })
 }
 
-/// See [`super::Gate::wait_for_request`]. The caller shows no request himself.
+/// See [`super::AdmissionMode::wait_for_request`]. The caller shows no request himself.
 pub fn wait_for_request(shared: &Shared, request: u64) -> bool {
-    let twin = || shared.registry.twin(own_slot(), own_database(), request);
+    let twin = || shared.registry.duplicate(own_slot(), own_database(), request);
     let mut looks = 0;
     while let Some(other) = twin() {
-        if looks < MOST_LOOKS {
+        if looks < MAX_PAUSES {
             pause()
         } else {
             wait_to_the_end(other)
@@ -52,8 +52,8 @@ pub fn wait_for_request(shared: &Shared, request: u64) -> bool {
 
 /// Waits until nobody is changing definitions.
 pub fn barrier(shared: &Shared, partition: usize) {
-    shared.registry.count(own_slot(), Event::Wait);
-    let definitions = lock::Subject::Definitions(partition);
+    shared.registry.count(own_slot(), Statistic::Wait);
+    let definitions = lock::LockTarget::Definitions(partition);
     definitions.lock(Strength::Shared);
     definitions.unlock(Strength::Shared);
 }
@@ -62,8 +62,8 @@ pub fn barrier(shared: &Shared, partition: usize) {
 /// withdraws: he is waited for in his slot, not to the end of his transaction, in which he may come to wait for us.
 pub fn wait_for(shared: &Shared, other: InFlight, partition: usize, epoch: u32) {
     let registry = &shared.registry;
-    registry.count(own_slot(), Event::Wait);
-    for _ in 0..MOST_LOOKS {
+    registry.count(own_slot(), Statistic::Wait);
+    for _ in 0..MAX_PAUSES {
         if registry.earlier(other.slot, own_slot(), own_database(), partition, epoch) != Some(other) {
             return;
         }
@@ -77,7 +77,7 @@ pub fn wait_for(shared: &Shared, other: InFlight, partition: usize, epoch: u32) 
 
 /// How often a slot is looked at, a second in all, before its transaction is waited for after all: something holds it up,
 /// which may be us, and the deadlock detector sees only locks.
-const MOST_LOOKS: u32 = 10_000;
+const MAX_PAUSES: u32 = 10_000;
 
 pub fn pause() {
     pgrx::check_for_interrupts!();

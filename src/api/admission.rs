@@ -3,7 +3,7 @@
 use std::ffi::{CStr, CString};
 
 use pgrx::{FromDatum, Uuid, pg_extern, pg_sys};
-use tollgate_escrow::registry::{Event, Holding, PLATFORM, TENANT_PARTITIONS, partition};
+use tollgate_escrow::registry::{Holding, PLATFORM, Statistic, TENANT_PARTITIONS, partition};
 use tollgate_escrow::table::Entry;
 
 use crate::error::Error;
@@ -22,7 +22,7 @@ fn no_tuple() -> Reply {
 
 #[pg_extern(sql = false)]
 fn lock_platform() -> Reply {
-    lock::Subject::Platform.lock(Strength::Exclusive);
+    lock::LockTarget::Platform.lock(Strength::Exclusive);
     no_tuple()
 }
 
@@ -84,7 +84,7 @@ unsafe fn partition_of_row(relation: pg_sys::Relation, tuple: pg_sys::HeapTuple,
 
 /// The definitions of the partition change with this transaction. The lock tells loaders.
 fn change(partition: usize) {
-    lock::Subject::Definitions(partition).lock(Strength::Joint);
+    lock::LockTarget::Definitions(partition).lock(Strength::Joint);
     with(|state| state.note_change(partition));
 }
 
@@ -124,11 +124,11 @@ fn admission_counters(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
         whole(pinned),
         whole(size_of::<Entry>()),
         whole(shared.bytes),
-        counted(Event::Admission),
-        counted(Event::Refusal),
-        counted(Event::RetryableRefusal),
-        counted(Event::Load),
-        counted(Event::Eviction),
-        counted(Event::Wait),
+        counted(Statistic::Admission),
+        counted(Statistic::Refusal),
+        counted(Statistic::RetryableRefusal),
+        counted(Statistic::Load),
+        counted(Statistic::Eviction),
+        counted(Statistic::Wait),
     ])
 }

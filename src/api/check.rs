@@ -2,8 +2,8 @@
 
 use pgrx::{pg_extern, pg_sys};
 
-use super::{usage, usd};
-use crate::admission::check::{Question, allowed_at_hand, check};
+use super::{usage_percentage, usd};
+use crate::admission::check::{Question, cached_allowed, check};
 use crate::pg::call::{Call, Reply};
 use crate::pg::identity::Caller;
 use crate::pg::nil;
@@ -36,7 +36,7 @@ fn check_quota_before_operation(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
         usd(figures, |figures| figures.spent),
         usd(figures, |figures| figures.held),
         usd(figures, |figures| figures.remaining),
-        usage(figures),
+        usage_percentage(figures),
         moment(figures.and_then(|figures| figures.period_start)),
         moment(figures.and_then(|figures| figures.period_end)),
         answer.retry_after_seconds.into(),
@@ -49,7 +49,7 @@ fn check_quota_before_operation(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
 #[pg_extern(sql = false)]
 fn has_quota(fcinfo: pg_sys::FunctionCallInfo) -> bool {
     let call = Call::new(fcinfo);
-    at_hand(call).unwrap_or_else(|| {
+    cached_answer(call).unwrap_or_else(|| {
         call.kernel(|caller| {
             Ok(spi::session(|spi| check(spi, caller, question(call))).is_ok_and(|answer| answer.allowed))
         })
@@ -57,7 +57,7 @@ fn has_quota(fcinfo: pg_sys::FunctionCallInfo) -> bool {
 }
 
 /// The answer to a well-formed question, without a query and without the owner's rights.
-fn at_hand(call: Call) -> Option<bool> {
+fn cached_answer(call: Call) -> Option<bool> {
     let tenant = call.uuid(0).filter(|tenant| *tenant != nil())?;
     let resource = call.with_text(1, Resource::parse)??;
     // SAFETY: the SQL signature says that it is a numeric.
@@ -66,5 +66,5 @@ fn at_hand(call: Call) -> Option<bool> {
     if user.is_some() != call.raw(3).is_some() {
         return None;
     }
-    allowed_at_hand(&Caller::current(), tenant, resource, amount, user)
+    cached_allowed(&Caller::current(), tenant, resource, amount, user)
 }

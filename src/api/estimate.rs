@@ -12,7 +12,7 @@ use crate::pg::value::Value;
 use crate::pricing::lookup::{Model, Quote, SandboxUse, quote_llm, quote_sandbox};
 use crate::tenancy::access;
 use tollgate_core::money::Picos;
-use tollgate_core::pricing::{Breakdown, ModelPrice, Priced, Terms, normalize, upper_bound};
+use tollgate_core::pricing::{Breakdown, ModelPrice, PriceConditions, Priced, normalize, upper_bound};
 
 /// The breakdown if there is one, whether a price was found, and in words what the answer rests on.
 fn answer(quote: &Quote) -> (Option<&Breakdown>, Value, Value) {
@@ -63,7 +63,7 @@ fn estimate_llm_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
         let told = output_tokens.map(usage).transpose()?.flatten();
         let model = Model { provider: &provider, name: &name };
         quote_llm(tenant, model, pg::clock_timestamp(), &|price, terms| {
-            let terms = Terms { tier: tier.as_deref(), ..terms };
+            let terms = PriceConditions { tier: tier.as_deref(), ..terms };
             match output_tokens.or(price.max_output_tokens.filter(|most| *most <= arguments::MAX_TOKENS)) {
                 // Without a count the answer may be as long as it gets, whatever its parts.
                 Some(output) => upper_bound(price, input_tokens, output, told.as_ref(), terms),

@@ -34,7 +34,7 @@ fn is_time_zone(name: &str) -> bool {
 
 #[pg_extern(sql = false)]
 fn try_fold_lock(tenant: Uuid) -> bool {
-    lock::Subject::Fold(lock::key(tenant)).try_lock(lock::Strength::Exclusive)
+    lock::LockTarget::Fold(lock::key(tenant)).try_lock(lock::Strength::Exclusive)
 }
 
 #[pg_extern(sql = false)]

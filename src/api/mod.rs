@@ -21,6 +21,6 @@ fn usd(figures: Option<&Figures>, pick: fn(&Figures) -> Option<i64>) -> Value {
 }
 
 /// The percentage in use.
-fn usage(figures: Option<&Figures>) -> Value {
+fn usage_percentage(figures: Option<&Figures>) -> Value {
     figures.and_then(|figures| figures.usage).map_or(Value::NULL, Value::hundredths)
 }

@@ -10,7 +10,7 @@ use tollgate_core::pricing::list::Reading;
 use tollgate_core::pricing::strict;
 
 /// The list that people use has 3 MB.
-const BOUNDS: jsonb::Bounds = jsonb::Bounds { bytes: 32_000_000, depth: strict::MOST_LEVELS, digits: 1_000 };
+const BOUNDS: jsonb::Bounds = jsonb::Bounds { bytes: 32_000_000, depth: strict::MAX_LEVELS, digits: 1_000 };
 
 #[pg_extern(sql = false)]
 fn read_price_list(fcinfo: pg_sys::FunctionCallInfo) -> Reply {

@@ -3,11 +3,11 @@
 
 use pgrx::{Uuid, pg_extern, pg_sys};
 
-use super::{usage, usd};
+use super::{usage_percentage, usd};
 use crate::arguments;
 use crate::error::{Error, Result};
-use crate::ledger::attribution::Given;
-use crate::ledger::direct_charge::BareCharge;
+use crate::ledger::attribution::RecordArgs;
+use crate::ledger::direct_charge::DirectCharge;
 use crate::ledger::e2b::{self, SandboxSession};
 use crate::ledger::llm::{self, LlmCall};
 use crate::ledger::{Outcome, Record, batch, record};
@@ -15,18 +15,18 @@ use crate::pg::call::{Call, Reply};
 use crate::pg::identity::Caller;
 use crate::pg::spi::{self, Session};
 use crate::pg::value::Value;
-use crate::quota::Subject;
+use crate::quota::Payer;
 use crate::quota::figures::Figures;
 use crate::tenancy::access;
 use tollgate_core::decision::{Quota, Scope};
 
-pub fn told(outcome: &Outcome) -> Option<&Quota> {
-    outcome.told.map(|index| &outcome.standing.quotas[index])
+pub fn reported_quota(outcome: &Outcome) -> Option<&Quota> {
+    outcome.reported_quota.map(|index| &outcome.usage.quotas[index])
 }
 
 /// The columns of `record_llm_cost`, `record_e2b_cost` and, after its ordinal, `record_llm_costs`.
 fn columns(outcome: &Outcome) -> Vec<Value> {
-    let remaining = told(outcome).map(Figures::of);
+    let remaining = reported_quota(outcome).map(Figures::of);
     vec![
         outcome.recorded.into(),
         outcome.id.into(),
@@ -41,7 +41,7 @@ fn columns(outcome: &Outcome) -> Vec<Value> {
     ]
 }
 
-pub fn only_the_server(caller: &Caller) -> Result<()> {
+pub fn require_service_role(caller: &Caller) -> Result<()> {
     if caller.serves_all_tenants() { Ok(()) } else { Err(Error::forbidden("only service_role may record costs")) }
 }
 
@@ -53,7 +53,7 @@ fn record_one(spi: &Session, one: &dyn Record) -> Result<Outcome> {
 fn record_llm_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
     let call = Call::new(fcinfo);
     let given = llm::Arguments {
-        attribution: Given {
+        attribution: RecordArgs {
             tenant_id: call.uuid(0),
             user_id: call.uuid(5),
             conversation_id: call.uuid(6),
@@ -77,7 +77,7 @@ fn record_llm_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
         span_id: call.text(17),
     };
     let outcome = call.kernel(|caller| {
-        only_the_server(caller)?;
+        require_service_role(caller)?;
         let one = LlmCall::try_from(given)?;
         spi::session(|spi| record_one(spi, &one))
     });
@@ -88,7 +88,7 @@ fn record_llm_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
 fn record_e2b_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
     let call = Call::new(fcinfo);
     let given = e2b::Arguments {
-        attribution: Given {
+        attribution: RecordArgs {
             tenant_id: call.uuid(0),
             user_id: call.uuid(4),
             conversation_id: call.uuid(5),
@@ -109,7 +109,7 @@ fn record_e2b_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
         memory_gib_seconds: call.numeric(9),
     };
     let outcome = call.kernel(|caller| {
-        only_the_server(caller)?;
+        require_service_role(caller)?;
         let one = SandboxSession::try_from(given)?;
         spi::session(|spi| record_one(spi, &one))
     });
@@ -120,7 +120,7 @@ fn record_e2b_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
 fn record_llm_costs(fcinfo: pg_sys::FunctionCallInfo) {
     let call = Call::new(fcinfo);
     let outcomes = call.kernel(|caller| {
-        only_the_server(caller)?;
+        require_service_role(caller)?;
         let records = batch::parse(&arguments::required(call.jsonb(0), "p_records")?.text())?;
         let records: Vec<&dyn Record> = records.iter().map(|one| one as &dyn Record).collect();
         spi::session(|spi| record(spi, &records))
@@ -133,7 +133,7 @@ fn record_llm_costs(fcinfo: pg_sys::FunctionCallInfo) {
 }
 
 /// Whose quotas a charge counts against, from the seed application's way of saying it.
-fn subject(spi: &Session, call: Call) -> Result<Subject> {
+fn payer(spi: &Session, call: Call) -> Result<Payer> {
     let text = arguments::required(call.text(0), "p_scope")?;
     let scope =
         Scope::parse(&text).ok_or_else(|| Error::invalid(format!("unknown scope \"{}\"", arguments::shown(&text))))?;
@@ -144,13 +144,13 @@ fn subject(spi: &Session, call: Call) -> Result<Subject> {
         Scope::Platform if scope_id.is_some() || tenant.is_some() => {
             Err(Error::invalid("a charge to the platform names neither p_scope_id nor p_tenant_id"))
         }
-        Scope::Platform => Ok(Subject { tenant: None, user: None, resource }),
+        Scope::Platform => Ok(Payer { tenant: None, user: None, resource }),
         Scope::Tenant => {
             let id = arguments::required(scope_id, "p_scope_id")?;
             if tenant.is_some_and(|tenant| tenant != id) {
                 return Err(Error::invalid("p_tenant_id and p_scope_id name different tenants"));
             }
-            Ok(Subject { tenant: Some(id), user: None, resource })
+            Ok(Payer { tenant: Some(id), user: None, resource })
         }
         Scope::User => {
             let user = arguments::required(scope_id, "p_scope_id")?;
@@ -161,7 +161,7 @@ fn subject(spi: &Session, call: Call) -> Result<Subject> {
             let tenant = tenant.ok_or_else(|| {
                 Error::invalid("p_tenant_id is needed: the user does not belong to exactly one tenant")
             })?;
-            Ok(Subject { tenant: Some(tenant), user: Some(user), resource })
+            Ok(Payer { tenant: Some(tenant), user: Some(user), resource })
         }
     }
 }
@@ -170,11 +170,11 @@ fn subject(spi: &Session, call: Call) -> Result<Subject> {
 fn check_and_record_quota_atomic(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
     let call = Call::new(fcinfo);
     let outcome = call.kernel(|caller| {
-        only_the_server(caller)?;
+        require_service_role(caller)?;
         spi::session(|spi| {
             let cost = arguments::required(call.numeric(2), "p_cost_usd")?;
-            let one = BareCharge {
-                subject: subject(spi, call)?,
+            let one = DirectCharge {
+                payer: payer(spi, call)?,
                 cost: arguments::amount(&cost, "p_cost_usd")?,
                 request_id: arguments::text(call.text(5), "p_request_id")?,
                 enforce: true,
@@ -184,14 +184,14 @@ fn check_and_record_quota_atomic(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
             record_one(spi, &one)
         })
     });
-    let figures = told(&outcome).map(Figures::of);
+    let figures = reported_quota(&outcome).map(Figures::of);
     let figures = figures.as_ref();
     call.row(&[
         outcome.recorded.into(),
         usd(figures, |figures| figures.spent),
         usd(figures, |figures| figures.limit),
         usd(figures, |figures| figures.remaining),
-        usage(figures),
+        usage_percentage(figures),
         outcome.reason.as_deref().into(),
         figures.map(|figures| figures.period).into(),
         figures.and_then(|figures| figures.period_end).map_or(Value::NULL, Value::timestamp),

@@ -2,11 +2,13 @@
 
 use pgrx::{Uuid, pg_extern, pg_sys};
 
-use super::record::{only_the_server, told};
+use super::record::{reported_quota, require_service_role};
 use super::usd;
 use crate::arguments;
 use crate::error::{Error, Result};
-use crate::ledger::reservations::{self, Extension, Request};
+use crate::ledger::extend::{self, Extension};
+use crate::ledger::reserve::{self, Request};
+use crate::ledger::settle;
 use crate::ledger::{corrections, reprice};
 use crate::pg::call::{Call, Reply};
 use crate::pg::spi;
@@ -16,7 +18,7 @@ use crate::quota::figures::{Figures, retry_after};
 use tollgate_core::money::{Picos, PicosDifference};
 
 /// Records that one call corrects at most: each holds a lock until the transaction ends.
-const MOST_REPRICED: i64 = 5_000;
+const MAX_REPRICED: i64 = 5_000;
 
 fn amount(text: Option<String>, name: &str) -> Result<Picos> {
     arguments::amount(&arguments::required(text, name)?, name)
@@ -34,7 +36,7 @@ fn reservation(call: Call) -> Result<Uuid> {
 fn reserve_quota(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
     let call = Call::new(fcinfo);
     let outcome = call.kernel(|caller| {
-        only_the_server(caller)?;
+        require_service_role(caller)?;
         let ttl = arguments::required(call.interval(5), "p_ttl")?;
         let request = Request {
             tenant: arguments::tenant(call.uuid(0))?,
@@ -42,15 +44,15 @@ fn reserve_quota(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
             amount: amount(call.numeric(2), "p_amount_usd")?,
             request_id: arguments::required_text(call.text(3), "p_request_id")?,
             user: arguments::id(call.uuid(4), "p_user_id")?,
-            lasts: reservations::time_to_live(&ttl)?,
+            lasts: reserve::time_to_live(&ttl)?,
             ttl,
             metadata: arguments::json(call.jsonb(6), "p_metadata")?,
             log_denial: arguments::required(call.boolean(7), "p_log_denial")?,
         };
-        spi::session(|spi| reservations::reserve(spi, &request))
+        spi::session(|spi| reserve::reserve(spi, &request))
     });
-    let blocking = if outcome.recorded { None } else { told(&outcome) };
-    let figures = told(&outcome).map(Figures::of);
+    let blocking = if outcome.recorded { None } else { reported_quota(&outcome) };
+    let figures = reported_quota(&outcome).map(Figures::of);
     let figures = figures.as_ref();
     let end = blocking.and_then(|quota| quota.bounds.end);
     let wait = end.map(|end| retry_after(clock_timestamp(), from_unix_seconds(end)));
@@ -77,7 +79,7 @@ fn reserve_quota(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
 fn commit_reservation(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
     let call = Call::new(fcinfo);
     let commit = call.kernel(|caller| {
-        only_the_server(caller)?;
+        require_service_role(caller)?;
         let id = reservation(call)?;
         let cost = amount(call.numeric(1), "p_actual_cost_usd")?;
         let policy = arguments::required(call.text(2), "p_overrun")?;
@@ -92,7 +94,7 @@ fn commit_reservation(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
             }
         };
         let tenant = arguments::id(call.uuid(3), "p_tenant_id")?;
-        spi::session(|spi| reservations::commit(spi, id, tenant, cost, reject))
+        spi::session(|spi| settle::commit(spi, id, tenant, cost, reject))
     });
     call.row(&[
         commit.status.into(),
@@ -108,11 +110,11 @@ fn commit_reservation(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
 fn release_reservation(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
     let call = Call::new(fcinfo);
     let release = call.kernel(|caller| {
-        only_the_server(caller)?;
+        require_service_role(caller)?;
         let id = reservation(call)?;
         let reason = arguments::text(call.text(1), "p_reason")?;
         let tenant = arguments::id(call.uuid(2), "p_tenant_id")?;
-        spi::session(|spi| reservations::release(spi, id, tenant, reason.as_deref()))
+        spi::session(|spi| settle::release(spi, id, tenant, reason.as_deref()))
     });
     call.row(&[release.status.into(), money(release.released), release.replayed.into()])
 }
@@ -121,7 +123,7 @@ fn release_reservation(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
 fn extend_reservation(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
     let call = Call::new(fcinfo);
     let extended = call.kernel(|caller| {
-        only_the_server(caller)?;
+        require_service_role(caller)?;
         let id = reservation(call)?;
         let asked = Extension {
             ttl: call.interval(1),
@@ -132,7 +134,7 @@ fn extend_reservation(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
             return Err(Error::invalid("p_ttl or p_additional_usd must be given"));
         }
         let tenant = arguments::id(call.uuid(4), "p_tenant_id")?;
-        spi::session(|spi| reservations::extend(spi, id, tenant, &asked))
+        spi::session(|spi| extend::extend(spi, id, tenant, &asked))
     });
     call.row(&[
         extended.allowed.into(),
@@ -149,14 +151,14 @@ fn extend_reservation(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
 fn expire_reservations(fcinfo: pg_sys::FunctionCallInfo) -> i64 {
     let call = Call::new(fcinfo);
     let most = call.bigint(0).unwrap_or(0);
-    call.kernel(|_| spi::session(|spi| reservations::expire(spi, most)))
+    call.kernel(|_| spi::session(|spi| settle::expire(spi, most)))
 }
 
 #[pg_extern(sql = false)]
 fn refund_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
     let call = Call::new(fcinfo);
     let (correction, refunded) = call.kernel(|caller| {
-        only_the_server(caller)?;
+        require_service_role(caller)?;
         let record = arguments::required(call.uuid(0), "p_cost_record_id")?;
         let refunded = amount(call.numeric(1), "p_amount_usd")?;
         let request_id = arguments::required_text(call.text(2), "p_request_id")?;
@@ -173,7 +175,7 @@ fn refund_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
 fn adjust_quota(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
     let call = Call::new(fcinfo);
     let adjustment = call.kernel(|caller| {
-        only_the_server(caller)?;
+        require_service_role(caller)?;
         let quota = arguments::required(call.uuid(0), "p_quota_id")?;
         let text = arguments::required(call.numeric(1), "p_delta_usd")?;
         let delta = PicosDifference::parse(&text).map_err(|error| arguments::out_of_range("p_delta_usd", error))?;
@@ -188,7 +190,7 @@ fn adjust_quota(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
 fn reprice(fcinfo: pg_sys::FunctionCallInfo) {
     let call = Call::new(fcinfo);
     let sums = call.kernel(|caller| {
-        only_the_server(caller)?;
+        require_service_role(caller)?;
         let from = arguments::required(call.timestamp(0), "p_from")?;
         let to = arguments::required(call.timestamp(1), "p_to")?;
         if to <= from {
@@ -196,8 +198,8 @@ fn reprice(fcinfo: pg_sys::FunctionCallInfo) {
         }
         let dry_run = arguments::required(call.boolean(2), "p_dry_run")?;
         let limit = match arguments::required(call.bigint(3), "p_limit")? {
-            limit @ 1..=MOST_REPRICED => limit,
-            _ => return Err(Error::invalid(format!("p_limit must be between 1 and {MOST_REPRICED}"))),
+            limit @ 1..=MAX_REPRICED => limit,
+            _ => return Err(Error::invalid(format!("p_limit must be between 1 and {MAX_REPRICED}"))),
         };
         reprice::reprice(from, to, dry_run, limit)
     });

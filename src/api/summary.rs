@@ -6,7 +6,7 @@ use crate::arguments;
 use crate::error::{Error, Result};
 use crate::pg::call::{Call, Reply};
 use crate::pg::spi::types::{MOMENT, UUID};
-use crate::pg::spi::{self, Look, Plan};
+use crate::pg::spi::{self, Plan, Snapshot};
 use crate::tenancy::access::authorise;
 
 const SUMMARY: &str = "select * from copilot_internal.cost_summary($1, $2, $3)";
@@ -21,7 +21,7 @@ fn get_tenant_cost_summary(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
         let tenant = arguments::tenant(call.uuid(0))?;
         authorise(caller, tenant, None)?;
         spi::session(|spi| {
-            let rows = spi.run(&SUMMARY_PLAN, Look::Statement, &[tenant.into(), call.value(1), call.value(2)])?;
+            let rows = spi.run(&SUMMARY_PLAN, Snapshot::Statement, &[tenant.into(), call.value(1), call.value(2)])?;
             rows.first().map(|row| row.reply()).ok_or_else(|| Error::invalid("the span must not end before it begins"))
         })
     })

@@ -2,18 +2,18 @@
 
 use pgrx::Uuid;
 
-use super::Terms;
+use super::RecordTerms;
 use crate::arguments;
 use crate::error::{Error, Result};
 use crate::pg::Timestamp;
 use crate::pg::value::{Json, Value};
-use crate::quota::Subject;
+use crate::quota::Payer;
 use tollgate_core::decision::Resource;
 use tollgate_core::money::Picos;
 
 /// The arguments that `record_llm_cost` and `record_e2b_cost` share, as they came.
 #[derive(Default)]
-pub struct Given {
+pub struct RecordArgs {
     pub tenant_id: Option<Uuid>,
     pub user_id: Option<Uuid>,
     pub conversation_id: Option<Uuid>,
@@ -43,10 +43,10 @@ pub struct Attribution {
     pub log_denial: bool,
 }
 
-impl TryFrom<Given> for Attribution {
+impl TryFrom<RecordArgs> for Attribution {
     type Error = Error;
 
-    fn try_from(given: Given) -> Result<Self> {
+    fn try_from(given: RecordArgs) -> Result<Self> {
         Ok(Self {
             tenant: arguments::tenant(given.tenant_id)?,
             user: arguments::id(given.user_id, "p_user_id")?,
@@ -64,9 +64,9 @@ impl TryFrom<Given> for Attribution {
 }
 
 impl Attribution {
-    pub fn terms(&self, resource: Resource) -> Terms<'_> {
-        Terms {
-            subject: Subject { tenant: Some(self.tenant), user: self.user, resource },
+    pub fn terms(&self, resource: Resource) -> RecordTerms<'_> {
+        RecordTerms {
+            payer: Payer { tenant: Some(self.tenant), user: self.user, resource },
             request_id: self.request_id.as_deref(),
             enforce: self.enforce,
             occurred_at: self.occurred_at,

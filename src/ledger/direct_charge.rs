@@ -2,19 +2,19 @@
 
 use pgrx::Uuid;
 
-use super::{Cost, Record, Row, Source, Stored, Terms};
+use super::{Cost, Record, RecordTerms, Row, Source, Stored};
 use crate::error::Result;
 use crate::pg::Timestamp;
 use crate::pg::spi::types::{BIGINT, MOMENT, NUMERIC, TEXT, UUID};
-use crate::pg::spi::{Look, Plan, Session};
+use crate::pg::spi::{Plan, Session, Snapshot};
 use crate::pg::table::Table;
 use crate::pg::value::Value;
-use crate::quota::Subject;
+use crate::quota::Payer;
 use tollgate_core::money::Picos;
 
 /// A charge whose arguments hold.
-pub struct BareCharge {
-    pub subject: Subject,
+pub struct DirectCharge {
+    pub payer: Payer,
     pub cost: Picos,
     pub request_id: Option<String>,
     /// Over a hard limit nothing is charged.
@@ -50,10 +50,10 @@ pub static TABLE: Table = Table::new(
 );
 static FIND_PLAN: Plan = Plan::new(FIND, &[UUID, TEXT, UUID, TEXT, NUMERIC]);
 
-impl Record for BareCharge {
-    fn terms(&self) -> Terms<'_> {
-        Terms {
-            subject: self.subject,
+impl Record for DirectCharge {
+    fn terms(&self) -> RecordTerms<'_> {
+        RecordTerms {
+            payer: self.payer,
             request_id: self.request_id.as_deref(),
             enforce: self.enforce,
             occurred_at: None,
@@ -69,13 +69,13 @@ impl Record for BareCharge {
 
     fn find(&self, spi: &Session, request_id: &str, user: Option<Uuid>) -> Result<Option<Stored>> {
         let parameters = [
-            self.subject.tenant.into(),
+            self.payer.tenant.into(),
             request_id.into(),
             user.into(),
-            self.subject.resource.as_str().into(),
+            self.payer.resource.as_str().into(),
             Value::numeric(&self.cost.to_string()),
         ];
-        super::stored(&spi.run(&FIND_PLAN, Look::Latest, &parameters)?)
+        super::stored(&spi.run(&FIND_PLAN, Snapshot::Latest, &parameters)?)
     }
 
     fn cost(&self, _occurred_at: Timestamp) -> Result<Cost> {
@@ -85,9 +85,9 @@ impl Record for BareCharge {
     fn insert(&self, row: &Row<'_>) -> Result<bool> {
         TABLE.insert(&[
             row.id.into(),
-            self.subject.tenant.into(),
+            self.payer.tenant.into(),
             row.user.into(),
-            self.subject.resource.as_str().into(),
+            self.payer.resource.as_str().into(),
             Value::numeric(&self.cost.to_string()),
             row.cost.nanos.into(),
             self.request_id.as_deref().into(),

@@ -2,13 +2,13 @@
 
 use pgrx::Uuid;
 
-use super::attribution::{Attribution, Given, json, moment, usd};
-use super::{Cost, Record, Row, Source, Stored, Terms};
+use super::attribution::{Attribution, RecordArgs, json, moment, usd};
+use super::{Cost, Record, RecordTerms, Row, Source, Stored};
 use crate::arguments;
 use crate::error::{Error, Result};
 use crate::pg::Timestamp;
 use crate::pg::spi::types::{BIGINT, JSONB, MOMENT, NUMERIC, TEXT, UUID};
-use crate::pg::spi::{Look, Plan, Session};
+use crate::pg::spi::{Plan, Session, Snapshot};
 use crate::pg::table::Table;
 use crate::pg::value::Value;
 use crate::pricing::lookup::{SandboxUse, quote_sandbox};
@@ -17,7 +17,7 @@ use tollgate_core::money::{Rounding, format_scaled, parse_scaled};
 
 /// The arguments of `record_e2b_cost`, as they came.
 pub struct Arguments {
-    pub attribution: Given,
+    pub attribution: RecordArgs,
     pub sandbox_id: Option<String>,
     pub sandbox_type: Option<String>,
     pub duration_seconds: Option<String>,
@@ -118,7 +118,7 @@ static FIND_PLAN: Plan = Plan::new(
 );
 
 impl Record for SandboxSession {
-    fn terms(&self) -> Terms<'_> {
+    fn terms(&self) -> RecordTerms<'_> {
         self.attribution.terms(Resource::E2b)
     }
 
@@ -144,7 +144,7 @@ impl Record for SandboxSession {
             moment(who.occurred_at),
             who.reservation.into(),
         ];
-        super::stored(&spi.run(&FIND_PLAN, Look::Latest, &parameters)?)
+        super::stored(&spi.run(&FIND_PLAN, Snapshot::Latest, &parameters)?)
     }
 
     fn cost(&self, occurred_at: Timestamp) -> Result<Cost> {

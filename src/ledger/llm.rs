@@ -2,13 +2,13 @@
 
 use pgrx::Uuid;
 
-use super::attribution::{Attribution, Given, json, moment, usd};
-use super::{Cost, Record, Row, Source, Stored, Terms};
+use super::attribution::{Attribution, RecordArgs, json, moment, usd};
+use super::{Cost, Record, RecordTerms, Row, Source, Stored};
 use crate::arguments;
 use crate::error::{Error, Result};
 use crate::pg::Timestamp;
 use crate::pg::spi::types::{BIGINT, JSONB, MOMENT, NUMERIC, TEXT, UUID};
-use crate::pg::spi::{Look, Plan, Session};
+use crate::pg::spi::{Plan, Session, Snapshot};
 use crate::pg::table::Table;
 use crate::pg::value::{Json, Value};
 use crate::pricing::lookup::{Model, exactly, quote_llm};
@@ -19,7 +19,7 @@ use tollgate_core::pricing::Usage;
 /// The arguments of `record_llm_cost`, as they came.
 #[derive(Default)]
 pub struct Arguments {
-    pub attribution: Given,
+    pub attribution: RecordArgs,
     pub model_provider: Option<String>,
     pub model_name: Option<String>,
     pub input_tokens: Option<i64>,
@@ -130,7 +130,7 @@ static FIND_PLAN: Plan = Plan::new(
 );
 
 impl Record for LlmCall {
-    fn terms(&self) -> Terms<'_> {
+    fn terms(&self) -> RecordTerms<'_> {
         self.attribution.terms(Resource::Llm)
     }
 
@@ -157,7 +157,7 @@ impl Record for LlmCall {
             moment(who.occurred_at),
             who.reservation.into(),
         ];
-        super::stored(&spi.run(&FIND_PLAN, Look::Latest, &parameters)?)
+        super::stored(&spi.run(&FIND_PLAN, Snapshot::Latest, &parameters)?)
     }
 
     fn cost(&self, occurred_at: Timestamp) -> Result<Cost> {

@@ -50,11 +50,11 @@ impl Call {
         self.read(index)
     }
 
-    /// Looks at a text where it lies.
-    pub fn with_text<T>(self, index: usize, look: impl FnOnce(&str) -> T) -> Option<T> {
+    /// Reads a text where it lies.
+    pub fn with_text<T>(self, index: usize, read: impl FnOnce(&str) -> T) -> Option<T> {
         // SAFETY: the SQL signature says that it is a text, in a database whose encoding is UTF-8; what is looked at
         // lives as long as the call.
-        self.raw(index).and_then(|datum| unsafe { <&str>::from_datum(datum, false) }).map(look)
+        self.raw(index).and_then(|datum| unsafe { <&str>::from_datum(datum, false) }).map(read)
     }
 
     pub fn bigint(self, index: usize) -> Option<i64> {

@@ -7,7 +7,7 @@ use crate::error::Result;
 
 /// Looks the request id up in a unique index (tenant, request id) as it is now, uncommitted rows included, and waits
 /// until the transaction that is writing such a row has ended. Says whether there was one: then look again.
-pub fn wait_for_twin(table: &Table, tenant: Option<Uuid>, request_id: &str) -> Result<bool> {
+pub fn wait_for_duplicate(table: &Table, tenant: Option<Uuid>, request_id: &str) -> Result<bool> {
     // SAFETY: relations are opened and closed in pairs, or by the abort that an ERROR causes. The dirty snapshot is a
     // plain struct of ours that the scan fills in; everything that the scan refers to outlives it.
     unsafe {

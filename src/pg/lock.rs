@@ -26,7 +26,7 @@ use pgrx::{Uuid, pg_sys};
 
 /// What a lock protects.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Subject {
+pub enum LockTarget {
     /// The sum over all tenants.
     Platform,
     /// The charges of one tenant; of the nil UUID, those to the platform alone.
@@ -63,7 +63,7 @@ impl Strength {
     }
 }
 
-impl Subject {
+impl LockTarget {
     /// A collision of two subjects makes them wait for each other needlessly and does nothing else.
     fn tag(self) -> pg_sys::LOCKTAG {
         let mut hash = Fnv::new();

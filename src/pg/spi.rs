@@ -12,16 +12,14 @@ use super::call::Reply;
 use super::value::Value;
 use crate::error::{Error, Result};
 
-/// Which committed work a query sees.
+/// Which committed work a query sees. It writes nothing.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Look {
-    /// The snapshot of the calling statement; writes nothing and takes no transaction id (STABLE functions, standbys).
+pub enum Snapshot {
+    /// The snapshot of the calling statement; takes no transaction id (STABLE functions, standbys).
     Statement,
     /// Everything committed until now, also at REPEATABLE READ and SERIALIZABLE: for decisions made under a lock, and for
     /// what is kept.
     Latest,
-    /// A statement of its own that may write, in the transaction's snapshot.
-    Write,
 }
 
 /// The types of parameters.
@@ -154,8 +152,41 @@ impl Plan {
 }
 
 impl Session {
-    /// Runs the plan and gives its rows.
-    pub fn run(&self, plan: &Plan, look: Look, parameters: &[Value]) -> Result<Rows> {
+    /// Runs the query and gives its rows.
+    pub fn run(&self, plan: &Plan, snapshot: Snapshot, parameters: &[Value]) -> Result<Rows> {
+        // SAFETY: reads the state of the running query.
+        let parallel = unsafe { pg_sys::IsInParallelMode() };
+        self.execute(plan, parameters, |prepared, values, nulls| {
+            // A query that runs in parallel has one snapshot and gets no other.
+            if snapshot == Snapshot::Statement || parallel {
+                // SAFETY: SPI is open, and the arrays have one entry a parameter.
+                return unsafe { pg_sys::SPI_execute_plan(prepared, values, nulls, true, 0) };
+            }
+            // SAFETY: as above; the snapshot is registered while it is used.
+            unsafe {
+                let latest = pg_sys::RegisterSnapshot(pg_sys::GetLatestSnapshot());
+                let nobody = std::ptr::null_mut();
+                let status = pg_sys::SPI_execute_snapshot(prepared, values, nulls, latest, nobody, true, false, 0);
+                pg_sys::UnregisterSnapshot(latest);
+                status
+            }
+        })
+    }
+
+    /// Runs a statement of its own that may write, in the transaction's snapshot.
+    pub fn run_write(&self, plan: &Plan, parameters: &[Value]) -> Result<Rows> {
+        self.execute(plan, parameters, |prepared, values, nulls| {
+            // SAFETY: SPI is open, and the arrays have one entry a parameter.
+            unsafe { pg_sys::SPI_execute_plan(prepared, values, nulls, false, 0) }
+        })
+    }
+
+    fn execute(
+        &self,
+        plan: &Plan,
+        parameters: &[Value],
+        call: impl FnOnce(pg_sys::SPIPlanPtr, *mut pg_sys::Datum, *const std::ffi::c_char) -> i32,
+    ) -> Result<Rows> {
         if parameters.len() != plan.types.len() {
             return Err(Error::internal("a query was given the wrong number of parameters"));
         }
@@ -163,33 +194,7 @@ impl Session {
         let prepared = plan.prepared()?;
         let mut values: Vec<pg_sys::Datum> = parameters.iter().map(|value| value.datum()).collect();
         let nulls: Vec<u8> = parameters.iter().map(|value| if value.is_null() { b'n' } else { b' ' }).collect();
-        let nulls = nulls.as_ptr().cast();
-        // SAFETY: SPI is open; the arrays have one entry a parameter; the snapshot is registered while it is used.
-        let status = unsafe {
-            match look {
-                Look::Statement => pg_sys::SPI_execute_plan(prepared, values.as_mut_ptr(), nulls, true, 0),
-                Look::Write => pg_sys::SPI_execute_plan(prepared, values.as_mut_ptr(), nulls, false, 0),
-                // A query that runs in parallel has one snapshot and gets no other.
-                Look::Latest if pg_sys::IsInParallelMode() => {
-                    pg_sys::SPI_execute_plan(prepared, values.as_mut_ptr(), nulls, true, 0)
-                }
-                Look::Latest => {
-                    let snapshot = pg_sys::RegisterSnapshot(pg_sys::GetLatestSnapshot());
-                    let status = pg_sys::SPI_execute_snapshot(
-                        prepared,
-                        values.as_mut_ptr(),
-                        nulls,
-                        snapshot,
-                        std::ptr::null_mut(),
-                        true,
-                        false,
-                        0,
-                    );
-                    pg_sys::UnregisterSnapshot(snapshot);
-                    status
-                }
-            }
-        };
+        let status = call(prepared, values.as_mut_ptr(), nulls.as_ptr().cast());
         if status < 0 {
             return Err(Error::internal(format!("a query failed with SPI status {status}")));
         }

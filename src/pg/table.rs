@@ -10,7 +10,7 @@ use std::ffi::CStr;
 use pgrx::pg_sys;
 
 use super::invalidation::generation;
-use super::spi::{self, Look, Plan};
+use super::spi::{self, Plan};
 use super::value::Value;
 use crate::error::{Error, Result};
 
@@ -185,7 +185,7 @@ impl Table {
                 plan
             }
         };
-        spi::session(|spi| Ok(spi.run(plan, Look::Write, row)?.written() == 1))
+        spi::session(|spi| Ok(spi.run_write(plan, row)?.written() == 1))
     }
 
     fn statement(&self) -> Plan {

@@ -19,7 +19,7 @@ use super::memory::{Shared, shared};
 const PARTITIONS: usize = PLATFORM + 1;
 
 /// The backend's share of what is in flight.
-pub struct InFlight {
+pub struct TransactionState {
     pub journal: Journal,
     /// Whether the slot in shared memory shows this transaction.
     pub entered: bool,
@@ -46,12 +46,12 @@ pub struct Advance {
     pub before: i64,
 }
 
-struct State(UnsafeCell<InFlight>);
+struct State(UnsafeCell<TransactionState>);
 
 // SAFETY: a backend has one thread that calls Postgres.
 unsafe impl Sync for State {}
 
-static STATE: State = State(UnsafeCell::new(InFlight {
+static STATE: State = State(UnsafeCell::new(TransactionState {
     journal: Journal::new(),
     entered: false,
     charged: 0,
@@ -65,7 +65,7 @@ static STATE: State = State(UnsafeCell::new(InFlight {
 
 /// Works on the state. The closure must not call Postgres, nor this again.
 #[inline]
-pub fn with<T>(work: impl FnOnce(&mut InFlight) -> T) -> T {
+pub fn with<T>(work: impl FnOnce(&mut TransactionState) -> T) -> T {
     // SAFETY: one thread, and by the rule above never entered twice.
     work(unsafe { &mut *STATE.0.get() })
 }
@@ -97,7 +97,7 @@ pub fn level() -> Level {
     unsafe { pg_sys::GetCurrentSubTransactionId() }
 }
 
-impl InFlight {
+impl TransactionState {
     pub fn note_charged(&mut self, partition: usize) {
         self.charged |= 1 << partition;
     }
@@ -122,11 +122,11 @@ impl InFlight {
         self.closed[partition] != 0
     }
 
-    pub fn note_in_hand(&mut self, expiry: i64) {
-        self.hand = self.earliest_in_hand().map_or(expiry, |earliest| earliest.min(expiry));
+    pub fn note_active_expiry(&mut self, expiry: i64) {
+        self.hand = self.earliest_active_expiry().map_or(expiry, |earliest| earliest.min(expiry));
     }
 
-    pub fn earliest_in_hand(&self) -> Option<i64> {
+    pub fn earliest_active_expiry(&self) -> Option<i64> {
         (self.hand != 0).then_some(self.hand)
     }
 
@@ -202,7 +202,7 @@ pub fn register() {
 
 static mut NEXT_ACCESS: pg_sys::object_access_hook_type = None;
 
-fn idle(state: &InFlight) -> bool {
+fn idle(state: &TransactionState) -> bool {
     !state.entered && state.changed == 0 && state.dropped == 0 && state.looked_at.is_none() && state.journal.is_empty()
 }
 

@@ -1,22 +1,23 @@
 //! Which price is in force for a model or sandbox, and what a call costs by it. Price lists are kept until one changes.
 
 use std::collections::HashSet;
-use std::rc::Rc;
 
 use pgrx::Uuid;
 use pgrx::pg_sys::Oid;
 
 use crate::cache::Cache;
 use crate::error::{Error, Result};
-use crate::pg::invalidation::{current_generation, generation, watch};
+use crate::pg::invalidation::current_generation;
 use crate::pg::nil;
 use crate::pg::spi::types::{TEXT, UUID};
-use crate::pg::spi::{self, Look, Plan, Row};
+use crate::pg::spi::{self, Plan, Row, Snapshot};
 use crate::pg::zone::PostgresZone;
 use crate::pg::{self, Timestamp};
 use tollgate_core::period::Zone;
 use tollgate_core::pricing::names::{self, Grade, Wanted};
-use tollgate_core::pricing::{Factor, ModelPrice, Priced, Rate, SandboxPrice, Terms, Usage, price_llm, price_sandbox};
+use tollgate_core::pricing::{
+    Factor, ModelPrice, PriceConditions, Priced, Rate, SandboxPrice, Usage, price_llm, price_sandbox,
+};
 
 /// Every price that a model may go by: the tenant's own, the operator's, those of the imported list, the shipped ones. The
 /// names, in lower case, are separated by a character that no name holds.
@@ -154,7 +155,7 @@ impl PriceList<SandboxPrice> {
         let (tenant, first, second) = key;
         let parameters = [(*tenant).into(), first.as_str().into(), second.as_deref().into()];
         spi::session(|spi| {
-            let rows = spi.run(&SANDBOX_PRICES_PLAN, Look::Latest, &parameters)?;
+            let rows = spi.run(&SANDBOX_PRICES_PLAN, Snapshot::Latest, &parameters)?;
             let rows = rows.iter().map(|row| Dated::read(&row, sandbox_price(&row))).collect::<Result<Vec<_>>>()?;
             Ok(Self { rows, is_open: false })
         })
@@ -166,11 +167,11 @@ impl PriceList<ModelPrice> {
         let (tenant, provider, name) = key;
         let name = name.as_deref().unwrap_or_default();
         spi::session(|spi| {
-            let rows = spi.run(&ALIAS_PLAN, Look::Latest, &[provider.as_str().into(), name.into()])?;
+            let rows = spi.run(&ALIAS_PLAN, Snapshot::Latest, &[provider.as_str().into(), name.into()])?;
             let alias = rows.first().map(|row| Ok::<_, Error>((row.need(1)?, row.need(2)?))).transpose()?;
             let wanted = Wanted::new(provider, name, alias);
             let names = wanted.names().collect::<Vec<_>>().join("\u{1}");
-            let rows = spi.run(&MODEL_PRICES_PLAN, Look::Latest, &[(*tenant).into(), names.as_str().into()])?;
+            let rows = spi.run(&MODEL_PRICES_PLAN, Snapshot::Latest, &[(*tenant).into(), names.as_str().into()])?;
             let mut fitting = Vec::new();
             for row in rows.iter() {
                 let (row_provider, row_name) = (row.need::<String>(8)?, row.need::<String>(9)?);
@@ -206,13 +207,13 @@ impl PriceList<ModelPrice> {
 type Key = (Option<Uuid>, String, Option<String>);
 
 /// Price lists that are kept in a backend, of each kind.
-const MOST_LISTS: usize = 1_024;
+const MAX_LISTS: usize = 1_024;
 
 thread_local! {
-    static MODELS: Cache<Key, PriceList<ModelPrice>> = Cache::new(MOST_LISTS);
-    static SANDBOXES: Cache<Key, PriceList<SandboxPrice>> = Cache::new(MOST_LISTS);
+    static MODELS: Cache<Key, PriceList<ModelPrice>> = Cache::new(MAX_LISTS);
+    static SANDBOXES: Cache<Key, PriceList<SandboxPrice>> = Cache::new(MAX_LISTS);
     static TENANTS: Cache<(), HashSet<Uuid>> = Cache::new(1);
-    static MARKUPS_KEPT: Cache<Option<Uuid>, Vec<Markup>> = Cache::new(MOST_LISTS);
+    static MARKUPS_KEPT: Cache<Option<Uuid>, Vec<Markup>> = Cache::new(MAX_LISTS);
 }
 
 /// Whose prices they are.
@@ -226,39 +227,19 @@ struct Owner {
 
 /// The tenant if he has prices of his own.
 fn owner(tenant: Option<Uuid>) -> Result<Owner> {
-    let tenants = match TENANTS.with(|cache| cache.get(&())) {
-        Some(tenants) => tenants,
-        None => {
-            watch();
-            let read_in = generation();
-            let tenants = spi::session(|spi| {
-                let rows = spi.run(&OWN_PRICES_PLAN, Look::Latest, &[])?;
-                rows.iter().map(|row| row.need(1)).collect::<Result<HashSet<Uuid>>>()
-            })?;
-            TENANTS.with(|cache| cache.keep(read_in, (), tenants))
-        }
+    let read = |(): &()| {
+        spi::session(|spi| {
+            let rows = spi.run(&OWN_PRICES_PLAN, Snapshot::Latest, &[])?;
+            rows.iter().map(|row| row.need(1)).collect::<Result<HashSet<Uuid>>>()
+        })
     };
+    let tenants = TENANTS.with(|cache| cache.get_or_read((), read))?;
     if tenants.is_empty() {
         return Ok(Owner { tenant: None, has_markups: false });
     }
     let tenant = tenant.filter(|tenant| tenants.contains(tenant));
     // The nil UUID stands for a markup on everybody.
     Ok(Owner { tenant, has_markups: tenant.is_some() || tenants.contains(&nil()) })
-}
-
-/// The list from the cache, or read into it.
-fn list<P>(
-    cache: &Cache<Key, PriceList<P>>,
-    key: Key,
-    read: impl Fn(&Key) -> Result<PriceList<P>>,
-) -> Result<Rc<PriceList<P>>> {
-    if let Some(list) = cache.get(&key) {
-        return Ok(list);
-    }
-    watch();
-    let read_in = generation();
-    let list = read(&key)?;
-    Ok(cache.keep(read_in, key, list))
 }
 
 /// What is added to the costs of some models, of all of a provider's, or of all.
@@ -268,6 +249,23 @@ struct Markup {
     factor: std::result::Result<Factor, String>,
     from: Option<Timestamp>,
     to: Option<Timestamp>,
+}
+
+fn read_markups(tenant: Option<Uuid>) -> Result<Vec<Markup>> {
+    spi::session(|spi| {
+        let rows = spi.run(&MARKUPS_PLAN, Snapshot::Latest, &[tenant.into()])?;
+        let markup = |row: Row| {
+            let factor = Factor::parse(&row.need::<String>(3)?);
+            Ok(Markup {
+                provider: row.get(1),
+                name: row.get(2),
+                factor: factor.map_err(|error| format!("the markup cannot be used: it {error}")),
+                from: row.get(4),
+                to: row.get(5),
+            })
+        };
+        rows.iter().map(markup).collect()
+    })
 }
 
 /// What is added to the tenant's costs of the model, if anything; `owner` is he if he has prices or markups of his own.
@@ -280,28 +278,7 @@ fn markup(
     if !owner.has_markups {
         return Ok(None);
     }
-    let markups = match MARKUPS_KEPT.with(|cache| cache.get(&owner.tenant)) {
-        Some(markups) => markups,
-        None => {
-            watch();
-            let read_in = generation();
-            let markups = spi::session(|spi| {
-                let rows = spi.run(&MARKUPS_PLAN, Look::Latest, &[owner.tenant.into()])?;
-                let markup = |row: Row| {
-                    let factor = Factor::parse(&row.need::<String>(3)?);
-                    Ok(Markup {
-                        provider: row.get(1),
-                        name: row.get(2),
-                        factor: factor.map_err(|error| format!("the markup cannot be used: it {error}")),
-                        from: row.get(4),
-                        to: row.get(5),
-                    })
-                };
-                rows.iter().map(markup).collect::<Result<Vec<_>>>()
-            })?;
-            MARKUPS_KEPT.with(|cache| cache.keep(read_in, owner.tenant, markups))
-        }
-    };
+    let markups = MARKUPS_KEPT.with(|cache| cache.get_or_read(owner.tenant, |tenant| read_markups(*tenant)))?;
     let is = |own: &Option<String>, given: &str| own.as_deref().is_none_or(|own| own.eq_ignore_ascii_case(given));
     let fits = |markup: &&Markup| {
         is(&markup.provider, provider)
@@ -358,14 +335,14 @@ pub struct Model<'a> {
 /// How the tokens of a call become a cost, exactly ([`price_llm`]) or as an upper bound; the terms are the hour's and the
 /// tenant's.
 pub type PriceTokens<'a> =
-    &'a dyn Fn(&ModelPrice, Terms) -> std::result::Result<Priced, tollgate_core::pricing::PricingError>;
+    &'a dyn Fn(&ModelPrice, PriceConditions) -> std::result::Result<Priced, tollgate_core::pricing::PricingError>;
 
 /// The cost by the price in force at the moment.
 pub fn quote_llm(tenant: Option<Uuid>, model: Model, at: Timestamp, price_tokens: PriceTokens) -> Result<Quote> {
     current_generation();
     let owner = owner(tenant)?;
     let key = (owner.tenant, model.provider.to_owned(), Some(model.name.to_owned()));
-    let list = MODELS.with(|cache| list(cache, key, PriceList::<ModelPrice>::read))?;
+    let list = MODELS.with(|cache| cache.get_or_read(key, PriceList::<ModelPrice>::read))?;
     let Some(dated) = list.in_force(at) else {
         return Ok(Quote::UNKNOWN(format!("no price is known for {}/{}", model.provider, model.name)));
     };
@@ -378,7 +355,7 @@ pub fn quote_llm(tenant: Option<Uuid>, model: Model, at: Timestamp, price_tokens
     let markup = markup(owner, model.provider, model.name, at)?.transpose();
     let priced = markup.and_then(|markup| {
         let price = dated.price.as_ref().map_err(String::clone)?;
-        let terms = Terms { tier: None, off_peak: is_off_peak(price, at), markup };
+        let terms = PriceConditions { tier: None, off_peak: is_off_peak(price, at), markup };
         price_tokens(price, terms).map_err(|error| error.to_string())
     });
     let goes_by = dated.goes_by.as_deref().cloned();
@@ -404,8 +381,8 @@ fn model_price(row: &Row, provider: &str) -> std::result::Result<ModelPrice, Str
 pub fn exactly<'a>(
     usage: &'a Usage,
     tier: Option<&'a str>,
-) -> impl Fn(&ModelPrice, Terms) -> std::result::Result<Priced, tollgate_core::pricing::PricingError> + 'a {
-    move |price, terms| price_llm(price, usage, Terms { tier, ..terms })
+) -> impl Fn(&ModelPrice, PriceConditions) -> std::result::Result<Priced, tollgate_core::pricing::PricingError> + 'a {
+    move |price, terms| price_llm(price, usage, PriceConditions { tier, ..terms })
 }
 
 /// A sandbox session as callers describe it; quantities as decimal text.
@@ -423,14 +400,14 @@ pub fn quote_sandbox(tenant: Option<Uuid>, sandbox: SandboxUse, at: Timestamp) -
     current_generation();
     let owner = owner(tenant)?;
     let key = (owner.tenant, sandbox.sandbox_type.to_owned(), sandbox.region.map(str::to_owned));
-    let list = SANDBOXES.with(|cache| list(cache, key, PriceList::<SandboxPrice>::read))?;
+    let list = SANDBOXES.with(|cache| cache.get_or_read(key, PriceList::<SandboxPrice>::read))?;
     let Some(dated) = list.in_force(at) else {
         return Ok(Quote::UNKNOWN(format!("no price is known for sandbox type {}", sandbox.sandbox_type)));
     };
     let markup = markup(owner, "e2b", sandbox.sandbox_type, at)?.transpose();
     let priced = markup.and_then(|markup| {
         let price = dated.price.as_ref().map_err(String::clone)?;
-        let terms = Terms { markup, ..Terms::default() };
+        let terms = PriceConditions { markup, ..PriceConditions::default() };
         let (duration, vcpu, memory) = (sandbox.duration_seconds, sandbox.vcpu_seconds, sandbox.memory_gib_seconds);
         match price_sandbox(price, duration, vcpu, memory, terms) {
             // The duration is always given; of the others it is the caller's quantity that is missing, not our price.

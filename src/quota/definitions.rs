@@ -1,4 +1,4 @@
-//! Which quotas apply to a subject: read once, kept until a definition, a default, a limit or a plan changes.
+//! Which quotas apply to a payer: read once, kept until a definition, a default, a limit or a plan changes.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -6,12 +6,11 @@ use std::rc::Rc;
 use pgrx::Uuid;
 use tollgate_escrow::table::Handle;
 
-use super::Subject;
+use super::Payer;
 use crate::cache::Cache;
 use crate::error::{Error, Result};
-use crate::pg::invalidation::{generation, watch};
 use crate::pg::spi::types::{TEXT, UUID};
-use crate::pg::spi::{self, Look, Plan};
+use crate::pg::spi::{self, Plan, Row, Snapshot};
 use crate::pg::zone::PostgresZone;
 use crate::pg::{Timestamp, clock_timestamp, nil};
 use tollgate_core::decision::{ALL_RESOURCES, Mode, Quota, Resource, Scope, share_of};
@@ -53,21 +52,21 @@ const DEFINITIONS: &str = "
 static DEFINITIONS_PLAN: Plan = Plan::new(DEFINITIONS, &[UUID, UUID, TEXT]);
 
 /// Subjects whose definitions are kept in a backend, about a kilobyte each.
-const MOST_SUBJECTS: usize = 4_096;
+const MAX_SUBJECTS: usize = 4_096;
 
-type Key = ([u8; 16], [u8; 16], Resource);
+type DefinitionKey = ([u8; 16], [u8; 16], Resource);
 
 /// The epochs of the tenant's and the platform's definitions in which they were read; zeros where there are none.
-pub type Epochs = [u32; 2];
+pub type EpochPair = [u32; 2];
 
 thread_local! {
-    static KEPT: Cache<Key, Definitions> = Cache::new(MOST_SUBJECTS);
+    static KEPT: Cache<DefinitionKey, Definitions> = Cache::new(MAX_SUBJECTS);
 }
 
-/// What applies to a subject, as it was read in these epochs. It is good for no other: an epoch moves on before the
+/// What applies to a payer, as it was read in these epochs. It is good for no other: an epoch moves on before the
 /// messages of its change go out.
 pub struct Definitions {
-    epochs: Epochs,
+    epochs: EpochPair,
     pub all: Vec<Definition>,
 }
 
@@ -128,6 +127,37 @@ struct Raise {
 }
 
 impl Definition {
+    fn from_row(row: &Row, resource: &'static str) -> Result<Self> {
+        let id: Uuid = row.need(1)?;
+        let scope: String = row.need(2)?;
+        let mode: String = row.need(4)?;
+        let period: String = row.need(5)?;
+        let zone: String = row.need(6)?;
+        let (Some(scope), Some(mode), Some(period)) =
+            (Scope::parse(&scope), Mode::parse(&mode), Period::parse(&period))
+        else {
+            return Err(Error::internal("a quota has an unknown scope, mode or period"));
+        };
+        let counts_all = row.need::<String>(3)? == ALL_RESOURCES;
+        Ok(Self {
+            id: *id.as_bytes(),
+            scope,
+            resource_type: if counts_all { ALL_RESOURCES } else { resource },
+            mode,
+            scope_id: row.get(12),
+            limit: row.get(7),
+            suspended: row.need(10)?,
+            raises: raises(&row.need::<Vec<i64>>(11)?),
+            warning: row.need(8)?,
+            thresholds: row.need(9)?,
+            period,
+            zone: PostgresZone::named_or_utc(&zone)?,
+            latest: Cell::new(None),
+            place: Cell::new(None),
+            quiet: Cell::new(None),
+        })
+    }
+
     /// The limit at this moment. Read again and again while one charge is decided it may move, and no harm is done: each
     /// decision and what it reserves use the figure that was read for them.
     fn limit(&self) -> Option<i64> {
@@ -179,59 +209,28 @@ fn raises(numbers: &[i64]) -> Vec<Raise> {
     numbers.chunks_exact(3).map(raise).collect()
 }
 
-/// The definitions that apply to a subject, if they are kept.
-pub fn kept(subject: Subject, epochs: Epochs) -> Option<Rc<Definitions>> {
-    KEPT.with(|kept| kept.get(&key(subject))).filter(|definitions| definitions.epochs == epochs)
+/// The definitions that apply to a payer, if they are kept.
+pub fn kept(payer: Payer, epochs: EpochPair) -> Option<Rc<Definitions>> {
+    KEPT.with(|kept| kept.get(&key(payer))).filter(|definitions| definitions.epochs == epochs)
 }
 
-fn key(subject: Subject) -> Key {
-    (subject.tenant_key(), subject.user_key(), subject.resource)
+fn key(payer: Payer) -> DefinitionKey {
+    (payer.tenant_key(), payer.user_key(), payer.resource)
 }
 
-/// The definitions that apply to a subject, as of the epochs and of the invalidation messages that were handled, or newer.
-pub fn of(subject: Subject, epochs: Epochs) -> Result<Rc<Definitions>> {
-    if let Some(definitions) = kept(subject, epochs) {
-        return Ok(definitions);
-    }
-    watch();
-    let read_in = generation();
-    let tenant: Uuid = subject.tenant.unwrap_or_else(nil);
-    let user = subject.user.unwrap_or_else(nil);
-    let all = spi::session(|spi| {
-        let resource = subject.resource.as_str();
-        let rows = spi.run(&DEFINITIONS_PLAN, Look::Latest, &[tenant.into(), user.into(), resource.into()])?;
-        rows.iter()
-            .map(|row| {
-                let id: Uuid = row.need(1)?;
-                let scope: String = row.need(2)?;
-                let mode: String = row.need(4)?;
-                let period: String = row.need(5)?;
-                let zone: String = row.need(6)?;
-                let (Some(scope), Some(mode), Some(period)) =
-                    (Scope::parse(&scope), Mode::parse(&mode), Period::parse(&period))
-                else {
-                    return Err(Error::internal("a quota has an unknown scope, mode or period"));
-                };
-                let counts_all = row.need::<String>(3)? == ALL_RESOURCES;
-                Ok(Definition {
-                    id: *id.as_bytes(),
-                    scope,
-                    resource_type: if counts_all { ALL_RESOURCES } else { resource },
-                    mode,
-                    scope_id: row.get(12),
-                    limit: row.get(7),
-                    suspended: row.need(10)?,
-                    raises: raises(&row.need::<Vec<i64>>(11)?),
-                    warning: row.need(8)?,
-                    thresholds: row.need(9)?,
-                    period,
-                    zone: PostgresZone::named_or_utc(&zone)?,
-                    latest: Cell::new(None),
-                    place: Cell::new(None),
-                    quiet: Cell::new(None),
-                })
-            })
-            .collect::<Result<Vec<_>>>()
-    })?;
-    Ok(KEPT.with(|kept| kept.keep(read_in, key(subject), Definitions { epochs, all })))
+/// The definitions that apply to a payer, as of the epochs and of the invalidation messages that were handled, or newer.
+pub fn of(payer: Payer, epochs: EpochPair) -> Result<Rc<Definitions>> {
+    let of_epochs = |definitions: &Definitions| definitions.epochs == epochs;
+    let read = |_: &DefinitionKey| read(payer).map(|all| Definitions { epochs, all });
+    KEPT.with(|kept| kept.get_valid_or_read(key(payer), of_epochs, read))
+}
+
+fn read(payer: Payer) -> Result<Vec<Definition>> {
+    let tenant: Uuid = payer.tenant.unwrap_or_else(nil);
+    let user = payer.user.unwrap_or_else(nil);
+    let resource = payer.resource.as_str();
+    spi::session(|spi| {
+        let rows = spi.run(&DEFINITIONS_PLAN, Snapshot::Latest, &[tenant.into(), user.into(), resource.into()])?;
+        rows.iter().map(|row| Definition::from_row(&row, resource)).collect()
+    })
 }

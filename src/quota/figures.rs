@@ -55,7 +55,7 @@ pub fn retry_after(now: Timestamp, end: Timestamp) -> i32 {
 
 /// Why the verdict refuses, in one clause with the figures.
 pub fn refusal(quotas: &[Quota], verdict: Verdict, amount: i64) -> String {
-    let Some(quota) = verdict.subject.map(|index| &quotas[index]) else {
+    let Some(quota) = verdict.quota_index.map(|index| &quotas[index]) else {
         return "no quota applies, and pg_tollgate.no_quota is deny".to_owned();
     };
     if quota.suspended {

@@ -1,4 +1,4 @@
-//! Which quotas apply to a subject, and what they have counted.
+//! Which quotas apply to a payer, and what they have counted.
 
 pub mod definitions;
 pub mod figures;
@@ -7,5 +7,5 @@ pub mod rollup;
 pub mod sums;
 mod usage;
 
-pub use payer::Subject;
-pub use usage::Standing;
+pub use payer::Payer;
+pub use usage::QuotaUsage;

@@ -7,14 +7,14 @@ use tollgate_core::decision::Resource;
 
 /// Whose spending, on what.
 #[derive(Clone, Copy, Debug)]
-pub struct Subject {
+pub struct Payer {
     /// `None` is the platform alone.
     pub tenant: Option<Uuid>,
     pub user: Option<Uuid>,
     pub resource: Resource,
 }
 
-impl Subject {
+impl Payer {
     pub fn tenant_key(&self) -> [u8; 16] {
         *self.tenant.unwrap_or_else(nil).as_bytes()
     }

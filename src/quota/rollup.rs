@@ -4,7 +4,7 @@ use pgrx::Uuid;
 
 use crate::error::Result;
 use crate::pg::spi::types::{INT, UUID};
-use crate::pg::spi::{self, Look, Plan, Session};
+use crate::pg::spi::{self, Plan, Session};
 
 /// A pending row of nothing.
 const MARK: &str = "
@@ -29,7 +29,7 @@ pub fn fold_long_tail(spi: &Session, tenant: Option<Uuid>, tail: i64) -> Result<
         return Ok(());
     }
     if let Some(tenant) = tenant {
-        spi.run(&FOLD_PLAN, Look::Write, &[tenant.into(), TAIL_FOLDED.into()])?;
+        spi.run_write(&FOLD_PLAN, &[tenant.into(), TAIL_FOLDED.into()])?;
         keep_marked(spi, tenant)?;
     }
     Ok(())
@@ -38,6 +38,6 @@ pub fn fold_long_tail(spi: &Session, tenant: Option<Uuid>, tail: i64) -> Result<
 /// Sees to it that the tenant has a pending row: by those are known whose events may be missing. Whoever folds and has
 /// not looked to the end whether some are calls this.
 pub fn keep_marked(spi: &Session, tenant: Uuid) -> Result<()> {
-    spi.run(&MARK_PLAN, Look::Write, &[tenant.into()])?;
+    spi.run_write(&MARK_PLAN, &[tenant.into()])?;
     Ok(())
 }

@@ -2,10 +2,10 @@
 
 use pgrx::Uuid;
 
-use super::Subject;
+use super::Payer;
 use crate::error::{Error, Result};
 use crate::pg::spi::types::{MOMENT, TEXT, UUID};
-use crate::pg::spi::{Look, Plan, Session};
+use crate::pg::spi::{Plan, Session, Snapshot};
 use crate::pg::value::Value;
 use crate::pg::{Timestamp, clock_timestamp, from_unix_seconds, nil};
 use tollgate_core::decision::Scope;
@@ -83,7 +83,7 @@ const EXPIRED: &str = "
 static SPENT_PLAN: Plan = Plan::new(SPENT, &[UUID, UUID, TEXT, MOMENT, MOMENT, MOMENT, MOMENT, MOMENT]);
 static EXPIRED_PLAN: Plan = Plan::new(EXPIRED, &[UUID, UUID, TEXT, MOMENT, MOMENT, MOMENT, MOMENT]);
 
-/// What has been spent and is held in one scope and period: the quotas of a subject that share both share it.
+/// What has been spent and is held in one scope and period: the quotas of a payer that share both share it.
 #[derive(Clone, Copy)]
 pub struct Sum {
     pub scope: Scope,
@@ -96,7 +96,7 @@ pub struct Sum {
 
 #[derive(Clone, Copy)]
 struct Amounts {
-    /// On the subject's resource.
+    /// On the payer's resource.
     own: i64,
     /// On every resource.
     all: i64,
@@ -108,13 +108,13 @@ impl Amounts {
     }
 }
 
-fn keys(subject: Subject, scope: Scope) -> [Value; 3] {
+fn keys(payer: Payer, scope: Scope) -> [Value; 3] {
     let (tenant, user): (Option<Uuid>, Option<Uuid>) = match scope {
         Scope::Platform => (None, None),
-        Scope::Tenant => (subject.tenant, None),
-        Scope::User => (subject.tenant, subject.user),
+        Scope::Tenant => (payer.tenant, None),
+        Scope::User => (payer.tenant, payer.user),
     };
-    [tenant.unwrap_or_else(nil).into(), user.unwrap_or_else(nil).into(), subject.resource.as_str().into()]
+    [tenant.unwrap_or_else(nil).into(), user.unwrap_or_else(nil).into(), payer.resource.as_str().into()]
 }
 
 impl Sum {
@@ -131,17 +131,18 @@ impl Sum {
     /// Holds are counted that expire after the horizon.
     pub fn read(
         spi: &Session,
-        subject: Subject,
+        payer: Payer,
         scope: Scope,
         bounds: period::Bounds,
         horizon: Timestamp,
-        look: Look,
+        snapshot: Snapshot,
     ) -> Result<Self> {
-        let [tenant, user, resource] = keys(subject, scope);
+        let [tenant, user, resource] = keys(payer, scope);
         let span = Span::of(bounds);
         let [start, first_day, last_day, end, horizon] =
             [span.start, span.first_day, span.last_day, span.end, horizon].map(Value::timestamp);
-        let rows = spi.run(&SPENT_PLAN, look, &[tenant, user, resource, start, first_day, last_day, end, horizon])?;
+        let rows =
+            spi.run(&SPENT_PLAN, snapshot, &[tenant, user, resource, start, first_day, last_day, end, horizon])?;
         let row = rows.first().ok_or_else(|| Error::internal("a sum gave no row"))?;
         // The platform's queue is folded by maintain() alone: a charge must not take what every tenant would wait for.
         let tail = if scope == Scope::Platform { 0 } else { row.need(5)? };
@@ -155,24 +156,24 @@ impl Sum {
     }
 }
 
-/// Sums of one subject: quotas that share scope and period share one.
+/// Sums of one payer: quotas that share scope and period share one.
 pub struct Sums {
-    subject: Subject,
-    look: Look,
+    payer: Payer,
+    snapshot: Snapshot,
     now: Timestamp,
     read: Vec<Sum>,
 }
 
 impl Sums {
-    pub fn new(subject: Subject, look: Look) -> Self {
-        Self { subject, look, now: clock_timestamp(), read: Vec::new() }
+    pub fn new(payer: Payer, snapshot: Snapshot) -> Self {
+        Self { payer, snapshot, now: clock_timestamp(), read: Vec::new() }
     }
 
     pub fn get(&mut self, spi: &Session, scope: Scope, bounds: period::Bounds) -> Result<Sum> {
         if let Some(sum) = self.read.iter().find(|sum| sum.scope == scope && sum.bounds == bounds) {
             return Ok(*sum);
         }
-        let sum = Sum::read(spi, self.subject, scope, bounds, self.now, self.look)?;
+        let sum = Sum::read(spi, self.payer, scope, bounds, self.now, self.snapshot)?;
         self.read.push(sum);
         Ok(sum)
     }
@@ -191,17 +192,17 @@ impl Sums {
 /// more: in a snapshot taken now.
 pub fn expired(
     spi: &Session,
-    subject: Subject,
+    payer: Payer,
     scope: Scope,
     counts_all: bool,
     bounds: period::Bounds,
     after: Timestamp,
     until: Timestamp,
 ) -> Result<(i64, Timestamp)> {
-    let [tenant, user, resource] = keys(subject, scope);
+    let [tenant, user, resource] = keys(payer, scope);
     let span = Span::of(bounds);
     let [start, end, after, until] = [span.start, span.end, after, until].map(Value::timestamp);
-    let rows = spi.run(&EXPIRED_PLAN, Look::Latest, &[tenant, user, resource, start, end, after, until])?;
+    let rows = spi.run(&EXPIRED_PLAN, Snapshot::Latest, &[tenant, user, resource, start, end, after, until])?;
     let row = rows.first().ok_or_else(|| Error::internal("a sum gave no row"))?;
     let amounts = Amounts { own: row.need(1)?, all: row.need(2)? };
     Ok((amounts.of(counts_all), row.get(3).unwrap_or(Timestamp::MAX)))

@@ -10,9 +10,9 @@ use pgrx::Uuid;
 use crate::cache::Cache;
 use crate::error::{Error, Result};
 use crate::pg::identity::Caller;
-use crate::pg::invalidation::{current_generation, people_generation, watch};
+use crate::pg::invalidation::current_generation;
 use crate::pg::spi::types::UUID;
-use crate::pg::spi::{self, Look, Plan, Session};
+use crate::pg::spi::{self, Plan, Session, Snapshot};
 
 const ROLE: &str = "select m.role from copilot_internal.active_memberships m where m.tenant_id = $1 and m.user_id = $2";
 
@@ -79,7 +79,7 @@ impl Role {
     }
 
     /// May ask about any member, and has members to manage.
-    pub fn leads(self) -> bool {
+    pub fn is_admin(self) -> bool {
         self >= Self::Admin
     }
 
@@ -90,42 +90,38 @@ impl Role {
 }
 
 /// Memberships, and their absence, that are kept in a backend; as many users' tenants.
-const MOST_MEMBERSHIPS: usize = 4_096;
+const MAX_MEMBERSHIPS: usize = 4_096;
 
 /// Lists of tenants longer than this are read anew by each statement.
-const MOST_TENANTS: usize = 64;
+const MAX_TENANTS: usize = 64;
 
 thread_local! {
-    static MEMBERSHIPS: Cache<(Uuid, Uuid), Option<Role>> = Cache::of_people(MOST_MEMBERSHIPS);
-    static TENANTS_OF: Cache<Uuid, Vec<Uuid>> = Cache::of_people(MOST_MEMBERSHIPS);
+    static MEMBERSHIPS: Cache<(Uuid, Uuid), Option<Role>> = Cache::of_people(MAX_MEMBERSHIPS);
+    static TENANTS_OF: Cache<Uuid, Vec<Uuid>> = Cache::of_people(MAX_MEMBERSHIPS).only(|tenants| tenants.len() <= MAX_TENANTS);
     /// By user and claimed tenant.
-    static CURRENT_OF: Cache<(Uuid, Option<Uuid>), Option<Uuid>> = Cache::of_people(MOST_MEMBERSHIPS);
+    static CURRENT_OF: Cache<(Uuid, Option<Uuid>), Option<Uuid>> = Cache::of_people(MAX_MEMBERSHIPS);
 }
 
 /// Whether the caller may ask about the tenant and the user, if that is known without looking.
-pub fn may_ask_at_hand(caller: &Caller, tenant: Uuid, about: Option<Uuid>) -> Option<bool> {
+pub fn cached_may_ask(caller: &Caller, tenant: Uuid, about: Option<Uuid>) -> Option<bool> {
     if caller.serves_all_tenants() {
         return Some(true);
     }
     let Some(subject) = caller.subject() else { return Some(false) };
     let role = *MEMBERSHIPS.with(|cache| cache.get(&(tenant, subject)))?;
-    Some(role.is_some_and(|role| role.leads() || about.is_none_or(|user| user == subject)))
+    Some(role.is_some_and(|role| role.is_admin() || about.is_none_or(|user| user == subject)))
 }
 
 /// The user's role in the tenant, if he is an active member of it.
 pub fn role(tenant: Uuid, user: Uuid) -> Result<Option<Role>> {
     current_generation();
-    if let Some(known) = MEMBERSHIPS.with(|cache| cache.get(&(tenant, user))) {
-        return Ok(*known);
-    }
-    watch();
-    let read_in = people_generation();
-    let role = spi::session(|spi| {
-        let rows = spi.run(&ROLE_PLAN, Look::Latest, &[tenant.into(), user.into()])?;
-        rows.first().map(|row| stored_role(&row.need::<String>(1)?)).transpose()
-    })?;
-    MEMBERSHIPS.with(|cache| cache.keep(read_in, (tenant, user), role));
-    Ok(role)
+    let read = |_: &(Uuid, Uuid)| {
+        spi::session(|spi| {
+            let rows = spi.run(&ROLE_PLAN, Snapshot::Latest, &[tenant.into(), user.into()])?;
+            rows.first().map(|row| stored_role(&row.need::<String>(1)?)).transpose()
+        })
+    };
+    MEMBERSHIPS.with(|cache| cache.get_or_read((tenant, user), read)).map(|role| *role)
 }
 
 /// A role out of a table.
@@ -134,7 +130,7 @@ pub fn stored_role(text: &str) -> Result<Role> {
 }
 
 /// The same words for whoever is no member and for a tenant that does not exist: nobody learns which ids are taken.
-pub fn stranger() -> Error {
+pub fn not_a_member() -> Error {
     Error::forbidden("you are not an active member of this tenant")
 }
 
@@ -144,9 +140,9 @@ pub fn authorise(caller: &Caller, tenant: Uuid, about: Option<Uuid>) -> Result<(
     if caller.serves_all_tenants() {
         return Ok(());
     }
-    let subject = caller.subject().ok_or_else(stranger)?;
-    let role = role(tenant, subject)?.ok_or_else(stranger)?;
-    if about.is_some_and(|user| user != subject) && !role.leads() {
+    let subject = caller.subject().ok_or_else(not_a_member)?;
+    let role = role(tenant, subject)?.ok_or_else(not_a_member)?;
+    if about.is_some_and(|user| user != subject) && !role.is_admin() {
         return Err(Error::forbidden("only an owner or admin may ask about another user"));
     }
     Ok(())
@@ -156,19 +152,13 @@ pub fn authorise(caller: &Caller, tenant: Uuid, about: Option<Uuid>) -> Result<(
 pub fn of_caller(caller: &Caller) -> Result<Rc<Vec<Uuid>>> {
     let Some(subject) = caller.subject() else { return Ok(Rc::default()) };
     current_generation();
-    if let Some(known) = TENANTS_OF.with(|cache| cache.get(&subject)) {
-        return Ok(known);
-    }
-    watch();
-    let read_in = people_generation();
-    let tenants: Vec<Uuid> = spi::session(|spi| {
-        let rows = spi.run(&TENANTS_PLAN, Look::Latest, &[subject.into()])?;
-        rows.iter().map(|row| row.need(1)).collect()
-    })?;
-    if tenants.len() > MOST_TENANTS {
-        return Ok(Rc::new(tenants));
-    }
-    Ok(TENANTS_OF.with(|cache| cache.keep(read_in, subject, tenants)))
+    let read = |subject: &Uuid| {
+        spi::session(|spi| {
+            let rows = spi.run(&TENANTS_PLAN, Snapshot::Latest, &[(*subject).into()])?;
+            rows.iter().map(|row| row.need(1)).collect()
+        })
+    };
+    TENANTS_OF.with(|cache| cache.get_or_read(subject, read))
 }
 
 /// Whom a question about a user is about: the server says, a person asks for himself.
@@ -188,17 +178,13 @@ pub fn current(caller: &Caller, user: Option<Uuid>) -> Result<Option<Uuid>> {
     let Some(subject) = about(caller, user)? else { return Ok(None) };
     let claimed = if caller.serves_all_tenants() { None } else { caller.claimed_tenant() };
     current_generation();
-    if let Some(known) = CURRENT_OF.with(|cache| cache.get(&(subject, claimed))) {
-        return Ok(*known);
-    }
-    watch();
-    let read_in = people_generation();
-    let current = spi::session(|spi| {
-        let rows = spi.run(&CURRENT_PLAN, Look::Latest, &[subject.into(), claimed.into()])?;
-        Ok(rows.first().and_then(|row| row.get(1)))
-    })?;
-    CURRENT_OF.with(|cache| cache.keep(read_in, (subject, claimed), current));
-    Ok(current)
+    let read = |_: &(Uuid, Option<Uuid>)| {
+        spi::session(|spi| {
+            let rows = spi.run(&CURRENT_PLAN, Snapshot::Latest, &[subject.into(), claimed.into()])?;
+            Ok(rows.first().and_then(|row| row.get(1)))
+        })
+    };
+    CURRENT_OF.with(|cache| cache.get_or_read((subject, claimed), read)).map(|current| *current)
 }
 
 /// One tenant as its member sees it.
@@ -216,7 +202,7 @@ pub struct Membership {
 /// Where a user is an active member or invited, the oldest first.
 pub fn of_user(user: Uuid) -> Result<Vec<Membership>> {
     spi::session(|spi| {
-        let rows = spi.run(&OF_USER_PLAN, Look::Statement, &[user.into()])?;
+        let rows = spi.run(&OF_USER_PLAN, Snapshot::Statement, &[user.into()])?;
         let membership = |row: spi::Row| {
             Ok(Membership {
                 tenant: row.need(1)?,
@@ -235,7 +221,7 @@ pub fn of_user(user: Uuid) -> Result<Vec<Membership>> {
 
 /// The tenant of a user who has exactly one.
 pub fn sole(spi: &Session, user: Uuid) -> Result<Option<Uuid>> {
-    let rows = spi.run(&SOLE_PLAN, Look::Latest, &[user.into()])?;
+    let rows = spi.run(&SOLE_PLAN, Snapshot::Latest, &[user.into()])?;
     Ok(rows.first().and_then(|row| row.get(1)))
 }
 

@@ -5,11 +5,11 @@ use pgrx::Uuid;
 use super::{Actor, Locked, Target, acting_role};
 use crate::error::{Error, Result};
 use crate::pg::spi::types::{BIGINT, TEXT, UUID};
-use crate::pg::spi::{Look, Plan, Session};
-use crate::tenancy::access::{Role, role, stranger};
+use crate::pg::spi::{Plan, Session, Snapshot};
+use crate::tenancy::access::{Role, not_a_member, role};
 
 /// Members and invitations that people may give a tenant. The server is not bound.
-const MOST_MEMBERS: i64 = 10_000;
+const MAX_MEMBERS: i64 = 10_000;
 
 const INVITE: &str = "
     insert into copilot_internal.tenant_memberships (tenant_id, user_id, role, status) values ($1, $2, $3, 'pending')
@@ -58,9 +58,9 @@ fn not_above() -> Error {
     Error::forbidden("owners give and take every role, admins member and viewer, others none")
 }
 
-/// Refuses whoever leads nobody.
+/// Refuses whoever is_admin nobody.
 fn must_lead(actor: Actor, tenant: Uuid) -> Result<()> {
-    if acting_role(actor, tenant)?.leads() { Ok(()) } else { Err(not_above()) }
+    if acting_role(actor, tenant)?.is_admin() { Ok(()) } else { Err(not_above()) }
 }
 
 /// Offers a membership.
@@ -68,7 +68,7 @@ pub fn invite(spi: &Session, actor: Actor, tenant: Uuid, user: Uuid, offered: Ro
     must_lead(actor, tenant)?;
     let locked = Locked::lock(spi, actor, tenant)?;
     let (acting, target) = locked.standing(spi, actor, user)?;
-    let acting = acting.ok_or_else(stranger)?;
+    let acting = acting.ok_or_else(not_a_member)?;
     if !acting.manages(offered) {
         return Err(not_above());
     }
@@ -81,15 +81,15 @@ pub fn invite(spi: &Session, actor: Actor, tenant: Uuid, user: Uuid, offered: Ro
         _ => {}
     }
     if actor != Actor::Server {
-        let rows = spi.run(&COUNT_PLAN, Look::Latest, &[tenant.into(), MOST_MEMBERS.into()])?;
-        if rows.first().and_then(|row| row.get::<i64>(1)) >= Some(MOST_MEMBERS) {
+        let rows = spi.run(&COUNT_PLAN, Snapshot::Latest, &[tenant.into(), MAX_MEMBERS.into()])?;
+        if rows.first().and_then(|row| row.get::<i64>(1)) >= Some(MAX_MEMBERS) {
             return Err(Error::Limit {
-                message: format!("a tenant has at most {MOST_MEMBERS} members and invitations"),
+                message: format!("a tenant has at most {MAX_MEMBERS} members and invitations"),
                 hint: "The server may add more.",
             });
         }
     }
-    spi.run(&INVITE_PLAN, Look::Write, &[tenant.into(), user.into(), offered.as_str().into()])?;
+    spi.run_write(&INVITE_PLAN, &[tenant.into(), user.into(), offered.as_str().into()])?;
     Ok(true)
 }
 
@@ -107,7 +107,7 @@ pub fn accept(spi: &Session, actor: Actor, tenant: Uuid, user: Uuid) -> Result<b
     match locked.standing(spi, Actor::Server, user)?.1 {
         Some(Target { status, .. }) if status == "active" => Ok(true),
         Some(Target { status, .. }) if status == "pending" => {
-            spi.run(&ACCEPT_PLAN, Look::Write, &[tenant.into(), user.into()])?;
+            spi.run_write(&ACCEPT_PLAN, &[tenant.into(), user.into()])?;
             Ok(true)
         }
         _ => Err(uninvited()),
@@ -123,7 +123,7 @@ static STATUS_PLAN: Plan = Plan::new(STATUS, &[UUID, UUID]);
 
 /// How a user stands to a living tenant, without a lock.
 fn status_of(spi: &Session, tenant: Uuid, user: Uuid) -> Result<Option<String>> {
-    let rows = spi.run(&STATUS_PLAN, Look::Latest, &[tenant.into(), user.into()])?;
+    let rows = spi.run(&STATUS_PLAN, Snapshot::Latest, &[tenant.into(), user.into()])?;
     Ok(rows.first().and_then(|row| row.get(1)))
 }
 
@@ -132,7 +132,7 @@ pub fn set_role(spi: &Session, actor: Actor, tenant: Uuid, user: Uuid, given: Ro
     must_lead(actor, tenant)?;
     let locked = Locked::lock(spi, actor, tenant)?;
     let (acting, target) = locked.standing(spi, actor, user)?;
-    let acting = acting.ok_or_else(stranger)?;
+    let acting = acting.ok_or_else(not_a_member)?;
     if !acting.manages(given) {
         return Err(not_above());
     }
@@ -147,7 +147,7 @@ pub fn set_role(spi: &Session, actor: Actor, tenant: Uuid, user: Uuid, given: Ro
     }
     let owned = make_room_for_an_owner(spi, &locked, user, &target)?;
     let owned = i64::from(owned);
-    spi.run(&SET_ROLE_PLAN, Look::Write, &[tenant.into(), user.into(), given.as_str().into(), owned.into()])?;
+    spi.run_write(&SET_ROLE_PLAN, &[tenant.into(), user.into(), given.as_str().into(), owned.into()])?;
     Ok(true)
 }
 
@@ -157,14 +157,14 @@ pub fn remove(spi: &Session, actor: Actor, tenant: Uuid, user: Uuid) -> Result<b
     if oneself {
         let status = status_of(spi, tenant, user)?;
         if !status.is_some_and(|status| matches!(status.as_str(), "active" | "pending")) {
-            return Err(stranger());
+            return Err(not_a_member());
         }
     } else {
         must_lead(actor, tenant)?;
     }
     let locked = Locked::lock(spi, actor, tenant)?;
     let (acting, target) = locked.standing(spi, actor, user)?;
-    if !oneself && !acting.ok_or_else(stranger)?.leads() {
+    if !oneself && !acting.ok_or_else(not_a_member)?.is_admin() {
         return Err(not_above());
     }
     let Some(target) = target.filter(|target| target.status != "removed") else { return Ok(false) };
@@ -172,7 +172,7 @@ pub fn remove(spi: &Session, actor: Actor, tenant: Uuid, user: Uuid) -> Result<b
         return Err(not_above());
     }
     make_room_for_an_owner(spi, &locked, user, &target)?;
-    spi.run(&REMOVE_PLAN, Look::Write, &[tenant.into(), user.into(), target.role.as_str().into()])?;
+    spi.run_write(&REMOVE_PLAN, &[tenant.into(), user.into(), target.role.as_str().into()])?;
     Ok(true)
 }
 
@@ -184,16 +184,16 @@ fn make_room_for_an_owner(spi: &Session, locked: &Locked, user: Uuid, target: &T
     }
     let last = || Error::forbidden("the last owner of a tenant stays its owner");
     if locked.owner != Some(user) {
-        let rows = spi.run(&ANOTHER_OWNER_PLAN, Look::Latest, &[locked.id.into(), user.into()])?;
+        let rows = spi.run(&ANOTHER_OWNER_PLAN, Snapshot::Latest, &[locked.id.into(), user.into()])?;
         let another = rows.first().and_then(|row| row.get::<bool>(1)).unwrap_or(false);
         return if another { Ok(false) } else { Err(last()) };
     }
     if locked.is_personal {
         return Err(Error::forbidden("a personal tenant stays with the user for whom it was made"));
     }
-    let rows = spi.run(&SUCCESSOR_PLAN, Look::Latest, &[locked.id.into(), user.into()])?;
+    let rows = spi.run(&SUCCESSOR_PLAN, Snapshot::Latest, &[locked.id.into(), user.into()])?;
     let successor: Uuid = rows.first().and_then(|row| row.get(1)).ok_or_else(last)?;
-    spi.run(&HAND_OVER_PLAN, Look::Write, &[locked.id.into(), successor.into()])?;
+    spi.run_write(&HAND_OVER_PLAN, &[locked.id.into(), successor.into()])?;
     Ok(true)
 }
 
@@ -202,7 +202,7 @@ pub fn switch(spi: &Session, actor: Actor, tenant: Uuid, user: Uuid) -> Result<b
     if role(tenant, user)?.is_none() {
         return Err(match actor {
             Actor::Server => Error::forbidden("this user is not an active member of this tenant"),
-            Actor::Person(_) => stranger(),
+            Actor::Person(_) => not_a_member(),
         });
     }
     prefer(spi, user, tenant)?;
@@ -210,6 +210,6 @@ pub fn switch(spi: &Session, actor: Actor, tenant: Uuid, user: Uuid) -> Result<b
 }
 
 pub fn prefer(spi: &Session, user: Uuid, tenant: Uuid) -> Result<()> {
-    spi.run(&PREFER_PLAN, Look::Write, &[user.into(), tenant.into()])?;
+    spi.run_write(&PREFER_PLAN, &[user.into(), tenant.into()])?;
     Ok(())
 }

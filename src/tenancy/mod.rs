@@ -2,7 +2,7 @@
 //!
 //! Whoever has no business here is refused from what is kept of memberships, so that he never locks a row. Whoever may
 //! change something then locks the tenant's row (`for no key update`) to the end of the transaction, and decides by what is
-//! committed under that lock ([`Look::Latest`]) at every isolation level: two owners cannot remove each other.
+//! committed under that lock ([`Snapshot::Latest`]) at every isolation level: two owners cannot remove each other.
 
 pub mod access;
 mod members;
@@ -18,8 +18,8 @@ pub use onboarding::{NewTenant, create, create_personal, delete, initialize_quot
 use crate::error::{Error, Result};
 use crate::pg::identity::Caller;
 use crate::pg::spi::types::UUID;
-use crate::pg::spi::{Look, Plan, Session};
-use crate::tenancy::access::{Role, role, stored_role, stranger};
+use crate::pg::spi::{Plan, Session, Snapshot};
+use crate::tenancy::access::{Role, not_a_member, role, stored_role};
 
 /// Who acts.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -75,10 +75,10 @@ struct Target {
 
 impl Locked {
     fn lock(spi: &Session, actor: Actor, tenant: Uuid) -> Result<Self> {
-        let rows = spi.run(&LOCK_PLAN, Look::Write, &[tenant.into()])?;
+        let rows = spi.run_write(&LOCK_PLAN, &[tenant.into()])?;
         let row = rows.first().ok_or_else(|| match actor {
             Actor::Server => Error::NotFound { message: "there is no such tenant".to_owned() },
-            Actor::Person(_) => stranger(),
+            Actor::Person(_) => not_a_member(),
         })?;
         Ok(Self { id: tenant, owner: row.get(1), is_personal: row.need(2)? })
     }
@@ -89,7 +89,7 @@ impl Locked {
             Actor::Server => None,
             Actor::Person(subject) => Some(subject),
         };
-        let rows = spi.run(&STANDING_PLAN, Look::Latest, &[self.id.into(), subject.into(), target.into()])?;
+        let rows = spi.run(&STANDING_PLAN, Snapshot::Latest, &[self.id.into(), subject.into(), target.into()])?;
         let Some(row) = rows.first() else { return Ok((None, None)) };
         let acting = match actor {
             Actor::Server => Some(Role::Owner),
@@ -103,10 +103,10 @@ impl Locked {
     }
 }
 
-/// The actor's role as far as it is known without a lock; refuses a stranger. The server stands above all.
+/// The actor's role as far as it is known without a lock; refuses a not_a_member. The server stands above all.
 fn acting_role(actor: Actor, tenant: Uuid) -> Result<Role> {
     match actor {
         Actor::Server => Ok(Role::Owner),
-        Actor::Person(subject) => role(tenant, subject)?.ok_or_else(stranger),
+        Actor::Person(subject) => role(tenant, subject)?.ok_or_else(not_a_member),
     }
 }

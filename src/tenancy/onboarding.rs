@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::pg::identity::Caller;
 use crate::pg::random_bits;
 use crate::pg::spi::types::{BIGINT, TEXT, UUID};
-use crate::pg::spi::{Look, Plan, Session};
+use crate::pg::spi::{Plan, Session, Snapshot};
 use crate::settings;
 use crate::tenancy::access::Role;
 
@@ -63,8 +63,8 @@ static EMAIL_PLAN: Plan = Plan::new("select u.email::text from auth.users u wher
 const PERSONAL_TYPE: &str = "personal";
 const FREE_PLAN: &str = "free";
 /// Longest e-mail address (RFC 5321, 64 + 1 + 255 octets).
-const LONGEST_EMAIL: usize = 320;
-const LONGEST_NAME: usize = 200;
+const MAX_EMAIL: usize = 320;
+const MAX_NAME: usize = 200;
 /// Slugs tried: after the first each has a random suffix of 32 bits.
 const ATTEMPTS: usize = 16;
 
@@ -129,11 +129,11 @@ fn own_email(caller: &Caller, email: Option<String>) -> Result<String> {
 }
 
 fn known_email(spi: &Session, user: Uuid) -> Result<Option<String>> {
-    let rows = spi.run(&KNOWS_USERS_PLAN, Look::Statement, &[])?;
+    let rows = spi.run(&KNOWS_USERS_PLAN, Snapshot::Statement, &[])?;
     if !rows.first().and_then(|row| row.get(1)).unwrap_or(false) {
         return Ok(None);
     }
-    let rows = spi.run(&EMAIL_PLAN, Look::Statement, &[user.into()])?;
+    let rows = spi.run(&EMAIL_PLAN, Snapshot::Statement, &[user.into()])?;
     Ok(rows.first().and_then(|row| row.get(1)))
 }
 
@@ -141,30 +141,30 @@ fn local_part(email: &str) -> Result<String> {
     let malformed = || Error::invalid("p_user_email must be an e-mail address");
     let (local, domain) = email.rsplit_once('@').ok_or_else(malformed)?;
     let odd = |text: &str| text.is_empty() || text.chars().any(|it| it.is_control() || it.is_whitespace());
-    if email.len() > LONGEST_EMAIL || odd(local) || odd(domain) {
+    if email.len() > MAX_EMAIL || odd(local) || odd(domain) {
         return Err(malformed());
     }
-    Ok(local.chars().take(LONGEST_NAME).collect())
+    Ok(local.chars().take(MAX_NAME).collect())
 }
 
 /// The user's personal tenant, brought back if it was deleted and the server asks.
 fn existing(spi: &Session, actor: Actor, user: Uuid) -> Result<Option<Uuid>> {
-    let rows = spi.run(&PERSONAL_PLAN, Look::Latest, &[user.into()])?;
+    let rows = spi.run(&PERSONAL_PLAN, Snapshot::Latest, &[user.into()])?;
     let Some(row) = rows.first() else { return Ok(None) };
     let id: Uuid = row.need(1)?;
     if row.need::<bool>(2)? {
         if actor != Actor::Server {
             return Err(Error::forbidden("your personal tenant was deleted; only the server brings it back"));
         }
-        spi.run(&REVIVE_PLAN, Look::Write, &[id.into()])?;
+        spi.run_write(&REVIVE_PLAN, &[id.into()])?;
     }
     Ok(Some(id))
 }
 
 /// One after the other for one person. Gives the tenant that he prefers.
 fn serialise(spi: &Session, user: Uuid) -> Result<Option<Uuid>> {
-    spi.run(&SERIALISE_PLAN, Look::Write, &[user.into()])?;
-    let rows = spi.run(&SERIALISE_ROW_PLAN, Look::Write, &[user.into()])?;
+    spi.run_write(&SERIALISE_PLAN, &[user.into()])?;
+    let rows = spi.run_write(&SERIALISE_ROW_PLAN, &[user.into()])?;
     Ok(rows.first().and_then(|row| row.get(1)))
 }
 
@@ -178,7 +178,7 @@ fn make(
     creator: Option<Uuid>,
 ) -> Result<Option<Uuid>> {
     let values = [name.into(), slug.into(), kind.into(), plan.into(), owner.into(), creator.into()];
-    let rows = spi.run(&MAKE_PLAN, Look::Write, &values)?;
+    let rows = spi.run_write(&MAKE_PLAN, &values)?;
     Ok(rows.first().and_then(|row| row.get(1)))
 }
 
@@ -194,8 +194,8 @@ pub struct NewTenant {
 /// A tenant by order of the server, or of a person as far as the setting allows.
 pub fn create(spi: &Session, actor: Actor, asked: NewTenant) -> Result<Uuid> {
     let name = asked.name.ok_or_else(|| Error::invalid("p_name must not be NULL"))?;
-    if name.trim().is_empty() || name.chars().count() > LONGEST_NAME || name.chars().any(char::is_control) {
-        return Err(Error::invalid(format!("p_name must have 1 to {LONGEST_NAME} printable characters")));
+    if name.trim().is_empty() || name.chars().count() > MAX_NAME || name.chars().any(char::is_control) {
+        return Err(Error::invalid(format!("p_name must have 1 to {MAX_NAME} printable characters")));
     }
     if asked.slug.as_deref().is_some_and(|slug| !is_slug(slug)) {
         return Err(Error::invalid(
@@ -252,7 +252,7 @@ pub fn create(spi: &Session, actor: Actor, asked: NewTenant) -> Result<Uuid> {
 
 /// How many tenants a user has made, at most as many as it takes to know.
 fn made_by(spi: &Session, user: Uuid, most: i64) -> Result<i64> {
-    let rows = spi.run(&MADE_PLAN, Look::Latest, &[user.into(), most.into()])?;
+    let rows = spi.run(&MADE_PLAN, Snapshot::Latest, &[user.into(), most.into()])?;
     Ok(rows.first().and_then(|row| row.get(1)).unwrap_or(0))
 }
 
@@ -280,7 +280,7 @@ pub fn delete(spi: &Session, actor: Actor, tenant: Uuid) -> Result<bool> {
         return Err(not_owner());
     }
     if actor == Actor::Server {
-        let rows = spi.run(&IS_THERE_PLAN, Look::Latest, &[tenant.into()])?;
+        let rows = spi.run(&IS_THERE_PLAN, Snapshot::Latest, &[tenant.into()])?;
         if !rows.first().and_then(|row| row.get(1)).unwrap_or(false) {
             return Err(gone());
         }
@@ -295,15 +295,15 @@ pub fn delete(spi: &Session, actor: Actor, tenant: Uuid) -> Result<bool> {
             return Err(not_owner());
         }
     }
-    spi.run(&DELETE_PLAN, Look::Write, &[tenant.into()])?;
+    spi.run_write(&DELETE_PLAN, &[tenant.into()])?;
     Ok(true)
 }
 
 /// Writes the defaults that apply as rows. Says how many.
 pub fn initialize_quotas(spi: &Session, tenant: Uuid) -> Result<usize> {
-    let rows = spi.run(&IS_THERE_PLAN, Look::Latest, &[tenant.into()])?;
+    let rows = spi.run(&IS_THERE_PLAN, Snapshot::Latest, &[tenant.into()])?;
     if !rows.first().and_then(|row| row.get(1)).unwrap_or(false) {
         return Err(gone());
     }
-    Ok(spi.run(&INITIALIZE_PLAN, Look::Write, &[tenant.into()])?.written())
+    Ok(spi.run_write(&INITIALIZE_PLAN, &[tenant.into()])?.written())
 }

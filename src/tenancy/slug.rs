@@ -1,14 +1,14 @@
 //! Names in addresses: lower-case ASCII letters, digits and single hyphens between them, at most 63 of all.
 
 /// Longest slug, as a label of a host name.
-const LONGEST: usize = 63;
+const MAX_TTL: usize = 63;
 /// What is kept of a name, so that a suffix fits.
-const LONGEST_BASE: usize = 50;
+const MAX_BASE: usize = 50;
 
 pub fn is_slug(text: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     !text.is_empty()
-        && text.len() <= LONGEST
+        && text.len() <= MAX_TTL
         && text.bytes().all(fits)
         && !text.starts_with('-')
         && !text.ends_with('-')
@@ -19,7 +19,7 @@ pub fn is_slug(text: &str) -> bool {
 pub fn slug_of(text: &str) -> String {
     let mut slug = String::new();
     for character in text.chars() {
-        if slug.len() >= LONGEST_BASE {
+        if slug.len() >= MAX_BASE {
             break;
         }
         let lower = character.to_ascii_lowercase();

@@ -218,7 +218,7 @@ pub struct Verdict {
     pub allowed: bool,
     pub status: Status,
     /// The quota to tell about: the one that blocks, or else the tightest. `None` without any.
-    pub subject: Option<usize>,
+    pub quota_index: Option<usize>,
     /// Refused, and nothing but live holds and transactions in flight is in the way.
     pub retryable: bool,
     /// The largest part of the amount above a limit, when it is spent all the same.
@@ -238,7 +238,7 @@ pub fn judge(quotas: &[Quota], amount: i64, allow_without_quota: bool) -> Verdic
     let overrun = effective().map(|(_, quota)| quota.overrun(amount)).max().unwrap_or(0);
     if let Some((index, _)) = blocking {
         let retryable = effective().all(|(_, quota)| !quota.is_hard() || quota.would_fit(amount));
-        return Verdict { allowed: false, status: Status::Exceeded, subject: Some(index), retryable, overrun };
+        return Verdict { allowed: false, status: Status::Exceeded, quota_index: Some(index), retryable, overrun };
     }
     let tightest = effective().min_by_key(|(_, quota)| {
         let remaining = quota.remaining().unwrap_or(i64::MAX);
@@ -247,12 +247,12 @@ pub fn judge(quotas: &[Quota], amount: i64, allow_without_quota: bool) -> Verdic
     match tightest {
         Some((index, quota)) => {
             let status = quota.status(amount);
-            Verdict { allowed: true, status, subject: Some(index), retryable: false, overrun }
+            Verdict { allowed: true, status, quota_index: Some(index), retryable: false, overrun }
         }
         None => Verdict {
             allowed: allow_without_quota,
             status: Status::NoQuota,
-            subject: None,
+            quota_index: None,
             retryable: false,
             overrun: 0,
         },
@@ -336,14 +336,14 @@ mod tests {
         let mut all = quota(Scope::Tenant, Some(10), 10);
         all.resource_type = ALL_RESOURCES;
         let quotas = [quota(Scope::Platform, Some(1), 1), all, quota(Scope::Tenant, Some(9), 9)];
-        assert_eq!(judge(&quotas, 1, true).subject, Some(2));
+        assert_eq!(judge(&quotas, 1, true).quota_index, Some(2));
     }
 
     #[test]
     fn a_warning_is_told_before_a_smaller_remainder() {
         let quotas = [quota(Scope::Tenant, Some(100), 10), quota(Scope::User, Some(1000), 850)];
         let verdict = judge(&quotas, 1, true);
-        assert_eq!((verdict.status, verdict.subject), (Status::Warning, Some(1)));
+        assert_eq!((verdict.status, verdict.quota_index), (Status::Warning, Some(1)));
     }
 
     #[test]
@@ -405,7 +405,7 @@ mod tests {
             let verdict = judge(&quotas, amount, true);
             prop_assert_eq!(verdict.allowed, within);
             prop_assert!(verdict.overrun >= 0 && verdict.overrun <= amount);
-            if let Some(index) = verdict.subject {
+            if let Some(index) = verdict.quota_index {
                 prop_assert!(quotas[index].mode != Mode::Shadow);
             }
         }

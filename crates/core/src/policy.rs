@@ -11,11 +11,11 @@ use std::collections::HashMap;
 use serde_json::{Map, Value, json};
 
 /// Entries of one list, and overrides of one kind.
-const MOST_ENTRIES: usize = 1_000;
+const MAX_ENTRIES: usize = 1_000;
 /// Bytes of a name.
-const MOST_BYTES: usize = 500;
+const MAX_BYTES: usize = 500;
 /// Bytes of a policy's text.
-const MOST_TEXT: usize = 256 * 1024;
+const MAX_TEXT: usize = 256 * 1024;
 
 /// How far prompts may go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -176,8 +176,8 @@ impl Rules {
 impl Policy {
     /// From the object that `set_llm_policy` takes and a row of `tenant_llm_policies` gives.
     pub fn read(text: &str) -> Result<Self, Problem> {
-        if text.len() > MOST_TEXT {
-            return Err(format!("the policy must not be longer than {MOST_TEXT} bytes"));
+        if text.len() > MAX_TEXT {
+            return Err(format!("the policy must not be longer than {MAX_TEXT} bytes"));
         }
         let value: Value = serde_json::from_str(text).map_err(|error| format!("the policy cannot be read: {error}"))?;
         let Value::Object(mut object) = value else { return Err("the policy must be a JSON object".to_owned()) };
@@ -204,12 +204,12 @@ fn overrides(value: Option<Value>, at: &str) -> Result<HashMap<String, Rules>, P
         Some(Value::Object(object)) => object,
         Some(_) => return Err(format!("{at} must be a JSON object")),
     };
-    if object.len() > MOST_ENTRIES {
-        return Err(format!("{at} must not have more than {MOST_ENTRIES} keys"));
+    if object.len() > MAX_ENTRIES {
+        return Err(format!("{at} must not have more than {MAX_ENTRIES} keys"));
     }
     let read = |(key, value): (String, Value)| {
-        if key.is_empty() || key.len() > MOST_BYTES {
-            return Err(format!("a key of {at} must have 1 to {MOST_BYTES} bytes"));
+        if key.is_empty() || key.len() > MAX_BYTES {
+            return Err(format!("a key of {at} must have 1 to {MAX_BYTES} bytes"));
         }
         let place = format!("{at}.{}", shown(&key));
         let Value::Object(object) = &value else { return Err(format!("{place} must be a JSON object")) };
@@ -221,15 +221,15 @@ fn overrides(value: Option<Value>, at: &str) -> Result<HashMap<String, Rules>, P
 
 fn named(value: &Value) -> Result<String, Problem> {
     match value.as_str() {
-        Some(name) if !name.is_empty() && name.len() <= MOST_BYTES => Ok(name.to_owned()),
-        _ => Err(format!("must be a text of 1 to {MOST_BYTES} bytes")),
+        Some(name) if !name.is_empty() && name.len() <= MAX_BYTES => Ok(name.to_owned()),
+        _ => Err(format!("must be a text of 1 to {MAX_BYTES} bytes")),
     }
 }
 
 fn listed(value: &Value) -> Result<Vec<String>, Problem> {
     let Value::Array(entries) = value else { return Err("must be a JSON array".to_owned()) };
-    if entries.len() > MOST_ENTRIES {
-        return Err(format!("must not have more than {MOST_ENTRIES} entries"));
+    if entries.len() > MAX_ENTRIES {
+        return Err(format!("must not have more than {MAX_ENTRIES} entries"));
     }
     let entry = |value| {
         let name = named(value).map_err(|problem| format!("has an entry that {problem}"))?;
@@ -359,8 +359,8 @@ mod tests {
             let said = Policy::read(text).unwrap_err();
             assert!(said.contains(problem), "{text}: {said}");
         }
-        let many: Vec<String> = (0..=MOST_ENTRIES).map(|number| number.to_string()).collect();
+        let many: Vec<String> = (0..=MAX_ENTRIES).map(|number| number.to_string()).collect();
         assert!(Policy::read(&json!({ "denied_models": many }).to_string()).is_err());
-        assert!(Policy::read(&json!({ "denied_models": ["x".repeat(MOST_BYTES + 1)] }).to_string()).is_err());
+        assert!(Policy::read(&json!({ "denied_models": ["x".repeat(MAX_BYTES + 1)] }).to_string()).is_err());
     }
 }

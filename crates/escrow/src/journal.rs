@@ -9,7 +9,7 @@ pub type Level = u32;
 
 /// A change, of what, and in which subtransaction.
 #[derive(Clone, Copy, Debug)]
-struct Line<K> {
+struct JournalEntry<K> {
     kind: K,
     level: Level,
     delta: Delta,
@@ -38,11 +38,16 @@ const LOOK_BACK: usize = 8;
 
 /// Gives the lines of a level, which are the last, to the parent, and joins them to lines of his of the same kind: a loop
 /// of a million subtransactions leaves a handful. Allocates nothing.
-fn merge<K: Copy + PartialEq>(lines: &mut Vec<Line<K>>, level: Level, parent: Level, mut joined: impl FnMut(K)) {
+fn merge<K: Copy + PartialEq>(
+    lines: &mut Vec<JournalEntry<K>>,
+    level: Level,
+    parent: Level,
+    mut joined: impl FnMut(K),
+) {
     let first = lines.len() - lines.iter().rev().take_while(|line| line.level >= level).count();
     let mut kept = first;
     for next in first..lines.len() {
-        let line = Line { level: parent, ..lines[next] };
+        let line = JournalEntry { level: parent, ..lines[next] };
         let near = &mut lines[kept.saturating_sub(LOOK_BACK)..kept];
         match near.iter_mut().find(|other| other.level == parent && other.kind == line.kind) {
             Some(other) => {
@@ -61,8 +66,8 @@ fn merge<K: Copy + PartialEq>(lines: &mut Vec<Line<K>>, level: Level, parent: Le
 #[derive(Default)]
 pub struct Journal {
     /// Each line has a pin of its own.
-    additions: Vec<Line<Pin>>,
-    charges: Vec<Line<Charge>>,
+    additions: Vec<JournalEntry<Pin>>,
+    charges: Vec<JournalEntry<Charge>>,
 }
 
 impl Journal {
@@ -96,7 +101,7 @@ impl Journal {
             // Lines stay in the order of their levels, also those of an outer level that a loader adds late.
             None => {
                 let place = self.additions.partition_point(|line| line.level <= level);
-                self.additions.insert(place, Line { kind: pin, level, delta });
+                self.additions.insert(place, JournalEntry { kind: pin, level, delta });
             }
         }
     }
@@ -116,7 +121,7 @@ impl Journal {
         match joined {
             // Unlike additions, charges have no ceiling.
             Some(line) => line.delta = line.delta.plus(delta),
-            None => self.charges.push(Line { kind: charge, level, delta }),
+            None => self.charges.push(JournalEntry { kind: charge, level, delta }),
         }
     }
 

@@ -75,7 +75,7 @@
 //! # Duplicates, ends, loads
 //! **Of two calls with one request id** the one whose row meets the other's in the index gives back, waits for the other's
 //! transaction, and replays. One that is refused takes its own request out of its slot, waits for slots that show the same,
-//! then for a transaction that has written such a row, and starts anew if there was either: it may be its own twin that
+//! then for a transaction that has written such a row, and starts anew if there was either: it may be its own duplicate that
 //! left no room.
 //!
 //! **The callbacks** cannot fail, wait or allocate. At commit: credit, add to `held`, unpin. At abort: subtract, then unpin. At a subtransaction's

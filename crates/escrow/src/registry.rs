@@ -17,7 +17,7 @@ pub fn partition(database: u32, tenant: &[u8; 16]) -> usize {
 
 /// What is counted for the monitoring view, each backend for itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Event {
+pub enum Statistic {
     Admission,
     Refusal,
     RetryableRefusal,
@@ -26,7 +26,7 @@ pub enum Event {
     Wait,
 }
 
-const EVENTS: usize = 6;
+const STATISTICS: usize = 6;
 
 /// Tenants that a slot names, for whoever wants to know who holds capacity. Further ones share a line.
 const TENANTS_NAMED: usize = 4;
@@ -53,12 +53,12 @@ pub struct Slot {
     /// The partitions in which it has charged, a bit each; in others it is about to.
     charged: [AtomicU64; 2],
     /// The earliest expiry of the holds that it is making, extending or resolving; 0 is none.
-    hand: AtomicI64,
+    active_expiry: AtomicI64,
     /// The partition of those holds; [`PLATFORM`] when there are several.
-    hand_partition: AtomicU32,
+    active_partition: AtomicU32,
     accounts: [Account; TENANTS_NAMED],
     others: AtomicI64,
-    events: [AtomicU64; EVENTS],
+    events: [AtomicU64; STATISTICS],
 }
 
 impl Default for Slot {
@@ -71,8 +71,8 @@ impl Default for Slot {
             request: AtomicU64::new(0),
             epochs: std::array::from_fn(|_| AtomicU32::new(0)),
             charged: std::array::from_fn(|_| AtomicU64::new(0)),
-            hand: AtomicI64::new(0),
-            hand_partition: AtomicU32::new(0),
+            active_expiry: AtomicI64::new(0),
+            active_partition: AtomicU32::new(0),
             accounts: std::array::from_fn(|_| Account::default()),
             others: AtomicI64::new(0),
             events: std::array::from_fn(|_| AtomicU64::new(0)),
@@ -105,9 +105,9 @@ pub struct InFlight {
     pub transaction: u32,
 }
 
-/// What a slot shows to be in hand.
+/// What a slot shows to be in active_expiry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Hand {
+pub struct ActiveExpiry {
     expiry: i64,
     partition: u32,
 }
@@ -232,12 +232,12 @@ impl<'memory> Registry<'memory> {
     /// Shows, or with 0 no longer shows, which request is being admitted.
     pub fn show_request(&self, slot: usize, request: u64) {
         self.slots[slot].request.store(request, Ordering::Release);
-        // A refused twin that has taken its own away looks for ours afterwards: one of the two sees the other.
+        // A refused duplicate that has taken its own away looks for ours afterwards: one of the two sees the other.
         fence(Ordering::SeqCst);
     }
 
     /// Another slot that shows the request.
-    pub fn twin(&self, own: usize, database: u32, request: u64) -> Option<InFlight> {
+    pub fn duplicate(&self, own: usize, database: u32, request: u64) -> Option<InFlight> {
         self.slots.iter().enumerate().find_map(|(slot, other)| {
             let shows = slot != own
                 && other.request.load(Ordering::Acquire) == request
@@ -246,21 +246,21 @@ impl<'memory> Registry<'memory> {
         })
     }
 
-    /// Shows that the transaction has a hold of the partition in hand, to its end. Who then reads an entry's horizon, and
+    /// Shows that the transaction has a hold of the partition in active_expiry, to its end. Who then reads an entry's horizon, and
     /// finds that the hold expires later, knows that it is counted there until he is done with it.
     /// Gives what it showed before.
-    pub fn take_in_hand(&self, slot: usize, partition: usize, expiry: i64) -> Hand {
+    pub fn publish_active_expiry(&self, slot: usize, partition: usize, expiry: i64) -> ActiveExpiry {
         let own = &self.slots[slot];
-        let shown = own.hand.load(Ordering::Relaxed);
-        let before = Hand { expiry: shown, partition: own.hand_partition.load(Ordering::Relaxed) };
+        let shown = own.active_expiry.load(Ordering::Relaxed);
+        let before = ActiveExpiry { expiry: shown, partition: own.active_partition.load(Ordering::Relaxed) };
         let partition = partition as u32;
         if shown == 0 {
-            own.hand_partition.store(partition, Ordering::SeqCst);
-        } else if own.hand_partition.load(Ordering::Relaxed) != partition {
-            own.hand_partition.store(PLATFORM as u32, Ordering::SeqCst);
+            own.active_partition.store(partition, Ordering::SeqCst);
+        } else if own.active_partition.load(Ordering::Relaxed) != partition {
+            own.active_partition.store(PLATFORM as u32, Ordering::SeqCst);
         }
         if shown == 0 || expiry < shown {
-            own.hand.store(expiry, Ordering::SeqCst);
+            own.active_expiry.store(expiry, Ordering::SeqCst);
         }
         // Either whoever moves a horizon on, and then looks at the slots, sees this one; or we see the new horizon.
         fence(Ordering::SeqCst);
@@ -268,37 +268,37 @@ impl<'memory> Registry<'memory> {
     }
 
     /// The hold is in the transaction's hands no more: no counter counts it.
-    pub fn put_back(&self, slot: usize, before: Hand) {
+    pub fn restore_active_expiry(&self, slot: usize, before: ActiveExpiry) {
         let own = &self.slots[slot];
-        own.hand.store(before.expiry, Ordering::SeqCst);
-        own.hand_partition.store(before.partition, Ordering::SeqCst);
+        own.active_expiry.store(before.expiry, Ordering::SeqCst);
+        own.active_partition.store(before.partition, Ordering::SeqCst);
     }
 
     /// The earliest expiry of a hold of the partition (of the platform: of any) that a transaction of the database has in
-    /// hand, and whose it is. Who finds none sees what those did who have let go.
-    pub fn earliest_in_hand(&self, database: u32, partition: usize) -> Option<(i64, InFlight)> {
+    /// active_expiry, and whose it is. Who finds none sees what those did who have let go.
+    pub fn earliest_active_expiry(&self, database: u32, partition: usize) -> Option<(i64, InFlight)> {
         fence(Ordering::SeqCst);
         let found = self
             .slots
             .iter()
             .enumerate()
             .filter_map(|(slot, other)| {
-                let hand = other.hand.load(Ordering::SeqCst);
-                let of = other.hand_partition.load(Ordering::SeqCst) as usize;
+                let active_expiry = other.active_expiry.load(Ordering::SeqCst);
+                let of = other.active_partition.load(Ordering::SeqCst) as usize;
                 let concerned = partition == PLATFORM || of == partition || of == PLATFORM;
                 let transaction = other.transaction.load(Ordering::Relaxed);
-                (hand != 0 && concerned && other.database.load(Ordering::Relaxed) == database)
-                    .then_some((hand, InFlight { slot, transaction }))
+                (active_expiry != 0 && concerned && other.database.load(Ordering::Relaxed) == database)
+                    .then_some((active_expiry, InFlight { slot, transaction }))
             })
-            .min_by_key(|(hand, _)| *hand);
+            .min_by_key(|(active_expiry, _)| *active_expiry);
         fence(Ordering::Acquire);
         found
     }
 
-    /// Whether that transaction still has a hold in hand.
-    pub fn has_in_hand(&self, other: InFlight) -> bool {
+    /// Whether that transaction still has a hold in active_expiry.
+    pub fn is_active(&self, other: InFlight) -> bool {
         let slot = &self.slots[other.slot];
-        slot.hand.load(Ordering::Acquire) != 0 && slot.transaction.load(Ordering::Relaxed) == other.transaction
+        slot.active_expiry.load(Ordering::Acquire) != 0 && slot.transaction.load(Ordering::Relaxed) == other.transaction
     }
 
     /// Adds to what the slot shows of a tenant. Told to people, decides nothing.
@@ -331,7 +331,7 @@ impl<'memory> Registry<'memory> {
         }
         own.others.store(0, Ordering::Relaxed);
         own.request.store(0, Ordering::Release);
-        own.hand.store(0, Ordering::Release);
+        own.active_expiry.store(0, Ordering::Release);
         own.charged.iter().for_each(|charged| charged.store(0, Ordering::Relaxed));
         for epoch in &own.epochs {
             if epoch.load(Ordering::Relaxed) != 0 {
@@ -354,12 +354,12 @@ impl<'memory> Registry<'memory> {
         epoch.store(if next == 0 { FIRST } else { next }, Ordering::SeqCst);
     }
 
-    pub fn count(&self, slot: usize, event: Event) {
+    pub fn count(&self, slot: usize, event: Statistic) {
         self.slots[slot].events[event as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     /// How often it happened since the memory was made.
-    pub fn counted(&self, event: Event) -> u64 {
+    pub fn counted(&self, event: Statistic) -> u64 {
         self.slots.iter().map(|slot| slot.events[event as usize].load(Ordering::Relaxed)).sum()
     }
 

@@ -13,7 +13,7 @@ use crate::sync::{AtomicI64, AtomicU64, Ordering, fence};
 
 /// What an entry counts: the charges against one quota in one period, in one epoch of its definitions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Key {
+pub struct CounterKey {
     /// The oid of the database.
     pub database: u32,
     /// The oid of the ledger table: a dropped extension comes back with another.
@@ -26,7 +26,7 @@ pub struct Key {
 
 const KEY_WORDS: usize = 5;
 
-impl Key {
+impl CounterKey {
     fn words(&self) -> [u64; KEY_WORDS] {
         let quota = u128::from_le_bytes(self.quota);
         [
@@ -196,7 +196,7 @@ impl<'memory> Table<'memory> {
 
     fn candidates(&self, words: &[u64; KEY_WORDS]) -> impl Iterator<Item = usize> + use<> {
         let buckets = (self.entries.len() / WAYS) as u64;
-        let hash = Key::hash(words);
+        let hash = CounterKey::hash(words);
         let scale = |half: u64| (((half & 0xffff_ffff) * buckets) >> 32) as usize;
         let (first, second) = (scale(hash), scale(hash >> 32));
         let ways = |bucket: usize| bucket * WAYS..(bucket + 1) * WAYS;
@@ -210,7 +210,7 @@ impl<'memory> Table<'memory> {
 
     /// Looks for the key. What is found may be gone a moment later; a handle knows. Who finds nothing sees what those did
     /// who had the entry pinned before it went.
-    pub fn find(&self, key: &Key) -> Option<Handle> {
+    pub fn find(&self, key: &CounterKey) -> Option<Handle> {
         let words = key.words();
         let found = self.candidates(&words).find_map(|index| {
             let word = self.entries[index].word.load(Ordering::Acquire);
@@ -267,7 +267,7 @@ impl<'memory> Table<'memory> {
 
     /// Puts a counter where none of this key is, with as many pins of the caller's. The caller sees to it that nobody
     /// else publishes the key, and that the figures are exact for as long as that takes.
-    pub fn publish(&self, key: &Key, reading: Reading, pins: u32) -> Result<Published, Full> {
+    pub fn publish(&self, key: &CounterKey, reading: Reading, pins: u32) -> Result<Published, Full> {
         let words = key.words();
         let (index, claimed, evicted) = self.claim(&words).ok_or(Full)?;
         let entry = &self.entries[index];

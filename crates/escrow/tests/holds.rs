@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use tollgate_escrow::journal::{Charge, Journal, Level};
-use tollgate_escrow::table::{Delta, Entry, Key, Pin, Reading, Table, WAYS};
+use tollgate_escrow::table::{CounterKey, Delta, Entry, Pin, Reading, Table, WAYS};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -67,8 +67,8 @@ impl Ledger {
 const CHARGE: Charge = Charge { tenant: [1; 16], user: [2; 16], resource: 0, quarter: 7 };
 const TOP: Level = 1;
 
-fn key(quota: u8) -> Key {
-    Key { database: 1, ledger: 1, quota: [quota; 16], period: 1, epoch: 2 }
+fn key(quota: u8) -> CounterKey {
+    CounterKey { database: 1, ledger: 1, quota: [quota; 16], period: 1, epoch: 2 }
 }
 
 fn reading(ledger: &Ledger) -> Reading {

@@ -1,7 +1,9 @@
 //! What a call can cost at most, for a reservation made before it.
 
 use super::rates::Conditions;
-use super::{Breakdown, Line, ModelPrice, Part, Priced, PricingError, Rate, Terms, Usage, price_llm, single};
+use super::{
+    Breakdown, CostLine, ModelPrice, Part, PriceConditions, Priced, PricingError, Rate, Usage, price_llm, single,
+};
 
 /// The cost of at most `input` input and `output` output tokens at the dearest rates that could apply.
 ///
@@ -15,10 +17,10 @@ pub fn upper_bound(
     input: i64,
     output: i64,
     usage: Option<&Usage>,
-    terms: Terms,
+    terms: PriceConditions,
 ) -> Result<Priced, PricingError> {
     if let Some(usage) = usage {
-        let at = |off_peak| price_llm(price, usage, Terms { off_peak, ..terms });
+        let at = |off_peak| price_llm(price, usage, PriceConditions { off_peak, ..terms });
         return Ok(match (at(false)?, at(true)?) {
             (Priced::Priced(peak), Priced::Priced(off)) if off.total() > peak.total() => Priced::Priced(off),
             (peak, _) => peak,
@@ -36,7 +38,7 @@ pub fn upper_bound(
                 return Ok(Priced::Unpriced { missing: plain.as_str() });
             }
             if let Some((part, rate)) = dearest(price, plain, input, terms) {
-                lines.push(Line::of(part, tokens, rate)?);
+                lines.push(CostLine::of(part, tokens, rate)?);
             }
         }
     }
@@ -45,7 +47,7 @@ pub fn upper_bound(
 }
 
 /// The dearest rate of the plain part's side in a prompt of at most `input` tokens. Of equal ones, the first part is named.
-fn dearest(price: &ModelPrice, plain: Part, input: i64, terms: Terms) -> Option<(Part, Rate)> {
+fn dearest(price: &ModelPrice, plain: Part, input: i64, terms: PriceConditions) -> Option<(Part, Rate)> {
     let hours: &[bool] = if price.has_off_peak() { &[false, true] } else { &[false] };
     // A part without a price of its own costs as another of these.
     let parts = std::iter::once(plain).chain(price.token_parts(plain.side()).filter(move |part| *part != plain));

@@ -99,7 +99,7 @@ impl fmt::Display for ExactCost {
 
 /// One component of a cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Line {
+pub struct CostLine {
     /// The component's name.
     pub component: &'static str,
     /// The sum that it belongs to.
@@ -112,7 +112,7 @@ pub struct Line {
     pub rontos: i128,
 }
 
-impl Line {
+impl CostLine {
     /// So much of a part; what is counted in fractions, in millionths.
     pub(super) fn of(part: Part, amount: i64, rate: Rate) -> Result<Self, PricingError> {
         let (quantity, each) = match part.unit() {
@@ -188,7 +188,7 @@ struct Uplift {
 /// A cost with the lines that make it up. The total is their exact sum, rounded once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Breakdown {
-    lines: Vec<Line>,
+    lines: Vec<CostLine>,
     uplifts: Vec<Uplift>,
     exact: ExactCost,
     total: Picos,
@@ -203,7 +203,7 @@ struct Sums {
 }
 
 impl Sums {
-    fn of(lines: &[Line], keep: impl Fn(&Line) -> bool) -> Result<Self, PricingError> {
+    fn of(lines: &[CostLine], keep: impl Fn(&CostLine) -> bool) -> Result<Self, PricingError> {
         let mut sums = [0_i128; 2];
         for line in lines.iter().filter(|line| keep(line)) {
             let sum = &mut sums[usize::from(!matches!(line.quantity, Quantity::Tokens(_)))];
@@ -224,7 +224,7 @@ impl Sums {
 }
 
 impl Breakdown {
-    pub(super) fn new(lines: Vec<Line>, multipliers: Vec<Multiplier>) -> Result<Self, PricingError> {
+    pub(super) fn new(lines: Vec<CostLine>, multipliers: Vec<Multiplier>) -> Result<Self, PricingError> {
         let mut all = Sums::of(&lines, |_| true)?;
         let mut input = Sums::of(&lines, |line| line.side == Side::Input)?;
         let mut uplifts = Vec::new();
@@ -240,7 +240,7 @@ impl Breakdown {
 
     /// The components that were used.
     #[cfg(test)]
-    pub fn lines(&self) -> &[Line] {
+    pub fn lines(&self) -> &[CostLine] {
         &self.lines
     }
 

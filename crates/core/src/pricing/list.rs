@@ -13,7 +13,7 @@ const OUTPUT: &str = "output_cost_per_token";
 const PROVIDER: &str = "litellm_provider";
 
 /// The longest name of a provider or model, in characters.
-const MOST_CHARACTERS: usize = 200;
+const MAX_CHARACTERS: usize = 200;
 
 /// A price list as rows to be stored.
 #[derive(Debug, Default)]
@@ -63,8 +63,8 @@ impl Reading {
         entry: &Map<String, Value>,
     ) -> Result<(), String> {
         for (what, text) in [("the name", key), (PROVIDER, provider)] {
-            if !(1..=MOST_CHARACTERS).contains(&text.chars().count()) {
-                return Err(format!("{what} must have 1 to {MOST_CHARACTERS} characters"));
+            if !(1..=MAX_CHARACTERS).contains(&text.chars().count()) {
+                return Err(format!("{what} must have 1 to {MAX_CHARACTERS} characters"));
             }
         }
         let mut components = Map::new();

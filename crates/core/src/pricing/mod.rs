@@ -20,7 +20,7 @@ pub mod strict;
 mod usage;
 
 pub use bound::upper_bound;
-pub use breakdown::{Breakdown, Line, Multiplier, Side};
+pub use breakdown::{Breakdown, CostLine, Multiplier, Side};
 pub use factor::Factor;
 pub use normalize::normalize;
 pub use part::Part;
@@ -75,7 +75,7 @@ impl std::error::Error for PricingError {}
 
 /// What a call is priced by besides what it used.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Terms<'a> {
+pub struct PriceConditions<'a> {
     /// The service tier that the provider reported; `None` is the standard one.
     pub tier: Option<&'a str>,
     /// Whether it is an hour of the model's off-peak price.
@@ -84,13 +84,13 @@ pub struct Terms<'a> {
     pub markup: Option<Factor>,
 }
 
-impl<'a> From<Option<&'a str>> for Terms<'a> {
+impl<'a> From<Option<&'a str>> for PriceConditions<'a> {
     fn from(tier: Option<&'a str>) -> Self {
         Self { tier, ..Self::default() }
     }
 }
 
-impl Terms<'_> {
+impl PriceConditions<'_> {
     fn conditions(self) -> rates::Conditions {
         rates::Conditions { tier: Tier::parse(self.tier), off_peak: self.off_peak }
     }
@@ -107,7 +107,11 @@ impl Terms<'_> {
 /// Parts without tokens need no price, but a model without any price is unpriced even for zero tokens. Where a model has
 /// prices by another measure, and none by the token, tokens are not charged; where nothing at all could be charged of what
 /// was used, it is unpriced rather than free.
-pub fn price_llm<'a>(price: &ModelPrice, usage: &Usage, terms: impl Into<Terms<'a>>) -> Result<Priced, PricingError> {
+pub fn price_llm<'a>(
+    price: &ModelPrice,
+    usage: &Usage,
+    terms: impl Into<PriceConditions<'a>>,
+) -> Result<Priced, PricingError> {
     let terms = terms.into();
     let Some(first) = price.first_part() else { return Ok(Priced::Unpriced { missing: Part::Input.as_str() }) };
     let when = terms.conditions();
@@ -120,7 +124,7 @@ pub fn price_llm<'a>(price: &ModelPrice, usage: &Usage, terms: impl Into<Terms<'
             continue;
         }
         match (price.rate_in(part, usage, when), part.unit()) {
-            (Some(rate), _) => lines.push(Line::of(part, amount, rate)?),
+            (Some(rate), _) => lines.push(CostLine::of(part, amount, rate)?),
             (None, Unit::Token) if !by_token => {}
             (None, Unit::Other | Unit::Fraction) => left_out = left_out.or(Some(part)),
             (None, Unit::Token | Unit::Extra | Unit::ExtraFraction) => {
@@ -137,11 +141,11 @@ pub fn price_llm<'a>(price: &ModelPrice, usage: &Usage, terms: impl Into<Terms<'
 }
 
 /// A call is one request and one query, where the model has a price for that and nobody counted them.
-fn single(price: &ModelPrice, usage: &Usage, when: rates::Conditions) -> Result<Vec<Line>, PricingError> {
+fn single(price: &ModelPrice, usage: &Usage, when: rates::Conditions) -> Result<Vec<CostLine>, PricingError> {
     let priced = [Part::Requests, Part::Queries].into_iter().filter(|part| price.has(*part));
     let uncounted = priced.filter(|part| !usage.counts(*part));
     let rated = uncounted.filter_map(|part| Some((part, price.rate_in(part, usage, when)?)));
-    rated.map(|(part, rate)| Line::of(part, 1, rate)).collect()
+    rated.map(|(part, rate)| CostLine::of(part, 1, rate)).collect()
 }
 
 #[cfg(test)]

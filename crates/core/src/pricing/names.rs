@@ -55,7 +55,7 @@ const NO_PROVIDER: &str = "unknown";
 const REGIONS: [&str; 9] = ["us.", "eu.", "apac.", "global.", "jp.", "au.", "ca.", "us-gov.", "sa."];
 
 /// The most forms of a name that are looked for.
-const MOST_FORMS: usize = 24;
+const MAX_FORMS: usize = 24;
 
 /// A model that a price is wanted for.
 pub struct Wanted<'a> {
@@ -165,7 +165,7 @@ fn forms(provider: &str, name: &str) -> Vec<String> {
         add(&mut plain, format!("ft:{base}"));
     }
     let mut next = 0;
-    while next < plain.len() && plain.len() < MOST_FORMS {
+    while next < plain.len() && plain.len() < MAX_FORMS {
         let form = plain[next].clone();
         next += 1;
         if let Some(rest) = REGIONS.iter().find_map(|region| form.strip_prefix(region)) {
@@ -190,7 +190,7 @@ fn forms(provider: &str, name: &str) -> Vec<String> {
         add(&mut forms, form);
         add(&mut forms, path);
     }
-    forms.truncate(2 * MOST_FORMS);
+    forms.truncate(2 * MAX_FORMS);
     forms
 }
 
@@ -305,9 +305,9 @@ mod tests {
         for name in
             ["", "@", "-", ":", "/", "ft:", "é-20240101", "-20240101", "20240101", "a-v", "::0", "ß@ß", "a-é2024-01-01"]
         {
-            assert!(forms("openai", name).len() <= 2 * MOST_FORMS);
+            assert!(forms("openai", name).len() <= 2 * MAX_FORMS);
         }
         let long = "us.".repeat(60) + "x-20240101-20240101-v1:0";
-        assert!(forms("bedrock", &long).len() <= 2 * MOST_FORMS);
+        assert!(forms("bedrock", &long).len() <= 2 * MAX_FORMS);
     }
 }

@@ -1,7 +1,7 @@
 //! What a sandbox session costs: flat by the second, by allocation, or both.
 
 use super::breakdown::QUANTITY_SCALE;
-use super::{Breakdown, Line, Priced, PricingError, Rate, Terms};
+use super::{Breakdown, CostLine, PriceConditions, Priced, PricingError, Rate};
 use crate::money::{Rounding, parse_scaled};
 
 /// Prices of a sandbox type, in USD per unit. Those that are given add up.
@@ -23,7 +23,7 @@ pub fn price_sandbox(
     duration_seconds: &str,
     vcpu_seconds: Option<&str>,
     memory_gib_seconds: Option<&str>,
-    terms: Terms,
+    terms: PriceConditions,
 ) -> Result<Priced, PricingError> {
     let components = [
         ("duration_seconds", price.per_second, Some(duration_seconds)),
@@ -42,7 +42,7 @@ pub fn price_sandbox(
         let Some(rate) = rate else { continue };
         any_rate = true;
         match quantity {
-            Some(quantity) => lines.push(Line::billionths(name, quantity, rate)?),
+            Some(quantity) => lines.push(CostLine::billionths(name, quantity, rate)?),
             None => missing = missing.or(Some(name)),
         }
     }

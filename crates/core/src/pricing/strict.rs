@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 /// The deepest nesting of a price list; the real one has four levels.
-pub const MOST_LEVELS: usize = 32;
+pub const MAX_LEVELS: usize = 32;
 
 /// Says in one sentence without its full stop if an object of the text has a key twice, or nests too deep. Whether it is
 /// JSON at all is for the reader to say.
@@ -16,8 +16,8 @@ pub fn problem(text: &str) -> Option<String> {
     while let Some(&byte) = bytes.get(at) {
         match byte {
             b'{' | b'[' => {
-                if open.len() == MOST_LEVELS {
-                    return Some(format!("the price list is nested more than {MOST_LEVELS} deep"));
+                if open.len() == MAX_LEVELS {
+                    return Some(format!("the price list is nested more than {MAX_LEVELS} deep"));
                 }
                 is_key = byte == b'{';
                 open.push(is_key.then(HashSet::new));
@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn depth_has_a_bound() {
         let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
-        assert_eq!(problem(&nested(MOST_LEVELS)), None);
+        assert_eq!(problem(&nested(MAX_LEVELS)), None);
         assert_eq!(problem(&nested(10_000)).as_deref(), Some("the price list is nested more than 32 deep"));
     }
 }

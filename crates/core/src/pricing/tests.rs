@@ -191,7 +191,7 @@ fn what_has_no_price_is_unpriced() {
     costs(&model(json!({"input_cost_per_token": 0, "output_cost_per_token": 0})), &usage(5, 5, json!({})), None, "0");
     let audio = usage(5, 0, json!({"input_audio_tokens": 5}));
     assert_eq!(price_llm(&output_only, &audio, None), unpriced("input_audio"));
-    assert_eq!(upper_bound(&output_only, 1, 1, None, Terms::default()), unpriced("input"));
+    assert_eq!(upper_bound(&output_only, 1, 1, None, PriceConditions::default()), unpriced("input"));
 }
 
 #[test]
@@ -214,7 +214,7 @@ fn costs_are_rounded_once() {
     let price = model(json!({"input_cost_per_token": number("5e-13"), "output_cost_per_token": number("5e-13")}));
     costs(&price, &usage(1, 1, json!({})), None, "0.000000000001");
     costs(&price, &usage(1, 0, json!({})), None, "0");
-    let bound = breakdown(upper_bound(&price, 1, 1, None, Terms::default()));
+    let bound = breakdown(upper_bound(&price, 1, 1, None, PriceConditions::default()));
     assert_eq!(
         (bound.input_cost().to_string(), bound.output_cost().to_string()),
         ("0".into(), "0.000000000001".into())
@@ -226,7 +226,7 @@ fn a_bound_looks_between_the_thresholds() {
     let price = json!({"input_cost_per_token": 1, "input_cost_per_token_above_1k_tokens": 9, "input_cost_per_token_above_2k_tokens": 2,
         "tiered_pricing": null});
     let bound = |price: &Value, input| {
-        breakdown(upper_bound(&model(price.clone()), input, 0, None, Terms::default())).total().to_string()
+        breakdown(upper_bound(&model(price.clone()), input, 0, None, PriceConditions::default())).total().to_string()
     };
     // A prompt of at most 3000 may turn out to have 2000, at 9 each; one of at most 1000 may not.
     assert_eq!((bound(&price, 3000), bound(&price, 1000)), ("27000".into(), "1000".into()));
@@ -244,7 +244,7 @@ fn costs_beyond_the_bound_are_refused() {
     costs(&price, &call_of(1000), None, "1000000000");
     assert_eq!(price_llm(&price, &call_of(1001), None), Err(PricingError::TooLarge));
     assert_eq!(price_llm(&price, &call_of(i64::MAX), None), Err(PricingError::TooLarge));
-    assert!(matches!(upper_bound(&price, -1, 0, None, Terms::default()), Err(PricingError::Usage(_))));
+    assert!(matches!(upper_bound(&price, -1, 0, None, PriceConditions::default()), Err(PricingError::Usage(_))));
 }
 
 #[test]
@@ -252,24 +252,31 @@ fn sandboxes_are_priced_flat_and_by_allocation() {
     let rate = |text| Some(Rate::parse(text).unwrap());
     let flat = SandboxPrice { per_second: rate("0.0001"), ..Default::default() };
     let total = |price, duration, vcpu, memory| {
-        breakdown(price_sandbox(price, duration, vcpu, memory, Terms::default())).total().to_string()
+        breakdown(price_sandbox(price, duration, vcpu, memory, PriceConditions::default())).total().to_string()
     };
     assert_eq!(total(&flat, "3600.5", None, None), "0.36005");
     let both = SandboxPrice { per_second: None, vcpu_second: rate("0.000014"), memory_gib_second: rate("0.0000045") };
     assert_eq!(total(&both, "10", Some("20"), Some("5.123456789")), "0.000303055556");
-    assert_eq!(price_sandbox(&both, "10", Some("20"), None, Terms::default()), unpriced("memory_gib_seconds"));
     assert_eq!(
-        price_sandbox(&SandboxPrice::default(), "10", None, None, Terms::default()),
+        price_sandbox(&both, "10", Some("20"), None, PriceConditions::default()),
+        unpriced("memory_gib_seconds")
+    );
+    assert_eq!(
+        price_sandbox(&SandboxPrice::default(), "10", None, None, PriceConditions::default()),
         unpriced("duration_seconds")
     );
-    let refused =
-        |duration, vcpu| price_sandbox(&flat, duration, vcpu, None, Terms::default()).unwrap_err().to_string();
+    let refused = |duration, vcpu| {
+        price_sandbox(&flat, duration, vcpu, None, PriceConditions::default()).unwrap_err().to_string()
+    };
     assert_eq!(refused("-1", None), "duration_seconds must not be negative");
     assert_eq!(refused("1", Some("NaN")), "vcpu_seconds must not be NaN");
     let fine = SandboxPrice { per_second: rate("1e-19"), ..Default::default() };
     assert!(matches!(
-        price_sandbox(&fine, "1", None, None, Terms::default()),
+        price_sandbox(&fine, "1", None, None, PriceConditions::default()),
         Err(PricingError::RateTooPrecise { .. })
     ));
-    assert_eq!(price_sandbox(&flat, &"9".repeat(20), None, None, Terms::default()), Err(PricingError::TooLarge));
+    assert_eq!(
+        price_sandbox(&flat, &"9".repeat(20), None, None, PriceConditions::default()),
+        Err(PricingError::TooLarge)
+    );
 }

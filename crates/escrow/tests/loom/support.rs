@@ -5,7 +5,7 @@ use std::sync::Arc;
 use loom::sync::atomic::AtomicI64;
 use loom::thread;
 use tollgate_escrow::registry::{Closed, Epochs, Identity, InFlight, Registry, Slot};
-use tollgate_escrow::table::{Entry, Full, Handle, Key, Pin, Reading, Table, WAYS};
+use tollgate_escrow::table::{CounterKey, Entry, Full, Handle, Pin, Reading, Table, WAYS};
 
 pub const LEVEL: u32 = 1;
 pub const PARTITION: usize = 0;
@@ -18,8 +18,8 @@ pub fn model(preemptions: usize, body: impl Fn() + Send + Sync + 'static) {
     builder.check(body);
 }
 
-pub fn key(database: u32, quota: u8, period: u64) -> Key {
-    Key { database, ledger: 1, quota: [quota; 16], period, epoch: 2 }
+pub fn key(database: u32, quota: u8, period: u64) -> CounterKey {
+    CounterKey { database, ledger: 1, quota: [quota; 16], period, epoch: 2 }
 }
 
 pub fn reading(reserved: i64, in_flight: i64) -> Reading {
@@ -42,12 +42,12 @@ impl Memory {
     }
 
     /// Publishes an entry without a pin.
-    pub fn publish(&self, key: &Key, reading: Reading) -> Handle {
+    pub fn publish(&self, key: &CounterKey, reading: Reading) -> Handle {
         self.table().publish(key, reading, 0).unwrap().handle
     }
 
     /// Publishes an entry with one pin.
-    pub fn publish_pinned(&self, key: &Key, reading: Reading) -> Result<(Handle, Pin), Full> {
+    pub fn publish_pinned(&self, key: &CounterKey, reading: Reading) -> Result<(Handle, Pin), Full> {
         let handle = self.table().publish(key, reading, 1)?.handle;
         let pin = self.table().pin(handle).unwrap();
         self.table().unpin(pin);

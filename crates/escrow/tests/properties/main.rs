@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
 use tollgate_escrow::journal::Charge;
-use tollgate_escrow::table::{Entry, Key, Reading};
+use tollgate_escrow::table::{CounterKey, Entry, Reading};
 
 mod registry;
 mod table;
@@ -17,8 +17,8 @@ fn memory(entries: usize) -> Vec<Entry> {
     (0..entries).map(|_| Entry::default()).collect()
 }
 
-fn key(number: u8) -> Key {
-    Key {
+fn key(number: u8) -> CounterKey {
+    CounterKey {
         database: 1 + u32::from(number % 2),
         ledger: 7,
         quota: [number; 16],

@@ -5,13 +5,19 @@ use std::collections::{HashMap, HashSet};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use tollgate_escrow::registry::{
-    Closed, Epochs, Event, Holding, Identity, InFlight, PLATFORM, Registry, Slot, TENANT_PARTITIONS, partition,
+    Closed, Epochs, Holding, Identity, InFlight, PLATFORM, Registry, Slot, Statistic, TENANT_PARTITIONS, partition,
 };
 
 use crate::BACKENDS;
 
-const EVENTS: [Event; 6] =
-    [Event::Admission, Event::Refusal, Event::RetryableRefusal, Event::Load, Event::Eviction, Event::Wait];
+const STATISTICS: [Statistic; 6] = [
+    Statistic::Admission,
+    Statistic::Refusal,
+    Statistic::RetryableRefusal,
+    Statistic::Load,
+    Statistic::Eviction,
+    Statistic::Wait,
+];
 
 fn backends() -> (Epochs, Vec<Slot>) {
     (Epochs::default(), (0..BACKENDS).map(|_| Slot::default()).collect())
@@ -142,17 +148,17 @@ proptest! {
     }
 
     #[test]
-    fn events_are_counted(counted in vec((0..BACKENDS, 0..EVENTS.len()), 0..60)) {
+    fn events_are_counted(counted in vec((0..BACKENDS, 0..STATISTICS.len()), 0..60)) {
         let (epochs, slots) = backends();
         let registry = Registry::new(&epochs, &slots);
-        let mut sums = [0u64; EVENTS.len()];
+        let mut sums = [0u64; STATISTICS.len()];
         for (slot, event) in counted {
-            registry.count(slot, EVENTS[event]);
+            registry.count(slot, STATISTICS[event]);
             sums[event] += 1;
             // Events outlive transactions.
             registry.leave(slot);
         }
-        for (event, sum) in EVENTS.into_iter().zip(sums) {
+        for (event, sum) in STATISTICS.into_iter().zip(sums) {
             prop_assert_eq!(registry.counted(event), sum);
         }
     }

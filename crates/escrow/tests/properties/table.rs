@@ -3,7 +3,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use tollgate_escrow::journal::Journal;
-use tollgate_escrow::table::{Full, Handle, Key, Table, WAYS};
+use tollgate_escrow::table::{CounterKey, Full, Handle, Table, WAYS};
 
 use crate::{CEILING, KEYS, charge_of, key, memory, reading};
 
@@ -96,7 +96,7 @@ fn a_bucket_of_pinned_entries_is_full() {
 
 #[test]
 fn keys_that_differ_in_one_word_spread() {
-    let change: [fn(&mut Key, u32); 6] = [
+    let change: [fn(&mut CounterKey, u32); 6] = [
         |key, number| key.database = number,
         |key, number| key.ledger = number,
         |key, number| key.quota[..4].copy_from_slice(&number.to_le_bytes()),
@@ -135,7 +135,7 @@ fn what_was_used_of_late_is_spared() {
     assert!(left[1..].iter().all(|handle| table.peek(*handle).is_some()));
 }
 
-fn key_of(table: &Table, handle: Handle) -> Key {
+fn key_of(table: &Table, handle: Handle) -> CounterKey {
     (0..WAYS as u8).map(key).find(|key| table.find(key) == Some(handle)).unwrap_or_else(|| key(u8::MAX))
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn shown(price: &Value, input: i64, output: i64, parts: Value, terms: Terms) -> String {
+fn shown(price: &Value, input: i64, output: i64, parts: Value, terms: PriceConditions) -> String {
     match price_llm(&model(price.clone()), &usage(input, output, parts), terms) {
         Ok(Priced::Priced(breakdown)) => breakdown.total().to_string(),
         Ok(Priced::Unpriced { missing }) => format!("no rate for {missing}"),
@@ -12,7 +12,7 @@ fn shown(price: &Value, input: i64, output: i64, parts: Value, terms: Terms) -> 
 }
 
 fn cost(price: &Value, input: i64, output: i64, parts: Value) -> String {
-    shown(price, input, output, parts, Terms::default())
+    shown(price, input, output, parts, PriceConditions::default())
 }
 
 /// Each of the 54 bases of the list: a price of 3 USD for one, two of them used, and six million tokens of nothing else.
@@ -215,7 +215,7 @@ fn off_peak_prices_hold_in_their_hours() {
         "off_peak_pricing": {"input_cost_per_token": 1, "output_cost_per_token": 2, "weekday_timezone": "Asia/Shanghai",
             "windows": [{"hours_utc": ["00:00-01:00", "10:00-00:00"], "weekdays": [1, 2, 3, 4, 5]},
                         {"hours_utc": "00:00-00:00", "weekdays": [6, "Sunday"]}]}});
-    let at = |off_peak| shown(&price, 1001, 10, json!({}), Terms { off_peak, ..Terms::default() });
+    let at = |off_peak| shown(&price, 1001, 10, json!({}), PriceConditions { off_peak, ..PriceConditions::default() });
     // 1001 × 6 + 10 × 8; off-peak there is no cliff: 1001 × 1 + 10 × 2.
     assert_eq!((at(false), at(true)), ("6086".into(), "1021".into()));
     let read = model(price);
@@ -250,10 +250,10 @@ fn multipliers_apply_to_tokens_and_a_markup_to_all() {
     assert_eq!(with(json!({"location": "us-east5"})), "45");
     assert_eq!(with(json!({"location": "global"})), "30");
     assert_eq!(with(json!({"speed": "fast", "google_maps_requests": 2})), "62");
-    let markup = Terms { markup: Some(Factor::parse("1.25").unwrap()), ..Terms::default() };
+    let markup = PriceConditions { markup: Some(Factor::parse("1.25").unwrap()), ..PriceConditions::default() };
     assert_eq!(shown(&price, 1, 1, json!({"speed": "fast", "google_maps_requests": 2}), markup), "77.5");
     // The bound takes the largest of each kind: 30 × 1.1 × 2 × 1.3 × 1.5.
-    let bound = breakdown(upper_bound(&model(price.clone()), 1, 1, None, Terms::default()));
+    let bound = breakdown(upper_bound(&model(price.clone()), 1, 1, None, PriceConditions::default()));
     assert_eq!(bound.total().to_string(), "128.7");
     let told = breakdown(price_llm(&model(price), &usage(1, 1, json!({"inference_geo": "us"})), None))
         .to_json("imported", None, "");
@@ -290,6 +290,6 @@ fn every_tier_of_the_list_has_its_price() {
         price[format!("input_cost_per_token_above_272k_tokens_{tier}")] = json!(4);
         assert_eq!(shown(&price, 10, 0, json!({}), Some(tier).into()), "30");
         assert_eq!(shown(&price, 272_001, 0, json!({}), Some(tier).into()), "1088004");
-        assert_eq!(shown(&price, 10, 0, json!({}), Terms::default()), "10");
+        assert_eq!(shown(&price, 10, 0, json!({}), PriceConditions::default()), "10");
     }
 }

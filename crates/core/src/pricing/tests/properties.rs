@@ -121,8 +121,8 @@ fn served() -> impl Strategy<Value = Value> {
         })
 }
 
-fn terms(tier: Option<&'static str>, off_peak: bool, markup: Option<&str>) -> Terms<'static> {
-    Terms { tier, off_peak, markup: markup.map(|factor| Factor::parse(factor).unwrap()) }
+fn terms(tier: Option<&'static str>, off_peak: bool, markup: Option<&str>) -> PriceConditions<'static> {
+    PriceConditions { tier, off_peak, markup: markup.map(|factor| Factor::parse(factor).unwrap()) }
 }
 
 const NESTED: [&str; 12] = [
@@ -266,7 +266,7 @@ proptest! {
         }
         let rate = Rate::parse("1e6").ok();
         let price = SandboxPrice { per_second: rate, vcpu_second: rate, memory_gib_second: rate };
-        let _ = price_sandbox(&price, &text, Some(&input.to_string()), Some(&output.to_string()), Terms::default());
-        let _ = price_sandbox(&price, "1e21", Some(&text), Some("1e-21"), Terms::default());
+        let _ = price_sandbox(&price, &text, Some(&input.to_string()), Some(&output.to_string()), PriceConditions::default());
+        let _ = price_sandbox(&price, "1e21", Some(&text), Some("1e-21"), PriceConditions::default());
     }
 }

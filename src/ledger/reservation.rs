@@ -1,0 +1,250 @@
+//! A reservation as it is stored: what is set aside for an operation whose cost is known only afterwards.
+//!
+//! It counts as long as it is held and has not expired. What resolves or extends it first opens the gate, then locks the row
+//! to the end of its transaction, so that of two one comes first and the other sees what the first did.
+
+use pgrx::Uuid;
+
+use crate::admission::{AdmissionMode, Charge, Hold};
+use crate::error::{Error, Result};
+use crate::pg::Timestamp;
+use crate::pg::spi::types::{BOOL, MOMENT, NUMERIC, TEXT, UUID};
+use crate::pg::spi::{self, Plan, Session, Snapshot};
+use crate::pg::value::Value;
+use crate::quota::Payer;
+use tollgate_core::decision::Resource;
+use tollgate_core::money::Picos;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    Held,
+    Committed,
+    Released,
+    Expired,
+}
+
+impl State {
+    fn parse(text: &str) -> Result<Self> {
+        match text {
+            "held" => Ok(Self::Held),
+            "committed" => Ok(Self::Committed),
+            "released" => Ok(Self::Released),
+            "expired" => Ok(Self::Expired),
+            _ => Err(Error::internal("a reservation has an unknown state")),
+        }
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::Committed => "committed",
+            Self::Released => "released",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+/// What became of a hold that was committed.
+pub struct Settlement {
+    pub charged: Picos,
+    pub released: Picos,
+    /// What it cost beyond what was set aside.
+    pub overrun: Picos,
+    /// It had expired.
+    pub late: bool,
+}
+
+/// A hold as it is now, locked.
+pub struct Reservation {
+    pub id: Uuid,
+    pub payer: Payer,
+    /// What it sets aside.
+    pub reserved: Picos,
+    pub nanos: i64,
+    pub reserved_at: Timestamp,
+    pub expires_at: Timestamp,
+    pub ttl: i64,
+    pub state: State,
+    pub settled: Option<Settlement>,
+}
+
+const TENANT_OF: &str = "select r.tenant_id from copilot_internal.quota_reservations r where r.id = $1";
+static TENANT_OF_PLAN: Plan = Plan::new(TENANT_OF, &[UUID]);
+
+/// The tenant is compared so that no index of tenants can do: chosen while the table is small, it would have every hold of
+/// the tenant read for one. Likewise below.
+const LOCK: &str = "
+    select r.tenant_id, r.user_id, r.resource_type, r.reserved_usd::text, r.held_nanos, r.reserved_at, r.expires_at,
+           (extract(epoch from r.ttl) * 1000000)::bigint, r.state, r.charged_usd::text, r.released_usd::text,
+           r.overrun_usd::text, r.late
+    from copilot_internal.quota_reservations r
+    where r.id = $1 and ($2::uuid is null or r.tenant_id is not distinct from $2)
+    for update";
+static LOCK_PLAN: Plan = Plan::new(LOCK, &[UUID, UUID]);
+
+const RESOLVE: &str = "
+    update copilot_internal.quota_reservations r
+    set state = $3, charged_usd = $4, released_usd = $5, overrun_usd = $6, late = $7, reason = $8, resolved_at = $9
+    where r.id = $1 and r.tenant_id is not distinct from $2";
+static RESOLVE_PLAN: Plan = Plan::new(RESOLVE, &[UUID, UUID, TEXT, NUMERIC, NUMERIC, NUMERIC, BOOL, TEXT, MOMENT]);
+
+fn unknown() -> Error {
+    Error::NotFound { message: "there is no such reservation".to_owned() }
+}
+
+pub fn picos(text: Option<String>) -> Result<Picos> {
+    text.map_or(Ok(Picos::ZERO), |text| {
+        Picos::parse(&text).map_err(|_| Error::internal("a reservation has no proper amount"))
+    })
+}
+
+/// Opens the gate for whose reservation it is.
+pub fn gate_of(spi: &Session, id: Uuid, tenant: Option<Uuid>) -> Result<AdmissionMode> {
+    let tenant = match tenant {
+        None if AdmissionMode::needs_tenants() => {
+            AdmissionMode::open_for_housekeeping()?;
+            spi::see_own_rows();
+            let rows = spi.run(&TENANT_OF_PLAN, Snapshot::Latest, &[id.into()])?;
+            Some(rows.first().ok_or_else(unknown)?.need(1)?)
+        }
+        given => given,
+    };
+    AdmissionMode::open([tenant])
+}
+
+impl Reservation {
+    /// Reads and locks the row. The gate is open.
+    pub fn lock(spi: &Session, id: Uuid, tenant: Option<Uuid>) -> Result<Self> {
+        spi::see_own_rows();
+        let rows = spi.run_write(&LOCK_PLAN, &[id.into(), tenant.into()])?;
+        let row = rows.first().ok_or_else(unknown)?;
+        let resource: String = row.need(3)?;
+        let state = State::parse(&row.need::<String>(9)?)?;
+        let settled = Settlement {
+            charged: picos(row.get(10))?,
+            released: picos(row.get(11))?,
+            overrun: picos(row.get(12))?,
+            late: row.get(13).unwrap_or(false),
+        };
+        Ok(Self {
+            id,
+            payer: Payer {
+                tenant: Some(row.need(1)?),
+                user: row.get(2),
+                resource: Resource::parse(&resource)
+                    .ok_or_else(|| Error::internal("a reservation has an unknown resource"))?,
+            },
+            reserved: picos(row.get(4))?,
+            nanos: row.need(5)?,
+            reserved_at: row.need(6)?,
+            expires_at: row.need(7)?,
+            ttl: row.need(8)?,
+            state,
+            settled: (state != State::Held).then_some(settled),
+        })
+    }
+
+    /// A record settles only a reservation for the same thing.
+    pub fn must_fit(&self, payer: Payer) -> Result<()> {
+        if self.payer.resource != payer.resource {
+            return Err(Error::invalid(format!("the reservation is one for {}", self.payer.resource.as_str())));
+        }
+        match (self.payer.user, payer.user) {
+            (Some(held_for), Some(user)) if held_for != user => {
+                Err(Error::invalid("p_user_id is not the user of the reservation"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Held, or expired: what it cost is still taken.
+    pub fn must_be_open(&self) -> Result<()> {
+        match self.state {
+            State::Held | State::Expired => Ok(()),
+            State::Committed | State::Released => {
+                Err(Error::State { message: format!("the reservation was {} already", self.state.as_str()) })
+            }
+        }
+    }
+
+    /// As quotas may count it.
+    pub fn hold(&self) -> Option<Hold> {
+        (self.state == State::Held).then_some(Hold { amount: self.nanos, expires: self.expires_at })
+    }
+
+    pub fn has_expired(&self, now: Timestamp) -> bool {
+        self.state == State::Expired || self.expires_at <= now
+    }
+
+    /// Notes what it came to. The charge has been admitted.
+    pub fn settle(&self, spi: &Session, cost: Option<Picos>, now: Timestamp) -> Result<Settlement> {
+        let charged = cost.unwrap_or(Picos::ZERO);
+        let late = self.has_expired(now);
+        let settled = Settlement {
+            charged,
+            released: if late { Picos::ZERO } else { self.reserved.checked_sub(charged).unwrap_or(Picos::ZERO) },
+            overrun: charged.checked_sub(self.reserved).unwrap_or(Picos::ZERO),
+            late,
+        };
+        self.resolve(spi, State::Committed, Some(&settled), None, now)?;
+        Ok(settled)
+    }
+
+    pub fn resolve(
+        &self,
+        spi: &Session,
+        state: State,
+        settled: Option<&Settlement>,
+        reason: Option<&str>,
+        now: Timestamp,
+    ) -> Result<()> {
+        let amount = |pick: fn(&Settlement) -> Picos| {
+            settled.map_or(Value::NULL, |settled| Value::numeric(&pick(settled).to_string()))
+        };
+        let released = match (state, settled) {
+            (State::Released, _) => Value::numeric(&self.reserved.to_string()),
+            (_, None) => Value::numeric("0"),
+            (_, Some(_)) => amount(|settled| settled.released),
+        };
+        let parameters = [
+            self.id.into(),
+            self.payer.tenant.into(),
+            state.as_str().into(),
+            amount(|settled| settled.charged),
+            released,
+            amount(|settled| settled.overrun),
+            settled.map(|settled| settled.late).into(),
+            reason.into(),
+            Value::timestamp(now),
+        ];
+        let written = spi.run_write(&RESOLVE_PLAN, &parameters)?.written();
+        if written == 1 { Ok(()) } else { Err(Error::internal("a reservation was not there to be resolved")) }
+    }
+
+    /// The change of giving it up, or of turning it into another.
+    pub fn change(&self, hold: Option<Hold>, enforce: bool) -> Charge {
+        Charge {
+            payer: self.payer,
+            at: self.reserved_at,
+            amount: 0,
+            hold,
+            gives_up: self.hold(),
+            user_held: true,
+            enforce,
+            request: 0,
+        }
+    }
+
+    /// Counts for nobody any more, once the transaction has committed.
+    pub fn give_up(
+        &self,
+        spi: &Session,
+        gate: &AdmissionMode,
+        state: State,
+        reason: Option<&str>,
+        now: Timestamp,
+    ) -> Result<()> {
+        gate.admit(spi, self.change(None, false))?;
+        self.resolve(spi, state, None, reason, now)
+    }
+}
