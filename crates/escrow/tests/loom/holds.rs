@@ -28,7 +28,8 @@ fn an_active_hold_is_seen_or_sees_the_horizon() {
         let table = memory.table();
         let pin = table.pin(handle).unwrap();
         table.set_horizon(pin, 7);
-        let seen = backends.registry().earliest_active_expiry(DATABASE, PARTITION).is_some_and(|(expiry, _)| expiry == 5);
+        let seen =
+            backends.registry().earliest_active_expiry(DATABASE, PARTITION).is_some_and(|(expiry, _)| expiry == 5);
         let counted = other.join().unwrap();
         assert!(!counted || seen, "a hold that is counted was passed over");
         table.unpin(pin);
