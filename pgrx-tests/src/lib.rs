@@ -2,6 +2,7 @@
 //! `cargo xtask` offers. It has no dependency on pgrx and links nothing of the extension: it speaks SQL.
 
 pub mod bench;
+pub mod books;
 pub mod charging;
 pub mod cluster;
 pub mod crates;

@@ -5,20 +5,27 @@ create function copilot_internal.charge_on_insert() returns trigger
 declare
     v_literal constant boolean := tg_argv[2] ~ '^[0-9]+(\.[0-9]+)?$';
     v_role constant name := case current_setting('role') when 'none' then session_user else current_setting('role') end;
-    -- Whether a person inserts, through the API: whoever has not the server's rights.
-    v_is_api constant boolean := not pg_has_role(v_role, 'service_role', 'usage')
-        and (pg_has_role(v_role, 'authenticated', 'usage') or pg_has_role(v_role, 'anon', 'usage'));
+    -- Whether a person inserts: every role without the server's rights, also one that the application has made.
+    v_is_person constant boolean := not pg_has_role(v_role, 'service_role', 'usage');
+    v_person uuid;
+    v_member_role text;
     v_wrong text;
     v_query text;
     v_values text[];
     v_tenant_id uuid;
     v_user_id uuid;
+    v_request_id text;
     v_charge record;
     v_details jsonb;
     v_wait integer;
 begin
     if tg_op <> 'INSERT' or tg_level <> 'ROW' then
         raise exception 'charge_on_insert must be fired by an insert, for each row' using errcode = '39P01';
+    end if;
+    -- At commit the role and the claims may be others than those of the insert.
+    if (select t.tgdeferrable from pg_trigger t where t.tgrelid = tg_relid and t.tgname = tg_name) then
+        raise exception 'charge_on_insert must not be deferrable: at commit nobody knows who inserted the row'
+            using errcode = '39P01';
     end if;
     if tg_nargs not between 3 and 5 then
         raise exception 'charge_on_insert takes 3 to 5 arguments: the tenant''s column, the resource type, the amount or its column, the user''s column, the request id''s column'
@@ -44,28 +51,41 @@ begin
     execute v_query into v_values using new;
     v_tenant_id := v_values[1]::uuid;
     v_user_id := v_values[3]::uuid;
+    v_request_id := v_values[4];
     if v_tenant_id is null then
         raise exception 'the row''s % must not be NULL', tg_argv[0] using errcode = 'invalid_parameter_value';
     end if;
 
     -- Row level security is the table's own affair; should it be missing, nobody charges strangers all the same.
-    if v_is_api and not (
-        pg_has_role(v_role, 'authenticated', 'usage')
-        and coalesce(v_user_id = copilot_internal.caller_user(), true)
-        and exists (select from copilot_internal.active_memberships m
-                    where m.tenant_id = v_tenant_id and m.user_id = copilot_internal.caller_user()))
-    then
-        raise exception 'the row would charge somebody else: its tenant must be the caller''s, and its user himself'
-            using errcode = 'insufficient_privilege';
+    if v_is_person then
+        v_person := case when pg_has_role(v_role, 'authenticated', 'usage') then copilot_internal.caller_user() end;
+        select m.role into v_member_role from copilot_internal.active_memberships m
+        where m.tenant_id = v_tenant_id and m.user_id = v_person;
+        if v_member_role is null or v_user_id <> v_person then
+            raise exception 'the row would charge somebody else: its tenant must be the caller''s, and its user the caller'
+                using errcode = 'insufficient_privilege';
+        end if;
+        if v_member_role = 'viewer' then
+            raise exception 'a viewer spends nothing' using errcode = 'insufficient_privilege';
+        end if;
+        -- Without a user the row would pass by the limits of this one.
+        v_user_id := v_person;
+        -- A name space of the person's own: an id that the client chooses meets none of the server's.
+        v_request_id := 'row of ' || v_person || ': ' || v_request_id;
     end if;
 
     select * into v_charge from public.check_and_record_quota_atomic(
         case when v_user_id is null then 'tenant' else 'user' end, coalesce(v_user_id, v_tenant_id),
-        case when v_literal then tg_argv[2] else v_values[2] end::numeric, tg_argv[1], v_tenant_id, v_values[4]);
+        case when v_literal then tg_argv[2] else v_values[2] end::numeric, tg_argv[1], v_tenant_id, v_request_id);
+    -- The server repeats itself. A person's second row would be free.
+    if v_is_person and v_charge.replayed then
+        raise exception 'this request id was charged for another row' using errcode = 'unique_violation',
+            hint = 'Use a new request id for a new row.';
+    end if;
     if not v_charge.allowed then
         -- Of the platform's quota a person is told that it exists.
         v_details := case
-            when v_is_api and v_charge.reason ~ '(^| )the platform''s ' then
+            when v_is_person and v_charge.reason ~ '(^| )the platform''s ' then
                 jsonb_build_object('reason', 'the platform''s quota leaves no room for this')
             else jsonb_build_object('reason', v_charge.reason, 'limit_usd', v_charge.limit_usd, 'current_spend_usd',
                 v_charge.current_spend_usd, 'remaining_usd', v_charge.remaining_usd, 'period_end', v_charge.period_end)
@@ -77,4 +97,4 @@ begin
     return new;
 end $$;
 comment on function copilot_internal.charge_on_insert() is
-    'Trigger function for a table of the application: each row that is inserted charges a tenant, and a refused charge refuses the row (PT429). Arguments: the column of the tenant, the resource type, the amount (USD) or its column, the column of the user or an empty text, the column of a request id. AFTER INSERT charges for the rows that are really inserted; BEFORE INSERT also for those that ON CONFLICT turns away.';
+    'Trigger function for a table of the application: each row that is inserted charges a tenant, and a refused charge refuses the row (PT429). Arguments: the column of the tenant, the resource type, the amount (USD) or its column, the column of the user or an empty text, the column of a request id. AFTER INSERT charges for the rows that are really inserted; BEFORE INSERT also for those that ON CONFLICT turns away. A role without the rights of service_role charges only tenants of which it is a member above viewer, and only the caller; there each row needs a request id of its own. Not for deferrable triggers.';

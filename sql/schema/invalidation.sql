@@ -6,6 +6,11 @@ create function copilot_internal.configuration_changed() returns trigger
 comment on function copilot_internal.configuration_changed() is
     'Tells every session at commit that rows of this table have changed, by an invalidation message of Postgres'' own: what sessions keep of configuration is never behind what was acknowledged.';
 
+create function copilot_internal.people_changed() returns trigger
+    language c as 'MODULE_PATHNAME', 'people_changed_wrapper';
+comment on function copilot_internal.people_changed() is
+    'The same for what sessions keep of memberships alone: what people do among themselves makes nobody forget quotas and prices.';
+
 create function copilot_internal.definitions_changed() returns trigger
     language c as 'MODULE_PATHNAME', 'definitions_changed_wrapper';
 comment on function copilot_internal.definitions_changed() is
@@ -35,10 +40,42 @@ begin
             'user_preferences', 'tenant_llm_policies', 'model_pricing', 'e2b_pricing', 'shipped_model_prices',
             'shipped_sandbox_prices', 'model_aliases', 'price_markups'])
     loop
-        execute pg_catalog.format('create trigger configuration_changed after insert or update or delete or truncate '
+        -- Of a tenant only that it is there and its plan say which quotas and prices apply; who owns it, people.
+        execute pg_catalog.format('create trigger configuration_changed after insert or update%s or delete or truncate '
             'on copilot_internal.%I for each statement execute function copilot_internal.configuration_changed()',
-            v_table);
+            case v_table when 'tenants' then ' of id, plan, deleted_at' end, v_table);
         execute pg_catalog.format('alter table copilot_internal.%I enable always trigger configuration_changed', v_table);
     end loop;
+    create trigger people_changed after update of owner_id on copilot_internal.tenants
+        for each statement execute function copilot_internal.people_changed();
+    alter table copilot_internal.tenants enable always trigger people_changed;
     alter table copilot_internal.cost_quotas enable always trigger lock_platform;
+end $$;
+
+-- What counters are read from: rows that the kernels did not write, be it by an import, a repair or a subscription.
+create function copilot_internal.rows_changed() returns trigger
+    language c as 'MODULE_PATHNAME', 'rows_changed_wrapper';
+comment on function copilot_internal.rows_changed() is
+    'When rows of this table were written by anything but the kernels and the fold, reads all counters anew from the tables once the transaction has committed.';
+
+create function copilot_internal.reload_counters() returns bigint
+    language c volatile as 'MODULE_PATHNAME', 'reload_counters_wrapper';
+comment on function copilot_internal.reload_counters() is
+    'Has the counters of this database read anew from the tables once the transaction has committed, and returns how many there were. Rows that arrive by INSERT, UPDATE, DELETE, TRUNCATE, COPY or a subscription do so by themselves; this is for what no trigger sees.';
+
+do $$
+declare
+    v_table text;
+begin
+    for v_table in
+        select unnest(array['pending_costs', 'quota_rollups', 'quota_reservations'])
+    loop
+        execute pg_catalog.format('create trigger rows_changed after insert or update or delete or truncate '
+            'on copilot_internal.%I for each statement execute function copilot_internal.rows_changed()', v_table);
+        -- A subscription fires no triggers of statements.
+        execute pg_catalog.format('create trigger replicated_rows_changed after insert or update or delete '
+            'on copilot_internal.%I for each row execute function copilot_internal.rows_changed()', v_table);
+        execute pg_catalog.format('alter table copilot_internal.%I enable always trigger rows_changed, '
+            'enable replica trigger replicated_rows_changed', v_table);
+    end loop;
 end $$;

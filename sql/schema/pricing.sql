@@ -45,7 +45,8 @@ comment on column copilot_internal.model_pricing.source is 'Where the price is f
 comment on column copilot_internal.model_pricing.list_key is 'The entry''s key in the list, with the provider before it where the list has it so.';
 comment on column copilot_internal.model_pricing.details is 'What the list says besides prices: mode, limits (max_output_tokens bounds an estimate), abilities.';
 comment on column copilot_internal.model_pricing.missing_since is 'Since which import the list has no longer had the entry. Its price stays.';
-create index model_pricing_name_idx on copilot_internal.model_pricing (pg_catalog.lower(model_name));
+-- Names are looked up whole, and by what they begin with.
+create index model_pricing_name_idx on copilot_internal.model_pricing (pg_catalog.lower(model_name) text_pattern_ops);
 create index model_pricing_list_key_idx on copilot_internal.model_pricing (list_key) where imported;
 create index model_pricing_tenant_id_idx on copilot_internal.model_pricing (tenant_id) where tenant_id is not null;
 

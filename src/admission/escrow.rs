@@ -102,7 +102,7 @@ fn try_admit(shared: &Shared, spi: &Session, charge: Charge) -> std::result::Res
             retract(shared, attempt.charge, &counted);
             return Err(Retry::Again);
         }
-        return Ok(Admission { usage, verdict, admitted: true, counted, hold: attempt.charge.hold });
+        return Ok(Admission::admitted(usage, verdict, attempt.charge.hold, counted));
     }
 }
 

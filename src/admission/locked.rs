@@ -44,8 +44,10 @@ pub fn admit(spi: &Session, charge: Charge) -> Result<Admission> {
         quota.held -= charge.given_up(quota.scope, sums.now());
     }
     let verdict = judge(&usage.quotas, charge.wanted(), settings::allow_without_quota());
-    let admitted = verdict.allowed || !charge.enforce;
-    Ok(Admission { usage, verdict, admitted, hold: charge.hold, counted: Counted::default() })
+    if charge.enforce && !verdict.allowed {
+        return Ok(Admission::refused(usage, verdict));
+    }
+    Ok(Admission::admitted(usage, verdict, charge.hold, Counted::default()))
 }
 
 thread_local! {

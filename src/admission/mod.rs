@@ -5,6 +5,7 @@
 mod charge;
 pub mod check;
 mod counter;
+mod differing;
 mod escrow;
 mod locked;
 mod waiting;
@@ -21,6 +22,7 @@ use crate::quota::{Payer, QuotaUsage};
 use tollgate_core::decision::Quota;
 
 pub use charge::{Admission, Charge, Hold};
+pub use differing::differing;
 
 /// The way of admission, with what it needs.
 pub enum AdmissionMode {

@@ -2,15 +2,16 @@
 
 use pgrx::{pg_extern, pg_sys};
 
+use crate::arguments;
 use crate::error::{Error, Result};
 use crate::pg::call::{Call, Reply};
-use crate::pg::jsonb;
+use crate::pg::jsonb::Bounds;
 use crate::pg::value::Value;
 use tollgate_core::pricing::list::Reading;
 use tollgate_core::pricing::strict;
 
 /// The list that people use has 3 MB.
-const BOUNDS: jsonb::Bounds = jsonb::Bounds { bytes: 32_000_000, depth: strict::MAX_LEVELS, digits: 1_000 };
+const BOUNDS: Bounds = Bounds { bytes: 32_000_000, depth: strict::MAX_LEVELS, number: 1_000 };
 
 #[pg_extern(sql = false)]
 fn read_price_list(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
@@ -19,12 +20,8 @@ fn read_price_list(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
 }
 
 fn read(call: Call) -> Result<Value> {
-    let given = call.raw(0).ok_or_else(|| Error::invalid("p_prices must not be NULL"))?;
-    // SAFETY: the SQL signature says that it is a jsonb.
-    if let Some(excess) = unsafe { jsonb::excess(given, &BOUNDS) } {
-        return Err(Error::invalid(format!("the price list {excess}")));
-    }
-    let text = call.jsonb(0).map(|json| json.text().into_owned()).unwrap_or_default();
+    let given = call.jsonb(0).ok_or_else(|| Error::invalid("p_prices must not be NULL"))?;
+    let text = arguments::document(given, "the price list", &BOUNDS)?.text().into_owned();
     let list = serde_json::from_str(&text)
         .map_err(|error| Error::invalid(format!("the price list cannot be read: {error}")))?;
     drop(text);
@@ -45,12 +42,8 @@ fn price_list(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
         if text.len() > BOUNDS.bytes {
             return Err(Error::invalid(format!("the price list is larger than {} MB", BOUNDS.bytes / 1_000_000)));
         }
-        if let Some(problem) = strict::problem(text) {
-            return Err(Error::invalid(problem));
-        }
         // Postgres' own reader would name a state of its own for text that is no JSON.
-        serde_json::from_str::<serde_json::Value>(text)
-            .map_err(|error| Error::invalid(format!("the price list is not JSON: {error}")))?;
+        strict::read(text).map_err(Error::invalid)?;
         Ok(Value::jsonb(text))
     };
     let read = call.with_text(0, strict).unwrap_or_else(|| Err(Error::invalid("p_text must not be NULL")));

@@ -139,8 +139,9 @@ impl<'a> Attempt<'a> {
         cost: &Cost,
         moments: Moments,
         asked: &Charge,
-        admission: Admission,
+        mut admission: Admission,
     ) -> Result<Option<Outcome>> {
+        let _unwritten = admission.unwritten.take();
         let id = pg::new_id();
         let expires_at = admission.hold.map_or(moments.recorded_at, |hold| hold.expires);
         if !self.record.insert(&Row { id, cost, moments, user: self.payer.user, expires_at })? {

@@ -10,6 +10,7 @@ use crate::admission::{AdmissionMode, Charge, quota_usage};
 use crate::error::{Error, Result};
 use crate::pg::duplicate::wait_for_duplicate;
 use crate::pg::nil;
+use crate::pg::shape::{nullable, required};
 use crate::pg::spi::types::{BIGINT, MOMENT, NUMERIC, TEXT, UUID};
 use crate::pg::spi::{self, Plan, Session, Snapshot};
 use crate::pg::table::Table;
@@ -39,24 +40,24 @@ static FIND_PLAN: Plan = Plan::new(FIND, &[UUID, TEXT, UUID, NUMERIC]);
 static TABLE: Table = Table::new(
     c"cost_corrections",
     &[
-        ("id", UUID),
-        ("tenant_id", UUID),
-        ("record_id", UUID),
-        ("source", TEXT),
-        ("user_id", UUID),
-        ("conversation_id", UUID),
-        ("provider", TEXT),
-        ("name", TEXT),
-        ("cost_usd", NUMERIC),
-        ("charge_nanos", BIGINT),
-        ("request_id", TEXT),
-        ("reason", TEXT),
-        ("charged_at", MOMENT),
-        ("occurred_at", MOMENT),
-        ("recorded_at", MOMENT),
+        required("id", UUID),
+        required("tenant_id", UUID),
+        required("record_id", UUID),
+        required("source", TEXT),
+        nullable("user_id", UUID),
+        nullable("conversation_id", UUID),
+        required("provider", TEXT),
+        required("name", TEXT),
+        required("cost_usd", NUMERIC),
+        required("charge_nanos", BIGINT),
+        required("request_id", TEXT),
+        nullable("reason", TEXT),
+        required("charged_at", MOMENT),
+        required("occurred_at", MOMENT),
+        required("recorded_at", MOMENT),
     ],
-    1,
-    Some(c"cost_corrections_request_id_idx"),
+    &["(source = ANY (ARRAY['llm'::text, 'e2b'::text]))"],
+    true,
 );
 
 /// A correction that was made, now or by an earlier call with the same request id.
@@ -134,7 +135,8 @@ fn append(
 ) -> Result<bool> {
     let amount = new.nanos;
     let asked = Charge { payer, at, amount, hold: None, gives_up: None, user_held: false, enforce: false, request: 0 };
-    let admission = gate.admit(spi, asked)?;
+    let mut admission = gate.admit(spi, asked)?;
+    let _unwritten = admission.unwritten.take();
     if source.table.insert(row)? {
         leave_pending(source, new.id, &asked)?;
         return Ok(true);

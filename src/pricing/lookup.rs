@@ -14,29 +14,38 @@ use crate::pg::spi::{self, Plan, Row, Snapshot};
 use crate::pg::zone::PostgresZone;
 use crate::pg::{self, Timestamp};
 use tollgate_core::period::Zone;
-use tollgate_core::pricing::names::{self, Grade, Wanted};
+use tollgate_core::pricing::names::{self, Fit, Grade, Place, Wanted};
 use tollgate_core::pricing::{
-    Factor, ModelPrice, PriceConditions, Priced, Rate, SandboxPrice, Usage, price_llm, price_sandbox,
+    Factor, ModelPrice, PriceConditions, Priced, Rate, SandboxPrice, StoredPricing, Usage, price_llm, price_sandbox,
 };
 
 /// Every price that a model may go by: the tenant's own, the operator's, those of the imported list, the shipped ones. The
-/// names, in lower case, are separated by a character that no name holds.
+/// names, in lower case, are separated by a character that no name holds. To those of the second list a row may add a date
+/// or a version.
 const MODEL_PRICES: &str = "
     select c.source, c.id, c.effective_from, c.effective_to,
            c.input_per_million_usd::text, c.output_per_million_usd::text, c.components::text,
-           c.model_provider, c.model_name, c.max_output_tokens
+           c.model_provider, c.model_name, c.max_output_tokens, c.list_key
     from (
         select case when p.tenant_id is not null then 'tenant' when p.imported then 'imported' else 'operator' end as source,
                p.id, p.input_per_million_usd, p.output_per_million_usd, p.components, p.effective_from, p.effective_to,
                p.model_provider, p.model_name,
                case when pg_catalog.jsonb_typeof(p.details -> 'max_output_tokens') = 'number'
-                    then pg_catalog.trunc((p.details ->> 'max_output_tokens')::numeric)::text end as max_output_tokens
+                    then pg_catalog.trunc((p.details ->> 'max_output_tokens')::numeric)::text end as max_output_tokens,
+               p.list_key
         from copilot_internal.model_pricing p
-        where pg_catalog.lower(p.model_name) = any (pg_catalog.string_to_array($2, E'\\x01'))
+        where (pg_catalog.lower(p.model_name) = any (pg_catalog.string_to_array($2, E'\\x01'))
+            or p.id = any (array(
+                select q.id
+                from pg_catalog.unnest(pg_catalog.string_to_array($3, E'\\x01')) as f (name),
+                     (values ('-20', '-21'), ('-v', '-w'), ('@', 'A')) as e (least, beyond),
+                     copilot_internal.model_pricing q
+                where pg_catalog.lower(q.model_name) operator(pg_catalog.~>=~) (f.name || e.least)
+                  and pg_catalog.lower(q.model_name) operator(pg_catalog.~<~) (f.name || e.beyond))))
           and (p.tenant_id = $1 or p.tenant_id is null)
         union all
         select 'shipped', null, s.input_per_million_usd, s.output_per_million_usd, s.components, null, null,
-               s.model_provider, s.model_name, s.max_output_tokens::text
+               s.model_provider, s.model_name, s.max_output_tokens::text, null
         from copilot_internal.shipped_model_prices s
         where s.model_name = any (pg_catalog.string_to_array($2, E'\\x01'))
     ) c";
@@ -84,7 +93,7 @@ const OWN_PRICES: &str = "
 static OWN_PRICES_PLAN: Plan = Plan::new(OWN_PRICES, &[]);
 
 const PARAMETERS: &[Oid] = &[UUID, TEXT, TEXT];
-static MODEL_PRICES_PLAN: Plan = Plan::new(MODEL_PRICES, &[UUID, TEXT]);
+static MODEL_PRICES_PLAN: Plan = Plan::new(MODEL_PRICES, &[UUID, TEXT, TEXT]);
 static ALIAS_PLAN: Plan = Plan::new(ALIAS, &[TEXT, TEXT]);
 static MARKUPS_PLAN: Plan = Plan::new(MARKUPS, &[UUID]);
 static SANDBOX_PRICES_PLAN: Plan = Plan::new(SANDBOX_PRICES, PARAMETERS);
@@ -141,6 +150,9 @@ struct PriceList<P> {
     rows: Vec<Dated<P>>,
     /// Whether alternatives of the same grade have to agree.
     is_open: bool,
+    /// Prices of the same model in other places than the caller named, and whether the place is everywhere.
+    elsewhere: Vec<(bool, Dated<P>)>,
+    place: Option<Place>,
 }
 
 impl<P> PriceList<P> {
@@ -157,7 +169,7 @@ impl PriceList<SandboxPrice> {
         spi::session(|spi| {
             let rows = spi.run(&SANDBOX_PRICES_PLAN, Snapshot::Latest, &parameters)?;
             let rows = rows.iter().map(|row| Dated::read(&row, sandbox_price(&row))).collect::<Result<Vec<_>>>()?;
-            Ok(Self { rows, is_open: false })
+            Ok(Self { rows, is_open: false, elsewhere: Vec::new(), place: None })
         })
     }
 }
@@ -170,14 +182,22 @@ impl PriceList<ModelPrice> {
             let rows = spi.run(&ALIAS_PLAN, Snapshot::Latest, &[provider.as_str().into(), name.into()])?;
             let alias = rows.first().map(|row| Ok::<_, Error>((row.need(1)?, row.need(2)?))).transpose()?;
             let wanted = Wanted::new(provider, name, alias);
-            let names = wanted.names().collect::<Vec<_>>().join("\u{1}");
-            let rows = spi.run(&MODEL_PRICES_PLAN, Snapshot::Latest, &[(*tenant).into(), names.as_str().into()])?;
-            let mut fitting = Vec::new();
+            let (names, undated) = (wanted.names().join("\u{1}"), wanted.undated_names().join("\u{1}"));
+            let parameters = [(*tenant).into(), names.as_str().into(), undated.as_str().into()];
+            let rows = spi.run(&MODEL_PRICES_PLAN, Snapshot::Latest, &parameters)?;
+            let (mut fitting, mut elsewhere) = (Vec::new(), Vec::new());
             for row in rows.iter() {
                 let (row_provider, row_name) = (row.need::<String>(8)?, row.need::<String>(9)?);
-                let Some(grade) = wanted.grade(&row_provider, &row_name) else { continue };
+                let fit = wanted.fit(&row_provider, &row_name, row.get::<String>(11).as_deref());
+                let Some(fit) = fit else { continue };
                 let mut dated = Dated::read(&row, model_price(&row, &row_provider))?;
-                dated.grade = grade;
+                match fit {
+                    Fit::Price(grade) => dated.grade = grade,
+                    Fit::Elsewhere { global } => {
+                        elsewhere.push((global, dated));
+                        continue;
+                    }
+                }
                 if (row_provider.as_str(), row_name.as_str()) != (provider.as_str(), name) {
                     dated.goes_by = Some(Box::new((row_provider, row_name)));
                 }
@@ -186,8 +206,20 @@ impl PriceList<ModelPrice> {
             let path = |dated: &Dated<ModelPrice>| dated.goes_by.is_none();
             // Of the list's two spellings of a model, the one with the provider before it goes first.
             fitting.sort_by_key(|dated| (dated.grade, dated.precedence(), path(dated), std::cmp::Reverse(dated.from)));
-            Ok(Self { rows: fitting, is_open: wanted.is_without_provider() })
+            Ok(Self { rows: fitting, is_open: wanted.is_without_provider(), elsewhere, place: wanted.place() })
         })
+    }
+
+    /// Whether the row is for no place in particular, while the model's price is known to differ between places.
+    fn is_of_another_place(&self, dated: &Dated<ModelPrice>, at: Timestamp) -> bool {
+        let others = self.elsewhere.iter().filter(|(_, other)| other.holds(at));
+        dated.grade.drops_place() && {
+            let global = others.clone().any(|(global, _)| *global);
+            let mut others = others.filter(|(global, _)| !*global).peekable();
+            let is_known = others.peek().is_some();
+            let all_agree = others.all(|(_, other)| other.price == dated.price);
+            !names::place_does_not_matter(self.place, is_known, all_agree, global)
+        }
     }
 
     /// Whether another row, which fits as well as this one, says something else.
@@ -305,13 +337,11 @@ impl Quote {
     /// What is stored with a record, as JSON text: the breakdown, and the price row that it came from.
     pub fn to_json(&self) -> Option<String> {
         let Ok(Priced::Priced(breakdown)) = &self.priced else { return None };
-        let id = self.price_id.map(|id| id.to_string());
-        let goes_by = self.goes_by.as_ref().map_or_else(String::new, |(provider, name)| {
-            let name = serde_json::Value::from(name.as_str());
-            let provider = serde_json::Value::from(provider.as_str());
-            format!(",\"price_provider\":{provider},\"price_model\":{name}")
-        });
-        Some(breakdown.to_json(self.source.unwrap_or_default(), id.as_deref(), &goes_by))
+        let (price_provider, price_model) =
+            self.goes_by.as_ref().map(|(provider, name)| (&**provider, &**name)).unzip();
+        let source = self.source.unwrap_or_default();
+        let price_id = self.price_id.map(|id| id.to_string());
+        serde_json::to_string(&StoredPricing { breakdown, source, price_id, price_provider, price_model }).ok()
     }
 
     /// Why there is no cost; `None` when there is one.
@@ -346,10 +376,21 @@ pub fn quote_llm(tenant: Option<Uuid>, model: Model, at: Timestamp, price_tokens
     let Some(dated) = list.in_force(at) else {
         return Ok(Quote::UNKNOWN(format!("no price is known for {}/{}", model.provider, model.name)));
     };
+    if list.is_of_another_place(dated, at) {
+        return Ok(Quote::UNKNOWN(format!(
+            "the price of {} differs between places, and none is known for the one that it names",
+            model.name
+        )));
+    }
     if list.is_ambiguous(dated, at) {
         return Ok(Quote::UNKNOWN(format!(
-            "the price of {} is ambiguous: it differs between providers, and {} is none of them",
-            model.name, model.provider
+            "the price of {} is ambiguous: {}",
+            model.name,
+            if list.is_open {
+                format!("it differs between providers, and {} is none of them", model.provider)
+            } else {
+                format!("{} has several prices by that name", model.provider)
+            }
         )));
     }
     let markup = markup(owner, model.provider, model.name, at)?.transpose();

@@ -88,9 +88,20 @@ impl Window {
     }
 }
 
+/// The bounds of a period from the word that a counter's key has for them.
+pub fn unpacked(packed: u64) -> Bounds {
+    let half = |half: u32, none: i32| {
+        let quarter = half.cast_signed();
+        (quarter != none).then(|| POSTGRES_EPOCH + i64::from(quarter) * 900)
+    };
+    Bounds { start: half((packed >> 32) as u32, i32::MIN), end: half(packed as u32, i32::MAX) }
+}
+
+/// In Unix seconds.
+const POSTGRES_EPOCH: i64 = 946_684_800;
+
 /// Quarters of an hour since 2000-01-01 00:00 UTC: no period of any zone begins or ends within one since then.
 pub fn quarter(unix_seconds: i64) -> i64 {
-    const POSTGRES_EPOCH: i64 = 946_684_800;
     (unix_seconds - POSTGRES_EPOCH).div_euclid(900)
 }
 

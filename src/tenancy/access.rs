@@ -30,7 +30,10 @@ const OF_USER: &str = "
     select t.id, t.name, t.slug, t.type, t.plan, m.role, m.status = 'active', m.joined_at
     from (
         select t.id as tenant_id, 'owner' as role, 'active' as status, t.created_at as joined_at
-        from copilot_internal.tenants t where t.owner_id = $1
+        from copilot_internal.tenants t
+        where t.owner_id = $1
+          and not exists (select from copilot_internal.tenant_memberships o
+              where o.tenant_id = t.id and o.user_id = $1 and o.status <> 'active')
         union all
         select m.tenant_id, m.role, m.status, m.joined_at
         from copilot_internal.tenant_memberships m

@@ -17,6 +17,7 @@ use rand::rngs::ChaCha8Rng;
 use uuid::Uuid;
 
 use super::checker::{History, Operation, Quota, Resource, Subject};
+use crate::books::DIFFERENCES;
 use crate::charging::{Charge, Function, Statements, Surface};
 use crate::cluster::{Cluster, SUPERUSER};
 
@@ -392,7 +393,7 @@ fn differences(admin: &mut Client, history: &History) -> Result<Vec<String>> {
         }
     }
     wrong.extend(sums.into_iter().map(|(key, nanos)| format!("{key:?}: {nanos} nano-dollars are not in the ledger")));
-    let found = admin.query("select v::text from copilot_internal.verify() v", &[])?;
+    let found = admin.query(DIFFERENCES, &[])?;
     wrong.extend(found.iter().map(|row| format!("verify(): {}", row.get::<_, String>(0))));
     if history.operations.is_empty() {
         bail!("nothing was charged");

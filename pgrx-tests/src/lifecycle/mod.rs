@@ -27,6 +27,7 @@ use self::model::{
     HOUR, Hold, ModelWorld, Payer, Period, Quota, QuotaMode, QuotaScope, ReservationState, Resource, SECOND, ceil_nanos,
 };
 use self::walk::{Ended, TENANTS, Walk, ask, tenant, user};
+use crate::books::DIFFERENCES;
 use crate::cluster::{Cluster, ClusterOptions};
 
 #[derive(Clone, Debug)]
@@ -477,7 +478,7 @@ impl Run {
     /// The ledger agrees with itself, and the view with the model.
     fn verify(&mut self) -> Result<()> {
         let now = self.quiet_moment();
-        let found = ask(&mut self.client, "select string_agg(v::text, E'\\n') from copilot_internal.verify() v");
+        let found = ask(&mut self.client, &format!("select string_agg(v, E'\\n') from ({DIFFERENCES}) d (v)"));
         match found {
             Ok(row) if row.first().cloned().flatten().is_none() => {}
             other => bail!("verify() finds {other:?}"),

@@ -1,5 +1,6 @@
 //! Who else is at work: an operator who changes quotas, a housekeeper who folds, an observer who looks.
 
+use crate::books::DIFFERENCES;
 use std::thread;
 use std::time::Duration;
 
@@ -175,9 +176,7 @@ fn look(session: &mut Session, kind: u32, tenant: &uuid::Uuid, user: Option<&uui
             });
         }
         _ => {
-            let found = session.run("verify under load", none, |connection| {
-                connection.client.query("select v::text from copilot_internal.verify() v", &[])
-            });
+            let found = session.run("verify under load", none, |connection| connection.client.query(DIFFERENCES, &[]));
             if let Some(Ok(rows)) = found
                 && let Some(row) = rows.first()
             {

@@ -13,6 +13,7 @@ use super::chaos::{Ended, end_prepared, prepared, wait_for_server};
 use super::expectation::{Attempt, Book, LedgerRow, Limits, Outcome, QuotaKey};
 use super::tally::Tally;
 use super::world::{Tenant, World};
+use crate::books::DIFFERENCES;
 use crate::charging::{Charge, Function, Statements, Surface, usd};
 use crate::cluster::Cluster;
 
@@ -130,8 +131,8 @@ fn ledger(client: &mut Client) -> Result<Vec<LedgerRow>> {
 }
 
 pub fn verify(client: &mut Client, tally: &mut Tally) -> Result<Vec<String>> {
-    let rows = client.query("select v::text from copilot_internal.verify() v", &[])?;
-    tally.checked("verify() returns no row", 1);
+    let rows = client.query(DIFFERENCES, &[])?;
+    tally.checked("verify() and verify_counters() return no row", 1);
     Ok(rows.iter().map(|row| format!("verify(): {}", row.get::<_, String>(0))).collect())
 }
 

@@ -134,9 +134,16 @@ pub fn while_blocked<T: Send>(
 ) -> Result<T> {
     thread::scope(|scope| {
         let worker = scope.spawn(move || work(&mut server(cluster, database)?));
-        until_blocked(cluster, database, 1)?;
-        then()?;
-        worker.join().unwrap_or_else(|_| bail!("the blocked session panicked"))
+        let blocked = until_blocked(cluster, database, 1);
+        if blocked.is_err() && worker.is_finished() {
+            // What stopped it says more.
+            worker.join().unwrap_or_else(|_| bail!("the session panicked"))?;
+        } else {
+            blocked?;
+            then()?;
+            return worker.join().unwrap_or_else(|_| bail!("the blocked session panicked"));
+        }
+        bail!("the session was not blocked")
     })
 }
 
