@@ -3,16 +3,16 @@
 use pgrx::Uuid;
 
 use crate::error::{Error, Result};
-use crate::pg::nil;
-use crate::pg::value::Json;
-use crate::pg::{self, Timestamp};
+use crate::pg::jsonb::{Bounds, Excess};
+use crate::pg::value::{GivenJson, Json};
+use crate::pg::{self, Timestamp, nil};
 use tollgate_core::decision::Resource;
 use tollgate_core::money::{AmountError, Picos};
 
 /// Longest name, key or label, in bytes. Index entries must stay well below a third of a page.
 const MAX_TEXT_BYTES: usize = 500;
-/// Largest JSON document kept with a record, in bytes of its text.
-const MAX_JSON_BYTES: usize = 64 * 1024;
+/// A JSON document that is kept with a record.
+pub const OBJECT: Bounds = Bounds { bytes: 64 * 1024, depth: 100, number: 1_000 };
 /// Most tokens in one call. Sums of a tenant stay far from the end of a bigint.
 pub const MAX_TOKENS: i64 = 1_000_000_000_000;
 
@@ -46,22 +46,45 @@ pub fn required_text(value: Option<String>, name: &str) -> Result<String> {
 }
 
 /// A JSON object that may be missing; a JSON null is none.
-pub fn json(value: Option<Json>, name: &str) -> Result<Option<Json>> {
-    let Some(json) = value else { return Ok(None) };
-    if json.is_short_object() {
-        return Ok(Some(json));
+pub fn json(value: Option<GivenJson>, name: &str) -> Result<Option<Json>> {
+    let Some(value) = value else { return Ok(None) };
+    let json = document(value, name, &OBJECT)?;
+    match json.is_object() {
+        None => Ok(None),
+        Some(true) => Ok(Some(json)),
+        Some(false) => Err(Error::invalid(format!("{name} must be a JSON object"))),
     }
-    let text = json.text();
-    if text.len() > MAX_JSON_BYTES {
-        Err(Error::invalid(format!("{name} must not be longer than {MAX_JSON_BYTES} bytes")))
-    } else if text == "null" {
-        Ok(None)
-    } else if !text.starts_with('{') {
-        Err(Error::invalid(format!("{name} must be a JSON object")))
-    } else {
-        drop(text);
-        Ok(Some(json))
+}
+
+/// Any JSON, looked at before it is printed.
+pub fn document(value: GivenJson, name: &str, bounds: &Bounds) -> Result<Json> {
+    value.within(bounds).map_err(|excess| Error::invalid(beyond(name, bounds, excess)))
+}
+
+/// Tells which bound a document exceeds.
+pub fn beyond(name: &str, bounds: &Bounds, excess: Excess) -> String {
+    match excess {
+        Excess::Bytes => format!("{name} must not be longer than {} bytes", bounds.bytes),
+        Excess::Depth => format!("{name} must not be nested more than {} deep", bounds.depth),
+        Excess::Number => format!("{name} must not hold a number of more than {} characters", bounds.number),
     }
+}
+
+/// A report of usage, alone or in a whole response, with numbers that stay short in print.
+const REPORT: Bounds = Bounds { bytes: 2_000_000, depth: 64, number: 100 };
+
+/// A usage object as a provider gave it: any JSON, or how it is beyond its bounds, as a clause.
+pub enum Report {
+    Json(Json),
+    Excessive(String),
+}
+
+/// The report that a call has as its argument.
+pub fn report(value: Option<GivenJson>, name: &str) -> Result<Report> {
+    Ok(match required(value, name)?.within(&REPORT) {
+        Ok(json) => Report::Json(json),
+        Err(excess) => Report::Excessive(beyond("", &REPORT, excess).trim_start().to_owned()),
+    })
 }
 
 pub fn tokens(value: Option<i64>, name: &str) -> Result<i64> {

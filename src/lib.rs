@@ -23,22 +23,27 @@ pgrx::pg_module_magic!(name, version);
 pgrx::extension_sql_file!("../sql/schema/roles.sql", name = "roles", bootstrap);
 pgrx::extension_sql_file!("../sql/schema/identity.sql", name = "identity", requires = ["roles"]);
 pgrx::extension_sql_file!("../sql/schema/tenants.sql", name = "tenants", requires = ["identity"]);
-pgrx::extension_sql_file!("../sql/schema/policies.sql", name = "policies", requires = ["tenants"]);
-pgrx::extension_sql_file!("../sql/schema/pricing.sql", name = "pricing", requires = ["policies"]);
+pgrx::extension_sql_file!("../sql/schema/llm_policies.sql", name = "llm_policies", requires = ["tenants"]);
+pgrx::extension_sql_file!("../sql/schema/pricing.sql", name = "pricing", requires = ["llm_policies"]);
 pgrx::extension_sql_file!("../sql/schema/quotas.sql", name = "quotas", requires = ["pricing"]);
 pgrx::extension_sql_file!("../sql/schema/ledger.sql", name = "ledger", requires = ["quotas"]);
 pgrx::extension_sql_file!("../sql/schema/reservations.sql", name = "reservations", requires = ["ledger"]);
 pgrx::extension_sql_file!("../sql/schema/rollup.sql", name = "rollup", requires = ["reservations"]);
-pgrx::extension_sql_file!("../sql/schema/admission.sql", name = "admission", requires = ["rollup"]);
-pgrx::extension_sql_file!("../sql/schema/kernels.sql", name = "kernels", requires = ["admission"]);
-pgrx::extension_sql_file!("../sql/schema/price_list.sql", name = "price_list", requires = ["kernels"]);
-pgrx::extension_sql_file!("../sql/schema/reading.sql", name = "reading", requires = ["price_list"]);
-pgrx::extension_sql_file!("../sql/schema/events.sql", name = "events", requires = ["reading"]);
+pgrx::extension_sql_file!("../sql/schema/invalidation.sql", name = "invalidation", requires = ["rollup"]);
+pgrx::extension_sql_file!("../sql/schema/monitoring.sql", name = "monitoring", requires = ["invalidation"]);
+pgrx::extension_sql_file!("../sql/schema/price_list.sql", name = "price_list", requires = ["monitoring"]);
+pgrx::extension_sql_file!("../sql/schema/cost_reading.sql", name = "cost_reading", requires = ["price_list"]);
+pgrx::extension_sql_file!("../sql/schema/events.sql", name = "events", requires = ["cost_reading"]);
 pgrx::extension_sql_file!("../sql/schema/facade.sql", name = "facade", requires = ["events"]);
-pgrx::extension_sql_file!("../sql/schema/rows.sql", name = "rows", requires = ["facade"]);
-pgrx::extension_sql_file!("../sql/schema/tenancy.sql", name = "tenancy", requires = ["rows"]);
-pgrx::extension_sql_file!("../sql/schema/metrics.sql", name = "metrics", requires = ["tenancy"]);
-pgrx::extension_sql_file!("../sql/schema/security.sql", name = "security", requires = ["metrics"], finalize);
+pgrx::extension_sql_file!("../sql/schema/usage.sql", name = "usage", requires = ["facade"]);
+pgrx::extension_sql_file!("../sql/schema/charge_on_insert.sql", name = "charge_on_insert", requires = ["usage"]);
+pgrx::extension_sql_file!(
+    "../sql/schema/tenant_functions.sql",
+    name = "tenant_functions",
+    requires = ["charge_on_insert"]
+);
+pgrx::extension_sql_file!("../sql/schema/metrics.sql", name = "metrics", requires = ["tenant_functions"]);
+pgrx::extension_sql_file!("../sql/schema/grants.sql", name = "grants", requires = ["metrics"], finalize);
 
 /// Runs once in every backend that loads the library.
 #[pg_guard]

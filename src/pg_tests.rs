@@ -276,7 +276,10 @@ mod tests {
         run("select pg_catalog.pg_advisory_unlock_all()");
         assert_eq!(ask::<String>(HELD), "ExclusiveLock ShareLock");
         assert_eq!(
-            ask::<i64>("select count(*) from pg_catalog.pg_locks where locktype = 'advisory' and objsubid = 2"),
+            ask::<i64>(
+                "select count(*) from pg_catalog.pg_locks
+                 where locktype = 'advisory' and objsubid = 2 and pid = pg_catalog.pg_backend_pid()"
+            ),
             2
         );
     }

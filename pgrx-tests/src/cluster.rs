@@ -15,12 +15,12 @@ use anyhow::{Context, Result, bail};
 use postgres::{Client, NoTls};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::file_lock::lock;
 use crate::install;
 use crate::layout;
 use crate::postgres_tree::PostgresTree;
 use crate::progress::{capture, tail};
 use crate::server_user::{ServerUser, clean_environment};
-use crate::setup::lock;
 use crate::supabase::{self, DefaultPrivileges};
 use crate::watchdog::Watchdog;
 
@@ -88,6 +88,7 @@ impl Cluster {
     }
 
     /// One server for all tests of a process. It is never dropped; the watchdog ends it with the process.
+    #[allow(clippy::panic, reason = "for tests alone: without the server no test can go on")]
     pub fn shared() -> &'static Cluster {
         static SHARED: OnceLock<Cluster> = OnceLock::new();
         SHARED.get_or_init(|| match Cluster::start(ClusterOptions::default()) {
@@ -177,7 +178,7 @@ impl Cluster {
         self.pg_ctl("start")
     }
 
-    /// Stops without a checkpoint and without a word to anybody, and starts again.
+    /// Stops without a checkpoint and without a word to its clients, and starts again.
     pub fn restart_immediately(&self) -> Result<()> {
         self.pg_ctl("stop -m immediate")?;
         self.start_when_free()
@@ -191,7 +192,7 @@ impl Cluster {
 
     /// Orphans of a server that is gone notice within moments; until then the data directory is not free.
     fn start_when_free(&self) -> Result<()> {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + Duration::from_secs(120);
         loop {
             match self.pg_ctl("start") {
                 Ok(()) => return Ok(()),
@@ -209,7 +210,7 @@ impl Cluster {
         while is_alive(pid) {
             thread::sleep(Duration::from_millis(5));
         }
-        // As long as the pid exists, also as a zombie that nobody reaps, the file would keep a new server from starting.
+        // As long as the pid exists, also as a zombie that is not reaped, the file would keep a new server from starting.
         let file = self.data_dir().join("postmaster.pid");
         fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))
     }

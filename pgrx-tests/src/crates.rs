@@ -51,7 +51,7 @@ impl CoreRun {
         let mut command = toolbox.cargo();
         command.args([verb, "-p", self.package]);
         if self.loom {
-            // Elsewhere, or everything would be built anew for these flags and then for none.
+            // Elsewhere, or everything would be built again for these flags and then for none.
             command.env("RUSTFLAGS", "--cfg loom").env("CARGO_TARGET_DIR", layout::target().join("loom"));
         }
         command

@@ -8,10 +8,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow};
 
+use crate::file_lock::lock;
 use crate::layout;
 use crate::postgres_tree::PostgresTree;
 use crate::progress::run_checked;
-use crate::setup::{lock, setup};
+use crate::setup::setup;
 
 /// Set by xtask for the tests it starts: the extension is installed already.
 pub const INSTALLED: &str = "PG_TOLLGATE_INSTALLED";

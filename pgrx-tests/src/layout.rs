@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+/// PgBouncer, where Debian's package puts it.
+pub const PGBOUNCER: &str = "/usr/sbin/pgbouncer";
+
 /// The checkout's root: this crate is a direct child of it.
 pub fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -30,13 +33,17 @@ pub fn pgrx_home() -> PathBuf {
     target().join("pgrx")
 }
 
-/// Where `cargo install` puts cargo-pgrx (`bin/` below it).
+/// Where `cargo install` puts cargo-pgrx and cargo-deny (`bin/` below it).
 pub fn tools() -> PathBuf {
     target().join("tools")
 }
 
 pub fn cargo_pgrx() -> PathBuf {
     tools().join("bin/cargo-pgrx")
+}
+
+pub fn cargo_deny() -> PathBuf {
+    tools().join("bin/cargo-deny")
 }
 
 /// The pgrx version that the extension is pinned to. cargo-pgrx must be exactly this one.

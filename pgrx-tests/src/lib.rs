@@ -2,10 +2,12 @@
 //! `cargo xtask` offers. It has no dependency on pgrx and links nothing of the extension: it speaks SQL.
 
 pub mod bench;
+pub mod books;
 pub mod charging;
 pub mod cluster;
 pub mod crates;
 pub mod demo;
+mod file_lock;
 pub mod history;
 pub mod install;
 pub mod layout;
@@ -19,6 +21,8 @@ pub mod progress;
 pub mod server_user;
 pub mod session;
 pub mod setup;
+#[cfg(test)]
+mod structure;
 pub mod suite;
 pub mod supabase;
 pub mod table;

@@ -1,4 +1,4 @@
-//! Format and clippy, for every crate, warnings refused.
+//! Format and clippy, for every crate, warnings refused; and what the dependencies may be (`deny.toml`).
 
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use crate::crates;
 use crate::layout;
 use crate::progress::run_checked;
-use crate::setup::{Toolbox, setup};
+use crate::setup::{Toolbox, cargo_deny, setup};
 
 pub fn lint() -> Result<()> {
     let toolbox = setup()?;
@@ -21,7 +21,8 @@ pub fn lint() -> Result<()> {
     clippy("pg_tollgate", &mut extension)?;
     let mut harness = toolbox.cargo();
     harness.args(["clippy", "-p", "pg_tollgate-tests", "--all-targets"]);
-    clippy("pg_tollgate-tests", &mut harness)
+    clippy("pg_tollgate-tests", &mut harness)?;
+    dependencies(&toolbox)
 }
 
 fn format(toolbox: &Toolbox) -> Result<()> {
@@ -39,5 +40,16 @@ fn clippy(name: &str, command: &mut Command) -> Result<()> {
     let title = format!("Clippy on {name}");
     run_checked(&title, "about a minute the first time", &log, command.args(["--", "-D", "warnings"]))?;
     println!("clippy on {name}: clean");
+    Ok(())
+}
+
+fn dependencies(toolbox: &Toolbox) -> Result<()> {
+    let mut command = Command::new(cargo_deny()?);
+    toolbox.environment(&mut command);
+    // The lock file says which versions; advisories would come from a network.
+    command.args(["--locked", "check", "bans", "licenses", "sources"]);
+    let log = layout::target().join("deny.log");
+    run_checked("Licenses, bans and sources of the dependencies", "some seconds", &log, &mut command)?;
+    println!("cargo deny: clean");
     Ok(())
 }

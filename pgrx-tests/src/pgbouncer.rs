@@ -12,13 +12,11 @@ use anyhow::{Context, Result, bail};
 use postgres::{Client, NoTls};
 
 use crate::cluster::{Cluster, PORT, SUPERUSER};
+use crate::layout::PGBOUNCER;
 use crate::server_user::ServerUser;
 
 /// Only part of the socket's name.
 const POOLER_PORT: u16 = 6432;
-
-/// Where Debian's package puts it.
-pub const PROGRAM: &str = "/usr/sbin/pgbouncer";
 
 /// A running pooler, which ends with the value, and with the thread that started it.
 pub struct Pgbouncer {
@@ -28,8 +26,8 @@ pub struct Pgbouncer {
 
 impl Pgbouncer {
     pub fn start(cluster: &Cluster) -> Result<Pgbouncer> {
-        if !Path::new(PROGRAM).is_file() {
-            bail!("PgBouncer is missing ({PROGRAM}): `cargo xtask setup` installs it, or the package pgbouncer");
+        if !Path::new(PGBOUNCER).is_file() {
+            bail!("PgBouncer is missing ({PGBOUNCER}): `cargo xtask setup` installs it, or the package pgbouncer");
         }
         let dir = tempfile::Builder::new().prefix("pool-").tempdir_in(cluster.dir())?.keep();
         let user = ServerUser::detect()?;
@@ -47,7 +45,7 @@ impl Pgbouncer {
         fs::write(&file, settings)?;
         user.give(&dir)?;
         let mut command = user.command(Path::new("setpriv"));
-        command.args(["--pdeathsig", "KILL", PROGRAM, "-q"]).arg(&file);
+        command.args(["--pdeathsig", "KILL", PGBOUNCER, "-q"]).arg(&file);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let child = command.spawn().context("cannot start PgBouncer")?;
         let mut pooler = Pgbouncer { child, dir };
@@ -57,8 +55,8 @@ impl Pgbouncer {
 
     fn wait(&mut self) -> Result<()> {
         let socket = self.dir.join(format!(".s.PGSQL.{POOLER_PORT}"));
-        let deadline = Instant::now() + Duration::from_secs(10);
-        // The file is there before anybody listens.
+        let deadline = Instant::now() + Duration::from_secs(60);
+        // The file is there before PgBouncer listens.
         while UnixStream::connect(&socket).is_err() {
             if self.child.try_wait()?.is_some() || Instant::now() > deadline {
                 let log = fs::read_to_string(self.dir.join("log")).unwrap_or_default();

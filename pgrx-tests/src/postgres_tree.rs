@@ -1,7 +1,7 @@
 //! A private copy of the system's Postgres.
 //!
 //! Debian's Postgres finds its files relative to its own binaries, so a copy works anywhere. The extension is installed
-//! into the copy: nothing of ours is ever written into a system directory, and nobody has to be root.
+//! into the copy: nothing of ours is ever written into a system directory, and root is not needed.
 
 use std::fs;
 use std::path::{Path, PathBuf};

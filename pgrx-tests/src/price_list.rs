@@ -13,6 +13,9 @@ use crate::layout;
 /// What the import is told of where it is from.
 pub const SOURCE: &str = "litellm 1.109.1";
 
+/// The same of the list of a month later.
+pub const NEWER_SOURCE: &str = "litellm 1.110.2";
+
 /// The file in the checkout; its NOTICE says where it is from.
 pub fn path() -> PathBuf {
     layout::tests_dir().join("data/litellm_model_prices.json.gz")
@@ -20,7 +23,15 @@ pub fn path() -> PathBuf {
 
 /// The list as it was published.
 pub fn text() -> Result<String> {
-    let path = path();
+    read(path())
+}
+
+/// The list of a month later, as it was published.
+pub fn newer_text() -> Result<String> {
+    read(layout::tests_dir().join("data/litellm_model_prices_1.110.2.json.gz"))
+}
+
+fn read(path: PathBuf) -> Result<String> {
     let file = File::open(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let mut text = String::new();
     GzDecoder::new(file).read_to_string(&mut text).with_context(|| format!("{} is damaged", path.display()))?;

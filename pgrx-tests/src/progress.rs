@@ -150,7 +150,7 @@ pub fn bar(total: u64, what: &str) -> ProgressBar {
     bar
 }
 
-/// cargo-pgrx colours its output also where nobody sees colours.
+/// cargo-pgrx colours its output also where colours are not shown.
 fn without_colours(line: &str) -> String {
     let mut parts = line.split('\u{1b}');
     let mut text = parts.next().unwrap_or("").to_string();

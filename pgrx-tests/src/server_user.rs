@@ -2,7 +2,7 @@
 //!
 //! As root the server runs in a user namespace in which we look like `postgres`: the real owner of every file stays
 //! root, so nothing has to be handed over. Where namespaces are forbidden we really become `postgres`, who then needs a
-//! data directory of his own, and keeps the right to read files whatever their owner: a checkout may lie below /root.
+//! data directory of its own, and keeps the right to read files whatever their owner: a checkout may lie below /root.
 
 use std::env;
 use std::fs;
@@ -110,7 +110,7 @@ impl ServerUser {
         self.prefix().iter().map(|word| format!("{word} ")).collect()
     }
 
-    /// Hands a directory over where the server really is somebody else.
+    /// Hands a directory over where the server really is another user.
     pub fn give(&self, dir: &Path) -> Result<()> {
         if let ServerUser::Switched(account) = self {
             let owner = format!("{}:{}", account.uid, account.gid);

@@ -130,6 +130,7 @@ impl Session {
 
     /// One request that must fail with this SQLSTATE; for tests, so anything else is a panic that says what came.
     #[track_caller]
+    #[allow(clippy::panic, reason = "an assertion, for tests alone")]
     pub fn expect_sqlstate(
         &mut self,
         caller: &Caller,

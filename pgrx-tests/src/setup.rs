@@ -2,14 +2,14 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::file_lock::lock;
 use crate::layout;
-use crate::pgbouncer;
 use crate::postgres_tree::{MAJOR, PostgresTree};
 use crate::progress::{capture, run_checked};
 use crate::server_user::clean_environment;
@@ -36,7 +36,7 @@ const REQUIREMENTS: [Requirement; 9] = [
     Requirement { package: "gcc", present: || in_path("cc") && in_path("gcc") },
     Requirement { package: "libc6-dev", present: || Path::new("/usr/include/stdio.h").is_file() },
     // The tests go through it, as applications do.
-    Requirement { package: "pgbouncer", present: || Path::new(pgbouncer::PROGRAM).is_file() },
+    Requirement { package: "pgbouncer", present: || Path::new(layout::PGBOUNCER).is_file() },
     // Only cargo-pgrx's own build needs these two: it downloads over TLS through the system's OpenSSL.
     Requirement {
         package: "libssl-dev",
@@ -44,6 +44,9 @@ const REQUIREMENTS: [Requirement; 9] = [
     },
     Requirement { package: "pkg-config", present: || cargo_pgrx_is_there() || in_path("pkg-config") },
 ];
+
+/// Checks licenses, sources and banned dependencies.
+const CARGO_DENY: &str = "0.20.2";
 
 /// What has been set up, and how cargo-pgrx is called in it.
 pub struct Toolbox {
@@ -90,15 +93,6 @@ impl Toolbox {
     }
 }
 
-/// Held until dropped; `name` is a file below the build directory.
-pub fn lock(name: &str) -> Result<File> {
-    let path = layout::target().join(format!("{name}.lock"));
-    fs::create_dir_all(layout::target()).with_context(|| format!("cannot create {}", layout::target().display()))?;
-    let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
-    file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
-    Ok(file)
-}
-
 fn packages() -> Result<()> {
     let missing = missing_packages();
     if missing.is_empty() {
@@ -134,28 +128,41 @@ fn apt(verb: &str, packages: &[&str]) -> Command {
     command
 }
 
-fn cargo_pgrx_version() -> Option<String> {
-    let mut command = Command::new(layout::cargo_pgrx());
-    let said = capture(command.args(["pgrx", "--version"])).ok()?;
+/// What a tool of ours says that its version is.
+fn version(command: &mut Command) -> Option<String> {
+    let said = capture(command.arg("--version")).ok()?;
     said.split_whitespace().last().map(str::to_string)
 }
 
 fn cargo_pgrx_is_there() -> bool {
-    layout::pgrx_version().is_ok_and(|wanted| cargo_pgrx_version() == Some(wanted))
+    let there = || version(Command::new(layout::cargo_pgrx()).arg("pgrx"));
+    layout::pgrx_version().is_ok_and(|wanted| there() == Some(wanted))
 }
 
 fn cargo_pgrx() -> Result<()> {
     if cargo_pgrx_is_there() {
         return Ok(());
     }
-    let version = layout::pgrx_version()?;
+    cargo_install("cargo-pgrx", &layout::pgrx_version()?, "about 7 minutes, once")
+}
+
+/// What lint alone needs, so that nothing else waits for it.
+pub fn cargo_deny() -> Result<PathBuf> {
+    let _lock = lock("setup")?;
+    if version(&mut Command::new(layout::cargo_deny())).as_deref() != Some(CARGO_DENY) {
+        cargo_install("cargo-deny", CARGO_DENY, "about 2 minutes on two free cores, once")?;
+    }
+    Ok(layout::cargo_deny())
+}
+
+/// A debug build: it compiles in half the time, and these tools have little to do.
+fn cargo_install(tool: &str, version: &str, usual: &str) -> Result<()> {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // A debug build: it compiles in half the time, and cargo-pgrx itself has little to do.
-    command.args(["install", "cargo-pgrx", "--locked", "--debug", "--force", "--version", &format!("={version}")]);
+    command.args(["install", tool, "--locked", "--debug", "--force", "--version", &format!("={version}")]);
     command.arg("--root").arg(layout::tools()).arg("--target-dir").arg(layout::target().join("tools-build"));
     command.current_dir(layout::root());
-    let log = layout::target().join("setup-cargo-pgrx.log");
-    run_checked(&format!("Building cargo-pgrx {version}"), "about 7 minutes, once", &log, &mut command)?;
+    let log = layout::target().join(format!("setup-{tool}.log"));
+    run_checked(&format!("Building {tool} {version}"), usual, &log, &mut command)?;
     Ok(())
 }
 

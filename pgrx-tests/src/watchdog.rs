@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context, Result};
 
 /// `$1` is the cluster's directory. A server that does not stop at once within five seconds is killed. It has stopped
-/// when its pid file is gone: in a container that reaps nobody the process itself may stay as a zombie.
+/// when its pid file is gone: in a container that reaps nothing the process itself may stay as a zombie.
 const SCRIPT: &str = r#"
 if read -r word && [ "$word" = keep ]; then exit 0; fi
 pid=$(head -n 1 "$1/data/postmaster.pid" 2>/dev/null)
@@ -49,7 +49,7 @@ impl Watchdog {
     /// Stops the server and removes its files, and returns when that is done.
     pub fn finish(mut self) {
         drop(self.child.stdin.take());
-        // Nothing to be done about a failure here: the shell has reported to nobody by design.
+        // Nothing to be done about a failure here: the shell reports to no process by design.
         let _ = self.child.wait();
     }
 }

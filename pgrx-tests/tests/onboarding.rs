@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::panic::resume_unwind;
 use std::sync::Barrier;
 use std::thread;
 
@@ -28,7 +29,7 @@ fn at_once<T: Send>(
             })
         };
         let threads: Vec<_> = clients.into_iter().enumerate().map(run).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
     }))
 }
 

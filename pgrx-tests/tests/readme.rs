@@ -190,7 +190,7 @@ fn a_charge_that_waits_too_long_is_cancelled_and_can_be_repeated() -> Result<()>
     one.batch_execute("begin")?;
     assert_eq!(charge(&mut one)?, "true 0.4");
     for (setting, expected) in [("lock_timeout", "55P03"), ("statement_timeout", "57014")] {
-        two.batch_execute(&format!("set {setting} = '200ms'"))?;
+        two.batch_execute(&format!("set {setting} = '1s'"))?;
         let Err(error) = charge(&mut two) else { bail!("a charge did not wait for another") };
         assert_eq!(sqlstate(&error), expected);
         two.batch_execute(&format!("reset {setting}"))?;

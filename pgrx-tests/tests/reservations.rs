@@ -232,7 +232,8 @@ fn settling_reads_one_hold_however_many_there_are() -> Result<()> {
                where relid = 'copilot_internal.quota_reservations'::regclass";
     let mut watcher = database.superuser()?;
     let mut read = 0;
-    for _ in 0..100 {
+    // The session's figures come when it has ended, at once.
+    for _ in 0..1_200 {
         read = watcher.query_one(sql, &[])?.get::<_, i64>(0);
         if read >= HOLDS {
             break;

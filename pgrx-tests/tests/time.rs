@@ -123,11 +123,20 @@ fn a_long_transaction_charges_the_present_not_its_beginning() -> Result<()> {
               union all select recorded_at from copilot_internal.llm_cost_records) m";
     assert!(client.query_one(sql, &[])?.get::<_, bool>(0));
     // The period that a check tells is that of the clock, too: an hour that began before the transaction may be over.
-    let sql = "select retry_after_seconds::float8, extract(epoch from period_end - clock_timestamp())::float8
+    // The answer lies between what the clock says before the call and after it.
+    let clock = "select extract(epoch from clock_timestamp())::float8";
+    let before: f64 = client.query_one(clock, &[])?.get(0);
+    let sql = "select retry_after_seconds::float8, extract(epoch from period_end)::float8
                from public.check_quota_before_operation($1, 'llm', 1000)";
     let row = client.query_one(sql, &[&tenant])?;
-    let (told, left): (f64, f64) = (row.get(0), row.get(1));
-    assert!((told - left).abs() <= 1.0, "{told} but {left} are left");
+    let (told, end): (f64, f64) = (row.get(0), row.get(1));
+    let after: f64 = client.query_one(clock, &[])?.get(0);
+    assert!(
+        told >= end - after - 1.0 && told <= end - before + 1.0,
+        "{told}, and {} to {} left",
+        end - after,
+        end - before
+    );
     client.batch_execute("commit")?;
     Ok(())
 }

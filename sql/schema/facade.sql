@@ -76,7 +76,8 @@ create function public.check_and_record_quota_atomic(
     p_scope text, p_scope_id uuid, p_cost_usd numeric, p_resource_type text default 'llm',
     p_tenant_id uuid default null, p_request_id text default null, p_log_denial boolean default false)
     returns table (allowed boolean, current_spend_usd numeric, limit_usd numeric, remaining_usd numeric,
-        utilization_percent numeric, reason text, period text, period_end timestamptz, retryable boolean)
+        utilization_percent numeric, reason text, period text, period_end timestamptz, status text, replayed boolean,
+        retryable boolean)
     language c volatile rows 1
     as 'MODULE_PATHNAME', 'check_and_record_quota_atomic_wrapper';
 comment on function public.check_and_record_quota_atomic(text, uuid, numeric, text, uuid, text, boolean) is
@@ -213,11 +214,6 @@ create function public.estimate_e2b_cost(
     as 'MODULE_PATHNAME', 'estimate_e2b_cost_wrapper';
 comment on function public.estimate_e2b_cost(text, numeric, text, numeric, numeric, uuid) is
     'What a sandbox session costs (USD). NULL, never 0, when no price is known.';
-
-create function public.normalize_llm_usage(p_provider text, p_usage jsonb) returns jsonb
-    language c immutable parallel safe as 'MODULE_PATHNAME', 'normalize_llm_usage_wrapper';
-comment on function public.normalize_llm_usage(text, jsonb) is
-    'A provider''s raw usage object (OpenAI chat and responses, Anthropic, Gemini, Bedrock, OpenTelemetry) in the form of record_llm_cost: input_tokens and output_tokens, inclusive, the parts that p_usage takes, service_tier where it is told, and under unknown what has no place there. Impossible usage is 22023.';
 
 create function copilot_internal.check_confidence_level(p_level text) returns void
     language plpgsql immutable set search_path = pg_catalog, pg_temp as $$

@@ -45,7 +45,8 @@ comment on column copilot_internal.model_pricing.source is 'Where the price is f
 comment on column copilot_internal.model_pricing.list_key is 'The entry''s key in the list, with the provider before it where the list has it so.';
 comment on column copilot_internal.model_pricing.details is 'What the list says besides prices: mode, limits (max_output_tokens bounds an estimate), abilities.';
 comment on column copilot_internal.model_pricing.missing_since is 'Since which import the list has no longer had the entry. Its price stays.';
-create index model_pricing_name_idx on copilot_internal.model_pricing (pg_catalog.lower(model_name));
+-- Names are looked up whole, and by what they begin with.
+create index model_pricing_name_idx on copilot_internal.model_pricing (pg_catalog.lower(model_name) text_pattern_ops);
 create index model_pricing_list_key_idx on copilot_internal.model_pricing (list_key) where imported;
 create index model_pricing_tenant_id_idx on copilot_internal.model_pricing (tenant_id) where tenant_id is not null;
 
@@ -260,3 +261,8 @@ insert into copilot_internal.shipped_operation_profiles
     ('standard_session', 'conservative', null, null, 3600),
     ('standard_session', 'typical', null, null, 600),
     ('standard_session', 'optimistic', null, null, 60);
+
+create function copilot_internal.price_problem(p_input_per_million_usd numeric, p_output_per_million_usd numeric, p_components jsonb)
+    returns text language c immutable parallel safe as 'MODULE_PATHNAME', 'price_problem_wrapper';
+comment on function copilot_internal.price_problem(numeric, numeric, jsonb) is
+    'Why the pricing engine cannot use these prices of a model, or NULL when it can. A key that it does not know is a problem: it would be a price that is never charged.';

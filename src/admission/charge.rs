@@ -4,6 +4,7 @@ use tollgate_escrow::journal::Level;
 use tollgate_escrow::table::{Delta, Pin};
 
 use crate::pg::Timestamp;
+use crate::pg::transaction::Unwritten;
 use crate::quota::{Payer, QuotaUsage};
 use tollgate_core::decision::{Scope, Verdict};
 
@@ -66,12 +67,18 @@ pub struct Admission {
     pub admitted: bool,
     /// The hold that was made; it may expire later than was asked.
     pub hold: Option<Hold>,
+    /// To be kept until every row of what was admitted is written.
+    pub unwritten: Option<Unwritten>,
     pub counted: Counted,
 }
 
 impl Admission {
+    pub fn admitted(usage: QuotaUsage, verdict: Verdict, hold: Option<Hold>, counted: Counted) -> Self {
+        Self { usage, verdict, admitted: true, hold, unwritten: Some(Unwritten::begin()), counted }
+    }
+
     pub fn refused(usage: QuotaUsage, verdict: Verdict) -> Self {
-        Self { usage, verdict, admitted: false, hold: None, counted: Counted::default() }
+        Self { usage, verdict, admitted: false, hold: None, unwritten: None, counted: Counted::default() }
     }
 }
 

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use pgrx::Uuid;
 
-use crate::admission::{cached_quota_usage, usage};
+use crate::admission::{cached_quota_usage, quota_usage};
 use crate::arguments;
 use crate::error::Result;
 use crate::pg::identity::Caller;
@@ -49,7 +49,7 @@ pub fn check(spi: &Session, caller: &Caller, question: Question) -> Result<Answe
     let sees_platform = caller.serves_all_tenants();
 
     let now = pg::clock_timestamp();
-    let mut quotas = usage(spi, Payer { tenant: Some(tenant), user, resource }, now, Snapshot::Statement)?.quotas;
+    let mut quotas = quota_usage(spi, Payer { tenant: Some(tenant), user, resource }, now, Snapshot::Statement)?.quotas;
     let verdict = judge(&quotas, amount, settings::allow_without_quota());
     let verdict = if verdict.allowed && !sees_platform {
         // A user is told about a quota of his own where there is one: of the platform's he may not know the figures.

@@ -153,6 +153,15 @@ impl<'a> QuotaCounter<'a> {
         patience: LockWait,
         tail: &mut i64,
     ) -> std::result::Result<Option<Handle>, Retry> {
+        if with(|state| state.has_unwritten()) {
+            // The journal has a charge that the tables do not show yet.
+            return match patience {
+                LockWait::Try => Ok(None),
+                LockWait::Wait => Err(Retry::Failed(Error::State {
+                    message: "a trigger on the ledger cannot charge a quota whose counter is not loaded".to_owned(),
+                })),
+            };
+        }
         let registry = &self.shared.registry;
         let definitions = lock::LockTarget::Definitions(self.partition);
         let counted = self.counted();

@@ -102,7 +102,7 @@ fn try_admit(shared: &Shared, spi: &Session, charge: Charge) -> std::result::Res
             retract(shared, attempt.charge, &counted);
             return Err(Retry::Again);
         }
-        return Ok(Admission { usage, verdict, admitted: true, counted, hold: attempt.charge.hold });
+        return Ok(Admission::admitted(usage, verdict, attempt.charge.hold, counted));
     }
 }
 
@@ -346,7 +346,13 @@ fn present(shared: &Shared, payer: Payer) -> EpochPair {
 }
 
 /// Looks without charging, and without waiting for anybody.
-pub fn usage(shared: &Shared, spi: &Session, payer: Payer, at: Timestamp, snapshot: Snapshot) -> Result<QuotaUsage> {
+pub fn quota_usage(
+    shared: &Shared,
+    spi: &Session,
+    payer: Payer,
+    at: Timestamp,
+    snapshot: Snapshot,
+) -> Result<QuotaUsage> {
     // SAFETY: both read the state of the server and of the query.
     let tables_only = unsafe { pg_sys::RecoveryInProgress() || pg_sys::IsInParallelMode() };
     current_generation();

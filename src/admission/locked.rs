@@ -18,7 +18,7 @@ use crate::settings;
 use tollgate_core::decision::{Resource, judge};
 
 /// Every quota that applies to the payer, as of the moment, from the tables. Holds are counted that have not expired.
-pub fn usage(spi: &Session, payer: Payer, at: Timestamp, snapshot: Snapshot) -> Result<QuotaUsage> {
+pub fn quota_usage(spi: &Session, payer: Payer, at: Timestamp, snapshot: Snapshot) -> Result<QuotaUsage> {
     stand(spi, payer, at, &mut Sums::new(payer, snapshot))
 }
 
@@ -44,8 +44,10 @@ pub fn admit(spi: &Session, charge: Charge) -> Result<Admission> {
         quota.held -= charge.given_up(quota.scope, sums.now());
     }
     let verdict = judge(&usage.quotas, charge.wanted(), settings::allow_without_quota());
-    let admitted = verdict.allowed || !charge.enforce;
-    Ok(Admission { usage, verdict, admitted, hold: charge.hold, counted: Counted::default() })
+    if charge.enforce && !verdict.allowed {
+        return Ok(Admission::refused(usage, verdict));
+    }
+    Ok(Admission::admitted(usage, verdict, charge.hold, Counted::default()))
 }
 
 thread_local! {

@@ -5,6 +5,7 @@
 mod charge;
 pub mod check;
 mod counter;
+mod differing;
 mod escrow;
 mod locked;
 mod waiting;
@@ -21,6 +22,7 @@ use crate::quota::{Payer, QuotaUsage};
 use tollgate_core::decision::Quota;
 
 pub use charge::{Admission, Charge, Hold};
+pub use differing::differing;
 
 /// The way of admission, with what it needs.
 pub enum AdmissionMode {
@@ -100,10 +102,10 @@ impl AdmissionMode {
 
 /// How the quotas stand, without charging anything: from shared memory where a counter is or can be had without waiting,
 /// else from the tables as the look says.
-pub fn usage(spi: &Session, payer: Payer, at: Timestamp, snapshot: Snapshot) -> Result<QuotaUsage> {
+pub fn quota_usage(spi: &Session, payer: Payer, at: Timestamp, snapshot: Snapshot) -> Result<QuotaUsage> {
     match shared() {
-        Some(shared) => escrow::usage(&shared, spi, payer, at, snapshot),
-        None => locked::usage(spi, payer, at, snapshot),
+        Some(shared) => escrow::quota_usage(&shared, spi, payer, at, snapshot),
+        None => locked::quota_usage(spi, payer, at, snapshot),
     }
 }
 

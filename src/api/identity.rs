@@ -2,13 +2,14 @@
 
 use pgrx::{Uuid, pg_extern, pg_sys};
 
+use super::require_service_role_to;
 use crate::arguments;
 use crate::error::Error;
 use crate::pg::call::{Call, Reply};
 use crate::pg::identity::Caller;
 use crate::pg::value::Value;
 use crate::pg::zone::{PostgresZone, is_iana_name};
-use crate::pg::{from_unix_seconds, lock, to_unix_seconds};
+use crate::pg::{from_unix_seconds, lock, spi, to_unix_seconds};
 use crate::tenancy::access;
 use tollgate_core::period::{self, Period};
 
@@ -34,7 +35,12 @@ fn is_time_zone(name: &str) -> bool {
 
 #[pg_extern(sql = false)]
 fn try_fold_lock(tenant: Uuid) -> bool {
-    lock::LockTarget::Fold(lock::key(tenant)).try_lock(lock::Strength::Exclusive)
+    require_service_role_to(&Caller::current(), "fold").unwrap_or_else(|error| error.raise());
+    let taken = lock::LockTarget::Fold(lock::key(tenant)).try_lock(lock::Strength::Exclusive);
+    if taken {
+        spi::note_fold();
+    }
+    taken
 }
 
 #[pg_extern(sql = false)]

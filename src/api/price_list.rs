@@ -2,15 +2,16 @@
 
 use pgrx::{pg_extern, pg_sys};
 
+use crate::arguments;
 use crate::error::{Error, Result};
 use crate::pg::call::{Call, Reply};
-use crate::pg::jsonb;
+use crate::pg::jsonb::Bounds;
 use crate::pg::value::Value;
 use tollgate_core::pricing::list::Reading;
 use tollgate_core::pricing::strict;
 
 /// The list that people use has 3 MB.
-const BOUNDS: jsonb::Bounds = jsonb::Bounds { bytes: 32_000_000, depth: strict::MAX_LEVELS, digits: 1_000 };
+const BOUNDS: Bounds = Bounds { bytes: 32_000_000, depth: strict::MAX_LEVELS, number: 1_000 };
 
 #[pg_extern(sql = false)]
 fn read_price_list(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
@@ -19,12 +20,8 @@ fn read_price_list(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
 }
 
 fn read(call: Call) -> Result<Value> {
-    let given = call.raw(0).ok_or_else(|| Error::invalid("p_prices must not be NULL"))?;
-    // SAFETY: the SQL signature says that it is a jsonb.
-    if let Some(excess) = unsafe { jsonb::excess(given, &BOUNDS) } {
-        return Err(Error::invalid(format!("the price list {excess}")));
-    }
-    let text = call.jsonb(0).map(|json| json.text().into_owned()).unwrap_or_default();
+    let given = call.jsonb(0).ok_or_else(|| Error::invalid("p_prices must not be NULL"))?;
+    let text = arguments::document(given, "the price list", &BOUNDS)?.text().into_owned();
     let list = serde_json::from_str(&text)
         .map_err(|error| Error::invalid(format!("the price list cannot be read: {error}")))?;
     drop(text);

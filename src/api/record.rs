@@ -24,8 +24,8 @@ pub fn reported_quota(outcome: &Outcome) -> Option<&Quota> {
     outcome.reported_quota.map(|index| &outcome.usage.quotas[index])
 }
 
-/// The columns of `record_llm_cost`, `record_e2b_cost` and, after its ordinal, `record_llm_costs`.
-fn columns(outcome: &Outcome) -> Vec<Value> {
+/// The columns of `record_llm_cost`, `record_llm_usage`, `record_e2b_cost` and, after its ordinal, `record_llm_costs`.
+pub(super) fn columns(outcome: &Outcome) -> Vec<Value> {
     let remaining = reported_quota(outcome).map(Figures::of);
     vec![
         outcome.recorded.into(),
@@ -45,7 +45,7 @@ pub fn require_service_role(caller: &Caller) -> Result<()> {
     if caller.serves_all_tenants() { Ok(()) } else { Err(Error::forbidden("only service_role may record costs")) }
 }
 
-fn record_one(spi: &Session, one: &dyn Record) -> Result<Outcome> {
+pub(super) fn record_one(spi: &Session, one: &dyn Record) -> Result<Outcome> {
     record(spi, &[one])?.pop().ok_or_else(|| Error::internal("a record had no outcome"))
 }
 
@@ -121,7 +121,8 @@ fn record_llm_costs(fcinfo: pg_sys::FunctionCallInfo) {
     let call = Call::new(fcinfo);
     let outcomes = call.kernel(|caller| {
         require_service_role(caller)?;
-        let records = batch::parse(&arguments::required(call.jsonb(0), "p_records")?.text())?;
+        let given = arguments::required(call.jsonb(0), "p_records")?;
+        let records = batch::parse(&arguments::document(given, "p_records", &batch::BATCH)?.text())?;
         let records: Vec<&dyn Record> = records.iter().map(|one| one as &dyn Record).collect();
         spi::session(|spi| record(spi, &records))
     });
@@ -195,6 +196,8 @@ fn check_and_record_quota_atomic(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
         outcome.reason.as_deref().into(),
         figures.map(|figures| figures.period).into(),
         figures.and_then(|figures| figures.period_end).map_or(Value::NULL, Value::timestamp),
+        outcome.quota_status.as_str().into(),
+        outcome.replayed.into(),
         outcome.retryable.into(),
     ])
 }

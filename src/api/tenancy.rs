@@ -5,6 +5,7 @@ use pgrx::{Uuid, pg_extern, pg_sys};
 use crate::arguments;
 use crate::error::{Error, Result};
 use crate::pg::call::{Call, Reply};
+use crate::pg::jsonb::Bounds;
 use crate::pg::spi::{self, Session};
 use crate::pg::value::{Json, Value};
 use crate::tenancy::access::{self, Role};
@@ -158,6 +159,9 @@ fn initialize_tenant_quotas(fcinfo: pg_sys::FunctionCallInfo) -> i32 {
     })
 }
 
+/// A column of a policy. A session keeps the policies of many tenants.
+const POLICY: Bounds = Bounds { bytes: 256 * 1024, depth: 100, number: 1_000 };
+
 #[pg_extern(sql = false)]
 fn policy_problem(fcinfo: pg_sys::FunctionCallInfo) -> Option<String> {
     const KEYS: [&str; 9] = [
@@ -172,17 +176,20 @@ fn policy_problem(fcinfo: pg_sys::FunctionCallInfo) -> Option<String> {
         "user_overrides",
     ];
     let call = Call::new(fcinfo);
-    let parts: Vec<String> = (0..)
-        .zip(KEYS)
-        .filter_map(|(index, key)| {
-            let value = match index {
-                0 | 1 | 6 => call.text(index).map(|text| serde_json::Value::from(text).to_string()),
-                _ => call.jsonb(index).as_ref().map(|json| json.text().into_owned()),
-            };
-            value.map(|value| format!("\"{key}\": {value}"))
-        })
-        .collect();
-    Policy::read(&format!("{{{}}}", parts.join(", "))).err()
+    let part = |(index, key): (usize, &str)| -> Option<std::result::Result<String, String>> {
+        let value = match index {
+            0 | 1 | 6 => Ok(serde_json::Value::from(call.text(index)?).to_string()),
+            _ => match call.jsonb(index)?.within(&POLICY) {
+                Ok(json) => Ok(json.text().into_owned()),
+                Err(excess) => Err(arguments::beyond(key, &POLICY, excess)),
+            },
+        };
+        Some(value.map(|value| format!("\"{key}\": {value}")))
+    };
+    match KEYS.into_iter().enumerate().filter_map(part).collect::<std::result::Result<Vec<_>, _>>() {
+        Ok(parts) => Policy::read(&format!("{{{}}}", parts.join(", "))).err(),
+        Err(problem) => Some(problem),
+    }
 }
 
 #[pg_extern(sql = false)]

@@ -6,7 +6,7 @@ use super::RecordTerms;
 use crate::arguments;
 use crate::error::{Error, Result};
 use crate::pg::Timestamp;
-use crate::pg::value::{Json, Value};
+use crate::pg::value::{GivenJson, Json, Value};
 use crate::quota::Payer;
 use tollgate_core::decision::Resource;
 use tollgate_core::money::Picos;
@@ -23,7 +23,7 @@ pub struct RecordArgs {
     pub reservation_id: Option<Uuid>,
     pub enforce: Option<bool>,
     pub occurred_at: Option<Timestamp>,
-    pub metadata: Option<Json>,
+    pub metadata: Option<GivenJson>,
     pub log_denial: Option<bool>,
 }
 

@@ -12,10 +12,14 @@ use crate::arguments::shown;
 use crate::error::{Error, Result};
 use crate::pg::Timestamp;
 use crate::pg::identity::parse_uuid;
-use crate::pg::value::Json;
+use crate::pg::jsonb::Bounds;
+use crate::pg::value::GivenJson;
 
 /// Most records in one batch: one transaction holds the tenants' locks for all of them.
 const MAX_RECORDS: usize = 1_000;
+
+/// All of a batch: 16 KiB for each of a thousand records.
+pub const BATCH: Bounds = Bounds { bytes: 16 * 1024 * 1024, depth: 110, number: 1_000 };
 
 /// Reads the batch, or says which record (counted from 1) is wrong and how.
 pub fn parse(text: &str) -> Result<Vec<LlmCall>> {
@@ -55,7 +59,7 @@ struct Record {
     conversation_id: Field<Uuid>,
     path_id: Field<Uuid>,
     task: Field<String>,
-    usage: Field<Json>,
+    usage: Field<GivenJson>,
     service_tier: Field<String>,
     cost_usd: Field<Amount>,
     request_id: Field<String>,
@@ -64,7 +68,7 @@ struct Record {
     occurred_at: Field<Moment>,
     trace_id: Field<String>,
     span_id: Field<String>,
-    metadata: Field<Json>,
+    metadata: Field<GivenJson>,
     log_denial: Field<bool>,
 }
 
@@ -154,7 +158,7 @@ impl Argument for Uuid {
     }
 }
 
-impl Argument for Json {
+impl Argument for GivenJson {
     const EXPECTED: &'static str = "JSON";
 
     fn from_json(value: Value) -> Option<Self> {
@@ -260,7 +264,10 @@ mod tests {
         else {
             panic!("not read")
         };
-        let usage = read.usage.map(|usage| usage.text().into_owned());
+        let usage = match read.usage {
+            Some(GivenJson::Text(text)) => Some(text),
+            _ => None,
+        };
         assert_eq!((read.attribution.cost_usd.as_deref(), usage.as_deref()), (Some("0.10"), Some(r#"{"a":1.50}"#)));
         assert_eq!((read.task, read.attribution.enforce), (None, Some(false)));
     }

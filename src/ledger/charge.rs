@@ -6,7 +6,7 @@ use tollgate_escrow::registry::Statistic;
 use super::pending::leave_pending;
 use super::reservation::Reservation;
 use super::{Cost, Moments, Outcome, Record, RecordTerms, Row, Stored};
-use crate::admission::{Admission, AdmissionMode, Charge, Hold, usage};
+use crate::admission::{Admission, AdmissionMode, Charge, Hold, quota_usage};
 use crate::error::{Error, Result};
 use crate::outbox::{self, Refusal};
 use crate::pg::duplicate::wait_for_duplicate;
@@ -139,8 +139,9 @@ impl<'a> Attempt<'a> {
         cost: &Cost,
         moments: Moments,
         asked: &Charge,
-        admission: Admission,
+        mut admission: Admission,
     ) -> Result<Option<Outcome>> {
+        let _unwritten = admission.unwritten.take();
         let id = pg::new_id();
         let expires_at = admission.hold.map_or(moments.recorded_at, |hold| hold.expires);
         if !self.record.insert(&Row { id, cost, moments, user: self.payer.user, expires_at })? {
@@ -176,7 +177,7 @@ impl<'a> Attempt<'a> {
             return Ok(None);
         }
         self.gate.count_outcome(Statistic::Refusal);
-        let usage = usage(self.spi, self.payer, at, Snapshot::Latest)?;
+        let usage = quota_usage(self.spi, self.payer, at, Snapshot::Latest)?;
         let verdict = judge(&usage.quotas, 0, settings::allow_without_quota());
         let (verdict, reason) = match denied {
             Some(reason) => (Verdict { status: Status::ModelDenied, retryable: false, ..verdict }, reason),
@@ -271,7 +272,7 @@ fn replay(spi: &Session, payer: Payer, stored: Stored) -> Result<Outcome> {
             detail: Some(format!("It recorded {}.", stored.id)),
         });
     }
-    let usage = usage(spi, payer, pg::clock_timestamp(), Snapshot::Latest)?;
+    let usage = quota_usage(spi, payer, pg::clock_timestamp(), Snapshot::Latest)?;
     let verdict = judge(&usage.quotas, 0, settings::allow_without_quota());
     let unpriced = stored.cost_usd.is_none().then(|| "no price was known when it was recorded".to_owned());
     Ok(Outcome {

@@ -6,10 +6,11 @@ use pgrx::Uuid;
 use super::Source;
 use super::direct_charge;
 use super::pending::leave_pending;
-use crate::admission::{AdmissionMode, Charge, usage};
+use crate::admission::{AdmissionMode, Charge, quota_usage};
 use crate::error::{Error, Result};
 use crate::pg::duplicate::wait_for_duplicate;
 use crate::pg::nil;
+use crate::pg::shape::{nullable, required};
 use crate::pg::spi::types::{BIGINT, MOMENT, NUMERIC, TEXT, UUID};
 use crate::pg::spi::{self, Plan, Session, Snapshot};
 use crate::pg::table::Table;
@@ -36,27 +37,27 @@ const FIND: &str = "
     from copilot_internal.cost_corrections c where c.tenant_id = $1 and c.request_id = $2";
 static FIND_PLAN: Plan = Plan::new(FIND, &[UUID, TEXT, UUID, NUMERIC]);
 
-pub(super) static TABLE: Table = Table::new(
+static TABLE: Table = Table::new(
     c"cost_corrections",
     &[
-        ("id", UUID),
-        ("tenant_id", UUID),
-        ("record_id", UUID),
-        ("source", TEXT),
-        ("user_id", UUID),
-        ("conversation_id", UUID),
-        ("provider", TEXT),
-        ("name", TEXT),
-        ("cost_usd", NUMERIC),
-        ("charge_nanos", BIGINT),
-        ("request_id", TEXT),
-        ("reason", TEXT),
-        ("charged_at", MOMENT),
-        ("occurred_at", MOMENT),
-        ("recorded_at", MOMENT),
+        required("id", UUID),
+        required("tenant_id", UUID),
+        required("record_id", UUID),
+        required("source", TEXT),
+        nullable("user_id", UUID),
+        nullable("conversation_id", UUID),
+        required("provider", TEXT),
+        required("name", TEXT),
+        required("cost_usd", NUMERIC),
+        required("charge_nanos", BIGINT),
+        required("request_id", TEXT),
+        nullable("reason", TEXT),
+        required("charged_at", MOMENT),
+        required("occurred_at", MOMENT),
+        required("recorded_at", MOMENT),
     ],
-    1,
-    Some(c"cost_corrections_request_id_idx"),
+    &["(source = ANY (ARRAY['llm'::text, 'e2b'::text]))"],
+    true,
 );
 
 /// A correction that was made, now or by an earlier call with the same request id.
@@ -69,11 +70,107 @@ fn reused() -> Error {
     Error::Conflict { message: "this request id was used before with other arguments".to_owned(), detail: None }
 }
 
-pub(super) fn change(payer: Payer, at: Timestamp, nanos: i64) -> Charge {
-    Charge { payer, at, amount: nanos, hold: None, gives_up: None, user_held: false, enforce: false, request: 0 }
+/// A record of the ledger, as far as its corrections repeat it.
+pub(super) struct Corrected {
+    pub id: Uuid,
+    pub tenant: Uuid,
+    pub source: String,
+    pub payer: Payer,
+    pub conversation: Option<Uuid>,
+    pub provider: String,
+    pub name: String,
+    pub charged_at: Timestamp,
+    pub occurred_at: Timestamp,
 }
 
-/// Takes back a part of what a record cost. Refunds of one record come one after the other.
+/// A correction that is to be written: what it adds to the record's cost, and to what quotas count.
+pub(super) struct NewCorrection<'a> {
+    pub id: Uuid,
+    pub usd: Value,
+    pub nanos: i64,
+    pub request_id: &'a str,
+    pub reason: Option<&'a str>,
+}
+
+impl Corrected {
+    /// Corrections of one record come one after the other.
+    pub(super) fn lock(&self) {
+        lock::LockTarget::Correction(*self.id.as_bytes()).lock(lock::Strength::Exclusive);
+        spi::see_own_rows();
+    }
+
+    /// See [`append`].
+    pub(super) fn correct(&self, spi: &Session, gate: &AdmissionMode, new: &NewCorrection<'_>) -> Result<bool> {
+        let source = Source { name: "correction", table: &TABLE };
+        let row = [
+            new.id.into(),
+            self.tenant.into(),
+            self.id.into(),
+            self.source.as_str().into(),
+            self.payer.user.into(),
+            self.conversation.into(),
+            self.provider.as_str().into(),
+            self.name.as_str().into(),
+            new.usd,
+            new.nanos.into(),
+            new.request_id.into(),
+            new.reason.into(),
+            Value::timestamp(self.charged_at),
+            Value::timestamp(self.occurred_at),
+            Value::timestamp(pg::clock_timestamp()),
+        ];
+        append(spi, gate, source, (self.payer, self.charged_at), new, &row)
+    }
+}
+
+/// Counts a correction, and writes its row and its pending row. `false` when a duplicate's row was there first, whose
+/// transaction has ended now: look again.
+fn append(
+    spi: &Session,
+    gate: &AdmissionMode,
+    source: Source,
+    (payer, at): (Payer, Timestamp),
+    new: &NewCorrection<'_>,
+    row: &[Value],
+) -> Result<bool> {
+    let amount = new.nanos;
+    let asked = Charge { payer, at, amount, hold: None, gives_up: None, user_held: false, enforce: false, request: 0 };
+    let mut admission = gate.admit(spi, asked)?;
+    let _unwritten = admission.unwritten.take();
+    if source.table.insert(row)? {
+        leave_pending(source, new.id, &asked)?;
+        return Ok(true);
+    }
+    gate.retract(asked, &admission);
+    wait_for_duplicate(source.table, payer.tenant, new.request_id)?;
+    Ok(false)
+}
+
+/// The record and its cost.
+fn find_record(spi: &Session, id: Uuid, tenant: Option<Uuid>) -> Result<(Corrected, Picos)> {
+    let missing = || Error::NotFound { message: "there is no such cost record".to_owned() };
+    AdmissionMode::open_for_housekeeping()?;
+    spi::see_own_rows();
+    let rows = spi.run(&RECORD_PLAN, Snapshot::Latest, &[id.into(), tenant.into()])?;
+    let row = rows.first().ok_or_else(missing)?;
+    let source: String = row.need(1)?;
+    let tenant: Uuid = row.need(2)?;
+    let resource = Resource::parse(&source).ok_or_else(|| Error::internal("a record has an unknown resource"))?;
+    let record = Corrected {
+        id,
+        tenant,
+        source,
+        payer: Payer { tenant: Some(tenant), user: row.get(3), resource },
+        conversation: row.get(4),
+        provider: row.need(5)?,
+        name: row.need(6)?,
+        charged_at: row.need(7)?,
+        occurred_at: row.need(8)?,
+    };
+    Ok((record, stored(&row.need::<String>(9)?)?))
+}
+
+/// Takes back a part of what a record cost.
 pub fn refund(
     spi: &Session,
     record: Uuid,
@@ -82,31 +179,18 @@ pub fn refund(
     request_id: &str,
     reason: Option<&str>,
 ) -> Result<Correction> {
-    let missing = || Error::NotFound { message: "there is no such cost record".to_owned() };
-    AdmissionMode::open_for_housekeeping()?;
-    spi::see_own_rows();
-    let rows = spi.run(&RECORD_PLAN, Snapshot::Latest, &[record.into(), tenant.into()])?;
-    let row = rows.first().ok_or_else(missing)?;
-    let source: String = row.need(1)?;
-    let tenant: Uuid = row.need(2)?;
-    let resource = Resource::parse(&source).ok_or_else(|| Error::internal("a record has an unknown resource"))?;
-    let payer = Payer { tenant: Some(tenant), user: row.get(3), resource };
-    let conversation: Option<Uuid> = row.get(4);
-    let (provider, name): (String, String) = (row.need(5)?, row.need(6)?);
-    let (charged_at, occurred_at): (Timestamp, Timestamp) = (row.need(7)?, row.need(8)?);
-    let cost = stored(&row.need::<String>(9)?)?;
-
+    let (record, cost) = find_record(spi, record, tenant)?;
+    let tenant = record.tenant;
     let gate = AdmissionMode::open([Some(tenant)])?;
-    lock::LockTarget::Correction(*record.as_bytes()).lock(lock::Strength::Exclusive);
-    let usd = Value::numeric(&amount.to_string());
+    record.lock();
     loop {
         spi::see_own_rows();
-        let key = [tenant.into(), request_id.into(), record.into(), usd];
+        let key = [tenant.into(), request_id.into(), record.id.into(), Value::numeric(&amount.to_string())];
         let rows = spi.run(&FIND_PLAN, Snapshot::Latest, &key)?;
         if let Some(row) = rows.first() {
             return if row.need(2)? { Ok(Correction { id: row.need(1)?, replayed: true }) } else { Err(reused()) };
         }
-        let rows = spi.run(&CORRECTED_PLAN, Snapshot::Latest, &[record.into(), tenant.into()])?;
+        let rows = spi.run(&CORRECTED_PLAN, Snapshot::Latest, &[record.id.into(), tenant.into()])?;
         let corrected = rows.first().map(|row| row.need::<String>(1)).transpose()?.unwrap_or_default();
         let corrected =
             PicosDifference::parse(&corrected).map_err(|_| Error::internal("a correction has no proper cost"))?;
@@ -114,34 +198,17 @@ pub fn refund(
         let after = before.checked_sub(amount).map_err(|_| {
             Error::invalid(format!("p_amount_usd is more than is left of the record's cost, {before} USD"))
         })?;
-        // What quotas are given back never sums up to more than they were charged.
-        let nanos = after.ceil_nanos() - before.ceil_nanos();
-        let asked = change(payer, charged_at, nanos);
-        let admission = gate.admit(spi, asked)?;
-        let id = pg::new_id();
-        let inserted = TABLE.insert(&[
-            id.into(),
-            tenant.into(),
-            record.into(),
-            source.as_str().into(),
-            payer.user.into(),
-            conversation.into(),
-            provider.as_str().into(),
-            name.as_str().into(),
-            Value::numeric(&amount.negated()),
-            nanos.into(),
-            request_id.into(),
-            reason.into(),
-            Value::timestamp(charged_at),
-            Value::timestamp(occurred_at),
-            Value::timestamp(pg::clock_timestamp()),
-        ])?;
-        if inserted {
-            leave_pending(Source { name: "correction", table: &TABLE }, id, &asked)?;
-            return Ok(Correction { id, replayed: false });
+        let new = NewCorrection {
+            id: pg::new_id(),
+            usd: Value::numeric(&amount.negated()),
+            // What quotas are given back never sums up to more than they were charged.
+            nanos: after.ceil_nanos() - before.ceil_nanos(),
+            request_id,
+            reason,
+        };
+        if record.correct(spi, &gate, &new)? {
+            return Ok(Correction { id: new.id, replayed: false });
         }
-        gate.retract(asked, &admission);
-        wait_for_duplicate(&TABLE, Some(tenant), request_id)?;
     }
 }
 
@@ -166,6 +233,32 @@ pub struct Adjustment {
     pub spent: i64,
 }
 
+/// Whose quota an adjustment is about, and which.
+struct Adjusted {
+    payer: Payer,
+    scope: Scope,
+    period: String,
+}
+
+impl Adjusted {
+    fn find(spi: &Session, quota: Uuid) -> Result<Self> {
+        let missing = || Error::NotFound { message: "there is no such quota in force".to_owned() };
+        let rows = spi.run(&QUOTA_PLAN, Snapshot::Latest, &[quota.into()])?;
+        let row = rows.first().ok_or_else(missing)?;
+        let scope = Scope::parse(&row.need::<String>(1)?);
+        let scope = scope.ok_or_else(|| Error::internal("a quota has an unknown scope"))?;
+        let user = if scope == Scope::User { row.get(2) } else { None };
+        let resource = Resource::parse(&row.need::<String>(4)?).unwrap_or(Resource::All);
+        Ok(Self { payer: Payer { tenant: row.get(3), user, resource }, scope, period: row.need(5)? })
+    }
+
+    fn is(&self, quota: &Quota) -> bool {
+        quota.scope == self.scope
+            && quota.period.as_str() == self.period
+            && (quota.resource_type == ALL_RESOURCES) == (self.payer.resource == Resource::All)
+    }
+}
+
 /// Corrects what the payer of a quota has spent in the present period. Adjustments come one after the other.
 pub fn adjust(
     spi: &Session,
@@ -174,33 +267,21 @@ pub fn adjust(
     request_id: &str,
     reason: Option<&str>,
 ) -> Result<Adjustment> {
-    let rows = spi.run(&QUOTA_PLAN, Snapshot::Latest, &[quota.into()])?;
-    let row = rows.first().ok_or_else(|| Error::NotFound { message: "there is no such quota in force".to_owned() })?;
-    let (scope, resource): (String, String) = (row.need(1)?, row.need(4)?);
-    let period: String = row.need(5)?;
-    let scope = Scope::parse(&scope).ok_or_else(|| Error::internal("a quota has an unknown scope"))?;
-    let user = if scope == Scope::User { row.get(2) } else { None };
-    let resource = Resource::parse(&resource).unwrap_or(Resource::All);
-    let payer = Payer { tenant: row.get(3), user, resource };
-    let is_it = |of: &Quota| {
-        of.scope == scope
-            && of.period.as_str() == period
-            && (of.resource_type == ALL_RESOURCES) == (resource == Resource::All)
-    };
-
+    let adjusted = Adjusted::find(spi, quota)?;
+    let payer = adjusted.payer;
     let gate = AdmissionMode::open([payer.tenant])?;
     // One lock for all: an adjustment counts against every quota of its payer, and the platform's.
     lock::LockTarget::Correction(*nil().as_bytes()).lock(lock::Strength::Exclusive);
     // Request ids are unique per function; those of check_and_record_quota_atomic are in the same column.
     let request_id = format!("adjust_quota:{request_id}");
-    let usd = Value::numeric(&delta.to_string());
+    let (usd, resource) = (Value::numeric(&delta.to_string()), payer.resource.as_str());
     let nanos = delta.ceil_nanos();
     loop {
         spi::see_own_rows();
         let now = pg::clock_timestamp();
-        let before = usage(spi, payer, now, Snapshot::Latest)?;
-        let spent = before.quotas.iter().find(|of| is_it(of)).map_or(0, |of| of.spent);
-        let key = [payer.tenant.into(), request_id.as_str().into(), payer.user.into(), resource.as_str().into(), usd];
+        let before = quota_usage(spi, payer, now, Snapshot::Latest)?;
+        let spent = before.quotas.iter().find(|of| adjusted.is(of)).map_or(0, |of| of.spent);
+        let key = [payer.tenant.into(), request_id.as_str().into(), payer.user.into(), resource.into(), usd];
         let rows = spi.run(&FIND_ADJUSTMENT_PLAN, Snapshot::Latest, &key)?;
         if let Some(row) = rows.first() {
             if !row.need::<bool>(2)? {
@@ -211,14 +292,12 @@ pub fn adjust(
         if before.quotas.iter().any(|of| of.spent.saturating_add(nanos) < 0) {
             return Err(Error::invalid("p_delta_usd gives back more than was spent in the period of a quota"));
         }
-        let asked = change(payer, now, nanos);
-        let admission = gate.admit(spi, asked)?;
-        let id = pg::new_id();
-        let inserted = direct_charge::TABLE.insert(&[
-            id.into(),
+        let new = NewCorrection { id: pg::new_id(), usd, nanos, request_id: &request_id, reason };
+        let row = [
+            new.id.into(),
             payer.tenant.into(),
             payer.user.into(),
-            resource.as_str().into(),
+            resource.into(),
             usd,
             nanos.into(),
             request_id.as_str().into(),
@@ -226,13 +305,11 @@ pub fn adjust(
             Value::timestamp(now),
             Value::NULL,
             reason.into(),
-        ])?;
-        if inserted {
-            leave_pending(Source { name: "charge", table: &direct_charge::TABLE }, id, &asked)?;
-            let correction = Correction { id, replayed: false };
+        ];
+        let source = Source { name: "charge", table: &direct_charge::TABLE };
+        if append(spi, &gate, source, (payer, now), &new, &row)? {
+            let correction = Correction { id: new.id, replayed: false };
             return Ok(Adjustment { correction, spent: spent.saturating_add(nanos) });
         }
-        gate.retract(asked, &admission);
-        wait_for_duplicate(&direct_charge::TABLE, payer.tenant, &request_id)?;
     }
 }

@@ -5,6 +5,7 @@ use pgrx::Uuid;
 use super::{Cost, Record, RecordTerms, Row, Source, Stored};
 use crate::error::Result;
 use crate::pg::Timestamp;
+use crate::pg::shape::{nullable, required};
 use crate::pg::spi::types::{BIGINT, MOMENT, NUMERIC, TEXT, UUID};
 use crate::pg::spi::{Plan, Session, Snapshot};
 use crate::pg::table::Table;
@@ -33,20 +34,20 @@ const FIND: &str = "
 pub static TABLE: Table = Table::new(
     c"quota_charges",
     &[
-        ("id", UUID),
-        ("tenant_id", UUID),
-        ("user_id", UUID),
-        ("resource_type", TEXT),
-        ("cost_usd", NUMERIC),
-        ("charge_nanos", BIGINT),
-        ("request_id", TEXT),
-        ("charged_at", MOMENT),
-        ("recorded_at", MOMENT),
-        ("reservation_id", UUID),
-        ("reason", TEXT),
+        required("id", UUID),
+        nullable("tenant_id", UUID),
+        nullable("user_id", UUID),
+        required("resource_type", TEXT),
+        required("cost_usd", NUMERIC),
+        required("charge_nanos", BIGINT),
+        nullable("request_id", TEXT),
+        required("charged_at", MOMENT),
+        required("recorded_at", MOMENT),
+        nullable("reservation_id", UUID),
+        nullable("reason", TEXT),
     ],
-    1,
-    Some(c"quota_charges_request_id_idx"),
+    &["(resource_type = ANY (ARRAY['llm'::text, 'e2b'::text, 'all'::text]))"],
+    true,
 );
 static FIND_PLAN: Plan = Plan::new(FIND, &[UUID, TEXT, UUID, TEXT, NUMERIC]);
 

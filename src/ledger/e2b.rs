@@ -7,6 +7,7 @@ use super::{Cost, Record, RecordTerms, Row, Source, Stored};
 use crate::arguments;
 use crate::error::{Error, Result};
 use crate::pg::Timestamp;
+use crate::pg::shape::{nullable, required};
 use crate::pg::spi::types::{BIGINT, JSONB, MOMENT, NUMERIC, TEXT, UUID};
 use crate::pg::spi::{Plan, Session, Snapshot};
 use crate::pg::table::Table;
@@ -87,30 +88,36 @@ const FIND: &str = "
 static TABLE: Table = Table::new(
     c"e2b_cost_records",
     &[
-        ("id", UUID),
-        ("tenant_id", UUID),
-        ("user_id", UUID),
-        ("conversation_id", UUID),
-        ("path_id", UUID),
-        ("sandbox_id", TEXT),
-        ("sandbox_type", TEXT),
-        ("region", TEXT),
-        ("duration_seconds", NUMERIC),
-        ("vcpu_seconds", NUMERIC),
-        ("memory_gib_seconds", NUMERIC),
-        ("cost_usd", NUMERIC),
-        ("cost_status", TEXT),
-        ("charge_nanos", BIGINT),
-        ("pricing", JSONB),
-        ("request_id", TEXT),
-        ("reservation_id", UUID),
-        ("charged_at", MOMENT),
-        ("occurred_at", MOMENT),
-        ("recorded_at", MOMENT),
-        ("metadata", JSONB),
+        required("id", UUID),
+        required("tenant_id", UUID),
+        nullable("user_id", UUID),
+        nullable("conversation_id", UUID),
+        nullable("path_id", UUID),
+        nullable("sandbox_id", TEXT),
+        required("sandbox_type", TEXT),
+        nullable("region", TEXT),
+        required("duration_seconds", NUMERIC),
+        nullable("vcpu_seconds", NUMERIC),
+        nullable("memory_gib_seconds", NUMERIC),
+        nullable("cost_usd", NUMERIC),
+        required("cost_status", TEXT),
+        required("charge_nanos", BIGINT),
+        nullable("pricing", JSONB),
+        nullable("request_id", TEXT),
+        nullable("reservation_id", UUID),
+        required("charged_at", MOMENT),
+        required("occurred_at", MOMENT),
+        required("recorded_at", MOMENT),
+        required("metadata", JSONB),
     ],
-    5,
-    Some(c"e2b_cost_records_request_id_idx"),
+    &[
+        "((cost_usd IS NULL) = (cost_status = 'unpriced'::text))",
+        "(cost_status = ANY (ARRAY['priced'::text, 'provided'::text, 'estimated'::text, 'unpriced'::text]))",
+        "(duration_seconds >= (0)::numeric)",
+        "(memory_gib_seconds >= (0)::numeric)",
+        "(vcpu_seconds >= (0)::numeric)",
+    ],
+    true,
 );
 static FIND_PLAN: Plan = Plan::new(
     FIND,

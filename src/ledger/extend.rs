@@ -3,7 +3,7 @@
 use pgrx::Uuid;
 use tollgate_escrow::registry::Statistic;
 
-use super::reservation::{Reservation, gate_of, picos};
+use super::reservation::{Reservation, gate_of, must_write, picos};
 use super::reserve::time_to_live;
 use crate::admission::Hold;
 use crate::arguments;
@@ -140,10 +140,11 @@ impl Reservation {
         let (amount, nanos) = (Value::numeric(&reserved.to_string()), reserved.ceil_nanos());
         let expires_at = Value::timestamp(expires_at);
         let parameters = [self.id.into(), self.payer.tenant.into(), amount, nanos.into(), expires_at];
-        spi.run_write(&EXTEND_PLAN, &parameters)?;
+        must_write(spi.run_write(&EXTEND_PLAN, &parameters)?.written())?;
         if let Some(request_id) = &asked.request_id {
             let [tenant, request, id, ttl, more] = self.extension_key(asked, request_id);
-            spi.run_write(&NOTE_EXTENSION_PLAN, &[tenant, request, id, ttl, more, amount, expires_at])?;
+            let noted = spi.run_write(&NOTE_EXTENSION_PLAN, &[tenant, request, id, ttl, more, amount, expires_at])?;
+            must_write(noted.written())?;
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use super::Source;
 use crate::admission::Charge;
 use crate::error::Result;
 use crate::pg::nil;
+use crate::pg::shape::required;
 use crate::pg::spi::types::{MOMENT, NUMERIC, TEXT, UUID};
 use crate::pg::table::Table;
 use crate::pg::value::Value;
@@ -14,16 +15,16 @@ use crate::pg::value::Value;
 static PENDING: Table = Table::new(
     c"pending_costs",
     &[
-        ("tenant_id", UUID),
-        ("record_id", UUID),
-        ("source", TEXT),
-        ("user_id", UUID),
-        ("resource_type", TEXT),
-        ("charged_at", MOMENT),
-        ("nanos", NUMERIC),
+        required("tenant_id", UUID),
+        required("record_id", UUID),
+        required("source", TEXT),
+        required("user_id", UUID),
+        required("resource_type", TEXT),
+        required("charged_at", MOMENT),
+        required("nanos", NUMERIC),
     ],
-    1,
-    None,
+    &["(source = ANY (ARRAY['llm'::text, 'e2b'::text, 'charge'::text, 'correction'::text, 'fold'::text]))"],
+    false,
 );
 
 pub fn leave_pending(source: Source, id: Uuid, charge: &Charge) -> Result<()> {

@@ -5,17 +5,17 @@ use std::collections::BTreeMap;
 
 use pgrx::Uuid;
 
-use super::corrections::{TABLE, change};
-use super::pending::leave_pending;
-use super::{Source, llm};
+use super::corrections::{Corrected, NewCorrection};
+use super::llm;
+use super::report::{Tariff, price};
 use crate::admission::AdmissionMode;
 use crate::error::{Error, Result};
 use crate::pg::nil;
 use crate::pg::spi::types::{MOMENT, UUID};
 use crate::pg::spi::{self, Plan, Row, Session, Snapshot};
 use crate::pg::value::Value;
-use crate::pg::{self, Timestamp, lock};
-use crate::pricing::lookup::{Model, Quote, SandboxUse, exactly, quote_llm, quote_sandbox};
+use crate::pg::{self, Timestamp};
+use crate::pricing::lookup::{SandboxUse, quote_sandbox};
 use crate::quota::Payer;
 use tollgate_core::decision::Resource;
 use tollgate_core::money::{Picos, PicosDifference};
@@ -63,17 +63,9 @@ const CORRECTED: &str = "
     from copilot_internal.cost_corrections c where c.record_id = $1 and c.tenant_id = $2";
 static CORRECTED_PLAN: Plan = Plan::new(CORRECTED, &[UUID, UUID]);
 
-/// A record whose cost is another by the present prices.
+/// A record whose cost is another by the present prices. A sandbox's provider is the region that its price was looked up by.
 struct Found {
-    source: String,
-    payer: Payer,
-    tenant: Uuid,
-    id: Uuid,
-    conversation: Option<Uuid>,
-    provider: String,
-    name: String,
-    charged_at: Timestamp,
-    occurred_at: Timestamp,
+    record: Corrected,
     cost: Picos,
     target: Picos,
     /// What it comes to, with what was corrected before.
@@ -117,7 +109,7 @@ pub fn reprice(from: Timestamp, to: Timestamp, dry_run: bool, limit: i64) -> Res
         let correct = usize::try_from(left).unwrap_or(usize::MAX).min(found.len());
         if correct > 0 {
             spi::session(|spi| {
-                let gate = AdmissionMode::open(found[..correct].iter().map(|one| Some(one.tenant)))?;
+                let gate = AdmissionMode::open(found[..correct].iter().map(|one| Some(one.record.tenant)))?;
                 for one in &found[..correct] {
                     let adjustment = correct_one(spi, &gate, one)?;
                     let sum = sums.entry(group(one)).or_default();
@@ -136,22 +128,23 @@ pub fn reprice(from: Timestamp, to: Timestamp, dry_run: bool, limit: i64) -> Res
 }
 
 fn group(one: &Found) -> Group {
-    (one.tenant, one.source.clone(), one.provider.clone(), one.name.clone())
+    let Corrected { tenant, source, provider, name, .. } = &one.record;
+    (*tenant, source.clone(), provider.clone(), name.clone())
 }
 
-type CounterSource = (Uuid, Uuid);
+type Position = (Uuid, Uuid);
 
 /// The records of one page that cost something else now, and where the next page begins.
-fn page(from: Timestamp, to: Timestamp, after: CounterSource) -> Result<(Vec<Found>, Option<CounterSource>)> {
+fn page(from: Timestamp, to: Timestamp, after: Position) -> Result<(Vec<Found>, Option<Position>)> {
     let parameters = [Value::timestamp(from), Value::timestamp(to), after.0.into(), after.1.into()];
     let read = spi::session(|spi| {
         let rows = spi.run(&RECORDS_PLAN, Snapshot::Latest, &parameters)?;
         rows.iter().map(|row| record(&row)).collect::<Result<Vec<_>>>()
     })?;
-    let last = (read.len() == PAGE).then(|| read.last().map(|(one, _)| (one.tenant, one.id))).flatten();
+    let last = (read.len() == PAGE).then(|| read.last().map(|(one, _)| (one.record.tenant, one.record.id))).flatten();
     let mut found = Vec::new();
     for (mut one, used) in read {
-        let Some(target) = now(&one, &used)? else { continue };
+        let Some(target) = now(&one.record, &used)? else { continue };
         one.target = target;
         if missing(target, one.present, one.net) != 0 {
             found.push(one);
@@ -179,54 +172,54 @@ fn record(row: &Row) -> Result<(Found, Used)> {
     } else {
         Used::Sandbox { duration: row.need(15)?, vcpu: row.get(16), memory: row.get(17) }
     };
-    let found = Found {
+    let record = Corrected {
+        id: row.need(3)?,
+        tenant,
         source,
         payer: Payer { tenant: Some(tenant), user: row.get(4), resource },
-        tenant,
-        id: row.need(3)?,
         conversation: row.get(5),
         provider: row.need(6)?,
         name: row.need(7)?,
         charged_at: row.need(8)?,
         occurred_at: row.need(9)?,
-        cost,
-        target: Picos::ZERO,
-        present: cost.with(ours),
-        net: cost.with(every),
     };
+    let found = Found { record, cost, target: Picos::ZERO, present: cost.with(ours), net: cost.with(every) };
     Ok((found, used))
 }
 
 /// What a record costs by the price of its moment as it is now known; `None` when there is none.
-fn now(one: &Found, used: &Used) -> Result<Option<Picos>> {
-    let quote: Quote = match used {
+fn now(record: &Corrected, used: &Used) -> Result<Option<Picos>> {
+    match used {
         Used::Llm { input, output, usage, tier } => {
-            let Ok(usage) = llm::usage(*input, *output, usage.as_deref()) else { return Ok(None) };
-            let model = Model { provider: &one.provider, name: &one.name };
-            quote_llm(Some(one.tenant), model, one.occurred_at, &exactly(&usage, tier.as_deref()))?
+            let Ok(understood) = llm::usage(&record.provider, *input, *output, usage.as_deref()) else {
+                return Ok(None);
+            };
+            let tier = tier.as_deref().or(understood.tier.as_deref());
+            let by = Tariff { tenant: record.tenant, at: record.occurred_at, tier };
+            Ok(price(by, &record.provider, &record.name, &understood, None)?.usd)
         }
         Used::Sandbox { duration, vcpu, memory } => {
             let sandbox = SandboxUse {
-                sandbox_type: &one.name,
-                region: Some(one.provider.as_str()).filter(|region| !region.is_empty()),
+                sandbox_type: &record.name,
+                region: Some(record.provider.as_str()).filter(|region| !region.is_empty()),
                 duration_seconds: duration,
                 vcpu_seconds: vcpu.as_deref(),
                 memory_gib_seconds: memory.as_deref(),
             };
-            quote_sandbox(Some(one.tenant), sandbox, one.occurred_at)?
+            let quote = quote_sandbox(Some(record.tenant), sandbox, record.occurred_at)?;
+            Ok(match quote.priced {
+                Ok(Priced::Priced(breakdown)) => Some(breakdown.total()),
+                _ => None,
+            })
         }
-    };
-    Ok(match quote.priced {
-        Ok(Priced::Priced(breakdown)) => Some(breakdown.total()),
-        _ => None,
-    })
+    }
 }
 
 /// Writes what is missing to the target, under the lock that refunds of the record take too; gives it in pico-dollars.
 fn correct_one(spi: &Session, gate: &AdmissionMode, one: &Found) -> Result<i128> {
-    lock::LockTarget::Correction(*one.id.as_bytes()).lock(lock::Strength::Exclusive);
-    spi::see_own_rows();
-    let rows = spi.run(&CORRECTED_PLAN, Snapshot::Latest, &[one.id.into(), one.tenant.into()])?;
+    let record = &one.record;
+    record.lock();
+    let rows = spi.run(&CORRECTED_PLAN, Snapshot::Latest, &[record.id.into(), record.tenant.into()])?;
     let row = rows.first().ok_or_else(|| Error::internal("a sum gave no row"))?;
     let sum = |column| -> Result<PicosDifference> {
         PicosDifference::parse(&row.need::<String>(column)?)
@@ -239,29 +232,20 @@ fn correct_one(spi: &Session, gate: &AdmissionMode, one: &Found) -> Result<i128>
         return Ok(0);
     }
     let delta = PicosDifference::new(delta);
-    let nanos = before.plus(delta).ceil_nanos() - before.ceil_nanos();
-    let asked = change(one.payer, one.charged_at, nanos);
-    gate.admit(spi, asked)?;
     let id = pg::new_id();
-    let sandbox = one.source == "e2b";
-    TABLE.insert(&[
-        id.into(),
-        one.tenant.into(),
-        one.id.into(),
-        one.source.as_str().into(),
-        one.payer.user.into(),
-        one.conversation.into(),
-        // A sandbox has no provider in the books; here it is the region that its price was looked up by.
-        (if sandbox { "" } else { one.provider.as_str() }).into(),
-        one.name.as_str().into(),
-        Value::numeric(&delta.to_string()),
-        nanos.into(),
-        format!("{MARK}{id}").as_str().into(),
-        "repriced".into(),
-        Value::timestamp(one.charged_at),
-        Value::timestamp(one.occurred_at),
-        Value::timestamp(pg::clock_timestamp()),
-    ])?;
-    leave_pending(Source { name: "correction", table: &TABLE }, id, &asked)?;
-    Ok(delta.get())
+    let new = NewCorrection {
+        id,
+        usd: Value::numeric(&delta.to_string()),
+        nanos: before.plus(delta).ceil_nanos() - before.ceil_nanos(),
+        request_id: &format!("{MARK}{id}"),
+        reason: Some("repriced"),
+    };
+    // In the ledger a sandbox has no provider.
+    let provider = if record.source == "e2b" { String::new() } else { record.provider.clone() };
+    let record = Corrected { provider, source: record.source.clone(), name: record.name.clone(), ..*record };
+    if record.correct(spi, gate, &new)? {
+        Ok(delta.get())
+    } else {
+        Err(Error::internal("a correction met another with its own id"))
+    }
 }

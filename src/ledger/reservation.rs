@@ -92,6 +92,14 @@ fn unknown() -> Error {
     Error::NotFound { message: "there is no such reservation".to_owned() }
 }
 
+/// The row is locked, so nothing but a trigger keeps it as it is.
+pub fn must_write(written: usize) -> Result<()> {
+    if written == 1 {
+        return Ok(());
+    }
+    Err(Error::State { message: "a trigger kept a reservation or its extension from being written".to_owned() })
+}
+
 pub fn picos(text: Option<String>) -> Result<Picos> {
     text.map_or(Ok(Picos::ZERO), |text| {
         Picos::parse(&text).map_err(|_| Error::internal("a reservation has no proper amount"))
@@ -217,8 +225,7 @@ impl Reservation {
             reason.into(),
             Value::timestamp(now),
         ];
-        let written = spi.run_write(&RESOLVE_PLAN, &parameters)?.written();
-        if written == 1 { Ok(()) } else { Err(Error::internal("a reservation was not there to be resolved")) }
+        must_write(spi.run_write(&RESOLVE_PLAN, &parameters)?.written())
     }
 
     /// The change of giving it up, or of turning it into another.
@@ -244,7 +251,7 @@ impl Reservation {
         reason: Option<&str>,
         now: Timestamp,
     ) -> Result<()> {
-        gate.admit(spi, self.change(None, false))?;
+        let _admission = gate.admit(spi, self.change(None, false))?;
         self.resolve(spi, state, None, reason, now)
     }
 }

@@ -6,6 +6,7 @@ use super::reservation::State;
 use super::{Cost, Outcome, Record, RecordTerms, Row, Source, Stored};
 use crate::error::{Error, Result};
 use crate::pg::Timestamp;
+use crate::pg::shape::{nullable, required};
 use crate::pg::spi::types::{BIGINT, BOOL, INTERVAL, JSONB, MOMENT, NUMERIC, TEXT, UUID};
 use crate::pg::spi::{Plan, Session, Snapshot};
 use crate::pg::table::Table;
@@ -53,28 +54,28 @@ const FIND: &str = "
 static TABLE: Table = Table::new(
     c"quota_reservations",
     &[
-        ("id", UUID),
-        ("tenant_id", UUID),
-        ("user_id", UUID),
-        ("resource_type", TEXT),
-        ("request_id", TEXT),
-        ("requested_usd", NUMERIC),
-        ("ttl", INTERVAL),
-        ("reserved_usd", NUMERIC),
-        ("held_nanos", BIGINT),
-        ("reserved_at", MOMENT),
-        ("expires_at", MOMENT),
-        ("state", TEXT),
-        ("charged_usd", NUMERIC),
-        ("released_usd", NUMERIC),
-        ("overrun_usd", NUMERIC),
-        ("late", BOOL),
-        ("reason", TEXT),
-        ("resolved_at", MOMENT),
-        ("metadata", JSONB),
+        required("id", UUID),
+        required("tenant_id", UUID),
+        nullable("user_id", UUID),
+        required("resource_type", TEXT),
+        required("request_id", TEXT),
+        required("requested_usd", NUMERIC),
+        required("ttl", INTERVAL),
+        required("reserved_usd", NUMERIC),
+        required("held_nanos", BIGINT),
+        required("reserved_at", MOMENT),
+        required("expires_at", MOMENT),
+        required("state", TEXT),
+        nullable("charged_usd", NUMERIC),
+        nullable("released_usd", NUMERIC),
+        nullable("overrun_usd", NUMERIC),
+        nullable("late", BOOL),
+        nullable("reason", TEXT),
+        nullable("resolved_at", MOMENT),
+        required("metadata", JSONB),
     ],
-    1,
-    Some(c"quota_reservations_request_id_idx"),
+    &["(state = ANY (ARRAY['held'::text, 'committed'::text, 'released'::text, 'expired'::text]))"],
+    true,
 );
 static FIND_PLAN: Plan = Plan::new(FIND, &[UUID, TEXT, UUID, TEXT, NUMERIC, INTERVAL]);
 

@@ -7,8 +7,8 @@ use pgrx::callconv::{BoxRet, FcInfo};
 use pgrx::datum::Datum;
 use pgrx::{FromDatum, Uuid, pg_sys};
 
-use super::value::{Interval, Json, Value, output};
-use super::{Timestamp, identity};
+use super::value::{GivenJson, Interval, Value, output};
+use super::{Timestamp, identity, spi};
 use crate::error::{self, Error};
 
 /// The arguments of the running call.
@@ -78,12 +78,8 @@ impl Call {
         self.raw(index).map(|datum| output(pg_sys::numeric_out, datum))
     }
 
-    pub fn jsonb(self, index: usize) -> Option<Json> {
-        // SAFETY: the SQL signature says that it is a varlena.
-        self.raw(index).map(|datum| unsafe {
-            let stored = pg_sys::pg_detoast_datum(datum.cast_mut_ptr());
-            Json::Stored(pg_sys::Datum::from(stored))
-        })
+    pub fn jsonb(self, index: usize) -> Option<GivenJson> {
+        self.raw(index).map(GivenJson::Datum)
     }
 
     /// Runs a kernel with the rights of the function's owner, having told it who called, and raises its error.
@@ -111,6 +107,18 @@ impl Call {
                     values.as_mut_ptr(),
                     nulls.as_mut_ptr(),
                 );
+            }
+        }
+    }
+
+    /// Hands the rows of a query on, whose columns are those of the SQL signature.
+    pub fn rows_of(self, rows: &spi::Rows) {
+        // SAFETY: as in `rows`; the tuples are copied while their session is open.
+        unsafe {
+            pg_sys::InitMaterializedSRF(self.0, 0);
+            let info = (*self.0).resultinfo.cast::<pg_sys::ReturnSetInfo>();
+            for row in rows.iter() {
+                pg_sys::tuplestore_puttuple((*info).setResult, row.tuple());
             }
         }
     }

@@ -10,6 +10,8 @@ use std::cell::Cell;
 use pgrx::{pg_guard, pg_sys};
 
 struct State {
+    /// The last that joined; each knows the one before.
+    watches: Cell<Option<&'static Watch>>,
     generation: Cell<u64>,
     watched: Cell<[pg_sys::Oid; WATCHED.len()]>,
     people: Cell<u64>,
@@ -20,19 +22,17 @@ struct State {
 unsafe impl Sync for State {}
 
 static STATE: State = State {
+    watches: Cell::new(None),
     generation: Cell::new(1),
     watched: Cell::new([pg_sys::Oid::INVALID; WATCHED.len()]),
     people: Cell::new(1),
     watched_people: Cell::new([pg_sys::Oid::INVALID; PEOPLE.len()]),
 };
 
-/// The tables that the library writes, for what they look like (the oid of the first is part of every counter's key), and
-/// those whose rows are kept, whose triggers send the messages.
-const WATCHED: [&std::ffi::CStr; 15] = [
+/// The ledger, whose oid is part of every counter's key, and the tables whose rows are kept, whose triggers send the
+/// messages. What tables look like that the library writes is seen to by a [`Watch`] of each.
+const WATCHED: [&std::ffi::CStr; 12] = [
     c"llm_cost_records",
-    c"e2b_cost_records",
-    c"quota_charges",
-    c"pending_costs",
     c"cost_quotas",
     c"default_quotas",
     c"quota_overrides",
@@ -49,6 +49,51 @@ const WATCHED: [&std::ffi::CStr; 15] = [
 /// Tables that people change by themselves, by accepting an invitation or choosing a tenant. What is kept of them has a
 /// generation of its own, so that nobody can make all sessions forget quotas and prices.
 const PEOPLE: [&std::ffi::CStr; 2] = [c"tenant_memberships", c"user_preferences"];
+
+/// Sees to it that what somebody has found out about one relation is not believed any longer than it is so. Whatever
+/// changes what a relation looks like invalidates it.
+pub struct Watch {
+    relation: Cell<pg_sys::Oid>,
+    holds: Cell<bool>,
+    joined: Cell<bool>,
+    before: Cell<Option<&'static Watch>>,
+}
+
+impl Watch {
+    pub const fn new() -> Self {
+        Self {
+            relation: Cell::new(pg_sys::Oid::INVALID),
+            holds: Cell::new(false),
+            joined: Cell::new(false),
+            before: Cell::new(None),
+        }
+    }
+
+    /// Begins, before the relation is looked at.
+    pub fn begin(&'static self, relation: pg_sys::Oid) {
+        if !self.joined.replace(true) {
+            self.before.set(STATE.watches.replace(Some(self)));
+        }
+        self.relation.set(relation);
+        self.holds.set(true);
+    }
+
+    /// Whether the relation is as it was when this began, as far as messages have been handled.
+    #[inline]
+    pub fn holds(&self) -> bool {
+        self.holds.get()
+    }
+
+    fn invalidate(changed: pg_sys::Oid) {
+        let mut next = STATE.watches.get();
+        while let Some(watch) = next {
+            if changed == pg_sys::Oid::INVALID || changed == watch.relation.get() {
+                watch.holds.set(false);
+            }
+            next = watch.before.get();
+        }
+    }
+}
 
 /// Called once from `_PG_init`.
 pub fn register() {
@@ -73,6 +118,7 @@ fn forget_people() {
 /// May run wherever Postgres handles messages: touches nothing but these cells.
 #[pg_guard]
 unsafe extern "C-unwind" fn relation_changed(_argument: pg_sys::Datum, relation: pg_sys::Oid) {
+    Watch::invalidate(relation);
     if relation == pg_sys::Oid::INVALID || STATE.watched.get().contains(&relation) {
         forget();
         // The tables may be gone: their oids are looked up again.

@@ -8,6 +8,7 @@ pub mod jsonb;
 pub mod lock;
 pub mod memory;
 pub mod numeric;
+pub mod shape;
 pub mod spi;
 pub mod table;
 pub mod transaction;

@@ -96,20 +96,36 @@ pub fn from_picos(amount: Picos) -> pg_sys::Datum {
     }
 }
 
-/// How many digits a number takes when it is printed, about: those that are stored, and the zeros up to the point.
+/// How many bytes a number has when it is printed: its digits up to the point, and as many behind it as its scale says,
+/// of which none need be stored.
 ///
 /// # Safety
 /// The datum is a `numeric`, not toasted.
-pub unsafe fn extent(datum: pg_sys::Datum) -> usize {
+pub unsafe fn printed(datum: pg_sys::Datum) -> usize {
+    const LONG_SCALE: u16 = 0x3FFF;
+    const SHORT_SCALE: u16 = 0x1F80;
     let stored = datum.cast_mut_ptr::<pg_sys::varlena>();
     // SAFETY: a varlena that is neither compressed nor out of line holds as many bytes as it says.
     let bytes =
         unsafe { std::slice::from_raw_parts(pgrx::vardata_any(stored).cast::<u8>(), pgrx::varsize_any_exhdr(stored)) };
     let mut words = bytes.chunks_exact(2).map(|word| u16::from_ne_bytes([word[0], word[1]]));
-    let weight = match words.next() {
-        Some(header) if header & KIND == SPECIAL => 0,
-        Some(header) if header & SHORT != 0 => usize::from(header & SHORT_WEIGHT),
-        _ => words.next().map_or(0, |weight| usize::from(weight.cast_signed().unsigned_abs())),
+    let header = words.next().unwrap_or(SPECIAL);
+    let (is_negative, scale, weight) = match header & KIND {
+        SPECIAL => return "-Infinity".len(),
+        SHORT => {
+            let size = (header & SHORT_WEIGHT).cast_signed();
+            let weight = if header & SHORT_WEIGHT_NEGATIVE == 0 { size } else { size - 64 };
+            (header & SHORT_NEGATIVE != 0, (header & SHORT_SCALE) >> SHORT_SCALE_SHIFT, weight)
+        }
+        kind => (kind == NEGATIVE, header & LONG_SCALE, words.next().map_or(0, u16::cast_signed)),
     };
-    4 * (weight + words.count())
+    let first = match words.next() {
+        Some(1_000..) => 4,
+        Some(100..) => 3,
+        Some(10..) => 2,
+        _ => 1,
+    };
+    let whole = usize::try_from(weight).map_or(1, |weight| first + 4 * weight);
+    let fraction = if scale == 0 { 0 } else { 1 + usize::from(scale) };
+    usize::from(is_negative) + whole + fraction
 }

@@ -17,8 +17,8 @@ use crate::error::{Error, Result};
 pub enum Snapshot {
     /// The snapshot of the calling statement; takes no transaction id (STABLE functions, standbys).
     Statement,
-    /// Everything committed until now, also at REPEATABLE READ and SERIALIZABLE: for decisions made under a lock, and for
-    /// what is kept.
+    /// Everything committed until now, also at REPEATABLE READ and SERIALIZABLE, and every row that this transaction has
+    /// written, in the running command too: for decisions made under a lock, and for what is kept.
     Latest,
 }
 
@@ -35,6 +35,7 @@ pub mod types {
     pub const NUMERIC: Oid = pg_sys::NUMERICOID;
     pub const JSONB: Oid = pg_sys::JSONBOID;
     pub const MOMENT: Oid = pg_sys::TIMESTAMPTZOID;
+    pub const UUIDS: Oid = pg_sys::UUIDARRAYOID;
 }
 
 /// One prepared statement of this backend. The text's parameters have the types that are named.
@@ -51,19 +52,63 @@ unsafe impl Sync for Plan {}
 /// Rows live until it is closed.
 pub struct Session {
     /// The nest level of the settings that hold while it is open; 0 while it is not.
-    settings: Cell<i32>,
+    level: Cell<i32>,
+    settings: &'static [(&'static CStr, &'static CStr)],
 }
 
 /// What queries are planned and run under, whatever the caller has set. Plans are made once and kept for the session:
 /// made while tables are small they would be sequential scans, and stay so while the queue of pending rows fills with
 /// dead ones. For the price of a scan that the planner was told to avoid, it would have every execution compiled.
-const SETTINGS: [(&CStr, &CStr); 3] =
+static SETTINGS: [(&CStr, &CStr); 3] =
     [(c"search_path", c"pg_catalog, pg_temp"), (c"enable_seqscan", c"off"), (c"jit", c"off")];
 
 /// Makes the rows that this transaction wrote in the running command visible to what it reads from now on.
 pub fn see_own_rows() {
-    // SAFETY: allowed wherever the transaction may write.
+    // SAFETY: allowed outside of parallel queries, and does nothing where nothing was written.
     unsafe { pg_sys::CommandCounterIncrement() }
+}
+
+thread_local! {
+    static OWN_WRITES: Cell<u32> = const { Cell::new(0) };
+    /// The transaction and the command that is a fold.
+    static FOLD: Cell<(u32, u32)> = const { Cell::new((0, 0)) };
+}
+
+/// The running command, which no other of its transaction is called by.
+fn command(claimed: bool) -> (u32, u32) {
+    // SAFETY: reads the state of the running transaction. A command that is claimed is counted, even if it writes nothing.
+    unsafe { ((*pg_sys::MyProc).lxid, pg_sys::GetCurrentCommandId(claimed)) }
+}
+
+/// The running command moves sums from one table to another and changes none.
+pub fn note_fold() {
+    FOLD.set(command(true));
+}
+
+/// Whether the running command is a fold.
+pub fn folds() -> bool {
+    FOLD.get() == command(false)
+}
+
+/// A statement of this library that writes, with its triggers.
+struct OwnWrite(());
+
+impl OwnWrite {
+    fn begin() -> Self {
+        OWN_WRITES.set(OWN_WRITES.get() + 1);
+        Self(())
+    }
+}
+
+impl Drop for OwnWrite {
+    fn drop(&mut self) {
+        OWN_WRITES.set(OWN_WRITES.get().saturating_sub(1));
+    }
+}
+
+/// Whether a statement of this library is writing.
+pub fn writes_itself() -> bool {
+    OWN_WRITES.get() > 0
 }
 
 /// Whether the transaction sees all through the snapshot of its first statement (REPEATABLE READ, SERIALIZABLE).
@@ -74,7 +119,19 @@ pub fn has_one_snapshot() -> bool {
 
 /// Runs the closure. An ERROR inside unwinds through here, and Postgres closes SPI and undoes the settings itself.
 pub fn session<T>(work: impl FnOnce(&Session) -> Result<T>) -> Result<T> {
-    let session = Session { settings: Cell::new(0) };
+    session_under(&SETTINGS, work)
+}
+
+/// The same for calls of SQL functions of ours, which are planned under the caller's settings but for the names.
+pub fn session_for_functions<T>(work: impl FnOnce(&Session) -> Result<T>) -> Result<T> {
+    session_under(&SETTINGS[..1], work)
+}
+
+fn session_under<T>(
+    settings: &'static [(&'static CStr, &'static CStr)],
+    work: impl FnOnce(&Session) -> Result<T>,
+) -> Result<T> {
+    let session = Session { level: Cell::new(0), settings };
     let outcome = work(&session);
     session.close();
     outcome
@@ -82,7 +139,7 @@ pub fn session<T>(work: impl FnOnce(&Session) -> Result<T>) -> Result<T> {
 
 impl Session {
     fn open(&self) -> Result<()> {
-        if self.settings.get() != 0 {
+        if self.level.get() != 0 {
             return Ok(());
         }
         // SAFETY: connect and finish, and the beginning and end of a level of settings, are paired on the path that
@@ -91,8 +148,8 @@ impl Session {
             if pg_sys::SPI_connect() != pg_sys::SPI_OK_CONNECT.cast_signed() {
                 return Err(Error::internal("SPI could not be opened"));
             }
-            self.settings.set(pg_sys::NewGUCNestLevel());
-            for (name, value) in SETTINGS {
+            self.level.set(pg_sys::NewGUCNestLevel());
+            for (name, value) in self.settings {
                 pg_sys::set_config_option(
                     name.as_ptr(),
                     value.as_ptr(),
@@ -109,7 +166,7 @@ impl Session {
     }
 
     fn close(self) {
-        let level = self.settings.get();
+        let level = self.level.get();
         if level != 0 {
             // SAFETY: see `open`.
             unsafe {
@@ -162,6 +219,8 @@ impl Session {
                 // SAFETY: SPI is open, and the arrays have one entry a parameter.
                 return unsafe { pg_sys::SPI_execute_plan(prepared, values, nulls, true, 0) };
             }
+            // A snapshot does not show what its own command has written. The journal has that already.
+            see_own_rows();
             // SAFETY: as above; the snapshot is registered while it is used.
             unsafe {
                 let latest = pg_sys::RegisterSnapshot(pg_sys::GetLatestSnapshot());
@@ -175,6 +234,7 @@ impl Session {
 
     /// Runs a statement of its own that may write, in the transaction's snapshot.
     pub fn run_write(&self, plan: &Plan, parameters: &[Value]) -> Result<Rows> {
+        let _own = OwnWrite::begin();
         self.execute(plan, parameters, |prepared, values, nulls| {
             // SAFETY: SPI is open, and the arrays have one entry a parameter.
             unsafe { pg_sys::SPI_execute_plan(prepared, values, nulls, false, 0) }
@@ -234,6 +294,7 @@ impl Rows {
 pub trait Owned {}
 impl Owned for String {}
 impl Owned for pgrx::Uuid {}
+impl Owned for i32 {}
 impl Owned for i64 {}
 impl Owned for bool {}
 impl Owned for Vec<i64> {}
@@ -259,6 +320,12 @@ impl Row<'_> {
     /// The column's value where the query's text says that it cannot be NULL.
     pub fn need<T: FromDatum + Owned>(&self, column: i32) -> Result<T> {
         self.get(column).ok_or_else(|| Error::internal(format!("column {column} of a query is NULL")))
+    }
+
+    /// The whole row as it lies, while the session is open.
+    pub fn tuple(&self) -> pg_sys::HeapTuple {
+        // SAFETY: the row index is within the table.
+        unsafe { *(*self.rows.table).vals.add(self.index) }
     }
 
     /// The whole row as the result of the calling function, in memory that outlives the session.

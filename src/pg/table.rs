@@ -9,7 +9,9 @@ use std::ffi::CStr;
 
 use pgrx::pg_sys;
 
-use super::invalidation::generation;
+use super::duplicate::{Duplicate, find_duplicate};
+use super::invalidation::Watch;
+use super::shape::{Column, RequestKey, is_as_shipped, must_not_be_distributed};
 use super::spi::{self, Plan};
 use super::value::Value;
 use crate::error::{Error, Result};
@@ -17,11 +19,12 @@ use crate::error::{Error, Result};
 /// A table, with the columns that a row is given in, which are all that it ships with.
 pub struct Table {
     pub name: &'static CStr,
-    pub columns: &'static [(&'static str, pg_sys::Oid)],
-    /// How many CHECK constraints it ships with. Whoever calls has seen to them.
-    pub checks: u16,
-    /// The unique index (tenant_id, request_id) of a table whose rows have request ids.
-    pub requests: Option<&'static CStr>,
+    pub columns: &'static [Column],
+    /// The CHECK constraints that it ships with, as Postgres writes them. Whoever calls has seen to them.
+    checks: &'static [&'static str],
+    /// Whether its rows have request ids, which a unique index tells apart by tenant.
+    has_requests: bool,
+    watch: Watch,
     known: Cell<Option<Known>>,
     plan: Cell<Option<&'static Plan>>,
 }
@@ -29,119 +32,116 @@ pub struct Table {
 // SAFETY: a backend has one thread that calls Postgres.
 unsafe impl Sync for Table {}
 
-/// What has been found out about the table in a generation of the catalog.
+/// What has been found out about the table. It holds for as long as the table's [`Watch`] does.
 #[derive(Clone, Copy)]
 struct Known {
-    generation: u64,
     oid: pg_sys::Oid,
-    requests: pg_sys::Oid,
     as_shipped: bool,
 }
 
 const LOCK: pg_sys::LOCKMODE = pg_sys::RowExclusiveLock.cast_signed();
+const KEEP: pg_sys::LOCKMODE = pg_sys::NoLock.cast_signed();
+
+/// Columns that say something about a record and not what it is: a trigger may write into them.
+const NOTES: [&str; 12] = [
+    "conversation_id",
+    "metadata",
+    "path_id",
+    "pricing",
+    "reason",
+    "region",
+    "sandbox_id",
+    "service_tier",
+    "span_id",
+    "task",
+    "trace_id",
+    "usage",
+];
+
+/// How often a row is written anew that was not there afterwards, since the one that it met may have been rolled back.
+const MAX_TRIES: u32 = 8;
 
 impl Table {
     pub const fn new(
         name: &'static CStr,
-        columns: &'static [(&'static str, pg_sys::Oid)],
-        checks: u16,
-        requests: Option<&'static CStr>,
+        columns: &'static [Column],
+        checks: &'static [&'static str],
+        has_requests: bool,
     ) -> Self {
-        Self { name, columns, checks, requests, known: Cell::new(None), plan: Cell::new(None) }
+        let (watch, known, plan) = (Watch::new(), Cell::new(None), Cell::new(None));
+        Self { name, columns, checks, has_requests, watch, known, plan }
+    }
+
+    fn text(&self) -> std::borrow::Cow<'static, str> {
+        self.name.to_string_lossy()
     }
 
     /// Inserts the row, given in the order of [`Self::columns`]. `false` when there is another with its request id,
     /// committed or in flight: then nothing is left of this one.
-    pub fn insert(&self, row: &[Value]) -> Result<bool> {
+    pub fn insert(&'static self, row: &[Value]) -> Result<bool> {
         if row.len() != self.columns.len() {
             return Err(Error::internal("a row has the wrong number of columns"));
         }
         loop {
             let known = self.known()?;
-            if !known.as_shipped {
+            if !known.as_shipped || !self.columns.iter().zip(row).all(|(column, value)| column.takes(*value)) {
                 return self.insert_through_executor(row);
             }
-            if let Some(inserted) = self.insert_directly(known, row) {
+            if let Some(inserted) = self.insert_directly(known, row)? {
                 return Ok(inserted);
             }
         }
     }
 
-    /// The table and its index of request ids.
-    pub fn oids(&self) -> Result<(pg_sys::Oid, pg_sys::Oid)> {
-        self.known().map(|known| (known.oid, known.requests))
+    pub fn oid(&'static self) -> Result<pg_sys::Oid> {
+        self.known().map(|known| known.oid)
     }
 
-    fn known(&self) -> Result<Known> {
-        match self.known.get() {
-            Some(known) if known.generation == generation() => Ok(known),
-            _ => {
-                let known = self.examine()?;
-                self.known.set(Some(known));
-                Ok(known)
+    fn known(&'static self) -> Result<Known> {
+        loop {
+            if let Some(known) = self.known.get().filter(|_| self.watch.holds()) {
+                return Ok(known);
             }
+            self.known.set(Some(self.examine()?));
         }
     }
 
-    fn examine(&self) -> Result<Known> {
+    fn examine(&'static self) -> Result<Known> {
         // SAFETY: names are looked up in the catalog caches; the relation is closed again, its lock kept.
-        unsafe {
+        let (oid, as_shipped) = unsafe {
             let schema = pg_sys::get_namespace_oid(c"copilot_internal".as_ptr(), false);
             let oid = pg_sys::get_relname_relid(self.name.as_ptr(), schema);
-            let requests = self.requests.map(|index| pg_sys::get_relname_relid(index.as_ptr(), schema));
-            if oid == pg_sys::Oid::INVALID || requests == Some(pg_sys::Oid::INVALID) {
-                return Err(Error::internal(format!("{} or its index is missing", self.name.to_string_lossy())));
+            if oid == pg_sys::Oid::INVALID {
+                return Err(Error::internal(format!("copilot_internal.{} is missing", self.text())));
             }
+            // Before anything is read: what changes from now on is heard of.
+            self.watch.begin(oid);
             let relation = pg_sys::table_open(oid, LOCK);
-            // Opening may have handled messages that speak of this table.
-            let generation = generation();
-            let as_shipped = self.is_as_shipped(relation);
-            pg_sys::table_close(relation, pg_sys::NoLock.cast_signed());
-            let requests = requests.unwrap_or(pg_sys::Oid::INVALID);
-            Ok(Known { generation, oid, requests, as_shipped })
-        }
-    }
-
-    /// # Safety
-    /// The relation is open.
-    unsafe fn is_as_shipped(&self, relation: pg_sys::Relation) -> bool {
-        // SAFETY: the descriptor of an open relation and its attributes, as many as it says.
-        unsafe {
-            let descriptor = (*relation).rd_att;
-            let constraints = (*descriptor).constr;
-            let attributes = (*descriptor).attrs.as_slice(usize::try_from((*descriptor).natts).unwrap_or(0));
-            let columns_match = attributes.len() == self.columns.len()
-                && attributes.iter().zip(self.columns).all(|(attribute, (name, kind))| {
-                    !attribute.attisdropped
-                        && attribute.atttypid == *kind
-                        && CStr::from_ptr(attribute.attname.data.as_ptr()).to_bytes() == name.as_bytes()
-                });
-            let plain = constraints.is_null()
-                || ((*constraints).num_check == self.checks && !(*constraints).has_generated_stored);
-            let form = &*(*relation).rd_rel;
-            columns_match
-                && plain
-                && (*relation).trigdesc.is_null()
-                && form.relkind.cast_unsigned() == pg_sys::RELKIND_RELATION
-                && !form.relispartition
-        }
+            let as_shipped = is_as_shipped(relation, self.columns, self.checks);
+            pg_sys::table_close(relation, KEEP);
+            (oid, as_shipped)
+        };
+        must_not_be_distributed(oid, &self.text())?;
+        Ok(Known { oid, as_shipped })
     }
 
     /// `None` when the table is no longer what is known of it.
-    fn insert_directly(&self, known: Known, row: &[Value]) -> Option<bool> {
+    fn insert_directly(&self, known: Known, row: &[Value]) -> Result<Option<bool>> {
         // SAFETY: what is opened and made is closed and dropped, or left to the abort that an ERROR causes. The values are
         // of the columns' types, as `is_as_shipped` has compared them, and none is NULL that must not be.
         unsafe {
+            // Taking the lock handles the messages of all who had a stronger one.
             let relation = pg_sys::table_open(known.oid, LOCK);
-            if generation() != known.generation {
-                pg_sys::table_close(relation, pg_sys::NoLock.cast_signed());
-                return None;
+            if !self.watch.holds() {
+                pg_sys::table_close(relation, KEEP);
+                return Ok(None);
             }
             let estate = pg_sys::CreateExecutorState();
             let target = pg_sys::palloc0(size_of::<pg_sys::ResultRelInfo>()).cast::<pg_sys::ResultRelInfo>();
             (*target).type_ = pg_sys::NodeTag::T_ResultRelInfo;
             pg_sys::InitResultRelInfo(target, relation, 1, std::ptr::null_mut(), 0);
             pg_sys::ExecOpenIndices(target, false);
+            let arbiters = if self.has_requests { self.arbiters(target)? } else { std::ptr::null_mut() };
             let slot = pg_sys::MakeSingleTupleTableSlot((*relation).rd_att, &raw const pg_sys::TTSOpsVirtual);
             for (index, value) in row.iter().enumerate() {
                 *(*slot).tts_values.add(index) = value.datum();
@@ -150,14 +150,9 @@ impl Table {
             pg_sys::ExecStoreVirtualTuple(slot);
             pg_sys::simple_table_tuple_insert(relation, slot);
 
-            // The index of request ids takes the entry in any case, and says whether it met another: committed, or of a
+            // An index of request ids takes the entry in any case, and says whether it met another: committed, or of a
             // transaction in flight. That costs nothing to a first request.
             let mut conflict = false;
-            let arbiters = if known.requests == pg_sys::Oid::INVALID {
-                std::ptr::null_mut()
-            } else {
-                pg_sys::lappend_oid(std::ptr::null_mut(), known.requests)
-            };
             let watched = !arbiters.is_null();
             let conflicts =
                 pg_sys::ExecInsertIndexTuples(target, slot, estate, false, watched, &raw mut conflict, arbiters);
@@ -171,12 +166,45 @@ impl Table {
             pg_sys::ExecDropSingleTupleTableSlot(slot);
             pg_sys::ExecCloseIndices(target);
             pg_sys::FreeExecutorState(estate);
-            pg_sys::table_close(relation, pg_sys::NoLock.cast_signed());
-            Some(!conflict)
+            pg_sys::table_close(relation, KEEP);
+            Ok(Some(!conflict))
         }
     }
 
-    fn insert_through_executor(&self, row: &[Value]) -> Result<bool> {
+    /// Every index that tells requests apart. An entry that one of them did not watch would be an ERROR, where a retry is
+    /// meant to be replayed.
+    ///
+    /// # Safety
+    /// The indexes of the target are open.
+    unsafe fn arbiters(&self, target: *mut pg_sys::ResultRelInfo) -> Result<*mut pg_sys::List> {
+        // SAFETY: as many indexes as it says, with their descriptions.
+        unsafe {
+            let target = &*target;
+            let key = RequestKey::of(target.ri_RelationDesc);
+            let (mut arbiters, mut complete) = (std::ptr::null_mut(), false);
+            for number in 0..usize::try_from(target.ri_NumIndices).unwrap_or(0) {
+                let index = *target.ri_IndexRelationDescs.add(number);
+                let described = *target.ri_IndexRelationInfo.add(number);
+                if key.is_told_apart_by(index, (*described).ii_Predicate) {
+                    arbiters = pg_sys::lappend_oid(arbiters, (*index).rd_id);
+                    complete |= (*(*index).rd_index).indisvalid;
+                }
+            }
+            if complete { Ok(arbiters) } else { Err(self.lacks_index()) }
+        }
+    }
+
+    pub fn lacks_index(&self) -> Error {
+        Error::State {
+            message: format!(
+                "copilot_internal.{} has no valid unique index on (tenant_id, request_id), by which retries are known",
+                self.text()
+            ),
+        }
+    }
+
+    /// A trigger may keep the row from being written, or write another: neither is the charge that was admitted.
+    fn insert_through_executor(&'static self, row: &[Value]) -> Result<bool> {
         let plan = match self.plan.get() {
             Some(plan) => plan,
             None => {
@@ -185,23 +213,61 @@ impl Table {
                 plan
             }
         };
-        spi::session(|spi| Ok(spi.run_write(plan, row)?.written() == 1))
+        for _ in 0..MAX_TRIES {
+            let unchanged = spi::session(|spi| {
+                let rows = spi.run_write(plan, row)?;
+                rows.first().map(|row| row.need::<bool>(1)).transpose()
+            })?;
+            match unchanged {
+                Some(true) => return Ok(true),
+                Some(false) => {
+                    return Err(Error::State {
+                        message: format!(
+                            "a trigger on copilot_internal.{} changed what was to be recorded: it may change notes only",
+                            self.text()
+                        ),
+                    });
+                }
+                None if self.has_duplicate(row)? => return Ok(false),
+                None => {}
+            }
+        }
+        Err(Error::State {
+            message: format!("a trigger on copilot_internal.{} kept the row from being written", self.text()),
+        })
+    }
+
+    /// Whether there is a row with this one's request id, committed or not.
+    fn has_duplicate(&'static self, row: &[Value]) -> Result<bool> {
+        let given = |name: &str| {
+            let place = self.columns.iter().position(|column| column.name == name);
+            place.map_or(Value::NULL, |place| row[place])
+        };
+        if !self.has_requests || given("request_id").is_null() {
+            return Ok(false);
+        }
+        Ok(!matches!(find_duplicate(self, given("tenant_id"), given("request_id"))?, Duplicate::None))
     }
 
     fn statement(&self) -> Plan {
-        let names: Vec<&str> = self.columns.iter().map(|(name, _)| *name).collect();
+        let names: Vec<&str> = self.columns.iter().map(|column| column.name).collect();
         let parameters: Vec<String> = (1..=names.len()).map(|number| format!("${number}")).collect();
-        let conflict = match self.requests {
-            Some(_) => " on conflict (tenant_id, request_id) where request_id is not null do nothing",
-            None => "",
+        let fixed = names.iter().zip(&parameters).filter(|(name, _)| !NOTES.contains(name));
+        let (kept, given): (Vec<&str>, Vec<&str>) = fixed.map(|(name, parameter)| (*name, parameter.as_str())).unzip();
+        let conflict = if self.has_requests {
+            " on conflict (tenant_id, request_id) where request_id is not null do nothing"
+        } else {
+            ""
         };
         let text = format!(
-            "insert into copilot_internal.{} ({}) values ({}){conflict}",
-            self.name.to_string_lossy(),
+            "insert into copilot_internal.{} ({}) values ({}){conflict} returning ({}) is not distinct from ({})",
+            self.text(),
             names.join(", "),
-            parameters.join(", ")
+            parameters.join(", "),
+            kept.join(", "),
+            given.join(", ")
         );
-        let types: Vec<pg_sys::Oid> = self.columns.iter().map(|(_, kind)| *kind).collect();
+        let types: Vec<pg_sys::Oid> = self.columns.iter().map(|column| column.kind).collect();
         Plan::new(Box::leak(text.into_boxed_str()), Box::leak(types.into_boxed_slice()))
     }
 }

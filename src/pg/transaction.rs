@@ -14,6 +14,7 @@ use tollgate_escrow::journal::{Journal, Level};
 use tollgate_escrow::registry::{Identity, PLATFORM};
 use tollgate_escrow::table::{Pin, Table};
 
+use super::lock::{LockTarget, Strength};
 use super::memory::{Shared, shared};
 
 const PARTITIONS: usize = PLATFORM + 1;
@@ -29,6 +30,10 @@ pub struct TransactionState {
     changed: u128,
     /// Partitions that it has closed, by the subtransaction whose end gives up the lock; 0 is none.
     closed: [Level; PARTITIONS],
+    /// Whether it has written what counters are read from and are not told of.
+    reloads: bool,
+    /// How many of its charges are admitted and not in the tables yet: triggers run in between.
+    unwritten: u32,
     /// The database that it drops, which it can do only by itself.
     pub dropped: u32,
     /// The earliest expiry of the holds that it has had in hand, rolled back or not; 0 is none.
@@ -57,6 +62,8 @@ static STATE: State = State(UnsafeCell::new(TransactionState {
     charged: 0,
     changed: 0,
     closed: [0; PARTITIONS],
+    reloads: false,
+    unwritten: 0,
     dropped: 0,
     hand: 0,
     advance: None,
@@ -114,6 +121,16 @@ impl TransactionState {
         self.changed & (1 << partition) != 0
     }
 
+    /// Nobody may meet the counters again once this transaction has committed, and it does without them from now on.
+    pub fn note_reload(&mut self) {
+        self.reloads = true;
+        self.changed = (1 << PARTITIONS) - 1;
+    }
+
+    pub fn has_unwritten(&self) -> bool {
+        self.unwritten > 0
+    }
+
     pub fn note_closed(&mut self, partition: usize, level: Level) {
         self.closed[partition] = level;
     }
@@ -159,6 +176,7 @@ impl TransactionState {
             self.end_in_memory(shared, committed);
         }
         self.changed = 0;
+        self.reloads = false;
         self.charged = 0;
         self.dropped = 0;
         self.hand = 0;
@@ -188,6 +206,23 @@ impl TransactionState {
     }
 }
 
+/// From when a charge is admitted until all its rows are there. What is loaded in between, by a trigger on the ledger, has
+/// the charge in the journal and not in the tables.
+pub struct Unwritten(());
+
+impl Unwritten {
+    pub fn begin() -> Self {
+        with(|state| state.unwritten += 1);
+        Self(())
+    }
+}
+
+impl Drop for Unwritten {
+    fn drop(&mut self) {
+        with(|state| state.unwritten = state.unwritten.saturating_sub(1));
+    }
+}
+
 /// Called once from `_PG_init`: in the locked mode, too, nobody prepares a change of definitions, for it could be committed
 /// in the other, where no callback would move the epoch on.
 pub fn register() {
@@ -208,7 +243,7 @@ fn idle(state: &TransactionState) -> bool {
 
 #[pg_guard]
 unsafe extern "C-unwind" fn on_transaction(event: pg_sys::XactEvent::Type, _argument: *mut std::ffi::c_void) {
-    use pg_sys::XactEvent::{XACT_EVENT_ABORT, XACT_EVENT_COMMIT, XACT_EVENT_PRE_PREPARE};
+    use pg_sys::XactEvent::{XACT_EVENT_ABORT, XACT_EVENT_COMMIT, XACT_EVENT_PRE_COMMIT, XACT_EVENT_PRE_PREPARE};
     match event {
         XACT_EVENT_COMMIT | XACT_EVENT_ABORT => {
             // There is nothing in it that could panic; if there ever is, the server must not go down for it.
@@ -220,10 +255,14 @@ unsafe extern "C-unwind" fn on_transaction(event: pg_sys::XactEvent::Type, _argu
                 });
             });
         }
+        // Whoever loads from now on until the epochs move waits; who does already is met no more afterwards.
+        XACT_EVENT_PRE_COMMIT if with(|state| state.reloads) => {
+            (0..PARTITIONS).for_each(|partition| LockTarget::Definitions(partition).lock(Strength::Joint));
+        }
         XACT_EVENT_PRE_PREPARE if with(|state| !idle(state)) => ereport!(
             PgLogLevel::ERROR,
             PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-            "cannot PREPARE a transaction that has inserted or deleted quotas, or charged one in shared memory"
+            "cannot PREPARE a transaction that has inserted or deleted quotas, or charged or reloaded one in shared memory"
         ),
         _ => {}
     }

@@ -5,6 +5,7 @@ use std::ffi::{CStr, CString};
 
 use pgrx::{IntoDatum, Uuid, pg_sys};
 
+use super::jsonb::{Bounds, Document, Excess};
 use super::{Timestamp, numeric};
 use tollgate_core::money::Picos;
 
@@ -110,17 +111,16 @@ impl Interval {
     }
 }
 
-/// A `jsonb` that a caller gave, or the text of one.
+/// A `jsonb` that a caller gave and that is within its bounds, or the text of one.
 pub enum Json {
-    /// Not toasted.
-    Stored(pg_sys::Datum),
+    Stored(Document),
     Text(String),
 }
 
 impl Json {
     pub fn value(&self) -> Value {
         match self {
-            Self::Stored(datum) => Value(Some(*datum)),
+            Self::Stored(document) => Value(Some(document.datum())),
             Self::Text(text) => Value::jsonb(text),
         }
     }
@@ -128,22 +128,35 @@ impl Json {
     /// Its normalised text.
     pub fn text(&self) -> Cow<'_, str> {
         match self {
-            Self::Stored(datum) => Cow::Owned(output(pg_sys::jsonb_out, *datum)),
+            Self::Stored(document) => Cow::Owned(output(pg_sys::jsonb_out, document.datum())),
             Self::Text(text) => Cow::Borrowed(text),
         }
     }
 
-    /// Whether it is an object and so short that its text, however it is escaped, has less than 64 KiB.
-    pub fn is_short_object(&self) -> bool {
-        const SHORT: usize = 8 * 1024;
+    /// Whether it is an object; `None` for a JSON null.
+    pub fn is_object(&self) -> Option<bool> {
         match self {
-            // SAFETY: a jsonb that is not toasted is its length word and the header of its outermost container.
-            Self::Stored(datum) => unsafe {
-                let stored = datum.cast_mut_ptr::<pg_sys::varlena>();
-                let header = stored.cast::<u32>().add(1).read();
-                pgrx::varsize(stored) <= SHORT && header & pg_sys::JB_FOBJECT != 0
-            },
-            Self::Text(_) => false,
+            Self::Stored(document) => document.is_object(),
+            Self::Text(text) if text == "null" => None,
+            Self::Text(text) => Some(text.starts_with('{')),
+        }
+    }
+}
+
+/// A `jsonb` as it came, unread.
+pub enum GivenJson {
+    Datum(pg_sys::Datum),
+    Text(String),
+}
+
+impl GivenJson {
+    /// Takes it when it is within its bounds, or says which one it exceeds.
+    pub fn within(self, bounds: &Bounds) -> Result<Json, Excess> {
+        match self {
+            // SAFETY: such a datum comes from an argument that the SQL signature says is a jsonb.
+            Self::Datum(datum) => unsafe { Document::within(datum, bounds) }.map(Json::Stored),
+            Self::Text(text) if text.len() > bounds.bytes => Err(Excess::Bytes),
+            Self::Text(text) => Ok(Json::Text(text)),
         }
     }
 }

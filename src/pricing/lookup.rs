@@ -1,43 +1,51 @@
 //! Which price is in force for a model or sandbox, and what a call costs by it. Price lists are kept until one changes.
 
 use std::collections::HashSet;
-use std::rc::Rc;
 
 use pgrx::Uuid;
 use pgrx::pg_sys::Oid;
 
 use crate::cache::Cache;
 use crate::error::{Error, Result};
-use crate::pg::invalidation::{current_generation, generation, watch};
+use crate::pg::invalidation::current_generation;
 use crate::pg::nil;
 use crate::pg::spi::types::{TEXT, UUID};
 use crate::pg::spi::{self, Plan, Row, Snapshot};
 use crate::pg::zone::PostgresZone;
 use crate::pg::{self, Timestamp};
 use tollgate_core::period::Zone;
-use tollgate_core::pricing::names::{self, Grade, Wanted};
+use tollgate_core::pricing::names::{self, Fit, Grade, Place, Wanted};
 use tollgate_core::pricing::{
     Factor, ModelPrice, PriceConditions, Priced, Rate, SandboxPrice, StoredPricing, Usage, price_llm, price_sandbox,
 };
 
 /// Every price that a model may go by: the tenant's own, the operator's, those of the imported list, the shipped ones. The
-/// names, in lower case, are separated by a character that no name holds.
+/// names, in lower case, are separated by a character that no name holds. To those of the second list a row may add a date
+/// or a version.
 const MODEL_PRICES: &str = "
     select c.source, c.id, c.effective_from, c.effective_to,
            c.input_per_million_usd::text, c.output_per_million_usd::text, c.components::text,
-           c.model_provider, c.model_name, c.max_output_tokens
+           c.model_provider, c.model_name, c.max_output_tokens, c.list_key
     from (
         select case when p.tenant_id is not null then 'tenant' when p.imported then 'imported' else 'operator' end as source,
                p.id, p.input_per_million_usd, p.output_per_million_usd, p.components, p.effective_from, p.effective_to,
                p.model_provider, p.model_name,
                case when pg_catalog.jsonb_typeof(p.details -> 'max_output_tokens') = 'number'
-                    then pg_catalog.trunc((p.details ->> 'max_output_tokens')::numeric)::text end as max_output_tokens
+                    then pg_catalog.trunc((p.details ->> 'max_output_tokens')::numeric)::text end as max_output_tokens,
+               p.list_key
         from copilot_internal.model_pricing p
-        where pg_catalog.lower(p.model_name) = any (pg_catalog.string_to_array($2, E'\\x01'))
+        where (pg_catalog.lower(p.model_name) = any (pg_catalog.string_to_array($2, E'\\x01'))
+            or p.id = any (array(
+                select q.id
+                from pg_catalog.unnest(pg_catalog.string_to_array($3, E'\\x01')) as f (name),
+                     (values ('-20', '-21'), ('-v', '-w'), ('@', 'A')) as e (least, beyond),
+                     copilot_internal.model_pricing q
+                where pg_catalog.lower(q.model_name) operator(pg_catalog.~>=~) (f.name || e.least)
+                  and pg_catalog.lower(q.model_name) operator(pg_catalog.~<~) (f.name || e.beyond))))
           and (p.tenant_id = $1 or p.tenant_id is null)
         union all
         select 'shipped', null, s.input_per_million_usd, s.output_per_million_usd, s.components, null, null,
-               s.model_provider, s.model_name, s.max_output_tokens::text
+               s.model_provider, s.model_name, s.max_output_tokens::text, null
         from copilot_internal.shipped_model_prices s
         where s.model_name = any (pg_catalog.string_to_array($2, E'\\x01'))
     ) c";
@@ -85,7 +93,7 @@ const OWN_PRICES: &str = "
 static OWN_PRICES_PLAN: Plan = Plan::new(OWN_PRICES, &[]);
 
 const PARAMETERS: &[Oid] = &[UUID, TEXT, TEXT];
-static MODEL_PRICES_PLAN: Plan = Plan::new(MODEL_PRICES, &[UUID, TEXT]);
+static MODEL_PRICES_PLAN: Plan = Plan::new(MODEL_PRICES, &[UUID, TEXT, TEXT]);
 static ALIAS_PLAN: Plan = Plan::new(ALIAS, &[TEXT, TEXT]);
 static MARKUPS_PLAN: Plan = Plan::new(MARKUPS, &[UUID]);
 static SANDBOX_PRICES_PLAN: Plan = Plan::new(SANDBOX_PRICES, PARAMETERS);
@@ -142,6 +150,9 @@ struct PriceList<P> {
     rows: Vec<Dated<P>>,
     /// Whether alternatives of the same grade have to agree.
     is_open: bool,
+    /// Prices of the same model in other places than the caller named, and whether the place is everywhere.
+    elsewhere: Vec<(bool, Dated<P>)>,
+    place: Option<Place>,
 }
 
 impl<P> PriceList<P> {
@@ -158,7 +169,7 @@ impl PriceList<SandboxPrice> {
         spi::session(|spi| {
             let rows = spi.run(&SANDBOX_PRICES_PLAN, Snapshot::Latest, &parameters)?;
             let rows = rows.iter().map(|row| Dated::read(&row, sandbox_price(&row))).collect::<Result<Vec<_>>>()?;
-            Ok(Self { rows, is_open: false })
+            Ok(Self { rows, is_open: false, elsewhere: Vec::new(), place: None })
         })
     }
 }
@@ -171,14 +182,22 @@ impl PriceList<ModelPrice> {
             let rows = spi.run(&ALIAS_PLAN, Snapshot::Latest, &[provider.as_str().into(), name.into()])?;
             let alias = rows.first().map(|row| Ok::<_, Error>((row.need(1)?, row.need(2)?))).transpose()?;
             let wanted = Wanted::new(provider, name, alias);
-            let names = wanted.names().collect::<Vec<_>>().join("\u{1}");
-            let rows = spi.run(&MODEL_PRICES_PLAN, Snapshot::Latest, &[(*tenant).into(), names.as_str().into()])?;
-            let mut fitting = Vec::new();
+            let (names, undated) = (wanted.names().join("\u{1}"), wanted.undated_names().join("\u{1}"));
+            let parameters = [(*tenant).into(), names.as_str().into(), undated.as_str().into()];
+            let rows = spi.run(&MODEL_PRICES_PLAN, Snapshot::Latest, &parameters)?;
+            let (mut fitting, mut elsewhere) = (Vec::new(), Vec::new());
             for row in rows.iter() {
                 let (row_provider, row_name) = (row.need::<String>(8)?, row.need::<String>(9)?);
-                let Some(grade) = wanted.grade(&row_provider, &row_name) else { continue };
+                let fit = wanted.fit(&row_provider, &row_name, row.get::<String>(11).as_deref());
+                let Some(fit) = fit else { continue };
                 let mut dated = Dated::read(&row, model_price(&row, &row_provider))?;
-                dated.grade = grade;
+                match fit {
+                    Fit::Price(grade) => dated.grade = grade,
+                    Fit::Elsewhere { global } => {
+                        elsewhere.push((global, dated));
+                        continue;
+                    }
+                }
                 if (row_provider.as_str(), row_name.as_str()) != (provider.as_str(), name) {
                     dated.goes_by = Some(Box::new((row_provider, row_name)));
                 }
@@ -187,8 +206,20 @@ impl PriceList<ModelPrice> {
             let path = |dated: &Dated<ModelPrice>| dated.goes_by.is_none();
             // Of the list's two spellings of a model, the one with the provider before it goes first.
             fitting.sort_by_key(|dated| (dated.grade, dated.precedence(), path(dated), std::cmp::Reverse(dated.from)));
-            Ok(Self { rows: fitting, is_open: wanted.is_without_provider() })
+            Ok(Self { rows: fitting, is_open: wanted.is_without_provider(), elsewhere, place: wanted.place() })
         })
+    }
+
+    /// Whether the row is for no place in particular, while the model's price is known to differ between places.
+    fn is_of_another_place(&self, dated: &Dated<ModelPrice>, at: Timestamp) -> bool {
+        let others = self.elsewhere.iter().filter(|(_, other)| other.holds(at));
+        dated.grade.drops_place() && {
+            let global = others.clone().any(|(global, _)| *global);
+            let mut others = others.filter(|(global, _)| !*global).peekable();
+            let is_known = others.peek().is_some();
+            let all_agree = others.all(|(_, other)| other.price == dated.price);
+            !names::place_does_not_matter(self.place, is_known, all_agree, global)
+        }
     }
 
     /// Whether another row, which fits as well as this one, says something else.
@@ -228,39 +259,19 @@ struct Owner {
 
 /// The tenant if he has prices of his own.
 fn owner(tenant: Option<Uuid>) -> Result<Owner> {
-    let tenants = match TENANTS.with(|cache| cache.get(&())) {
-        Some(tenants) => tenants,
-        None => {
-            watch();
-            let read_in = generation();
-            let tenants = spi::session(|spi| {
-                let rows = spi.run(&OWN_PRICES_PLAN, Snapshot::Latest, &[])?;
-                rows.iter().map(|row| row.need(1)).collect::<Result<HashSet<Uuid>>>()
-            })?;
-            TENANTS.with(|cache| cache.keep(read_in, (), tenants))
-        }
+    let read = |(): &()| {
+        spi::session(|spi| {
+            let rows = spi.run(&OWN_PRICES_PLAN, Snapshot::Latest, &[])?;
+            rows.iter().map(|row| row.need(1)).collect::<Result<HashSet<Uuid>>>()
+        })
     };
+    let tenants = TENANTS.with(|cache| cache.get_or_read((), read))?;
     if tenants.is_empty() {
         return Ok(Owner { tenant: None, has_markups: false });
     }
     let tenant = tenant.filter(|tenant| tenants.contains(tenant));
     // The nil UUID stands for a markup on everybody.
     Ok(Owner { tenant, has_markups: tenant.is_some() || tenants.contains(&nil()) })
-}
-
-/// The list from the cache, or read into it.
-fn list<P>(
-    cache: &Cache<Key, PriceList<P>>,
-    key: Key,
-    read: impl Fn(&Key) -> Result<PriceList<P>>,
-) -> Result<Rc<PriceList<P>>> {
-    if let Some(list) = cache.get(&key) {
-        return Ok(list);
-    }
-    watch();
-    let read_in = generation();
-    let list = read(&key)?;
-    Ok(cache.keep(read_in, key, list))
 }
 
 /// What is added to the costs of some models, of all of a provider's, or of all.
@@ -270,6 +281,23 @@ struct Markup {
     factor: std::result::Result<Factor, String>,
     from: Option<Timestamp>,
     to: Option<Timestamp>,
+}
+
+fn read_markups(tenant: Option<Uuid>) -> Result<Vec<Markup>> {
+    spi::session(|spi| {
+        let rows = spi.run(&MARKUPS_PLAN, Snapshot::Latest, &[tenant.into()])?;
+        let markup = |row: Row| {
+            let factor = Factor::parse(&row.need::<String>(3)?);
+            Ok(Markup {
+                provider: row.get(1),
+                name: row.get(2),
+                factor: factor.map_err(|error| format!("the markup cannot be used: it {error}")),
+                from: row.get(4),
+                to: row.get(5),
+            })
+        };
+        rows.iter().map(markup).collect()
+    })
 }
 
 /// What is added to the tenant's costs of the model, if anything; `owner` is he if he has prices or markups of his own.
@@ -282,28 +310,7 @@ fn markup(
     if !owner.has_markups {
         return Ok(None);
     }
-    let markups = match MARKUPS_KEPT.with(|cache| cache.get(&owner.tenant)) {
-        Some(markups) => markups,
-        None => {
-            watch();
-            let read_in = generation();
-            let markups = spi::session(|spi| {
-                let rows = spi.run(&MARKUPS_PLAN, Snapshot::Latest, &[owner.tenant.into()])?;
-                let markup = |row: Row| {
-                    let factor = Factor::parse(&row.need::<String>(3)?);
-                    Ok(Markup {
-                        provider: row.get(1),
-                        name: row.get(2),
-                        factor: factor.map_err(|error| format!("the markup cannot be used: it {error}")),
-                        from: row.get(4),
-                        to: row.get(5),
-                    })
-                };
-                rows.iter().map(markup).collect::<Result<Vec<_>>>()
-            })?;
-            MARKUPS_KEPT.with(|cache| cache.keep(read_in, owner.tenant, markups))
-        }
-    };
+    let markups = MARKUPS_KEPT.with(|cache| cache.get_or_read(owner.tenant, |tenant| read_markups(*tenant)))?;
     let is = |own: &Option<String>, given: &str| own.as_deref().is_none_or(|own| own.eq_ignore_ascii_case(given));
     let fits = |markup: &&Markup| {
         is(&markup.provider, provider)
@@ -365,14 +372,25 @@ pub fn quote_llm(tenant: Option<Uuid>, model: Model, at: Timestamp, price_tokens
     current_generation();
     let owner = owner(tenant)?;
     let key = (owner.tenant, model.provider.to_owned(), Some(model.name.to_owned()));
-    let list = MODELS.with(|cache| list(cache, key, PriceList::<ModelPrice>::read))?;
+    let list = MODELS.with(|cache| cache.get_or_read(key, PriceList::<ModelPrice>::read))?;
     let Some(dated) = list.in_force(at) else {
         return Ok(Quote::UNKNOWN(format!("no price is known for {}/{}", model.provider, model.name)));
     };
+    if list.is_of_another_place(dated, at) {
+        return Ok(Quote::UNKNOWN(format!(
+            "the price of {} differs between places, and none is known for the one that it names",
+            model.name
+        )));
+    }
     if list.is_ambiguous(dated, at) {
         return Ok(Quote::UNKNOWN(format!(
-            "the price of {} is ambiguous: it differs between providers, and {} is none of them",
-            model.name, model.provider
+            "the price of {} is ambiguous: {}",
+            model.name,
+            if list.is_open {
+                format!("it differs between providers, and {} is none of them", model.provider)
+            } else {
+                format!("{} has several prices by that name", model.provider)
+            }
         )));
     }
     let markup = markup(owner, model.provider, model.name, at)?.transpose();
@@ -423,7 +441,7 @@ pub fn quote_sandbox(tenant: Option<Uuid>, sandbox: SandboxUse, at: Timestamp) -
     current_generation();
     let owner = owner(tenant)?;
     let key = (owner.tenant, sandbox.sandbox_type.to_owned(), sandbox.region.map(str::to_owned));
-    let list = SANDBOXES.with(|cache| list(cache, key, PriceList::<SandboxPrice>::read))?;
+    let list = SANDBOXES.with(|cache| cache.get_or_read(key, PriceList::<SandboxPrice>::read))?;
     let Some(dated) = list.in_force(at) else {
         return Ok(Quote::UNKNOWN(format!("no price is known for sandbox type {}", sandbox.sandbox_type)));
     };

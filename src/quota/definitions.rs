@@ -9,9 +9,8 @@ use tollgate_escrow::table::Handle;
 use super::Payer;
 use crate::cache::Cache;
 use crate::error::{Error, Result};
-use crate::pg::invalidation::{generation, watch};
 use crate::pg::spi::types::{TEXT, UUID};
-use crate::pg::spi::{self, Plan, Snapshot};
+use crate::pg::spi::{self, Plan, Row, Snapshot};
 use crate::pg::zone::PostgresZone;
 use crate::pg::{Timestamp, clock_timestamp, nil};
 use tollgate_core::decision::{ALL_RESOURCES, Mode, Quota, Resource, Scope, share_of};
@@ -89,9 +88,20 @@ impl Window {
     }
 }
 
+/// The bounds of a period from the word that a counter's key has for them.
+pub fn unpacked(packed: u64) -> Bounds {
+    let half = |half: u32, none: i32| {
+        let quarter = half.cast_signed();
+        (quarter != none).then(|| POSTGRES_EPOCH + i64::from(quarter) * 900)
+    };
+    Bounds { start: half((packed >> 32) as u32, i32::MIN), end: half(packed as u32, i32::MAX) }
+}
+
+/// In Unix seconds.
+const POSTGRES_EPOCH: i64 = 946_684_800;
+
 /// Quarters of an hour since 2000-01-01 00:00 UTC: no period of any zone begins or ends within one since then.
 pub fn quarter(unix_seconds: i64) -> i64 {
-    const POSTGRES_EPOCH: i64 = 946_684_800;
     (unix_seconds - POSTGRES_EPOCH).div_euclid(900)
 }
 
@@ -128,6 +138,37 @@ struct Raise {
 }
 
 impl Definition {
+    fn from_row(row: &Row, resource: &'static str) -> Result<Self> {
+        let id: Uuid = row.need(1)?;
+        let scope: String = row.need(2)?;
+        let mode: String = row.need(4)?;
+        let period: String = row.need(5)?;
+        let zone: String = row.need(6)?;
+        let (Some(scope), Some(mode), Some(period)) =
+            (Scope::parse(&scope), Mode::parse(&mode), Period::parse(&period))
+        else {
+            return Err(Error::internal("a quota has an unknown scope, mode or period"));
+        };
+        let counts_all = row.need::<String>(3)? == ALL_RESOURCES;
+        Ok(Self {
+            id: *id.as_bytes(),
+            scope,
+            resource_type: if counts_all { ALL_RESOURCES } else { resource },
+            mode,
+            scope_id: row.get(12),
+            limit: row.get(7),
+            suspended: row.need(10)?,
+            raises: raises(&row.need::<Vec<i64>>(11)?),
+            warning: row.need(8)?,
+            thresholds: row.need(9)?,
+            period,
+            zone: PostgresZone::named_or_utc(&zone)?,
+            latest: Cell::new(None),
+            place: Cell::new(None),
+            quiet: Cell::new(None),
+        })
+    }
+
     /// The limit at this moment. Read again and again while one charge is decided it may move, and no harm is done: each
     /// decision and what it reserves use the figure that was read for them.
     fn limit(&self) -> Option<i64> {
@@ -190,48 +231,17 @@ fn key(payer: Payer) -> DefinitionKey {
 
 /// The definitions that apply to a payer, as of the epochs and of the invalidation messages that were handled, or newer.
 pub fn of(payer: Payer, epochs: EpochPair) -> Result<Rc<Definitions>> {
-    if let Some(definitions) = kept(payer, epochs) {
-        return Ok(definitions);
-    }
-    watch();
-    let read_in = generation();
+    let of_epochs = |definitions: &Definitions| definitions.epochs == epochs;
+    let read = |_: &DefinitionKey| read(payer).map(|all| Definitions { epochs, all });
+    KEPT.with(|kept| kept.get_valid_or_read(key(payer), of_epochs, read))
+}
+
+fn read(payer: Payer) -> Result<Vec<Definition>> {
     let tenant: Uuid = payer.tenant.unwrap_or_else(nil);
     let user = payer.user.unwrap_or_else(nil);
-    let all = spi::session(|spi| {
-        let resource = payer.resource.as_str();
+    let resource = payer.resource.as_str();
+    spi::session(|spi| {
         let rows = spi.run(&DEFINITIONS_PLAN, Snapshot::Latest, &[tenant.into(), user.into(), resource.into()])?;
-        rows.iter()
-            .map(|row| {
-                let id: Uuid = row.need(1)?;
-                let scope: String = row.need(2)?;
-                let mode: String = row.need(4)?;
-                let period: String = row.need(5)?;
-                let zone: String = row.need(6)?;
-                let (Some(scope), Some(mode), Some(period)) =
-                    (Scope::parse(&scope), Mode::parse(&mode), Period::parse(&period))
-                else {
-                    return Err(Error::internal("a quota has an unknown scope, mode or period"));
-                };
-                let counts_all = row.need::<String>(3)? == ALL_RESOURCES;
-                Ok(Definition {
-                    id: *id.as_bytes(),
-                    scope,
-                    resource_type: if counts_all { ALL_RESOURCES } else { resource },
-                    mode,
-                    scope_id: row.get(12),
-                    limit: row.get(7),
-                    suspended: row.need(10)?,
-                    raises: raises(&row.need::<Vec<i64>>(11)?),
-                    warning: row.need(8)?,
-                    thresholds: row.need(9)?,
-                    period,
-                    zone: PostgresZone::named_or_utc(&zone)?,
-                    latest: Cell::new(None),
-                    place: Cell::new(None),
-                    quiet: Cell::new(None),
-                })
-            })
-            .collect::<Result<Vec<_>>>()
-    })?;
-    Ok(KEPT.with(|kept| kept.keep(read_in, key(payer), Definitions { epochs, all })))
+        rows.iter().map(|row| Definition::from_row(&row, resource)).collect()
+    })
 }

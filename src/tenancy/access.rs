@@ -10,7 +10,7 @@ use pgrx::Uuid;
 use crate::cache::Cache;
 use crate::error::{Error, Result};
 use crate::pg::identity::Caller;
-use crate::pg::invalidation::{current_generation, people_generation, watch};
+use crate::pg::invalidation::current_generation;
 use crate::pg::spi::types::UUID;
 use crate::pg::spi::{self, Plan, Session, Snapshot};
 
@@ -30,7 +30,10 @@ const OF_USER: &str = "
     select t.id, t.name, t.slug, t.type, t.plan, m.role, m.status = 'active', m.joined_at
     from (
         select t.id as tenant_id, 'owner' as role, 'active' as status, t.created_at as joined_at
-        from copilot_internal.tenants t where t.owner_id = $1
+        from copilot_internal.tenants t
+        where t.owner_id = $1
+          and not exists (select from copilot_internal.tenant_memberships o
+              where o.tenant_id = t.id and o.user_id = $1 and o.status <> 'active')
         union all
         select m.tenant_id, m.role, m.status, m.joined_at
         from copilot_internal.tenant_memberships m
@@ -97,7 +100,7 @@ const MAX_TENANTS: usize = 64;
 
 thread_local! {
     static MEMBERSHIPS: Cache<(Uuid, Uuid), Option<Role>> = Cache::of_people(MAX_MEMBERSHIPS);
-    static TENANTS_OF: Cache<Uuid, Vec<Uuid>> = Cache::of_people(MAX_MEMBERSHIPS);
+    static TENANTS_OF: Cache<Uuid, Vec<Uuid>> = Cache::of_people(MAX_MEMBERSHIPS).only(|tenants| tenants.len() <= MAX_TENANTS);
     /// By user and claimed tenant.
     static CURRENT_OF: Cache<(Uuid, Option<Uuid>), Option<Uuid>> = Cache::of_people(MAX_MEMBERSHIPS);
 }
@@ -115,17 +118,13 @@ pub fn cached_may_ask(caller: &Caller, tenant: Uuid, about: Option<Uuid>) -> Opt
 /// The user's role in the tenant, if he is an active member of it.
 pub fn role(tenant: Uuid, user: Uuid) -> Result<Option<Role>> {
     current_generation();
-    if let Some(known) = MEMBERSHIPS.with(|cache| cache.get(&(tenant, user))) {
-        return Ok(*known);
-    }
-    watch();
-    let read_in = people_generation();
-    let role = spi::session(|spi| {
-        let rows = spi.run(&ROLE_PLAN, Snapshot::Latest, &[tenant.into(), user.into()])?;
-        rows.first().map(|row| stored_role(&row.need::<String>(1)?)).transpose()
-    })?;
-    MEMBERSHIPS.with(|cache| cache.keep(read_in, (tenant, user), role));
-    Ok(role)
+    let read = |_: &(Uuid, Uuid)| {
+        spi::session(|spi| {
+            let rows = spi.run(&ROLE_PLAN, Snapshot::Latest, &[tenant.into(), user.into()])?;
+            rows.first().map(|row| stored_role(&row.need::<String>(1)?)).transpose()
+        })
+    };
+    MEMBERSHIPS.with(|cache| cache.get_or_read((tenant, user), read)).map(|role| *role)
 }
 
 /// A role out of a table.
@@ -156,19 +155,13 @@ pub fn authorise(caller: &Caller, tenant: Uuid, about: Option<Uuid>) -> Result<(
 pub fn of_caller(caller: &Caller) -> Result<Rc<Vec<Uuid>>> {
     let Some(subject) = caller.subject() else { return Ok(Rc::default()) };
     current_generation();
-    if let Some(known) = TENANTS_OF.with(|cache| cache.get(&subject)) {
-        return Ok(known);
-    }
-    watch();
-    let read_in = people_generation();
-    let tenants: Vec<Uuid> = spi::session(|spi| {
-        let rows = spi.run(&TENANTS_PLAN, Snapshot::Latest, &[subject.into()])?;
-        rows.iter().map(|row| row.need(1)).collect()
-    })?;
-    if tenants.len() > MAX_TENANTS {
-        return Ok(Rc::new(tenants));
-    }
-    Ok(TENANTS_OF.with(|cache| cache.keep(read_in, subject, tenants)))
+    let read = |subject: &Uuid| {
+        spi::session(|spi| {
+            let rows = spi.run(&TENANTS_PLAN, Snapshot::Latest, &[(*subject).into()])?;
+            rows.iter().map(|row| row.need(1)).collect()
+        })
+    };
+    TENANTS_OF.with(|cache| cache.get_or_read(subject, read))
 }
 
 /// Whom a question about a user is about: the server says, a person asks for himself.
@@ -188,17 +181,13 @@ pub fn current(caller: &Caller, user: Option<Uuid>) -> Result<Option<Uuid>> {
     let Some(subject) = about(caller, user)? else { return Ok(None) };
     let claimed = if caller.serves_all_tenants() { None } else { caller.claimed_tenant() };
     current_generation();
-    if let Some(known) = CURRENT_OF.with(|cache| cache.get(&(subject, claimed))) {
-        return Ok(*known);
-    }
-    watch();
-    let read_in = people_generation();
-    let current = spi::session(|spi| {
-        let rows = spi.run(&CURRENT_PLAN, Snapshot::Latest, &[subject.into(), claimed.into()])?;
-        Ok(rows.first().and_then(|row| row.get(1)))
-    })?;
-    CURRENT_OF.with(|cache| cache.keep(read_in, (subject, claimed), current));
-    Ok(current)
+    let read = |_: &(Uuid, Option<Uuid>)| {
+        spi::session(|spi| {
+            let rows = spi.run(&CURRENT_PLAN, Snapshot::Latest, &[subject.into(), claimed.into()])?;
+            Ok(rows.first().and_then(|row| row.get(1)))
+        })
+    };
+    CURRENT_OF.with(|cache| cache.get_or_read((subject, claimed), read)).map(|current| *current)
 }
 
 /// One tenant as its member sees it.

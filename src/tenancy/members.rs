@@ -4,28 +4,38 @@ use pgrx::Uuid;
 
 use super::{Actor, Locked, Target, acting_role};
 use crate::error::{Error, Result};
-use crate::pg::spi::types::{BIGINT, TEXT, UUID};
+use crate::pg::spi::types::{BIGINT, BOOL, TEXT, UUID};
 use crate::pg::spi::{Plan, Session, Snapshot};
 use crate::tenancy::access::{Role, not_a_member, role};
 
 /// Members and invitations that people may give a tenant. The server is not bound.
 const MAX_MEMBERS: i64 = 10_000;
 
+// The server suspends by writing the row, without the tenant's lock: what changes a membership asks for the status that it
+// has decided on once more, in the row itself.
 const INVITE: &str = "
-    insert into copilot_internal.tenant_memberships (tenant_id, user_id, role, status) values ($1, $2, $3, 'pending')
+    insert into copilot_internal.tenant_memberships as m (tenant_id, user_id, role, status) values ($1, $2, $3, 'pending')
     on conflict (tenant_id, user_id) do update
-        set role = excluded.role, status = 'pending', joined_at = pg_catalog.clock_timestamp()";
+        set role = excluded.role, status = 'pending', joined_at = pg_catalog.clock_timestamp()
+        where m.status in ('pending', 'removed')";
 const ACCEPT: &str = "
-    update copilot_internal.tenant_memberships set status = 'active', joined_at = pg_catalog.clock_timestamp()
-    where tenant_id = $1 and user_id = $2";
-/// The status of a member stays; an owner of the tenant's row gets a row of his own.
+    update copilot_internal.tenant_memberships m set status = 'active', joined_at = pg_catalog.clock_timestamp()
+    where m.tenant_id = $1 and m.user_id = $2 and m.status = 'pending'";
+/// The status of a member stays; an owner of the tenant's row gets a membership row.
 const SET_ROLE: &str = "
     insert into copilot_internal.tenant_memberships as m (tenant_id, user_id, role, status) values ($1, $2, $3, 'active')
-    on conflict (tenant_id, user_id) do update
-        set role = excluded.role, status = case when $4 = 1 then 'active' else m.status end";
+    on conflict (tenant_id, user_id) do update set role = excluded.role
+        where m.status <> 'suspended' or $4";
 const REMOVE: &str = "
-    insert into copilot_internal.tenant_memberships (tenant_id, user_id, role, status) values ($1, $2, $3, 'removed')
-    on conflict (tenant_id, user_id) do update set status = 'removed'";
+    insert into copilot_internal.tenant_memberships as m (tenant_id, user_id, role, status) values ($1, $2, $3, 'removed')
+    on conflict (tenant_id, user_id) do update set status = 'removed'
+        where m.status <> 'suspended' or $4";
+/// An invitation leaves nothing behind. The row of the tenant's owner stays: without one the owner would be a member.
+const WITHDRAW: &str = "
+    delete from copilot_internal.tenant_memberships m
+    using copilot_internal.tenants t
+    where m.tenant_id = $1 and m.user_id = $2 and m.status = 'pending'
+      and t.id = m.tenant_id and t.owner_id is distinct from m.user_id";
 const SUCCESSOR: &str = "
     select m.user_id from copilot_internal.active_memberships a
     join copilot_internal.tenant_memberships m on m.tenant_id = a.tenant_id and m.user_id = a.user_id
@@ -46,8 +56,9 @@ const PREFER: &str = "
 
 static INVITE_PLAN: Plan = Plan::new(INVITE, &[UUID, UUID, TEXT]);
 static ACCEPT_PLAN: Plan = Plan::new(ACCEPT, &[UUID, UUID]);
-static SET_ROLE_PLAN: Plan = Plan::new(SET_ROLE, &[UUID, UUID, TEXT, BIGINT]);
-static REMOVE_PLAN: Plan = Plan::new(REMOVE, &[UUID, UUID, TEXT]);
+static SET_ROLE_PLAN: Plan = Plan::new(SET_ROLE, &[UUID, UUID, TEXT, BOOL]);
+static REMOVE_PLAN: Plan = Plan::new(REMOVE, &[UUID, UUID, TEXT, BOOL]);
+static WITHDRAW_PLAN: Plan = Plan::new(WITHDRAW, &[UUID, UUID]);
 static SUCCESSOR_PLAN: Plan = Plan::new(SUCCESSOR, &[UUID, UUID]);
 static ANOTHER_OWNER_PLAN: Plan = Plan::new(ANOTHER_OWNER, &[UUID, UUID]);
 static HAND_OVER_PLAN: Plan = Plan::new(HAND_OVER, &[UUID, UUID]);
@@ -58,7 +69,17 @@ fn not_above() -> Error {
     Error::forbidden("owners give and take every role, admins member and viewer, others none")
 }
 
-/// Refuses whoever is_admin nobody.
+/// Also of one who is suspended.
+fn member_already() -> Error {
+    Error::Taken { message: "this user is a member already".to_owned() }
+}
+
+/// A suspension is the server's, to begin and to end.
+fn suspended() -> Error {
+    Error::forbidden("this membership is suspended; only the server changes it")
+}
+
+/// Refuses whoever leads nobody.
 fn must_lead(actor: Actor, tenant: Uuid) -> Result<()> {
     if acting_role(actor, tenant)?.is_admin() { Ok(()) } else { Err(not_above()) }
 }
@@ -74,10 +95,14 @@ pub fn invite(spi: &Session, actor: Actor, tenant: Uuid, user: Uuid, offered: Ro
     }
     match target {
         Some(Target { status, .. }) if status == "active" || status == "suspended" => {
-            return Err(Error::Taken { message: "this user is a member already".to_owned() });
+            return Err(member_already());
         }
-        // An admin cannot turn an owner's offer into a lesser one.
-        Some(Target { role, status }) if status == "pending" && !acting.manages(role) => return Err(not_above()),
+        // An admin cannot turn an owner's offer into a lesser one, nor bring back the owner of the tenant's row.
+        Some(Target { role, status })
+            if (status == "pending" || locked.owner == Some(user)) && !acting.manages(role) =>
+        {
+            return Err(not_above());
+        }
         _ => {}
     }
     if actor != Actor::Server {
@@ -89,8 +114,8 @@ pub fn invite(spi: &Session, actor: Actor, tenant: Uuid, user: Uuid, offered: Ro
             });
         }
     }
-    spi.run_write(&INVITE_PLAN, &[tenant.into(), user.into(), offered.as_str().into()])?;
-    Ok(true)
+    let written = spi.run_write(&INVITE_PLAN, &[tenant.into(), user.into(), offered.as_str().into()])?.written();
+    if written == 0 { Err(member_already()) } else { Ok(true) }
 }
 
 /// The user takes up what he was offered. Whether there is a tenant that has not invited him is not told.
@@ -107,15 +132,15 @@ pub fn accept(spi: &Session, actor: Actor, tenant: Uuid, user: Uuid) -> Result<b
     match locked.standing(spi, Actor::Server, user)?.1 {
         Some(Target { status, .. }) if status == "active" => Ok(true),
         Some(Target { status, .. }) if status == "pending" => {
-            spi.run_write(&ACCEPT_PLAN, &[tenant.into(), user.into()])?;
-            Ok(true)
+            let written = spi.run_write(&ACCEPT_PLAN, &[tenant.into(), user.into()])?.written();
+            if written == 0 { Err(uninvited()) } else { Ok(true) }
         }
         _ => Err(uninvited()),
     }
 }
 
 const STATUS: &str = "
-    select case when t.owner_id = $2 then 'active' else m.status end
+    select case when t.owner_id = $2 then coalesce(m.status, 'active') else m.status end
     from copilot_internal.tenants t
     left join copilot_internal.tenant_memberships m on m.tenant_id = t.id and m.user_id = $2
     where t.id = $1 and t.deleted_at is null";
@@ -142,13 +167,17 @@ pub fn set_role(spi: &Session, actor: Actor, tenant: Uuid, user: Uuid, given: Ro
     if !acting.manages(target.role) {
         return Err(not_above());
     }
+    let is_server = actor == Actor::Server;
+    if target.status == "suspended" && !is_server {
+        return Err(suspended());
+    }
     if target.role == given {
         return Ok(true);
     }
-    let owned = make_room_for_an_owner(spi, &locked, user, &target)?;
-    let owned = i64::from(owned);
-    spi.run_write(&SET_ROLE_PLAN, &[tenant.into(), user.into(), given.as_str().into(), owned.into()])?;
-    Ok(true)
+    make_room_for_an_owner(spi, &locked, user, &target)?;
+    let parameters = [tenant.into(), user.into(), given.as_str().into(), is_server.into()];
+    let written = spi.run_write(&SET_ROLE_PLAN, &parameters)?.written();
+    if written == 0 { Err(suspended()) } else { Ok(true) }
 }
 
 /// Ends a membership or withdraws an invitation. Anybody may leave, and decline.
@@ -171,22 +200,31 @@ pub fn remove(spi: &Session, actor: Actor, tenant: Uuid, user: Uuid) -> Result<b
     if !oneself && !acting.is_some_and(|role| role.manages(target.role)) {
         return Err(not_above());
     }
+    let is_server = actor == Actor::Server;
+    if target.status == "suspended" && !is_server {
+        return Err(suspended());
+    }
+    if target.status == "pending" && spi.run_write(&WITHDRAW_PLAN, &[tenant.into(), user.into()])?.written() > 0 {
+        return Ok(true);
+    }
     make_room_for_an_owner(spi, &locked, user, &target)?;
-    spi.run_write(&REMOVE_PLAN, &[tenant.into(), user.into(), target.role.as_str().into()])?;
-    Ok(true)
+    let parameters = [tenant.into(), user.into(), target.role.as_str().into(), is_server.into()];
+    let written = spi.run_write(&REMOVE_PLAN, &parameters)?.written();
+    if written == 0 { Err(suspended()) } else { Ok(true) }
 }
 
-/// Before an owner stops being one: sees that another is left, and hands the tenant's row over to him if it names the one
-/// who goes. Says whether it did.
-fn make_room_for_an_owner(spi: &Session, locked: &Locked, user: Uuid, target: &Target) -> Result<bool> {
-    if target.role != Role::Owner || target.status != "active" {
-        return Ok(false);
+/// Before an owner stops being one: sees that another is left, and hands the tenant's row over to another if it names the
+/// one who goes.
+fn make_room_for_an_owner(spi: &Session, locked: &Locked, user: Uuid, target: &Target) -> Result<()> {
+    let owns_the_row = locked.owner == Some(user);
+    if target.role != Role::Owner || target.status != "active" && !owns_the_row {
+        return Ok(());
     }
     let last = || Error::forbidden("the last owner of a tenant stays its owner");
-    if locked.owner != Some(user) {
+    if !owns_the_row {
         let rows = spi.run(&ANOTHER_OWNER_PLAN, Snapshot::Latest, &[locked.id.into(), user.into()])?;
         let another = rows.first().and_then(|row| row.get::<bool>(1)).unwrap_or(false);
-        return if another { Ok(false) } else { Err(last()) };
+        return if another { Ok(()) } else { Err(last()) };
     }
     if locked.is_personal {
         return Err(Error::forbidden("a personal tenant stays with the user for whom it was made"));
@@ -194,7 +232,7 @@ fn make_room_for_an_owner(spi: &Session, locked: &Locked, user: Uuid, target: &T
     let rows = spi.run(&SUCCESSOR_PLAN, Snapshot::Latest, &[locked.id.into(), user.into()])?;
     let successor: Uuid = rows.first().and_then(|row| row.get(1)).ok_or_else(last)?;
     spi.run_write(&HAND_OVER_PLAN, &[locked.id.into(), successor.into()])?;
-    Ok(true)
+    Ok(())
 }
 
 /// The user prefers a tenant of which he is an active member.

@@ -53,7 +53,7 @@ static LOCK_PLAN: Plan = Plan::new(LOCK, &[UUID]);
 /// Under the lock: the actor's role, and the target's with its status.
 const STANDING: &str = "
     select a.role, case when t.owner_id = $3 then 'owner' else m.role end,
-           case when t.owner_id = $3 then 'active' else m.status end
+           case when t.owner_id = $3 then coalesce(m.status, 'active') else m.status end
     from copilot_internal.tenants t
     left join copilot_internal.tenant_memberships m on m.tenant_id = t.id and m.user_id = $3
     left join copilot_internal.active_memberships a on a.tenant_id = t.id and a.user_id = $2

@@ -2,7 +2,7 @@
 
 use pgrx::Uuid;
 
-use super::slug::{attempt, is_slug, slug_of};
+use super::slug::{attempt, is_reserved, is_slug, slug_of};
 use super::{Actor, Locked, acting_role, members};
 use crate::error::{Error, Result};
 use crate::pg::identity::Caller;
@@ -61,6 +61,7 @@ static KNOWS_USERS_PLAN: Plan = Plan::new(KNOWS_USERS, &[]);
 static EMAIL_PLAN: Plan = Plan::new("select u.email::text from auth.users u where u.id = $1", &[UUID]);
 
 const PERSONAL_TYPE: &str = "personal";
+const PERSONAL_NAME: &str = "Personal";
 const FREE_PLAN: &str = "free";
 /// Longest e-mail address (RFC 5321, 64 + 1 + 255 octets).
 const MAX_EMAIL: usize = 320;
@@ -91,7 +92,7 @@ pub fn create_personal(
             None => known_email(spi, user)?.ok_or_else(|| Error::invalid("p_user_email must not be NULL"))?,
         },
     };
-    let name = local_part(&email)?;
+    must_be_an_address(&email)?;
     if let Some(id) = existing(spi, actor, user)? {
         return Ok(id);
     }
@@ -99,10 +100,10 @@ pub fn create_personal(
     if let Some(id) = existing(spi, actor, user)? {
         return Ok(id);
     }
-    let base = slug_of(&name);
     for number in 0..ATTEMPTS {
-        let slug = attempt(&base, number, random_bits());
-        let made = make(spi, &name, &slug, PERSONAL_TYPE, FREE_PLAN, Some(user), None)?;
+        // Whoever reads a list of tenants, or an address, learns nothing of a person's e-mail.
+        let slug = attempt(PERSONAL_TYPE, number, random_bits());
+        let made = make(spi, PERSONAL_NAME, &slug, PERSONAL_TYPE, FREE_PLAN, Some(user), None)?;
         if let Some(id) = made {
             if preferred.is_none() {
                 members::prefer(spi, user, id)?;
@@ -137,14 +138,12 @@ fn known_email(spi: &Session, user: Uuid) -> Result<Option<String>> {
     Ok(rows.first().and_then(|row| row.get(1)))
 }
 
-fn local_part(email: &str) -> Result<String> {
-    let malformed = || Error::invalid("p_user_email must be an e-mail address");
-    let (local, domain) = email.rsplit_once('@').ok_or_else(malformed)?;
+fn must_be_an_address(email: &str) -> Result<()> {
     let odd = |text: &str| text.is_empty() || text.chars().any(|it| it.is_control() || it.is_whitespace());
-    if email.len() > MAX_EMAIL || odd(local) || odd(domain) {
-        return Err(malformed());
+    match email.rsplit_once('@') {
+        Some((local, domain)) if email.len() <= MAX_EMAIL && !odd(local) && !odd(domain) => Ok(()),
+        _ => Err(Error::invalid("p_user_email must be an e-mail address")),
     }
-    Ok(local.chars().take(MAX_NAME).collect())
 }
 
 /// The user's personal tenant, brought back if it was deleted and the server asks.
@@ -219,6 +218,9 @@ pub fn create(spi: &Session, actor: Actor, asked: NewTenant) -> Result<Uuid> {
             if plan != FREE_PLAN {
                 return Err(Error::forbidden("only the server gives a tenant a plan other than free"));
             }
+            if asked.slug.as_deref().is_some_and(is_reserved) {
+                return Err(Error::invalid("p_slug is reserved; only the server gives it to a tenant"));
+            }
             let most = settings::tenants_per_user();
             let too_many = || {
                 Error::forbidden(match most {
@@ -236,10 +238,10 @@ pub fn create(spi: &Session, actor: Actor, asked: NewTenant) -> Result<Uuid> {
             (Some(subject), Some(subject), Some(preferred))
         }
     };
-    let base = asked.slug.clone().unwrap_or_else(|| slug_of(&name));
+    let base = slug_of(&name);
     let attempts = if asked.slug.is_some() { 1 } else { ATTEMPTS };
     for number in 0..attempts {
-        let slug = attempt(&base, number, random_bits());
+        let slug = asked.slug.clone().unwrap_or_else(|| attempt(&base, number, random_bits()));
         if let Some(id) = make(spi, &name, &slug, &kind, &plan, owner, creator)? {
             if let (Some(None), Some(owner)) = (preferred, owner) {
                 members::prefer(spi, owner, id)?;

@@ -6,7 +6,7 @@ use pgrx::Uuid;
 
 use crate::cache::Cache;
 use crate::error::{Error, Result};
-use crate::pg::invalidation::{current_generation, generation, watch};
+use crate::pg::invalidation::current_generation;
 use crate::pg::spi::types::UUID;
 use crate::pg::spi::{self, Plan, Snapshot};
 use crate::pg::value::Json;
@@ -39,30 +39,23 @@ thread_local! {
 /// for to let everything pass would be worse.
 fn of(tenant: Uuid) -> Result<Rc<Option<Policy>>> {
     current_generation();
-    if let Some(known) = KEPT.with(|kept| kept.get(&tenant)) {
-        return Ok(known);
-    }
-    watch();
-    let read_in = generation();
-    let used = match USED.with(|used| used.get(&())) {
-        Some(used) => *used,
-        None => {
-            let used = spi::session(|spi| {
-                let rows = spi.run(&ANY_PLAN, Snapshot::Latest, &[])?;
-                rows.first().ok_or_else(|| Error::internal("exists gave no row"))?.need(1)
-            })?;
-            *USED.with(|kept| kept.keep(read_in, (), used))
-        }
+    let exists = |(): &()| {
+        spi::session(|spi| {
+            let rows = spi.run(&ANY_PLAN, Snapshot::Latest, &[])?;
+            rows.first().ok_or_else(|| Error::internal("exists gave no row"))?.need(1)
+        })
     };
-    if !used {
+    if !*USED.with(|used| used.get_or_read((), exists))? {
         return Ok(Rc::new(None));
     }
-    let text: Option<String> = spi::session(|spi| {
-        let rows = spi.run(&OF_TENANT_PLAN, Snapshot::Latest, &[tenant.into()])?;
-        Ok(rows.first().and_then(|row| row.get(1)))
-    })?;
-    let policy = text.map(|text| Policy::read(&text)).transpose().map_err(Error::internal)?;
-    Ok(KEPT.with(|kept| kept.keep(read_in, tenant, policy)))
+    let read = |tenant: &Uuid| {
+        let text: Option<String> = spi::session(|spi| {
+            let rows = spi.run(&OF_TENANT_PLAN, Snapshot::Latest, &[(*tenant).into()])?;
+            Ok(rows.first().and_then(|row| row.get(1)))
+        })?;
+        text.map(|text| Policy::read(&text)).transpose().map_err(Error::internal)
+    };
+    KEPT.with(|kept| kept.get_or_read(tenant, read))
 }
 
 fn key(user: Option<Uuid>) -> Option<String> {

@@ -15,6 +15,19 @@ pub fn is_slug(text: &str) -> bool {
         && !text.contains("--")
 }
 
+/// Names that people take for the service itself, or for somebody else's. The server alone gives them to a tenant.
+const RESERVED: &str = "\
+    about account accounts admin administrator amazon anon anonymous anthropic api app apps assets auth \
+    authenticated aws azure billing blog cdn claude cohere config console copilot dashboard deepseek docs e2b \
+    email everyone ftp functions gemini google graphql help host hostmaster info internal invite legal localhost \
+    login logout mail meta metrics microsoft mistral new nobody null oauth openai owner personal pg-tollgate \
+    platform postgres postmaster public realtime register rest root security service service-role settings \
+    signin signup sso staff static status storage supabase support system team tenant webmaster www xai";
+
+pub fn is_reserved(slug: &str) -> bool {
+    RESERVED.split(' ').any(|name| name == slug)
+}
+
 /// A slug out of any text; `tenant` where nothing of it can be kept.
 pub fn slug_of(text: &str) -> String {
     let mut slug = String::new();
@@ -33,9 +46,9 @@ pub fn slug_of(text: &str) -> String {
     if slug.is_empty() { "tenant".to_owned() } else { slug.to_owned() }
 }
 
-/// The slug to try next: as it is, then with eight hexadecimal digits of randomness.
+/// The slug to try next: as it is where that is nobody's, then with eight hexadecimal digits of randomness.
 pub fn attempt(base: &str, number: usize, random: u64) -> String {
-    if number == 0 { base.to_owned() } else { format!("{base}-{:08x}", random >> 32) }
+    if number == 0 && !is_reserved(base) { base.to_owned() } else { format!("{base}-{:08x}", random >> 32) }
 }
 
 #[cfg(test)]
@@ -56,6 +69,13 @@ mod tests {
             assert_eq!(slug_of(name), slug);
         }
         assert!(!is_slug("Ann") && !is_slug("a--b") && !is_slug("-a") && !is_slug("a-") && !is_slug("a_b"));
+    }
+
+    #[test]
+    fn a_reserved_name_is_given_with_a_suffix() {
+        assert!(RESERVED.split(' ').all(|name| is_slug(name) && is_reserved(name)));
+        assert_eq!(attempt("admin", 0, 0x0123_4567_89ab_cdef), "admin-01234567");
+        assert_eq!(attempt("admins", 0, 0), "admins");
     }
 
     proptest! {

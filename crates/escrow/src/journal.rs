@@ -149,6 +149,11 @@ impl Journal {
         own.fold(Delta::default(), |sum, line| sum.plus(line.delta))
     }
 
+    /// How often this transaction has the entry pinned.
+    pub fn pins(&self, pin_index: u32) -> u64 {
+        self.additions.iter().filter(|line| line.kind.index() == pin_index).count() as u64
+    }
+
     /// The charges so far that a quota counts, with their levels: what a loader adds for his own transaction.
     pub fn charges<'a>(&'a self, counts: impl Fn(&Charge) -> bool + 'a) -> impl Iterator<Item = (Level, Delta)> + 'a {
         self.charges.iter().filter(move |line| counts(&line.kind)).map(|line| (line.level, line.delta))

@@ -38,6 +38,18 @@ impl CounterKey {
         ]
     }
 
+    fn of(words: [u64; KEY_WORDS]) -> Self {
+        let [place, low, high, period, epoch] = words;
+        let quota = (u128::from(high) << 64) | u128::from(low);
+        Self {
+            database: (place >> 32) as u32,
+            ledger: place as u32,
+            quota: quota.to_le_bytes(),
+            period,
+            epoch: epoch as u32,
+        }
+    }
+
     /// Two independent 32-bit hashes in one (the finaliser of SplitMix64 by Steele, Lea and Flood, folded over the words).
     fn hash(words: &[u64; KEY_WORDS]) -> u64 {
         words.iter().fold(0x9e37_79b9_7f4a_7c15, |hash, word| {
@@ -87,7 +99,7 @@ const TRIES: u32 = 64;
 
 /// Where a counter stops counting, far above the largest limit and far below overflow. What does not fit any more is
 /// not added, and so not given back either.
-const CEILING: i64 = i64::MAX / 2;
+pub const CEILING: i64 = i64::MAX / 2;
 
 const ONE_PIN: u64 = 1;
 const PINS: u64 = (1 << 29) - 1;
@@ -427,6 +439,24 @@ impl<'memory> Table<'memory> {
                 }
             }
         }
+    }
+
+    /// The counters of a ledger that are there, by their keys. One that comes or goes meanwhile may be among them, or not.
+    pub fn counters(&self, database: u32, ledger: u32) -> impl Iterator<Item = (CounterKey, Handle)> {
+        self.entries.iter().enumerate().filter_map(move |(index, entry)| {
+            let word = entry.word.load(Ordering::Acquire);
+            let handle = Handle { index: index as u32, generation: (word >> 32) as u32 };
+            let key = CounterKey::of(std::array::from_fn(|word| entry.key[word].load(Ordering::Relaxed)));
+            fence(Ordering::Acquire);
+            let stayed = handle.is(word) && handle.is(entry.word.load(Ordering::Relaxed));
+            (stayed && (key.database, key.ledger) == (database, ledger)).then_some((key, handle))
+        })
+    }
+
+    /// How often the entry is pinned, unless it has gone.
+    pub fn pins(&self, handle: Handle) -> Option<u64> {
+        let word = self.entries[handle.index as usize].word.load(Ordering::Acquire);
+        handle.is(word).then_some(word & PINS)
     }
 
     /// How many entries there are, hold a counter, and are pinned.

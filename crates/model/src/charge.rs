@@ -1,9 +1,10 @@
-//! Whoever charges: steps 1 to 8. And whoever changes definitions, up to his commit.
+//! Charges: steps 1 to 8. And changes of definitions, up to their commit.
 
 use crate::machine::Escrow;
 use crate::mutant::Mutant;
-use crate::scenario::{Op, PLATFORM, Scope};
-use crate::state::{Cache, Change, Entry, Invariant, Item, Kind, Mode, PARTITIONS, Pc, QUOTAS, State, Then, bits};
+use crate::scenario::Op;
+use crate::state::{Cache, Change, Entry, Invariant, Item, Kind, Pc, State, Then, bits};
+use crate::world::{AdmissionMode, PARTITIONS, PLATFORM, QUOTAS, Scope};
 
 impl Escrow {
     /// Begins the next call of the session's program, or ends its transaction.
@@ -40,7 +41,7 @@ impl Escrow {
         session.pc = Pc::Change;
     }
 
-    /// The row, visible to nobody else yet.
+    /// The row, not visible to others yet.
     pub fn change(&self, state: &mut State, who: usize) {
         let quota = self.changed_quota(state, who) as usize;
         let limit = match self.op(state, who) {
@@ -58,11 +59,11 @@ impl Escrow {
         session.pc = Pc::Ready;
     }
 
-    /// Before a charge by who changed definitions himself: the partition is closed first.
+    /// Before a charge by a transaction that changed definitions itself: the partition is closed first.
     pub fn start_round(&self, state: &mut State, who: usize) {
         let session = &mut state.sessions[who];
         session.forget_round();
-        if state.mode == Mode::Locked {
+        if state.mode == AdmissionMode::Locked {
             let platform = self.scenario.scopes.contains(&Scope::Platform);
             session.pc = Pc::LockTables { partition: if platform { PLATFORM as u8 } else { 0 } };
             return;
@@ -82,7 +83,7 @@ impl Escrow {
         session.pc = Pc::ReadEpoch;
     }
 
-    /// Closing: the epoch becomes odd. Who has closed decides alone from here on.
+    /// Closing: the epoch becomes odd. The transaction that has closed decides alone from here on.
     pub fn close(&self, state: &mut State, who: usize, partition: usize) {
         state.epoch[partition] += 1;
         state.sessions[who].closed[partition] = true;
@@ -107,9 +108,9 @@ impl Escrow {
         let session = &mut state.sessions[who];
         session.tables_lock[partition].get_or_insert(session.level);
         match state.mode {
-            Mode::Escrow => self.start_round(state, who),
-            Mode::Locked if partition == PLATFORM => session.pc = Pc::LockTables { partition: 0 },
-            Mode::Locked => session.pc = Pc::ReadDefinitions,
+            AdmissionMode::Escrow => self.start_round(state, who),
+            AdmissionMode::Locked if partition == PLATFORM => session.pc = Pc::LockTables { partition: 0 },
+            AdmissionMode::Locked => session.pc = Pc::ReadDefinitions,
         }
     }
 
@@ -151,7 +152,7 @@ impl Escrow {
         }
     }
 
-    /// Nobody waits with his slot published before he has charged: those who wait for slots would wait for him.
+    /// No transaction waits with its slot published before it has charged: those that wait for slots would wait for it.
     pub fn withdraw(&self, state: &mut State, who: usize) {
         let session = &mut state.sessions[who];
         if !session.has_effects() && !self.is(Mutant::WaitWithSlotPublished) {
@@ -170,7 +171,7 @@ impl Escrow {
     /// Step 2: cached under the epoch of the slot, or in a snapshot taken now.
     pub fn read_definitions(&self, state: &mut State, who: usize) {
         let committed = state.tables.definitions;
-        if state.mode == Mode::Locked {
+        if state.mode == AdmissionMode::Locked {
             state.sessions[who].used = self.definitions_seen(state, who, committed);
             state.sessions[who].pc = Pc::Decide;
             return;
@@ -198,7 +199,8 @@ impl Escrow {
 
     fn decided_from_tables(&self, state: &State, who: usize, quota: u8) -> bool {
         let closed = state.sessions[who].closed;
-        let all = state.mode == Mode::Locked || (self.is(Mutant::ClosedDecidesAllFromTables) && closed.contains(&true));
+        let all = state.mode == AdmissionMode::Locked
+            || (self.is(Mutant::ClosedDecidesAllFromTables) && closed.contains(&true));
         all || closed[self.partition(quota)]
     }
 
@@ -263,7 +265,7 @@ impl Escrow {
         let nothing_to_add = matches!(self.op(state, who), Some(Op::Refund(_)));
         state.sessions[who].pc = match first {
             Some(quota) if !nothing_to_add => Pc::Add { quota },
-            _ if state.mode == Mode::Locked => Pc::Recheck,
+            _ if state.mode == AdmissionMode::Locked => Pc::Recheck,
             _ => Pc::Push,
         };
     }
@@ -299,7 +301,7 @@ impl Escrow {
 
     /// Step 7: messages again. Those that a wait since step 2 has handled count as well: they emptied the cache.
     pub fn recheck(&self, state: &mut State, who: usize) {
-        let escrow = state.mode == Mode::Escrow;
+        let escrow = state.mode == AdmissionMode::Escrow;
         let session = &mut state.sessions[who];
         let came = session.pending || (session.cache.is_none() && !self.is(Mutant::RecheckSeesOnlyNewMessages));
         if escrow && came && !self.is(Mutant::NoRecheck) {
@@ -415,8 +417,8 @@ impl Escrow {
         }
     }
 
-    /// Duplicates: a refused call waits for each slot with its request id, then looks into the table again: whoever is
-    /// in no slot any more has his row there, or has given back.
+    /// Duplicates: a refused call waits for each slot with its request id, then looks into the table again. A transaction
+    /// that is in no slot any more has its row there, or has given back.
     pub fn seek_twin(&self, state: &mut State, who: usize, peer: u8, waited: bool) {
         let next = usize::from(peer) + 1;
         // Whether it had to wait is told here by the slot as it was found: it is a reason to try again.

@@ -10,28 +10,18 @@ use stateright::{Checker, HasDiscoveries, Model};
 
 use crate::holds::{HOLD_SCENARIOS, HoldScenario, Holds};
 use crate::machine::Escrow;
-use crate::mutant::Mutant;
+use crate::mutant::{Mutant, Watch};
 use crate::scenario::{SCENARIOS, Scenario};
-
-/// What counts as a violation.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Watch {
-    /// Everything, in every state: I5 too, which no user sees.
-    Everything,
-    /// Only what somebody outside would suffer from. A mutant is to be caught by its consequences if it has any within
-    /// the scenario, and by a counter that is wrong for a moment only if not.
-    Consequences,
-}
 
 /// One model, whole or as a mutant.
 #[derive(Clone, Copy)]
 pub struct Check {
-    subject: Subject,
+    explored: Explored,
     pub mutant: Option<Mutant>,
 }
 
 #[derive(Clone, Copy)]
-enum Subject {
+enum Explored {
     Escrow(&'static Scenario),
     Holds(&'static HoldScenario),
 }
@@ -54,11 +44,11 @@ pub struct Verdict {
 
 /// Every model with its mutants, in the order in which they are shown.
 pub fn checks() -> Vec<Check> {
-    let escrow = SCENARIOS.iter().map(|scenario| (Subject::Escrow(scenario), scenario.mutants));
-    let holds = HOLD_SCENARIOS.iter().map(|scenario| (Subject::Holds(scenario), scenario.mutants));
-    let with_mutants = |(subject, mutants): (Subject, &'static [Mutant])| {
+    let escrow = SCENARIOS.iter().map(|scenario| (Explored::Escrow(scenario), scenario.mutants));
+    let holds = HOLD_SCENARIOS.iter().map(|scenario| (Explored::Holds(scenario), scenario.mutants));
+    let with_mutants = |(explored, mutants): (Explored, &'static [Mutant])| {
         let all = std::iter::once(None).chain(mutants.iter().map(|mutant| Some(*mutant)));
-        all.map(move |mutant| Check { subject, mutant })
+        all.map(move |mutant| Check { explored, mutant })
     };
     escrow.chain(holds).flat_map(with_mutants).collect()
 }
@@ -76,7 +66,7 @@ pub fn run(checks: &[Check], done: impl Fn(&Verdict) + Sync) -> Vec<Verdict> {
         } {
             let verdict = check.run();
             done(&verdict);
-            // Nobody panics while holding it: it is held for the assignment alone.
+            // Nothing panics while holding it: it is held for the assignment alone.
             verdicts.lock().unwrap_or_else(|poisoned| poisoned.into_inner())[index] = Some(verdict);
         }
     };
@@ -90,18 +80,18 @@ pub fn run(checks: &[Check], done: impl Fn(&Verdict) + Sync) -> Vec<Verdict> {
 
 impl Check {
     pub fn model(&self) -> &'static str {
-        match self.subject {
-            Subject::Escrow(scenario) => scenario.name,
-            Subject::Holds(scenario) => scenario.name,
+        match self.explored {
+            Explored::Escrow(scenario) => scenario.name,
+            Explored::Holds(scenario) => scenario.name,
         }
     }
 
     /// The world of the model, or the rule that the mutant breaks.
     pub fn says(&self) -> &'static str {
-        match (self.mutant, self.subject) {
+        match (self.mutant, self.explored) {
             (Some(mutant), _) => mutant.says(),
-            (None, Subject::Escrow(scenario)) => scenario.says,
-            (None, Subject::Holds(scenario)) => scenario.says,
+            (None, Explored::Escrow(scenario)) => scenario.says,
+            (None, Explored::Holds(scenario)) => scenario.says,
         }
     }
 
@@ -117,9 +107,9 @@ impl Check {
 
     fn watching(&self, watch: Watch) -> Verdict {
         let mutant = self.mutant;
-        match self.subject {
-            Subject::Escrow(scenario) => self.explore(Escrow { scenario, mutant, watch }),
-            Subject::Holds(scenario) => self.explore(Holds { scenario, mutant, watch }),
+        match self.explored {
+            Explored::Escrow(scenario) => self.explore(Escrow { scenario, mutant, watch }),
+            Explored::Holds(scenario) => self.explore(Holds { scenario, mutant, watch }),
         }
     }
 

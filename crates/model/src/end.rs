@@ -4,7 +4,8 @@
 use crate::machine::Escrow;
 use crate::mutant::Mutant;
 use crate::scenario::Op;
-use crate::state::{Definition, Invariant, Kind, Mode, PARTITIONS, Pc, QUOTAS, Session, State};
+use crate::state::{Invariant, Kind, Pc, Session, State};
+use crate::world::{AdmissionMode, Definition, PARTITIONS, QUOTAS};
 
 impl Session {
     /// Any message makes the backend forget the definitions it has cached. One that arrives while it has none changes
@@ -99,7 +100,7 @@ impl Escrow {
         let changed = session.changes.iter().any(Option::is_some);
         let steps = [
             (Pc::Settle, !session.journal.is_empty()),
-            (Pc::MoveEpoch, session.closed.contains(&true) || (changed && state.mode == Mode::Escrow)),
+            (Pc::MoveEpoch, session.closed.contains(&true) || (changed && state.mode == AdmissionMode::Escrow)),
             (Pc::ClearSlot, session.slot.is_some()),
             (Pc::SendMessages, changed && !self.is(Mutant::MessagesAfterLocks)),
             (Pc::Unlock, true),
@@ -109,7 +110,7 @@ impl Escrow {
         session.pc = next.map_or(Pc::Unlock, |(pc, _)| *pc);
     }
 
-    /// The commit callback of who changed definitions; the abort callback of who closed.
+    /// The commit callback of a transaction that changed definitions; the abort callback of one that closed.
     pub fn move_epoch(&self, state: &mut State, who: usize) {
         if !self.is(Mutant::EpochBeforeVisible) {
             self.move_epochs(state, who);
@@ -139,7 +140,7 @@ impl Escrow {
         self.skip_finished_steps(state, who);
     }
 
-    /// Invalidation messages: into the queue of everybody who has something cached.
+    /// Invalidation messages: into the queue of every backend that has something cached.
     pub fn send_messages(&self, state: &mut State, who: usize) {
         for (other, session) in state.sessions.iter_mut().enumerate() {
             session.pending |= other != who && session.cache.is_some();
@@ -284,13 +285,13 @@ impl Escrow {
         session.pc = Pc::Ready;
     }
 
-    /// PREPARE: refused in the escrow mode, and to who changed definitions in any mode.
+    /// PREPARE: refused in the escrow mode, and to a transaction that changed definitions in any mode.
     pub fn prepare(&self, state: &mut State, who: usize) {
         let session = &state.sessions[who];
         let changed = session.definitions_lock.iter().any(Option::is_some);
         let allowed = match state.mode {
-            Mode::Locked => !changed || self.is(Mutant::DefinitionsMayBePrepared),
-            Mode::Escrow => self.is(Mutant::PrepareDropsPin),
+            AdmissionMode::Locked => !changed || self.is(Mutant::DefinitionsMayBePrepared),
+            AdmissionMode::Escrow => self.is(Mutant::PrepareDropsPin),
         };
         if !allowed {
             self.begin_abort(state, who);
@@ -321,7 +322,7 @@ impl Escrow {
 
     /// Shared memory, locks and backends are lost; tables and prepared transactions with their locks stay. A transaction
     /// whose commit record was written has committed. Sessions that had not begun will begin as new backends.
-    pub fn restart(&self, state: &mut State, into: Mode) {
+    pub fn restart(&self, state: &mut State, into: AdmissionMode) {
         for who in 0..state.sessions.len() {
             if state.sessions[who].pc == Pc::Committing {
                 self.publish_rows(state, who);

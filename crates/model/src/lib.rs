@@ -1,11 +1,11 @@
 //! The escrow protocol of `pg_tollgate`, checked in every interleaving of small worlds.
 //!
 //! The protocol is stated in the documentation of the crate `pg_tollgate-escrow`; this crate is its executable form. A
-//! [`scenario::Scenario`] says who does what; [`machine::Escrow`] has every order in which the steps of the sessions can
+//! [`scenario::Scenario`] says which session does what; [`machine::Escrow`] has every order in which their steps can
 //! come, with errors, cancels, rollbacks, evictions, crashes and restarts in between; stateright visits all of them and
 //! looks for a state in which an [`state::Invariant`] is broken. [`holds::Holds`] does the same for holds that expire.
 //! For each rule there is a [`mutant::Mutant`] that does without it, and a scenario that catches it: a rule whose loss
-//! nobody notices is superfluous or not checked.
+//! goes unnoticed is superfluous or not checked.
 //!
 //! `cargo xtask model` runs all of it and prints a table; the tests of this crate run the same.
 //!
@@ -25,9 +25,9 @@
 //!   the call began.
 //! * I5, in every state: a counter that can still be found is exact.
 //! * I6, at each admission and refusal over two quotas.
-//! * Duplicates: one row for a request; nobody is told that he was refused while a twin has what it had when that was
+//! * Duplicates: one row for a request; no call is told that it was refused while a twin has what it had when that was
 //!   decided, or has committed.
-//! * In the end nothing is pinned, published or closed. Nobody waits for ever: where a transaction charges once there is
+//! * In the end nothing is pinned, published or closed. None waits for ever: where a transaction charges once there is
 //!   no deadlock at all, where it charges several times Postgres' detector finds every one.
 //!
 //! # What is left out, and why that is sound
@@ -43,7 +43,7 @@
 //!   platform quota counts.
 //! * The fold of pending rows into rollups moves no sum; read-only checks move nothing; so both are absent.
 //! * Periods: a period is part of a key as a quota is.
-//! * Fairness: who waits for a closed partition or a limit that keeps changing may begin anew for as long as it does.
+//! * Fairness: a session that waits for a closed partition or a limit that keeps changing may start again as long.
 //!
 //! # Rules that the model needs, each with the mutant that shows it
 //! * Cached definitions are good under the epoch under which they were read (`CacheAcrossEpochs`): the epoch moves in the
@@ -51,34 +51,35 @@
 //! * The second look at the epoch comes after the definitions were read (`LookBeforeReading`).
 //! * The slot shows the tenant's and the platform's epoch, and keeps the earliest under which its transaction has charged
 //!   (`SlotForgetsEarlierEpoch`).
-//! * Who must wait for the Definitions lock and has charged nothing withdraws his slot first, and who waits for slots
-//!   waits for the slot and not for the transaction (`WaitWithSlotPublished`, `WaitsForTransaction`).
+//! * A transaction that must wait for the Definitions lock and has charged nothing withdraws its slot first, and one that
+//!   waits for slots waits for the slot and not for the transaction (`WaitWithSlotPublished`, `WaitsForTransaction`).
 //! * The callbacks know of a pin from the pin on, not from the push of step 6 (`PinNotJournaled`).
 //! * Messages that a wait between steps 2 and 7 has handled count in step 7 (`RecheckSeesOnlyNewMessages`).
-//! * A refund loads absent entries too (`RefundSkipsAbsent`); a loader's sum leaves out his own uncommitted refunds
-//!   (`LoaderCountsOwnRefund`), and journals his earlier charges by savepoint
+//! * A refund loads absent entries too (`RefundSkipsAbsent`); a loader's sum leaves out its own uncommitted refunds
+//!   (`LoaderCountsOwnRefund`), and journals its earlier charges by savepoint
 //!   (`LoadTakesOwnChargesToItsOwnSavepoint`).
-//! * Who closed a partition decides only its quotas from the tables, and under the tenant's lock
-//!   (`ClosedDecidesAllFromTables`, `CloserTakesNoTenantLock`). His Definitions lock outlives the savepoint that took
+//! * The closer of a partition decides only its quotas from the tables, and under the tenant's lock
+//!   (`ClosedDecidesAllFromTables`, `CloserTakesNoTenantLock`). Its Definitions lock outlives the savepoint that took
 //!   it (`ClosedLockDiesWithSavepoint`).
-//! * Who changed definitions cannot be prepared, in the locked mode either: a restart may come before COMMIT PREPARED,
-//!   which runs no callback (`DefinitionsMayBePrepared`).
+//! * A transaction that changed definitions cannot be prepared, in the locked mode either: a restart may come before
+//!   COMMIT PREPARED, which runs no callback (`DefinitionsMayBePrepared`).
 //! * A refused duplicate finds its twin by the slot, which shows the request before anything is added
 //!   (`TwinKnownOnlyByRow`).
-//! * Who has holds in hand and who moves T each write before they read: the hand before T
+//! * A transaction with holds in hand and one that moves T each write before they read: the hand before T
 //!   (`HandPublishedAfterLookingAtHorizon`, `MakerLooksBeforePublishing`), T before the hands
 //!   (`HandsReadBeforeHorizonIsStored`), and the snapshot last (`HandsReadAfterSnapshot`). The hand is the earliest of
-//!   the whole transaction (`HandForgetsEarlierHold`), binds its owner too (`ExpirerForgetsHisOwnHand`), and goes after
+//!   the whole transaction (`HandForgetsEarlierHold`), binds its owner too (`ExpirerForgetsItsOwnHand`), and goes after
 //!   the credit (`HandClearedBeforeVisible`, `HandClearedBeforeCredit`).
 //! * A T that has passed a hold may be taken back, so late is decided under the lock (`LateDecidedWithoutLock`); it is
 //!   taken back before the lock goes (`HorizonNotRestored`, `LockReleasedBeforeHorizonIsRestored`).
-//! * Who expired something, could not, or found nothing held judges anew: others did it meanwhile
+//! * A charge that expired something, could not, or found nothing held is judged once more: others did it meanwhile
 //!   (`NothingGainedIsRefused`, `NothingHeldIsBelieved`); so the room is given back before `held` says so
 //!   (`HeldSubtractedFirst`).
-//! * Who begins anew with a later expiry counts from T if the clock was set back behind it (`MakerBeginsAnewByTheClock`).
+//! * A maker that starts again with a later expiry counts from T if the clock was set back behind it
+//!   (`MakerStartsAgainByTheClock`).
 //! * A loader's own holds count in the new entry as they do in the earlier epoch's, to be credited or taken back
 //!   (`LoaderForgetsOwnHolds`), and T stays before them (`LoaderPassesOwnHand`), also before those that were late there
-//!   (`LoaderForgetsLateHolds`: the clock may have been set back). Others' hands need not concern him.
+//!   (`LoaderForgetsLateHolds`: the clock may have been set back). The hands of others need not concern it.
 
 #![forbid(unsafe_code)]
 
@@ -92,6 +93,7 @@ pub mod mutant;
 pub mod scenario;
 pub mod state;
 mod truth;
+pub mod world;
 
 #[cfg(test)]
 mod tests {

@@ -1,12 +1,12 @@
-//! Whoever loads an entry: steps 1 to 5.
+//! Loading an entry: steps 1 to 5.
 
 use crate::machine::Escrow;
 use crate::mutant::Mutant;
 use crate::state::{Entry, Item, Kind, Pc, State, Then};
 
 impl Escrow {
-    /// Load 1: the Definitions lock, shared, and back at once. Who would have to wait and has charged nothing yet
-    /// withdraws first.
+    /// Load 1: the Definitions lock, shared, and back at once. A loader that would have to wait and has charged
+    /// nothing yet withdraws first.
     pub fn barrier(&self, state: &mut State, who: usize, quota: u8) {
         let partition = self.partition(quota);
         let held = state.others(who).any(|it| it.definitions_lock[partition].is_some());
@@ -58,7 +58,7 @@ impl Escrow {
         state.sessions[who].pc = Pc::PublishEntry { quota };
     }
 
-    /// Committed rows and the loader's own, of which he must leave out the refunds: they count when committed.
+    /// Committed rows and the loader's own, without its refunds: they count when committed.
     fn table_sum(&self, state: &State, who: usize, quota: u8) -> i8 {
         let session = &state.sessions[who];
         let refunded: i8 = session.refunded.iter().sum();
@@ -67,7 +67,7 @@ impl Escrow {
         self.committed(state, quota) + own
     }
 
-    /// Load 4: one step that cannot fail: the entry, its pins, and in the journal what he charged before, where a
+    /// Load 4: one step that cannot fail: the entry, its pins, and in the journal what it charged before, where a
     /// savepoint takes back its own part.
     pub fn publish_entry(&self, state: &mut State, who: usize, quota: u8) {
         let session = &mut state.sessions[who];

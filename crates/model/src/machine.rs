@@ -2,12 +2,10 @@
 
 use stateright::{Model, Property};
 
-use crate::check::Watch;
-use crate::mutant::Mutant;
-use crate::scenario::{Op, PLATFORM, Scenario, Scope};
-use crate::state::{
-    Cache, Definitions, Entry, Invariant, Mode, PARTITIONS, Pc, QUOTAS, Session, State, Tables, partition,
-};
+use crate::mutant::{Mutant, Watch};
+use crate::scenario::{Op, Scenario};
+use crate::state::{Cache, Entry, Invariant, Pc, Session, State, Tables};
+use crate::world::{AdmissionMode, Definitions, PARTITIONS, PLATFORM, QUOTAS, Scope, partition};
 
 /// The protocol in one scenario, whole or with one rule switched off.
 #[derive(Clone)]
@@ -34,7 +32,7 @@ pub enum Action {
         who: usize,
         at: Pc,
     },
-    /// Postgres' deadlock detector ends one of those who wait for each other.
+    /// Postgres' deadlock detector ends one of those that wait for each other.
     Deadlock {
         who: usize,
     },
@@ -50,7 +48,7 @@ pub enum Action {
     },
     /// A crash, or a restart, into the next mode.
     Restart {
-        into: Mode,
+        into: AdmissionMode,
     },
 }
 
@@ -62,7 +60,8 @@ impl Model for Escrow {
         let scenario = self.scenario;
         let definitions = scenario.definitions();
         let mode = scenario.modes[0];
-        let cache = (scenario.cached && mode == Mode::Escrow).then_some(Cache { definitions, epoch: [0; PARTITIONS] });
+        let cache =
+            (scenario.cached && mode == AdmissionMode::Escrow).then_some(Cache { definitions, epoch: [0; PARTITIONS] });
         let mut state = State {
             mode,
             restarts: 0,
@@ -73,7 +72,7 @@ impl Model for Escrow {
             sessions: scenario.sessions.iter().map(|_| Session::new(cache)).collect(),
             broken: None,
         };
-        if scenario.loaded && mode == Mode::Escrow {
+        if scenario.loaded && mode == AdmissionMode::Escrow {
             let loaded = (0..QUOTAS as u8).filter(|quota| definitions[*quota as usize].limit.is_some());
             state.entries = loaded
                 .map(|quota| Entry { quota, epoch: 0, reserved: self.committed(&state, quota), pins: 0 })
@@ -187,7 +186,7 @@ impl Escrow {
         seen
     }
 
-    /// What may be taken next if nothing goes wrong. Empty while not everybody has finished: somebody is stuck.
+    /// What may be taken next if nothing goes wrong. Empty while not all have finished: one is stuck.
     fn progress(&self, state: &State, actions: &mut Vec<Action>) {
         let before = actions.len();
         for (who, session) in state.sessions.iter().enumerate() {
@@ -287,7 +286,7 @@ impl Escrow {
                 let partition = self.partition(quota);
                 those(&|other, it| holds_tables(partition, other, it))
             }
-            // The unique index waits for whoever has inserted the same request and not ended.
+            // The unique index waits for a transaction that has inserted the same request and not ended.
             Pc::Insert if matches!(self.op(state, who), Some(Op::ChargeOnce(_))) => {
                 if self.is(Mutant::NoUniqueRequest) { 0 } else { those(&|_, it| it.request_row) }
             }
@@ -356,7 +355,7 @@ impl Escrow {
 
     /// Checks what must be true in every state, and at the end.
     fn judge(&self, state: &mut State) {
-        if self.watch == Watch::Everything && state.mode == Mode::Escrow && self.drifted(state) {
+        if self.watch == Watch::Everything && state.mode == AdmissionMode::Escrow && self.drifted(state) {
             state.violate(Invariant::Drift);
         }
         if state.sessions.iter().all(|session| session.pc == Pc::Done) {
@@ -368,7 +367,7 @@ impl Escrow {
             }
             return;
         }
-        // Others wait for the lock of whoever has closed: it must be somebody's.
+        // Others wait for the lock of the one that has closed: it must be held.
         let deserted = (0..PARTITIONS).any(|partition| {
             let holder = state.sessions.iter().any(|session| session.definitions_lock[partition].is_some());
             state.epoch[partition] % 2 == 1 && !holder

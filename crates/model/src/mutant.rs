@@ -1,5 +1,15 @@
 //! The rules of the protocol, each as the mutant that does without it.
 
+/// What counts as a violation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Watch {
+    /// Everything, in every state: I5 too, which no user sees.
+    Everything,
+    /// Only what a user would suffer from. A mutant is to be caught by its consequences if it has any within
+    /// the scenario, and by a counter that is wrong for a moment only if not.
+    Consequences,
+}
+
 /// The mutants with what each does instead of what the protocol says.
 macro_rules! mutants {
     ($($name:ident $says:literal)*) => {
@@ -25,13 +35,13 @@ macro_rules! mutants {
 mutants! {
     // Loading
     SnapshotBeforeLock "the loader takes its snapshot before the tenant's lock"
-    LoaderDoesNotLookAgain "the loader publishes over an entry that came while he waited for the lock"
+    LoaderDoesNotLookAgain "the loader publishes over an entry that came while it waited for the lock"
     LoaderSkipsBarrier "the loader does not go through the Definitions lock"
     LoaderSkipsOldSlots "the loader does not wait for slots of an earlier epoch"
-    LoaderForgetsOwnCharges "the loader journals nothing of what his own transaction charged before"
-    LoaderCountsOwnRefund "the loader's sum contains his own refund that is not committed"
+    LoaderForgetsOwnCharges "the loader journals nothing of what its own transaction charged before"
+    LoaderCountsOwnRefund "the loader's sum contains its own refund that is not committed"
     LoadTakesOwnChargesToItsOwnSavepoint "own earlier charges are journaled for the savepoint of the load"
-    LoaderIgnoresTenantLock "the loader does not take the tenant's lock: nobody waits for a prepared transaction"
+    LoaderIgnoresTenantLock "the loader does not take the tenant's lock: nothing waits for a prepared transaction"
     ChargeBeforeLoad "an absent entry is taken for an empty one"
     // Pins and eviction
     UnpinAtPreCommit "unpins at PRE_COMMIT, before the row is visible"
@@ -50,7 +60,7 @@ mutants! {
     RefundSkipsAbsent "a refund does not load an absent entry"
     SlotClearedBeforeVisible "the slot is cleared before the row is visible"
     // Definitions and limits
-    NoLookAfterPublishing "nobody looks at the epoch after publishing the slot"
+    NoLookAfterPublishing "no second look at the epoch after publishing the slot"
     LookBeforeReading "the second look at the epoch comes before the definitions are read, not after"
     CacheAcrossEpochs "cached definitions are good for any epoch until a message comes"
     NoRecheck "no second handling of messages after the additions"
@@ -61,14 +71,14 @@ mutants! {
     SlotForgetsEarlierEpoch "a later charge of the same transaction overwrites the epoch in its slot"
     DefinitionsMayBePrepared "a transaction that changed definitions may be prepared in the locked mode"
     // The closed partition
-    ChangerDoesNotClose "who changed definitions charges by the counters"
-    CloserDoesNotWait "who closed the partition does not wait for charges in flight"
-    CloserTakesNoTenantLock "who closed the partition decides without the tenant's lock"
-    ClosedDecidesAllFromTables "who closed one partition decides quotas of the other from the tables too"
+    ChangerDoesNotClose "a transaction that changed definitions charges by the counters"
+    CloserDoesNotWait "the closer of the partition does not wait for charges in flight"
+    CloserTakesNoTenantLock "the closer of the partition decides without the tenant's lock"
+    ClosedDecidesAllFromTables "the closer of one partition decides quotas of the other from the tables too"
     ClosedLockDiesWithSavepoint "the Definitions lock goes with the savepoint that took it"
     ClosedForEver "abort does not open the partition again"
     WaitWithSlotPublished "waits for the Definitions lock with the slot published and nothing charged"
-    WaitsForTransaction "who closed a partition waits for the transaction whose slot he saw, though it has withdrawn the slot"
+    WaitsForTransaction "the closer of a partition waits for a transaction whose slot it saw, which has withdrawn it"
     // Several quotas
     RefusalKeepsFirst "the second quota's refusal keeps the first's addition"
     // Duplicates
@@ -77,31 +87,31 @@ mutants! {
     TwinKnownOnlyByRow "a twin is known by its row alone, which it inserts after it has added"
     NoUniqueRequest "the insert does not look for another row of the request"
     // Expiry
-    HorizonPassesHoldBeingResolved "who resolves a hold publishes no hand"
-    HorizonPassesHoldBeingMade "who makes a hold publishes no hand"
-    HandPublishedAfterLookingAtHorizon "a resolver looks at T before his hand is published"
+    HorizonPassesHoldBeingResolved "a resolver publishes no hand"
+    HorizonPassesHoldBeingMade "a maker of a hold publishes no hand"
+    HandPublishedAfterLookingAtHorizon "a resolver looks at T before its hand is published"
     HandForgetsEarlierHold "a later hold of the same transaction overwrites the hand"
     HandClearedBeforeVisible "the hand is cleared before the row is visible"
     HandClearedBeforeCredit "the hand is cleared before the commit callback has credited"
     HandsReadBeforeHorizonIsStored "expiry looks at the hands before it stores T"
     HandsReadAfterSnapshot "expiry looks at the hands after its snapshot"
-    ExpirerForgetsHisOwnHand "expiry does not look at its own transaction's hand"
+    ExpirerForgetsItsOwnHand "expiry does not look at its own transaction's hand"
     HorizonMovesBackwards "T follows a clock that was set back"
     HorizonNotRestored "expiry that fails leaves T where it is"
     LockReleasedBeforeHorizonIsRestored "expiry that fails gives the lock back before T"
     TwoExpireAtOnce "expiry takes no lock"
     HeldSubtractedFirst "expiry subtracts from what is held before it gives the room back"
-    NothingHeldIsBelieved "who finds nothing held is refused without judging anew"
-    NothingGainedIsRefused "who cannot move T is refused without judging anew"
-    LateDecidedWithoutLock "a resolver believes a T that he has read without the lock"
+    NothingHeldIsBelieved "a charge that finds nothing held is refused without being judged once more"
+    NothingGainedIsRefused "a charge that cannot move T is refused without being judged once more"
+    LateDecidedWithoutLock "a resolver believes a T that it has read without the lock"
     LateIsNotDecided "a late resolver settles against a hold that is no longer counted"
-    RowReadBeforeItsLock "a resolver reads the row before he has its lock"
+    RowReadBeforeItsLock "a resolver reads the row before it has its lock"
     ResolverDoesNotPin "a resolver does not pin the entry"
-    MakerDoesNotLookAtHorizon "who makes a hold does not look whether T passed it meanwhile"
-    MakerLooksBeforePublishing "who makes a hold looks at T before his hand is published"
-    MakerBeginsAnewByTheClock "who begins anew counts from the clock although T is ahead of it"
-    ExtenderDoesNotLookAtHorizon "who extends a hold does not look whether T passed the new expiry"
-    LoaderForgetsOwnHolds "a loader counts his own transaction's holds as his snapshot shows them"
-    LoaderForgetsLateHolds "a loader does not take his own late holds in hand again"
-    LoaderPassesOwnHand "a loader's T passes holds that his own transaction has in hand"
+    MakerDoesNotLookAtHorizon "a maker of a hold does not look whether T passed it meanwhile"
+    MakerLooksBeforePublishing "a maker of a hold looks at T before its hand is published"
+    MakerStartsAgainByTheClock "a maker that starts again counts from the clock although T is ahead of it"
+    ExtenderDoesNotLookAtHorizon "a transaction that extends a hold does not look whether T passed the new expiry"
+    LoaderForgetsOwnHolds "a loader counts its own transaction's holds as its snapshot shows them"
+    LoaderForgetsLateHolds "a loader does not take its own late holds in hand again"
+    LoaderPassesOwnHand "a loader's T passes holds that its own transaction has in hand"
 }

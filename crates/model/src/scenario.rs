@@ -1,22 +1,7 @@
-//! Who does what in a model: the small worlds in which every interleaving is tried.
+//! Which session does what in a model: the small worlds in which every interleaving is tried.
 
 use crate::mutant::Mutant;
-use crate::state::{Definition, Mode, QUOTAS, TENANTS};
-
-/// The partition of the platform's definitions; that of all tenants is 0.
-pub const PLATFORM: usize = 1;
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Scope {
-    Tenant(usize),
-    Platform,
-}
-
-impl Scope {
-    pub fn covers(self, tenant: usize) -> bool {
-        self == Scope::Platform || self == Scope::Tenant(tenant)
-    }
-}
+use crate::world::{AdmissionMode, Definition, QUOTAS, Scope, TENANTS};
 
 /// A call that a session makes, or a statement.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,7 +42,7 @@ pub struct Scenario {
     /// An ERROR, or a cancel, wherever one can come, and a ROLLBACK between calls.
     pub failures: bool,
     /// The mode at the start and after each restart, crash or not.
-    pub modes: &'static [Mode],
+    pub modes: &'static [AdmissionMode],
     /// Transactions that charge more than once can wait for each other; Postgres then ends one (`40P01`).
     pub deadlocks: bool,
     pub mutants: &'static [Mutant],
@@ -69,7 +54,7 @@ impl Scenario {
     }
 }
 
-use Mode::{Escrow, Locked};
+use AdmissionMode::{Escrow, Locked};
 use Op::*;
 use Scope::{Platform, Tenant};
 

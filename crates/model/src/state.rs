@@ -1,12 +1,6 @@
 //! What the protocol acts on: tables, shared memory and sessions. And the truth that it is held against.
 
-use crate::scenario::{PLATFORM, Scope};
-
-/// Bounds of the arrays below; no scenario needs more.
-pub const QUOTAS: usize = 2;
-pub const TENANTS: usize = 2;
-/// Definitions are guarded by partition: the tenants share the first (as two of many may), the platform has the second.
-pub const PARTITIONS: usize = 2;
+use crate::world::{AdmissionMode, Definitions, PARTITIONS, QUOTAS, TENANTS};
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Invariant {
@@ -22,9 +16,9 @@ pub enum Invariant {
     AllOrNothing,
     /// A request had two effects, or was refused while its twin had one.
     Duplicate,
-    /// Everybody has finished, and a pin, slot or closed partition is left.
+    /// All have finished, and a pin, slot or closed partition is left.
     Leak,
-    /// Somebody waits, and nobody will ever wake him.
+    /// A session waits, and nothing will ever wake it.
     Stuck,
 }
 
@@ -49,27 +43,10 @@ impl Invariant {
             Invariant::AllOrNothing => "I6 all or nothing",
             Invariant::Duplicate => "one effect, no refusal beside it",
             Invariant::Leak => "nothing leaks",
-            Invariant::Stuck => "nobody is stuck",
+            Invariant::Stuck => "none is stuck",
         }
     }
 }
-
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub enum Mode {
-    #[default]
-    Escrow,
-    Locked,
-}
-
-/// A quota's row. `version` counts its changes and is only known to the checks.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub struct Definition {
-    /// None: there is no such quota.
-    pub limit: Option<i8>,
-    pub version: u8,
-}
-
-pub type Definitions = [Definition; QUOTAS];
 
 /// Committed and visible rows.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -92,12 +69,12 @@ pub struct Entry {
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct State {
-    pub mode: Mode,
+    pub mode: AdmissionMode,
     pub restarts: u8,
     pub tables: Tables,
-    /// The latest version of each quota whose change was acknowledged to whoever made it.
+    /// The latest version of each quota whose change was acknowledged to its session.
     pub acknowledged: [u8; QUOTAS],
-    /// Even: open. Odd: closed by whoever holds the partition's Definitions lock.
+    /// Even: open. Odd: closed by the holder of the partition's Definitions lock.
     pub epoch: [u8; PARTITIONS],
     pub entries: Vec<Entry>,
     pub sessions: Vec<Session>,
@@ -142,7 +119,7 @@ pub struct Change {
 pub enum Then {
     Refused,
     Anew,
-    /// For a Definitions lock that somebody holds.
+    /// For a Definitions lock that another holds.
     Wait,
     Replayed,
 }
@@ -154,7 +131,7 @@ pub enum Pc {
     Ready,
     /// Duplicates: looks the request id up.
     LookUp,
-    /// Whoever changes definitions: the trigger's lock.
+    /// Changing definitions: the trigger's lock.
     LockDefinitions,
     /// The change itself, for a limit under its row lock.
     Change,
@@ -174,7 +151,7 @@ pub enum Pc {
     ReadEpoch,
     Publish,
     LookAgain,
-    /// Waits for the Definitions lock of whoever changes or has closed.
+    /// Waits for the Definitions lock of a session that changes or has closed.
     WaitDefinitions,
     /// Charge 2.
     Messages,
@@ -344,14 +321,6 @@ impl Session {
     /// Whether its transaction's rows can be seen by others, though its callback has not ended.
     pub fn is_visible(&self) -> bool {
         matches!(self.pc, Pc::Settle | Pc::MoveEpoch | Pc::ClearSlot | Pc::SendMessages | Pc::Unlock | Pc::Done)
-    }
-}
-
-/// The partition that a quota's definition belongs to.
-pub fn partition(scope: Scope) -> usize {
-    match scope {
-        Scope::Tenant(_) => 0,
-        Scope::Platform => PLATFORM,
     }
 }
 

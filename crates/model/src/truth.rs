@@ -1,8 +1,9 @@
-//! What a counter must be, told without looking at counters or at who was told what.
+//! What a counter must be, told without looking at counters or at answers.
 
 use crate::machine::Escrow;
 use crate::scenario::Op;
-use crate::state::{Invariant, Kind, Pc, QUOTAS, Session, State};
+use crate::state::{Invariant, Kind, Pc, Session, State};
+use crate::world::QUOTAS;
 
 impl Escrow {
     /// Committed, plus everything in flight that a quota has to count: what a counter of it holds when it is right.
@@ -47,8 +48,8 @@ impl Escrow {
         }
     }
 
-    /// I5, in every state, for every entry that anybody could still find. Entries of an earlier epoch are garbage, and
-    /// while a partition is closed nobody but its closer decides.
+    /// I5, in every state, for every entry that a session could still find. Entries of an earlier epoch are garbage, and
+    /// while a partition is closed only its closer decides.
     pub fn drifted(&self, state: &State) -> bool {
         let current = |quota: u8| {
             let open = state.epoch[self.partition(quota)].is_multiple_of(2);

@@ -213,7 +213,7 @@ impl<'a> Workload<'a> {
     }
 }
 
-/// The hot tenant, under two quotas. Returns his id.
+/// The hot tenant, under two quotas. Returns its id.
 pub fn create_tenant(admin: &mut Client) -> Result<&'static str> {
     admin.batch_execute(&format!(
         "set role service_role;

@@ -111,7 +111,7 @@ fn conditions(options: &BenchOptions) -> String {
          left its row, verify() is empty, and what quotas count is what was recorded.\n\
          reserve: reserve_quota and then commit_reservation, a transaction each, on one hot tenant under two quotas; \
          the bare inserts are of the same two rows, a transaction each. expired: the holds are of the same tenant and \
-         were there before his counters; nobody has marked them.\n\
+         were there before its counters; none is marked yet.\n\
          query: as authenticated with claims, in one process (max_parallel_workers_per_gather = 0); net cost is \
          the time of the query with the check less that of the query without, by the row. The check in SQL: \
          bench/query.sql.\n\

@@ -17,7 +17,7 @@ impl Target {
         };
         match reached {
             true => "reached".to_string(),
-            // Rounded up, as nobody is short by 0 %.
+            // Rounded up: a row is not short by 0 %.
             false => format!("{word} by {:.0} %", (missing * 100.0).ceil()),
         }
     }

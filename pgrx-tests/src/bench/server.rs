@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, bail};
 use postgres::Client;
 
+use crate::books::DIFFERENCES;
 use crate::cluster::{Cluster, ClusterOptions};
 
 /// Checkpoints and autovacuum would come at random moments, so both are run by hand, outside of what is measured.
@@ -74,7 +75,7 @@ pub fn even(admin: &mut Client) -> Result<()> {
 
 /// The rollups must agree with the ledger.
 pub fn verify(admin: &mut Client) -> Result<()> {
-    let differences = admin.query("select format('%s', v) from copilot_internal.verify() v limit 5", &[]);
+    let differences = admin.query(&format!("{DIFFERENCES} limit 5"), &[]);
     let differences: Vec<String> = differences.context("verify()")?.iter().map(|row| row.get(0)).collect();
     if !differences.is_empty() {
         bail!("verify() is not empty: {}", differences.join("; "));

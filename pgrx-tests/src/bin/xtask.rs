@@ -37,7 +37,7 @@ enum Command {
     Lifecycle(LifecycleArguments),
     /// Check the escrow protocol, and that every rule of it is needed, in all interleavings of small worlds
     Model(ModelArguments),
-    /// rustfmt and clippy, warnings refused
+    /// rustfmt, clippy and cargo-deny, warnings refused
     Lint,
 }
 

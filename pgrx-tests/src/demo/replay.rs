@@ -46,7 +46,7 @@ const RECORD_E2B: &str = "
 pub enum Job {
     /// A call of the trace.
     Call(usize),
-    /// A sandbox session, made on behalf of whoever made the call before it.
+    /// A sandbox session, made on behalf of the user who made the call before it.
     Sandbox { number: usize, call: usize },
 }
 
@@ -131,7 +131,7 @@ impl Shared<'_> {
     fn work(&self, cluster: &Cluster) -> Result<Vec<Answer>> {
         let result = self.take_jobs(cluster);
         if result.is_err() {
-            // The others need not go on for a result that nobody will see.
+            // The others need not go on for a result that will not be shown.
             self.failed.store(true, Ordering::Relaxed);
         }
         result

@@ -138,10 +138,10 @@ fn percentile(sorted: &[Duration], share: f64) -> Duration {
 fn verified(admin: &mut Client) -> Result<bool> {
     let sql =
         "select check_name, coalesce(tenant_id::text, '-'), coalesce(expected::text, '-'), coalesce(actual::text, '-')
-                 from copilot_internal.verify()";
-    let rows = admin.query(sql, &[]).context("copilot_internal.verify()")?;
+                 from (select * from copilot_internal.verify() union all select * from copilot_internal.verify_counters()) v";
+    let rows = admin.query(sql, &[]).context("copilot_internal.verify() and verify_counters()")?;
     if rows.is_empty() {
-        println!("verify(): no rows, exact");
+        println!("verify() and verify_counters(): no rows, exact");
         return Ok(true);
     }
     let mut table = Table::new(&["check", "tenant", "expected", "actual"]);

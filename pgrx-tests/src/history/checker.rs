@@ -1,6 +1,6 @@
 //! Judges a history of charges after the fact. Pure: times, amounts and answers in, findings out.
 //!
-//! Nobody outside knows when within `[asked, answered]` a decision fell, so every statement here is one that holds
+//! A client cannot know when within `[asked, answered]` a decision fell, so every statement here is one that holds
 //! wherever it fell: what is reported did happen.
 //!
 //! - **I1, no overshoot.** From the answer to an admitted charge until its rollback is asked for (for ever, when it was
@@ -21,7 +21,7 @@ pub enum Resource {
     E2b,
 }
 
-/// A hard limit in nano-dollars that never changes. What is `None` counts everybody, or every resource.
+/// A hard limit in nano-dollars that never changes. What is `None` counts all tenants and users, or every resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quota {
     pub tenant: Option<u32>,

@@ -17,6 +17,7 @@ use rand::rngs::ChaCha8Rng;
 use uuid::Uuid;
 
 use super::checker::{History, Operation, Quota, Resource, Subject};
+use crate::books::DIFFERENCES;
 use crate::charging::{Charge, Function, Statements, Surface};
 use crate::cluster::{Cluster, SUPERUSER};
 
@@ -52,7 +53,7 @@ impl Scene {
         }
     }
 
-    /// Its share of all operations, in tenths: where everybody waits for one lock, the locked mode needs longer.
+    /// Its share of all operations, in tenths: where all wait for one lock, the locked mode needs longer.
     pub fn tenths(self) -> u64 {
         match self {
             Scene::Hot => 2,
@@ -126,7 +127,7 @@ pub fn play(
     Ok(Played { history, took, differences })
 }
 
-/// As whoever calls maintain() every now and then.
+/// As a job does that calls maintain() every now and then.
 fn keep_house(cluster: &Cluster, database: &str, stop: &AtomicBool) -> Result<()> {
     let mut client = cluster.superuser(database)?;
     while !stop.load(Ordering::SeqCst) {
@@ -392,7 +393,7 @@ fn differences(admin: &mut Client, history: &History) -> Result<Vec<String>> {
         }
     }
     wrong.extend(sums.into_iter().map(|(key, nanos)| format!("{key:?}: {nanos} nano-dollars are not in the ledger")));
-    let found = admin.query("select v::text from copilot_internal.verify() v", &[])?;
+    let found = admin.query(DIFFERENCES, &[])?;
     wrong.extend(found.iter().map(|row| format!("verify(): {}", row.get::<_, String>(0))));
     if history.operations.is_empty() {
         bail!("nothing was charged");

@@ -5,8 +5,11 @@
 //!
 //! One session acts at a time: what happens to several at once is for `history`, `torture` and the isolation specs.
 
+mod amounts;
+mod comparison;
 mod model;
 mod steps;
+mod walk;
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -19,8 +22,12 @@ use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 use uuid::Uuid;
 
-use self::model::{HOUR, Hold, Mode, Period, Quota, Resource, SECOND, Scope, State, Subject, World, ceil_nanos};
-use self::steps::{Ended, TENANTS, Walk, ask, clock, tenant, usd, user};
+use self::amounts::{clock, usd};
+use self::model::{
+    HOUR, Hold, ModelWorld, Payer, Period, Quota, QuotaMode, QuotaScope, ReservationState, Resource, SECOND, ceil_nanos,
+};
+use self::walk::{Ended, TENANTS, Walk, ask, tenant, user};
+use crate::books::DIFFERENCES;
 use crate::cluster::{Cluster, ClusterOptions};
 
 #[derive(Clone, Debug)]
@@ -59,7 +66,7 @@ pub fn run(options: &LifecycleOptions) -> Result<Report> {
     let mut run = Run {
         client: connect(&cluster, &database)?,
         rng: ChaCha8Rng::seed_from_u64(options.seed),
-        world: World { waits_for_commit: options.preload, ..World::default() },
+        world: ModelWorld { waits_for_commit: options.preload, ..ModelWorld::default() },
         said: Vec::new(),
         tally: BTreeMap::new(),
         cluster,
@@ -103,7 +110,7 @@ struct Run {
     database: String,
     client: Client,
     rng: ChaCha8Rng,
-    world: World,
+    world: ModelWorld,
     said: Vec<String>,
     tally: BTreeMap<String, u64>,
     preload: bool,
@@ -117,60 +124,76 @@ impl Run {
     fn furnish(&mut self) -> Result<()> {
         for number in 0..TENANTS {
             let of = Some(tenant(number));
-            let limits: [(Resource, Mode, Option<i64>, Period); 5] = match number {
+            let limits: [(Resource, QuotaMode, Option<i64>, Period); 5] = match number {
                 // Everything binds.
                 0 => [
-                    (Resource::Llm, Mode::Hard, Some(3), Period::Hour),
-                    (Resource::All, Mode::Hard, Some(9), Period::Lifetime),
-                    (Resource::E2b, Mode::Hard, Some(2), Period::Day),
-                    (Resource::Llm, Mode::Soft, Some(2), Period::Day),
-                    (Resource::All, Mode::Shadow, Some(1), Period::Hour),
+                    (Resource::Llm, QuotaMode::Hard, Some(3), Period::Hour),
+                    (Resource::All, QuotaMode::Hard, Some(9), Period::Lifetime),
+                    (Resource::E2b, QuotaMode::Hard, Some(2), Period::Day),
+                    (Resource::Llm, QuotaMode::Soft, Some(2), Period::Day),
+                    (Resource::All, QuotaMode::Shadow, Some(1), Period::Hour),
                 ],
                 // One pool for all, and what is only metered.
                 1 => [
-                    (Resource::All, Mode::Hard, Some(6), Period::Day),
-                    (Resource::Llm, Mode::Hard, None, Period::Lifetime),
-                    (Resource::E2b, Mode::Soft, Some(1), Period::Lifetime),
-                    (Resource::E2b, Mode::Hard, None, Period::Hour),
-                    (Resource::Llm, Mode::Hard, Some(5), Period::Hour),
+                    (Resource::All, QuotaMode::Hard, Some(6), Period::Day),
+                    (Resource::Llm, QuotaMode::Hard, None, Period::Lifetime),
+                    (Resource::E2b, QuotaMode::Soft, Some(1), Period::Lifetime),
+                    (Resource::E2b, QuotaMode::Hard, None, Period::Hour),
+                    (Resource::Llm, QuotaMode::Hard, Some(5), Period::Hour),
                 ],
                 // No sandboxes at all.
                 2 => [
-                    (Resource::E2b, Mode::Hard, Some(0), Period::Lifetime),
-                    (Resource::Llm, Mode::Hard, Some(4), Period::Hour),
-                    (Resource::All, Mode::Soft, Some(3), Period::Day),
-                    (Resource::Llm, Mode::Shadow, None, Period::Lifetime),
-                    (Resource::All, Mode::Hard, None, Period::Hour),
+                    (Resource::E2b, QuotaMode::Hard, Some(0), Period::Lifetime),
+                    (Resource::Llm, QuotaMode::Hard, Some(4), Period::Hour),
+                    (Resource::All, QuotaMode::Soft, Some(3), Period::Day),
+                    (Resource::Llm, QuotaMode::Shadow, None, Period::Lifetime),
+                    (Resource::All, QuotaMode::Hard, None, Period::Hour),
                 ],
                 _ => [
-                    (Resource::Llm, Mode::Hard, Some(1), Period::Hour),
-                    (Resource::Llm, Mode::Hard, Some(2), Period::Day),
-                    (Resource::Llm, Mode::Hard, Some(7), Period::Lifetime),
-                    (Resource::E2b, Mode::Hard, Some(1), Period::Hour),
-                    (Resource::All, Mode::Hard, Some(4), Period::Day),
+                    (Resource::Llm, QuotaMode::Hard, Some(1), Period::Hour),
+                    (Resource::Llm, QuotaMode::Hard, Some(2), Period::Day),
+                    (Resource::Llm, QuotaMode::Hard, Some(7), Period::Lifetime),
+                    (Resource::E2b, QuotaMode::Hard, Some(1), Period::Hour),
+                    (Resource::All, QuotaMode::Hard, Some(4), Period::Day),
                 ],
             };
             for (resource, mode, dollars, period) in limits {
-                self.quota(Scope::Tenant, of, None, resource, mode, dollars.map(|it| it * 1_000_000_000), period)?;
+                self.quota(QuotaScope::Tenant, of, None, resource, mode, dollars.map(|it| it * 1_000_000_000), period)?;
             }
             let limit = Some(1_500_000_000 + number as i64);
-            self.quota(Scope::User, of, Some(user(1)), Resource::Llm, Mode::Hard, limit, Period::Hour)?;
-            self.quota(Scope::User, of, Some(user(1)), Resource::All, Mode::Hard, Some(3_000_000_001), Period::Day)?;
-            self.quota(Scope::User, of, Some(user(2)), Resource::All, Mode::Soft, Some(500_000_000), Period::Day)?;
+            self.quota(QuotaScope::User, of, Some(user(1)), Resource::Llm, QuotaMode::Hard, limit, Period::Hour)?;
+            self.quota(
+                QuotaScope::User,
+                of,
+                Some(user(1)),
+                Resource::All,
+                QuotaMode::Hard,
+                Some(3_000_000_001),
+                Period::Day,
+            )?;
+            self.quota(
+                QuotaScope::User,
+                of,
+                Some(user(2)),
+                Resource::All,
+                QuotaMode::Soft,
+                Some(500_000_000),
+                Period::Day,
+            )?;
         }
         let platform = Some(20_000_000_000);
-        self.quota(Scope::Platform, None, None, Resource::All, Mode::Hard, platform, Period::Hour)?;
-        self.quota(Scope::Platform, None, None, Resource::Llm, Mode::Shadow, Some(1), Period::Lifetime)
+        self.quota(QuotaScope::Platform, None, None, Resource::All, QuotaMode::Hard, platform, Period::Hour)?;
+        self.quota(QuotaScope::Platform, None, None, Resource::Llm, QuotaMode::Shadow, Some(1), Period::Lifetime)
     }
 
     #[allow(clippy::too_many_arguments)]
     fn quota(
         &mut self,
-        scope: Scope,
+        scope: QuotaScope,
         tenant: Option<Uuid>,
         user: Option<Uuid>,
         resource: Resource,
-        mode: Mode,
+        mode: QuotaMode,
         limit: Option<i64>,
         period: Period,
     ) -> Result<()> {
@@ -185,7 +208,7 @@ impl Run {
 
     fn set(&mut self, quota: &Quota) -> Result<Uuid> {
         let text = |id: Option<Uuid>| id.map_or("null".to_string(), |id| format!("'{id}'"));
-        let scope_id = if quota.scope == Scope::User { quota.user } else { quota.tenant };
+        let scope_id = if quota.scope == QuotaScope::User { quota.user } else { quota.tenant };
         let sql = format!(
             "select public.set_quota('{}', {}, '{}', {}, '{}', {}, p_mode => '{}')",
             quota.scope.name(),
@@ -199,9 +222,9 @@ impl Run {
             },
             text(quota.tenant),
             match quota.mode {
-                Mode::Hard => "hard",
-                Mode::Soft => "soft",
-                Mode::Shadow => "shadow",
+                QuotaMode::Hard => "hard",
+                QuotaMode::Soft => "soft",
+                QuotaMode::Shadow => "shadow",
             }
         );
         self.said.push(sql.clone());
@@ -212,7 +235,8 @@ impl Run {
     fn quiet_moment(&self) -> i64 {
         loop {
             let now = clock();
-            let ends = self.world.holds.iter().filter(|hold| hold.state == State::Held).map(|hold| hold.expires_at);
+            let ends =
+                self.world.holds.iter().filter(|hold| hold.state == ReservationState::Held).map(|hold| hold.expires_at);
             let close = ends.chain([(now / HOUR + 1) * HOUR]).filter(|end| (now..now + CLOSE).contains(end)).max();
             match close {
                 Some(end) => thread::sleep(Duration::from_micros((end - now) as u64 + 500)),
@@ -239,7 +263,8 @@ impl Run {
             2..5 => {
                 self.count("everything short was let expire");
                 let now = clock();
-                let ends = self.world.holds.iter().filter(|hold| hold.state == State::Held).map(|it| it.expires_at);
+                let ends =
+                    self.world.holds.iter().filter(|hold| hold.state == ReservationState::Held).map(|it| it.expires_at);
                 if let Some(last) = ends.filter(|end| (now..now + 2 * SECOND).contains(end)).max() {
                     thread::sleep(Duration::from_micros((last - now) as u64 + 500));
                 }
@@ -262,8 +287,8 @@ impl Run {
             return Ok(());
         }
         let now = self.quiet_moment();
-        let subject = Subject { tenant: quota.tenant, user: quota.user, resource: quota.resource };
-        let standing = self.world.standing(subject, now, now);
+        let payer = Payer { tenant: quota.tenant, user: quota.user, resource: quota.resource };
+        let standing = self.world.standing(payer, now, now);
         let used = standing.iter().find(|it| it.quota == number).map_or(0, |it| it.spent + it.held);
         quota.limit = Some((used + self.rng.random_range(-100_000_000..2_500_000_000)).max(2));
         self.set(&quota)?;
@@ -277,7 +302,7 @@ impl Run {
         self.client.batch_execute("reset role")?;
         for _ in 0..4 {
             let now = clock();
-            let subject = Subject {
+            let payer = Payer {
                 tenant: Some(tenant(self.rng.random_range(0..TENANTS))),
                 user: Some(user(1)).filter(|_| self.rng.random_ratio(1, 2)),
                 resource: Resource::Llm,
@@ -293,14 +318,14 @@ impl Run {
             let id = Uuid::from_u128(self.rng.random());
             let hold = Hold {
                 id,
-                subject,
+                payer,
                 request: format!("old{id}"),
                 requested: reserved,
                 ttl: expires_at - reserved_at,
                 reserved,
                 reserved_at,
                 expires_at,
-                state: State::Held,
+                state: ReservationState::Held,
                 settled: None,
             };
             let moment = |at: i64| format!("'epoch'::timestamptz + {at} * interval '1 microsecond'");
@@ -308,8 +333,8 @@ impl Run {
                 "insert into copilot_internal.quota_reservations (id, tenant_id, user_id, resource_type, request_id,
                      requested_usd, ttl, reserved_usd, held_nanos, reserved_at, expires_at, state, metadata)
                  values ('{id}', '{}', {}, 'llm', '{}', {usd}, {} * interval '1 microsecond', {usd}, {}, {}, {}, 'held', '{{}}')",
-                subject.tenant.unwrap_or_default(),
-                subject.user.map_or("null".to_string(), |user| format!("'{user}'")),
+                payer.tenant.unwrap_or_default(),
+                payer.user.map_or("null".to_string(), |user| format!("'{user}'")),
                 hold.request,
                 hold.ttl,
                 ceil_nanos(reserved),
@@ -438,8 +463,12 @@ impl Run {
         if self.preload && walk.world.has_credits() && walk.world.has_unmarked(now) {
             return Ok(ended);
         }
-        walk.now = self::clock();
-        if walk.world.holds.iter().any(|hold| hold.state == State::Held && (now..=walk.now).contains(&hold.expires_at))
+        walk.now = clock();
+        if walk
+            .world
+            .holds
+            .iter()
+            .any(|hold| hold.state == ReservationState::Held && (now..=walk.now).contains(&hold.expires_at))
         {
             return Ok(Ended::Unclear);
         }
@@ -449,7 +478,7 @@ impl Run {
     /// The ledger agrees with itself, and the view with the model.
     fn verify(&mut self) -> Result<()> {
         let now = self.quiet_moment();
-        let found = ask(&mut self.client, "select string_agg(v::text, E'\\n') from copilot_internal.verify() v");
+        let found = ask(&mut self.client, &format!("select string_agg(v, E'\\n') from ({DIFFERENCES}) d (v)"));
         match found {
             Ok(row) if row.first().cloned().flatten().is_none() => {}
             other => bail!("verify() finds {other:?}"),

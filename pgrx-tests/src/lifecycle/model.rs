@@ -1,5 +1,5 @@
 //! What the life cycle of money should be, said again and simply: one session, no clock of its own, every figure summed
-//! anew from what there is. It shares no line with the extension.
+//! again from what there is. It shares no line with the extension.
 //!
 //! Money is whole pico-dollars, quota figures whole nano-dollars, times microseconds of the Unix epoch.
 
@@ -30,24 +30,24 @@ impl Resource {
 
 /// In the order in which refusals are told.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Scope {
+pub enum QuotaScope {
     User,
     Tenant,
     Platform,
 }
 
-impl Scope {
+impl QuotaScope {
     pub fn name(self) -> &'static str {
         match self {
-            Scope::User => "user",
-            Scope::Tenant => "tenant",
-            Scope::Platform => "platform",
+            QuotaScope::User => "user",
+            QuotaScope::Tenant => "tenant",
+            QuotaScope::Platform => "platform",
         }
     }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Mode {
+pub enum QuotaMode {
     Hard,
     Soft,
     Shadow,
@@ -82,36 +82,36 @@ impl Period {
 #[derive(Clone, Debug)]
 pub struct Quota {
     pub id: Uuid,
-    pub scope: Scope,
+    pub scope: QuotaScope,
     pub tenant: Option<Uuid>,
     pub user: Option<Uuid>,
     pub resource: Resource,
-    pub mode: Mode,
+    pub mode: QuotaMode,
     pub limit: Option<i64>,
     pub period: Period,
 }
 
 /// Whose spending, on what.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Subject {
+pub struct Payer {
     pub tenant: Option<Uuid>,
     pub user: Option<Uuid>,
     pub resource: Resource,
 }
 
 impl Quota {
-    pub fn applies(&self, subject: Subject) -> bool {
-        (self.resource == Resource::All || self.resource == subject.resource)
+    pub fn applies(&self, payer: Payer) -> bool {
+        (self.resource == Resource::All || self.resource == payer.resource)
             && match self.scope {
-                Scope::Platform => true,
-                Scope::Tenant => self.tenant == subject.tenant,
-                Scope::User => self.tenant == subject.tenant && self.user == subject.user,
+                QuotaScope::Platform => true,
+                QuotaScope::Tenant => self.tenant == payer.tenant,
+                QuotaScope::User => self.tenant == payer.tenant && self.user == payer.user,
             }
     }
 
-    /// Whether it counts what a subject spent or holds at a moment, in the period of another.
-    fn counts(&self, subject: Subject, then: i64, at: i64) -> bool {
-        self.applies(subject) && self.period.of(then) == self.period.of(at)
+    /// Whether it counts what a payer spent or holds at a moment, in the period of another.
+    fn counts(&self, payer: Payer, then: i64, at: i64) -> bool {
+        self.applies(payer) && self.period.of(then) == self.period.of(at)
     }
 
     fn warning(&self) -> Option<i64> {
@@ -120,7 +120,7 @@ impl Quota {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum State {
+pub enum ReservationState {
     Held,
     Committed,
     Released,
@@ -128,7 +128,7 @@ pub enum State {
 }
 
 #[derive(Clone, Debug)]
-pub struct Settled {
+pub struct Settlement {
     pub charged: i64,
     pub released: i64,
     pub overrun: i64,
@@ -138,15 +138,15 @@ pub struct Settled {
 #[derive(Clone, Debug)]
 pub struct Hold {
     pub id: Uuid,
-    pub subject: Subject,
+    pub payer: Payer,
     pub request: String,
     pub requested: i64,
     pub ttl: i64,
     pub reserved: i64,
     pub reserved_at: i64,
     pub expires_at: i64,
-    pub state: State,
-    pub settled: Option<Settled>,
+    pub state: ReservationState,
+    pub settled: Option<Settlement>,
 }
 
 impl Hold {
@@ -155,18 +155,18 @@ impl Hold {
     }
 
     pub fn counts(&self, now: i64) -> bool {
-        self.state == State::Held && self.expires_at > now
+        self.state == ReservationState::Held && self.expires_at > now
     }
 
     pub fn has_expired(&self, now: i64) -> bool {
-        self.state == State::Expired || (self.state == State::Held && self.expires_at <= now)
+        self.state == ReservationState::Expired || (self.state == ReservationState::Held && self.expires_at <= now)
     }
 }
 
 #[derive(Clone, Debug)]
 pub struct Record {
     pub id: Uuid,
-    pub subject: Subject,
+    pub payer: Payer,
     pub request: Option<String>,
     /// As the caller said.
     pub provided: Option<i64>,
@@ -187,9 +187,9 @@ pub struct Extension {
 
 /// A charge without a record, or an adjustment: what its request id was used for.
 #[derive(Clone, Debug)]
-pub struct Bare {
+pub struct DirectCharge {
     pub id: Option<Uuid>,
-    pub subject: Subject,
+    pub payer: Payer,
     pub cost: i64,
 }
 
@@ -200,20 +200,20 @@ pub struct Refund {
     pub amount: i64,
 }
 
-pub type Line = (Option<Uuid>, Option<Uuid>, Resource, i64);
-type Key = (Option<Uuid>, String);
+pub type SpentKey = (Option<Uuid>, Option<Uuid>, Resource, i64);
+type RequestKey = (Option<Uuid>, String);
 
 /// Everything there is.
 #[derive(Clone, Default)]
-pub struct World {
+pub struct ModelWorld {
     pub quotas: Vec<Quota>,
     pub holds: Vec<Hold>,
     pub records: Vec<Record>,
-    pub refunds: BTreeMap<Key, Refund>,
-    pub bares: BTreeMap<Key, Bare>,
-    pub extensions: BTreeMap<Key, Extension>,
+    pub refunds: BTreeMap<RequestKey, Refund>,
+    pub direct_charges: BTreeMap<RequestKey, DirectCharge>,
+    pub extensions: BTreeMap<RequestKey, Extension>,
     /// Nano-dollars by whose, on what, in which hour.
-    pub spent: BTreeMap<Line, i64>,
+    pub spent: BTreeMap<SpentKey, i64>,
     /// What the open transaction has given back of each quota: it makes room when it has committed. Of the quota's
     /// period at the moment.
     pub credits: BTreeMap<(Uuid, i64), i64>,
@@ -248,7 +248,7 @@ impl Status {
     }
 }
 
-pub struct Verdict {
+pub struct Prediction {
     pub allowed: bool,
     pub status: Status,
     /// The quotas that may be told of: equals are.
@@ -262,17 +262,17 @@ pub fn ceil_nanos(picos: i64) -> i64 {
     picos.div_euclid(1_000) + i64::from(picos.rem_euclid(1_000) != 0)
 }
 
-impl World {
-    pub fn spend(&mut self, subject: Subject, at: i64, nanos: i64) {
-        *self.spent.entry((subject.tenant, subject.user, subject.resource, at.div_euclid(HOUR))).or_default() += nanos;
+impl ModelWorld {
+    pub fn spend(&mut self, payer: Payer, at: i64, nanos: i64) {
+        *self.spent.entry((payer.tenant, payer.user, payer.resource, at.div_euclid(HOUR))).or_default() += nanos;
     }
 
     fn counted(&self, quota: usize, at: i64, now: i64) -> Counted {
         let of = &self.quotas[quota];
         let spent = self.spent.iter().filter(|((tenant, user, resource, hour), _)| {
-            of.counts(Subject { tenant: *tenant, user: *user, resource: *resource }, hour * HOUR, at)
+            of.counts(Payer { tenant: *tenant, user: *user, resource: *resource }, hour * HOUR, at)
         });
-        let held = self.holds.iter().filter(|hold| hold.counts(now) && of.counts(hold.subject, hold.reserved_at, at));
+        let held = self.holds.iter().filter(|hold| hold.counts(now) && of.counts(hold.payer, hold.reserved_at, at));
         let credit = match self.waits_for_commit {
             true => self.credits.get(&(of.id, of.period.of(at))).copied().unwrap_or_default(),
             false => 0,
@@ -280,16 +280,16 @@ impl World {
         Counted { quota, spent: spent.map(|(_, nanos)| nanos).sum(), held: held.map(Hold::nanos).sum::<i64>() + credit }
     }
 
-    /// Every quota of the subject, in the periods of a moment.
-    pub fn standing(&self, subject: Subject, at: i64, now: i64) -> Vec<Counted> {
+    /// Every quota of the payer, in the periods of a moment.
+    pub fn standing(&self, payer: Payer, at: i64, now: i64) -> Vec<Counted> {
         let all = 0..self.quotas.len();
-        all.filter(|quota| self.quotas[*quota].applies(subject)).map(|quota| self.counted(quota, at, now)).collect()
+        all.filter(|quota| self.quotas[*quota].applies(payer)).map(|quota| self.counted(quota, at, now)).collect()
     }
 
     /// Changes the world, and notes what quotas are given back by it.
-    pub fn change(&mut self, at: i64, now: i64, change: impl FnOnce(&mut World)) {
+    pub fn change(&mut self, at: i64, now: i64, change: impl FnOnce(&mut ModelWorld)) {
         let everything = 0..self.quotas.len();
-        let total = |world: &World, quota: usize| {
+        let total = |world: &ModelWorld, quota: usize| {
             let counted = world.counted(quota, at, now);
             counted.spent + counted.held
         };
@@ -314,7 +314,7 @@ impl World {
 
     /// Whether holds that have expired still wait to be marked.
     pub fn has_unmarked(&self, now: i64) -> bool {
-        self.holds.iter().any(|hold| hold.state == State::Held && hold.expires_at <= now)
+        self.holds.iter().any(|hold| hold.state == ReservationState::Held && hold.expires_at <= now)
     }
 
     fn status(&self, counted: &Counted, amount: i64) -> Status {
@@ -331,10 +331,11 @@ impl World {
         self.status(counted, amount) != Status::Exceeded
     }
 
-    pub fn judge(&self, standing: &[Counted], amount: i64, at: i64) -> Verdict {
+    pub fn judge(&self, standing: &[Counted], amount: i64, at: i64) -> Prediction {
         let quota = |counted: &Counted| &self.quotas[counted.quota];
-        let effective: Vec<&Counted> = standing.iter().filter(|counted| quota(counted).mode != Mode::Shadow).collect();
-        let hard = || effective.iter().filter(|counted| quota(counted).mode == Mode::Hard);
+        let effective: Vec<&Counted> =
+            standing.iter().filter(|counted| quota(counted).mode != QuotaMode::Shadow).collect();
+        let hard = || effective.iter().filter(|counted| quota(counted).mode == QuotaMode::Hard);
         let overrun = |counted: &&Counted| {
             quota(counted)
                 .limit
@@ -349,7 +350,7 @@ impl World {
             };
             let retryable = hard().all(|counted| self.fits(&Counted { held: 0, ..**counted }, amount));
             let told = least(&blocking, key);
-            return Verdict { allowed: false, status: Status::Exceeded, told, retryable, overrun };
+            return Prediction { allowed: false, status: Status::Exceeded, told, retryable, overrun };
         }
         let key = |counted: &Counted| {
             let quota = quota(counted);
@@ -358,15 +359,17 @@ impl World {
         };
         let told = least(&effective, key);
         let status = effective.iter().map(|counted| self.status(counted, amount)).max().unwrap_or(Status::NoQuota);
-        Verdict { allowed: true, status, told, retryable: false, overrun }
+        Prediction { allowed: true, status, told, retryable: false, overrun }
     }
 
     pub fn hold(&self, id: Uuid) -> Option<&Hold> {
         self.holds.iter().find(|hold| hold.id == id)
     }
 
-    pub fn hold_mut(&mut self, id: Uuid) -> &mut Hold {
-        self.holds.iter_mut().find(|hold| hold.id == id).expect("a hold that was looked up before")
+    pub fn change_hold(&mut self, id: Uuid, change: impl FnOnce(&mut Hold)) {
+        if let Some(hold) = self.holds.iter_mut().find(|hold| hold.id == id) {
+            change(hold);
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::{Mode, Outcome, results_dir};
+use super::{Outcome, ServerMode, results_dir};
 use crate::cluster;
 use crate::crates;
 use crate::install;
@@ -19,12 +19,12 @@ use crate::setup::Toolbox;
 pub const QUICK: &str = "PG_TOLLGATE_QUICK";
 
 /// Tests that no mode changes, or that start servers of the mode they are about: they run once, in this one's tier.
-const ONCE: [(&str, Mode); 5] = [
-    ("harness", Mode::Locked),
-    ("signatures", Mode::Locked),
-    ("escrow", Mode::Preloaded),
-    ("history", Mode::Preloaded),
-    ("torture", Mode::Preloaded),
+const ONCE: [(&str, ServerMode); 5] = [
+    ("harness", ServerMode::Locked),
+    ("signatures", ServerMode::Locked),
+    ("escrow", ServerMode::Preloaded),
+    ("history", ServerMode::Preloaded),
+    ("torture", ServerMode::Preloaded),
 ];
 
 /// Crates without Postgres.
@@ -58,21 +58,21 @@ pub fn backend(toolbox: &Toolbox) -> Result<Outcome> {
 }
 
 /// This crate's own tests, which reach a server as clients do.
-pub fn outside(toolbox: &Toolbox, mode: Mode, quick: bool) -> Result<Outcome> {
+pub fn outside(toolbox: &Toolbox, mode: ServerMode, quick: bool) -> Result<Outcome> {
     install::ensure()?;
     let tests = test_targets()?;
     let missing = ONCE.iter().filter(|(test, _)| !tests.contains(*test));
     let problems: Vec<String> = missing.map(|(test, _)| format!("there is no test {test}")).collect();
     let mut command = toolbox.cargo();
     command.args(["test", "-p", "pg_tollgate-tests", "--no-fail-fast"]);
-    if mode == Mode::Locked {
+    if mode == ServerMode::Locked {
         command.arg("--lib");
     }
     for test in tests.iter().filter(|test| ONCE.iter().all(|(once, only)| once != test || *only == mode)) {
         command.args(["--test", test]);
     }
     command.env(install::INSTALLED, "1");
-    if mode == Mode::Preloaded {
+    if mode == ServerMode::Preloaded {
         command.env(cluster::PRELOAD, "1");
     }
     if quick {

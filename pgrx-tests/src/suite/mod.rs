@@ -16,24 +16,24 @@ use crate::table::Table;
 
 /// How charges are admitted, which follows from whether the library is preloaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub enum ServerMode {
     Locked,
     Preloaded,
 }
 
-impl Mode {
+impl ServerMode {
     fn name(self) -> &'static str {
         match self {
-            Mode::Locked => "locked",
-            Mode::Preloaded => "preloaded",
+            ServerMode::Locked => "locked",
+            ServerMode::Preloaded => "preloaded",
         }
     }
 
     /// The name of a tier that runs in either.
     fn tier(self, kind: &str) -> String {
         match self {
-            Mode::Locked => kind.to_string(),
-            Mode::Preloaded => format!("{kind} preloaded"),
+            ServerMode::Locked => kind.to_string(),
+            ServerMode::Preloaded => format!("{kind} preloaded"),
         }
     }
 }
@@ -119,8 +119,8 @@ pub fn run(options: &SuiteOptions) -> Result<bool> {
 
 fn run_tier(tier: &str, toolbox: &Toolbox, options: &SuiteOptions) -> Result<Outcome> {
     let (kind, mode) = match tier.strip_suffix(" preloaded") {
-        Some(kind) => (kind, Mode::Preloaded),
-        None => (tier, Mode::Locked),
+        Some(kind) => (kind, ServerMode::Preloaded),
+        None => (tier, ServerMode::Locked),
     };
     match kind {
         "core" => cargo_tier::core(toolbox),
@@ -132,8 +132,8 @@ fn run_tier(tier: &str, toolbox: &Toolbox, options: &SuiteOptions) -> Result<Out
     }
 }
 
-fn cluster(mode: Mode) -> Result<Cluster> {
-    let options = ClusterOptions { preload: mode == Mode::Preloaded, ..ClusterOptions::default() };
+fn cluster(mode: ServerMode) -> Result<Cluster> {
+    let options = ClusterOptions { preload: mode == ServerMode::Preloaded, ..ClusterOptions::default() };
     Cluster::start(options).context("cannot start the server for this tier")
 }
 

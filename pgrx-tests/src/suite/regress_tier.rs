@@ -11,7 +11,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::{Mode, Outcome, results_dir};
+use super::{Outcome, ServerMode, results_dir};
 use crate::cluster::{Cluster, PORT, SUPERUSER};
 use crate::layout;
 use crate::progress::{Step, tail};
@@ -23,7 +23,7 @@ const DIFF_LINES: usize = 60;
 struct Kind {
     /// `golden` or `isolation`.
     name: &'static str,
-    mode: Mode,
+    mode: ServerMode,
     /// Holds the inputs, `expected/` and `expected_preloaded/`.
     inputs: PathBuf,
     subdir: &'static str,
@@ -31,7 +31,7 @@ struct Kind {
     runner: PathBuf,
 }
 
-pub fn golden(cluster: &Cluster, mode: Mode, bless: bool) -> Result<Outcome> {
+pub fn golden(cluster: &Cluster, mode: ServerMode, bless: bool) -> Result<Outcome> {
     let kind = Kind {
         name: "golden",
         mode,
@@ -43,7 +43,7 @@ pub fn golden(cluster: &Cluster, mode: Mode, bless: bool) -> Result<Outcome> {
     kind.run(cluster, bless)
 }
 
-pub fn isolation(cluster: &Cluster, mode: Mode, bless: bool) -> Result<Outcome> {
+pub fn isolation(cluster: &Cluster, mode: ServerMode, bless: bool) -> Result<Outcome> {
     let kind = Kind {
         name: "isolation",
         mode,
@@ -98,7 +98,7 @@ impl Kind {
     }
 
     /// The only mode of a file that names one.
-    fn only(&self, test: &str) -> Result<Option<Mode>> {
+    fn only(&self, test: &str) -> Result<Option<ServerMode>> {
         let path = self.inputs.join(self.subdir).join(format!("{test}.{}", self.extension));
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         only_mode(&text).with_context(|| format!("{}", path.display()))
@@ -107,7 +107,7 @@ impl Kind {
     /// Where a file's expected output is for this mode.
     fn expected(&self, test: &str) -> PathBuf {
         let own = self.own_expected(test);
-        if self.mode == Mode::Preloaded && own.is_file() { own } else { self.common_expected(test) }
+        if self.mode == ServerMode::Preloaded && own.is_file() { own } else { self.common_expected(test) }
     }
 
     fn common_expected(&self, test: &str) -> PathBuf {
@@ -174,7 +174,7 @@ impl Kind {
     fn bless(&self, test: &str, printed: &Path) -> Result<()> {
         let printed = fs::read(printed).with_context(|| format!("{test} printed nothing to keep"))?;
         let (common, own) = (self.common_expected(test), self.own_expected(test));
-        let is_own = self.mode == Mode::Preloaded && self.only(test)?.is_none() && common.is_file();
+        let is_own = self.mode == ServerMode::Preloaded && self.only(test)?.is_none() && common.is_file();
         if is_own && fs::read(&common)? == printed {
             if own.is_file() {
                 fs::remove_file(&own).with_context(|| format!("cannot remove {}", own.display()))?;
@@ -213,14 +213,14 @@ fn names(dir: &Path, extension: &str) -> Result<BTreeSet<String>> {
 }
 
 /// The mode that a file names in a comment.
-fn only_mode(text: &str) -> Result<Option<Mode>> {
+fn only_mode(text: &str) -> Result<Option<ServerMode>> {
     let comments = text.lines().filter(|line| line.starts_with(['#', '-']));
     let Some(said) =
         comments.map(|line| line.trim_start_matches(['#', '-', ' '])).find_map(|it| it.strip_prefix("mode: "))
     else {
         return Ok(None);
     };
-    let mode = [Mode::Locked, Mode::Preloaded].into_iter().find(|mode| mode.name() == said.trim());
+    let mode = [ServerMode::Locked, ServerMode::Preloaded].into_iter().find(|mode| mode.name() == said.trim());
     Ok(Some(mode.with_context(|| format!("there is no mode {said}"))?))
 }
 
@@ -256,8 +256,8 @@ mod tests {
     #[test]
     fn a_file_names_its_mode_in_a_comment() {
         let mode = |text| only_mode(text).map_err(|error| error.to_string());
-        assert_eq!(mode("# About something.\n# mode: preloaded\n"), Ok(Some(Mode::Preloaded)));
-        assert_eq!(mode("-- mode: locked\nselect 1;\n"), Ok(Some(Mode::Locked)));
+        assert_eq!(mode("# About something.\n# mode: preloaded\n"), Ok(Some(ServerMode::Preloaded)));
+        assert_eq!(mode("-- mode: locked\nselect 1;\n"), Ok(Some(ServerMode::Locked)));
         assert_eq!(mode("select 'in any mode: locked';\n"), Ok(None));
         assert!(mode("# mode: preload\n").is_err());
     }

@@ -19,9 +19,9 @@ use crate::cluster::{Cluster, SUPERUSER};
 /// By which the saboteur knows its victims.
 pub const CLIENT: &str = "torture";
 /// The application's server; the timeout is a backstop, far above anything that should happen.
-pub const OPTIONS: &str = "-c role=service_role -c statement_timeout=20s";
-/// Nobody may wait longer for anything: a lock that nobody gives back would make everybody.
-const LONGEST_WAIT: Duration = Duration::from_secs(15);
+pub const OPTIONS: &str = "-c role=service_role -c statement_timeout=90s";
+/// No client may wait longer for anything: a lock that is not given back would make all of them.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 const RECONNECT_PAUSE: Duration = Duration::from_millis(20);
 
 /// What was found to be wrong, by whichever thread.
@@ -66,7 +66,7 @@ impl Burst<'_> {
         self.limits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A stream of its own for everybody: what one does never depends on how quick the others are.
+    /// A stream of its own for each: what one does never depends on how quick the others are.
     pub fn rng(&self, number: u64) -> ChaCha8Rng {
         stream(self.seed, self.cycle << 16 | number)
     }

@@ -92,7 +92,7 @@ impl Ended {
 }
 
 /// Disturbs sessions until the burst has had its length, brings the fault about, waits for the server and for what the
-/// clients make of it, and tells everybody to stop.
+/// clients make of it, and tells all clients to stop.
 pub fn saboteur(burst: &Burst, fault: Fault) -> Result<(Tally, Ended)> {
     let done = sabotage(burst, fault);
     burst.stop.store(true, Ordering::SeqCst);
@@ -149,7 +149,7 @@ fn sabotage(burst: &Burst, fault: Fault) -> Result<(Tally, Ended)> {
     Ok((tally, ended))
 }
 
-/// Postgres resets itself then: all other sessions are thrown out, and shared memory begins anew.
+/// Postgres resets itself then: all other sessions are thrown out, and shared memory begins empty.
 fn kill_backend(client: &mut Client) -> Result<()> {
     let sql =
         "select pid from pg_stat_activity where application_name = $1 order by state = 'active' desc, pid limit 1";

@@ -1,5 +1,6 @@
 //! Who else is at work: an operator who changes quotas, a housekeeper who folds, an observer who looks.
 
+use crate::books::DIFFERENCES;
 use std::thread;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use rand::rngs::ChaCha8Rng;
 
 use super::burst::{Burst, Session};
 use super::errors::Circumstances;
+use super::expectation::QuotaKey;
 use super::tally::Tally;
 use super::world::{Kind, USD, platform_key};
 
@@ -31,8 +33,18 @@ pub fn operator(burst: &Burst) -> Tally {
     session.tally
 }
 
-fn operate(session: &mut Session, rng: &mut ChaCha8Rng) {
+/// Sets a limit, of a quota that there is or of a new one.
+fn set(session: &mut Session, what: &'static str, key: QuotaKey, nanos: i64) {
     const SET: &str = "select public.set_quota($1, $2, $3, $4::bigint::numeric / 1000000000, $5, $6)";
+    session.burst.limits().about_to_change(key.clone(), Some(nanos));
+    session.run(what, Circumstances::default(), |connection| {
+        let parameters: [&(dyn postgres::types::ToSql + Sync); 6] =
+            [&key.scope, &key.scope_id, &key.resource, &nanos, &key.period, &key.tenant];
+        connection.client.execute(SET, &parameters)
+    });
+}
+
+fn operate(session: &mut Session, rng: &mut ChaCha8Rng) {
     let burst = session.burst;
     let none = Circumstances::default();
     let moving = burst.world.tenant_of(rng, Kind::Moving).clone();
@@ -52,21 +64,10 @@ fn operate(session: &mut Session, rng: &mut ChaCha8Rng) {
                 moving.key(Some(0), "all", "day")
             };
             let nanos = if rng.random_ratio(1, 20) { 0 } else { rng.random_range(USD / 4..6 * USD) };
-            burst.limits().about_to_change(key.clone(), Some(nanos));
-            session.run("change a limit", none, |connection| {
-                let parameters: [&(dyn postgres::types::ToSql + Sync); 6] =
-                    [&key.scope, &key.scope_id, &key.resource, &nanos, &key.period, &key.tenant];
-                connection.client.execute(SET, &parameters)
-            });
+            set(session, "change a limit", key, nanos);
         }
         5..7 => {
-            let nanos = rng.random_range(USD / 10..3 * USD);
-            burst.limits().about_to_change(passing.clone(), Some(nanos));
-            session.run("make a quota", none, |connection| {
-                let parameters: [&(dyn postgres::types::ToSql + Sync); 6] =
-                    [&passing.scope, &passing.scope_id, &passing.resource, &nanos, &passing.period, &passing.tenant];
-                connection.client.execute(SET, &parameters)
-            });
+            set(session, "make a quota", passing, rng.random_range(USD / 10..3 * USD));
         }
         7..9 => {
             burst.limits().about_to_delete(&passing);
@@ -96,7 +97,7 @@ fn operate(session: &mut Session, rng: &mut ChaCha8Rng) {
             });
         }
         _ => {
-            // A quota that limits nobody comes and goes.
+            // A quota that limits nothing comes and goes.
             let sql = if rng.random_ratio(1, 2) {
                 "select public.set_quota('platform', null, 'llm', null, 'year')"
             } else {
@@ -175,9 +176,7 @@ fn look(session: &mut Session, kind: u32, tenant: &uuid::Uuid, user: Option<&uui
             });
         }
         _ => {
-            let found = session.run("verify under load", none, |connection| {
-                connection.client.query("select v::text from copilot_internal.verify() v", &[])
-            });
+            let found = session.run("verify under load", none, |connection| connection.client.query(DIFFERENCES, &[]));
             if let Some(Ok(rows)) = found
                 && let Some(row) = rows.first()
             {

@@ -22,7 +22,7 @@ pub enum Outcome {
     Undone,
     /// The connection was lost between the question and its answer.
     Unknown,
-    /// Part of a prepared transaction, which somebody ends later.
+    /// Part of a prepared transaction, which another session ends later.
     Prepared { transaction: String, commit_sent: bool },
 }
 
@@ -63,7 +63,7 @@ pub struct Book {
     requests: HashMap<Key, Entry>,
     /// Acknowledged records without a request id.
     anonymous: HashSet<Uuid>,
-    /// Attempts without a request id of which nobody knows, by tenant.
+    /// Attempts without a request id whose outcome is unknown, by tenant.
     anonymous_unknown: HashMap<Uuid, usize>,
 }
 
@@ -156,7 +156,7 @@ impl Book {
             };
             let key = (row.tenant, row.function, request.clone());
             match self.requests.get(&key) {
-                None => wrong.push(format!("nobody asked for {row:?}")),
+                None => wrong.push(format!("{row:?} was not asked for")),
                 Some(entry) => wrong.extend(entry.differences(row)),
             }
             *found.entry(key).or_default() += 1;
@@ -178,7 +178,7 @@ impl Book {
         for (tenant, rows) in unexplained {
             let possible = self.anonymous_unknown.get(&tenant).copied().unwrap_or(0);
             if rows > possible {
-                wrong.push(format!("{tenant} has {rows} rows without a request that nobody knows; {possible} may be"));
+                wrong.push(format!("{tenant} has {rows} unknown rows without a request; {possible} may be"));
             }
         }
         wrong
@@ -253,7 +253,7 @@ impl Limits {
         let known = self.quotas.get_mut(key)?;
         let mut wrong = None;
         if !known.in_force.contains(&limit) {
-            wrong = Some(format!("{key:?} has the limit {limit:?}, which nobody set: {:?}", known.in_force));
+            wrong = Some(format!("{key:?} has the limit {limit:?}, which was not set: {:?}", known.in_force));
         } else if let Some((before, period)) = &known.baseline
             && let Some(highest) = highest(&known.in_force)
         {
@@ -341,7 +341,7 @@ mod tests {
             assert_eq!(book.compare(&[]), Vec::<String>::new());
             assert_eq!(book.compare(&[row(Some("r"), 7)]).len(), 1);
         }
-        assert_eq!(Book::default().compare(&[row(Some("r"), 7)]).len(), 1, "nobody asked");
+        assert_eq!(Book::default().compare(&[row(Some("r"), 7)]).len(), 1, "not asked for");
     }
 
     #[test]
@@ -405,7 +405,7 @@ mod tests {
         // Lowered below what is spent: nothing more may come.
         assert_eq!(limits.judge(&key(), Some(5), 20, "may"), None);
         assert!(limits.judge(&key(), Some(5), 21, "may").is_some());
-        assert!(limits.judge(&key(), Some(6), 21, "may").is_some(), "nobody set 6");
+        assert!(limits.judge(&key(), Some(6), 21, "may").is_some(), "6 was not set");
     }
 
     #[test]

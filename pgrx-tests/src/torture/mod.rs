@@ -248,7 +248,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Once more, what later crashes may have done to databases that nobody used any more.
+    /// Once more, what later crashes may have done to databases that were not used any more.
     fn end(&mut self) -> Result<()> {
         self.recheck()?;
         for ground in &self.grounds {
@@ -273,7 +273,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// One burst with its fault: everybody's attempts, the count, and how prepared transactions ended.
+/// One burst with its fault: all clients' attempts, the count, and how prepared transactions ended.
 fn play(burst: &Burst, clients: usize, fault: Fault) -> Result<(Vec<Attempt>, Tally, Ended)> {
     thread::scope(|scope| {
         let workers: Vec<_> =

@@ -9,7 +9,7 @@ use crate::cluster::{PORT, SUPERUSER};
 
 const PROTOCOL: i32 = 3 << 16;
 /// Nothing here takes so long, unless the server is gone or stuck.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A connection that speaks the simple protocol (PostgreSQL documentation, "Frontend/Backend Protocol"). Dropping it
 /// closes the socket and does nothing else.

@@ -13,11 +13,12 @@ use super::chaos::{Ended, end_prepared, prepared, wait_for_server};
 use super::expectation::{Attempt, Book, LedgerRow, Limits, Outcome, QuotaKey};
 use super::tally::Tally;
 use super::world::{Tenant, World};
+use crate::books::DIFFERENCES;
 use crate::charging::{Charge, Function, Statements, Surface, usd};
 use crate::cluster::Cluster;
 
 /// By then every session of the burst has noticed that its client is gone.
-const SETTLES: Duration = Duration::from_secs(15);
+const SETTLES: Duration = Duration::from_secs(60);
 
 /// One database with everything that is known about it.
 pub struct Ground {
@@ -38,7 +39,7 @@ pub fn check(
     tally: &mut Tally,
 ) -> Result<Vec<String>> {
     let mut client = wait_for_server(cluster, &ground.world.database)?;
-    // A lock that nobody gives back is a finding, not a reason to wait for ever.
+    // A lock that is not given back is a finding, not a reason to wait for ever.
     client.batch_execute("set statement_timeout = '60s'")?;
     settle(&mut client)?;
     let left = prepared(&mut client)?;
@@ -81,7 +82,7 @@ fn settle(client: &mut Client) -> Result<()> {
     }
 }
 
-/// Sends every request again of which nobody knows what became of it, as clients that want it done once do.
+/// Sends every request again whose outcome is unknown, as clients do that want it done once.
 fn resolve(book: &mut Book, server: &mut Client, statements: &Statements, tally: &mut Tally) -> Result<()> {
     let open = book.unknown();
     tally.checked("unknown outcomes, resolved by sending again", open.len());
@@ -100,7 +101,7 @@ fn resolve(book: &mut Book, server: &mut Client, statements: &Statements, tally:
     Ok(())
 }
 
-/// Gives up what is held by nobody any more.
+/// Gives up what no client holds any more.
 fn release(server: &mut Client, tally: &mut Tally) -> Result<()> {
     let sql = "select id from copilot_internal.quota_reservations where state = 'held'";
     let held = server.query(sql, &[])?;
@@ -130,8 +131,8 @@ fn ledger(client: &mut Client) -> Result<Vec<LedgerRow>> {
 }
 
 pub fn verify(client: &mut Client, tally: &mut Tally) -> Result<Vec<String>> {
-    let rows = client.query("select v::text from copilot_internal.verify() v", &[])?;
-    tally.checked("verify() returns no row", 1);
+    let rows = client.query(DIFFERENCES, &[])?;
+    tally.checked("verify() and verify_counters() return no row", 1);
     Ok(rows.iter().map(|row| format!("verify(): {}", row.get::<_, String>(0))).collect())
 }
 
@@ -205,7 +206,7 @@ fn standings(server: &mut Client, tenants: &[Tenant]) -> Result<Vec<Standing>> {
     Ok(rows.iter().map(standing).collect())
 }
 
-/// Every figure that anybody is shown, and every answer at the edge of a limit, against the ledger.
+/// Every figure that is shown, and every answer at the edge of a limit, against the ledger.
 fn figures(
     server: &mut Client,
     ground: &mut Ground,

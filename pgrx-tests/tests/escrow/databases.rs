@@ -134,7 +134,7 @@ fn databases_do_not_see_each_other_s_counters_or_transactions() -> Result<()> {
     let mut fourth = server(&cluster, &names[0])?;
     clients[0].batch_execute("commit")?;
     limit(&mut fourth, id(1), "all", "2")?;
-    fourth.batch_execute("set lock_timeout = '2s'")?;
+    fourth.batch_execute("set lock_timeout = '60s'")?;
     assert!(!charge(&mut fourth, id(1), "1")?);
     for client in &mut clients[1..] {
         client.batch_execute("commit")?;

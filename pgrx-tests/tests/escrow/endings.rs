@@ -10,7 +10,7 @@ use tollgate_tests::cluster::SUPERUSER;
 use tollgate_tests::session::sqlstate;
 use uuid::Uuid;
 
-use crate::servers::{assert_exact, backend, charge, connect, fresh, pending, until, while_blocked};
+use crate::servers::{assert_exact, backend, charge, connect, fresh, pending, until, until_blocked, while_blocked};
 use crate::support::{charged_nanos, id, limit, make_tenant};
 
 fn tenant_with_a_dollar(client: &mut Client, number: u128) -> Result<Uuid> {
@@ -90,7 +90,7 @@ fn a_client_that_is_gone_frees_the_room() -> Result<()> {
     Ok(())
 }
 
-/// Whoever waits to load a counter has taken nothing yet, and leaves no lock and no half of a counter.
+/// A charge that waits to load a counter has taken nothing yet, and leaves no lock and no half of a counter.
 #[test]
 fn a_charge_that_is_cancelled_while_it_waits_leaves_nothing() -> Result<()> {
     let database = fresh()?;
@@ -100,13 +100,19 @@ fn a_charge_that_is_cancelled_while_it_waits_leaves_nothing() -> Result<()> {
     setter.batch_execute("begin")?;
     setter.execute("select public.set_quota('tenant', $1, 'all', 1, 'lifetime')", &[&tenant])?;
     let mut cold = connect(&database)?;
-    cold.batch_execute("set statement_timeout = '200ms'")?;
-    let error = charge(&mut cold, tenant, "1").err().context("it does not wait")?;
+    let pid = backend(&mut cold)?;
+    let (cluster, name) = (database.cluster, database.name.as_str());
+    let error = thread::scope(|scope| -> Result<postgres::Error> {
+        let waiting = scope.spawn(|| charge(&mut cold, tenant, "1"));
+        until_blocked(cluster, name, 1)?;
+        database.superuser()?.execute("select pg_cancel_backend($1)", &[&pid])?;
+        waiting.join().ok().context("the session panicked")?.err().context("it does not wait")
+    })?;
     assert_eq!(sqlstate(&error), "57014");
-    cold.batch_execute("set statement_timeout = 0; set lock_timeout = '200ms'; begin; savepoint s")?;
+    // Only the time in which it waits for the lock counts.
+    cold.batch_execute("set lock_timeout = '200ms'; begin; savepoint s")?;
     assert_eq!(sqlstate(&charge(&mut cold, tenant, "1").err().context("it does not wait")?), "55P03");
     cold.batch_execute("rollback to s; select 1; commit; set lock_timeout = 0")?;
-    let (cluster, name) = (database.cluster, database.name.as_str());
     let admitted = while_blocked(
         cluster,
         name,
@@ -115,7 +121,9 @@ fn a_charge_that_is_cancelled_while_it_waits_leaves_nothing() -> Result<()> {
     )?;
     assert!(admitted);
     assert!(!charge(&mut cold, tenant, "0.000000001")?);
-    let locks = "select count(*) from pg_locks where locktype = 'advisory'";
+    // Other tests run on this server: only the locks of this database are asked for.
+    let locks = "select count(*) from pg_locks where locktype = 'advisory'
+                 and database = (select oid from pg_database where datname = current_database())";
     assert_eq!(cold.query_one(locks, &[])?.get::<_, i64>(0), 0);
     assert_exact(&mut cold, tenant, 1);
     Ok(())

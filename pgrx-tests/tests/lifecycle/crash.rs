@@ -55,7 +55,7 @@ fn what_was_acknowledged_survives_a_crash() -> Result<()> {
                 })
                 .collect();
             // In the middle of work, after enough of it.
-            let deadline = Instant::now() + Duration::from_secs(30);
+            let deadline = Instant::now() + Duration::from_secs(120);
             while charged.load(Ordering::SeqCst) < ENOUGH && Instant::now() < deadline {
                 thread::sleep(Duration::from_millis(5));
             }

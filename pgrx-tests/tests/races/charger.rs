@@ -107,14 +107,26 @@ pub fn race<T: Send>(
     })
 }
 
-/// Waits until a backend of this database waits for a lock, and so long that it is not merely slow.
+/// Waits until so many clients of this database wait for a lock.
 pub fn wait_until_blocked(database: &Database, backends: i64) -> Result<()> {
     let mut watcher = database.superuser()?;
-    let sql = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while watcher.query_one(sql, &[])?.get::<_, i64>(0) < backends {
+    let sql = "select count(*) from pg_stat_activity
+               where datname = current_database() and backend_type = 'client backend' and wait_event_type = 'Lock'";
+    until("a client waits for a lock", || Ok(watcher.query_one(sql, &[])?.get::<_, i64>(0) >= backends))
+}
+
+/// Whether this backend waits for a lock at this moment.
+pub fn is_blocked(watcher: &mut Client, pid: i32) -> Result<bool> {
+    let sql = "select exists (select from pg_stat_activity where pid = $1 and wait_event_type = 'Lock')";
+    Ok(watcher.query_one(sql, &[&pid])?.get(0))
+}
+
+/// Asks again and again. The bound is far above what a busy machine needs: it only keeps a fault from hanging the test.
+pub fn until(what: &str, mut happened: impl FnMut() -> Result<bool>) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while !happened()? {
         if Instant::now() > deadline {
-            bail!("nobody waits for a lock");
+            bail!("it does not happen that {what}");
         }
         thread::sleep(Duration::from_millis(10));
     }

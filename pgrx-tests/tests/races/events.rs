@@ -226,7 +226,7 @@ fn a_listener_is_notified_where_it_is_preloaded() -> Result<()> {
     let mut server = connect(&database)?;
     charge(&mut server, tenant, "0.1")?;
     charge(&mut server, tenant, "0.7")?;
-    let wait = if preloaded(&mut server)? { Duration::from_secs(20) } else { Duration::from_millis(200) };
+    let wait = if preloaded(&mut server)? { Duration::from_secs(120) } else { Duration::from_millis(200) };
     let heard = listener.notifications().timeout_iter(wait).next()?;
     let payload = heard.map(|notification| notification.payload().to_string());
     assert_eq!(payload, preloaded(&mut server)?.then(String::new));

@@ -1,13 +1,12 @@
 //! Charges in flight while something else changes: definitions, snapshots, the first quota of the platform.
 
 use std::thread;
-use std::time::Duration;
 
 use anyhow::Result;
 use postgres::{Client, IsolationLevel};
 use tollgate_tests::session::sqlstate;
 
-use crate::charger::{LEVELS, Way, connect, transact, wait_until_blocked};
+use crate::charger::{LEVELS, Way, connect, is_blocked, transact, until, wait_until_blocked};
 use crate::support::{
     Database, USD, all_charged_nanos, assert_verified, charged_nanos, id, limit, make_tenant, preloaded,
 };
@@ -59,9 +58,11 @@ fn a_quota_created_meanwhile_counts_what_is_in_flight() -> Result<()> {
 /// and they are waited for, is the implementation's choice. Either way it has made its move when this returns.
 fn create_platform_quota(database: &Database) -> Result<thread::JoinHandle<Result<(), postgres::Error>>> {
     let mut client = connect(database)?;
+    let pid = client.query_one("select pg_backend_pid()", &[])?.get(0);
     let creator =
         thread::spawn(move || client.batch_execute("select public.set_quota('platform', null, 'llm', 10, 'lifetime')"));
-    thread::sleep(Duration::from_millis(300));
+    let mut watcher = database.superuser()?;
+    until("the creator waits or has ended", || Ok(creator.is_finished() || is_blocked(&mut watcher, pid)?))?;
     Ok(creator)
 }
 

@@ -1,7 +1,6 @@
 //! Folding while others charge and read: no figure ever moves by it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
@@ -119,7 +118,6 @@ fn a_long_tail_is_folded_by_those_who_sum_it() -> Result<()> {
              'model_provider', 'p', 'model_name', 'm', 'input_tokens', 1, 'output_tokens', 1, 'cost_usd', 0.001))
          from generate_series(1, 1000)))"
     );
-    let begun = Instant::now();
     for _ in 0..3 {
         client.batch_execute(&batch)?;
     }
@@ -135,7 +133,6 @@ fn a_long_tail_is_folded_by_those_who_sum_it() -> Result<()> {
         .query_one("select count(*) from copilot_internal.pending_costs where tenant_id = $1", &[&tenant])?
         .get(0);
     assert!(pending < 1000, "{pending} rows are pending");
-    assert!(begun.elapsed() < Duration::from_secs(60));
     let total: String = client
         .query_one("select total_cost::text from metrics.tenant_total_costs", &[])?
         .try_get(0)

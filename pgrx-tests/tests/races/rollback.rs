@@ -31,7 +31,7 @@ fn a_rollback_gives_back_what_it_took() -> Result<()> {
                 return Ok(());
             }
             // Refused for a moment is fair, while what will be rolled back is in flight.
-            let deadline = Instant::now() + Duration::from_secs(20);
+            let deadline = Instant::now() + Duration::from_secs(120);
             while transact(client, level, std::slice::from_ref(&charge))? == 0 {
                 if Instant::now() > deadline {
                     bail!("refused although there is room");

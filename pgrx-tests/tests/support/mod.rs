@@ -4,10 +4,12 @@
 
 // Each test binary compiles this module for itself and uses a part of it.
 #![allow(dead_code)]
+#![allow(clippy::panic, reason = "assertions, which say what they found")]
 
 use anyhow::Result;
 use postgres::Client;
 use postgres::types::ToSql;
+use tollgate_tests::books::DIFFERENCES;
 use tollgate_tests::cluster::Cluster;
 use tollgate_tests::session::Session;
 use tollgate_tests::supabase::DefaultPrivileges;
@@ -65,9 +67,9 @@ pub fn limit(client: &mut Client, tenant: Uuid, resource: &str, usd: &str) -> Re
     Ok(())
 }
 
-/// What `verify()` finds wrong, as text.
+/// What `verify()` and `verify_counters()` find wrong, as text.
 pub fn differences(client: &mut Client) -> Result<Vec<String>> {
-    texts(client, "select v::text from copilot_internal.verify() v", &[])
+    texts(client, DIFFERENCES, &[])
 }
 
 #[track_caller]

@@ -52,7 +52,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// By their weights. Where nobody may deadlock, transactions keep to one tenant.
+    /// By their weights. Where there may be no deadlock, transactions keep to one tenant.
     pub fn choose(rng: &mut ChaCha8Rng, crossing: bool) -> Operation {
         let sum: u32 = MIX.iter().map(|(_, weight)| weight).sum();
         let mut left = rng.random_range(0..sum);

@@ -37,7 +37,7 @@ pub struct Worker<'a> {
     serial: u64,
     attempts: Vec<Attempt>,
     memories: Vec<Memory>,
-    /// What must be sent again, since nobody knows what became of it.
+    /// What must be sent again, since its outcome is unknown.
     lost: Vec<Charge>,
 }
 
@@ -212,7 +212,7 @@ impl<'a> Worker<'a> {
         if charge.request.is_some() {
             match &outcome {
                 Outcome::Unknown => self.lost.push(charge.clone()),
-                // Sent again, it would wait for whoever ends the transaction.
+                // Sent again, it would wait until the transaction is ended.
                 Outcome::Prepared { .. } => {}
                 _ => self.remember(charge.clone(), outcome.clone()),
             }
@@ -299,7 +299,7 @@ impl<'a> Worker<'a> {
         undone.for_each(|charge| self.note(operation, charge, Outcome::Undone, false));
         for (charge, answer) in open.kept {
             let outcome = match (outcome(&answer), committing, &failure) {
-                // Somebody's earlier attempt is committed, whatever became of this transaction.
+                // An earlier attempt is committed, whatever became of this transaction.
                 (Outcome::Replayed(id), _, _) => Outcome::Replayed(id),
                 (Outcome::Refused, _, _) => Outcome::Refused,
                 (outcome, true, None) => outcome,

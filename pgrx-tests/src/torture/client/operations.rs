@@ -173,7 +173,7 @@ impl Worker<'_> {
         }
         // The reset itself may be cancelled; a session that lost its backstop would wait for ever.
         for _ in 0..5 {
-            if matches!(run("set statement_timeout = '20s'", &mut self.session), None | Some(Ok(()))) {
+            if matches!(run("set statement_timeout = '90s'", &mut self.session), None | Some(Ok(()))) {
                 break;
             }
         }
@@ -276,7 +276,7 @@ impl Worker<'_> {
         // Its ledger row is known by its id: sent again under a request id, it would be another request.
         let charge = self.charge_of(&tenant);
         let request = charge.request.clone().unwrap_or_default();
-        let mut charge = Charge { function: Function::Llm, enforce: true, request: None, ..charge };
+        let charge = Charge { function: Function::Llm, enforce: true, request: None, ..charge };
         let bound = usd(charge.picos + self.rng.random_range(0..USD / 50) * 1_000);
         let ttl = if brief { "1 second" } else { "1 hour" };
         let again = self.rng.random_ratio(1, 5);
@@ -286,7 +286,7 @@ impl Worker<'_> {
         } else {
             self.rng.random_range(0..10)
         });
-        let end = self.rng.random_range(0..10);
+        let end: i32 = self.rng.random_range(0..10);
 
         let reserve = "select allowed, reservation_id, retryable
                        from public.reserve_quota($1, 'llm', $2::text::numeric, $3, $4, $5::text::interval)";
@@ -312,17 +312,26 @@ impl Worker<'_> {
             let sentence = format!("the hold {hold} was told to be {repeated:?} when asked for again");
             self.session.burst.violations.report(sentence);
         }
-        if extend {
-            let work = |connection: &mut Connection| {
-                let sql =
-                    "select allowed from public.extend_reservation($1, p_additional_usd => 0.001, p_request_id => $2)";
-                connection.client.query_one(sql, &[&hold, &request])
-            };
-            if !matches!(self.session.run(operation.name(), Circumstances::default(), work), Some(Ok(_))) {
-                return;
-            }
+        if extend && !self.extend(hold, &request) {
+            return;
         }
         thread::sleep(pause);
+        self.settle(hold, charge, end);
+    }
+
+    /// Adds a little to a hold; whether the session goes on.
+    fn extend(&mut self, hold: Uuid, request: &str) -> bool {
+        let work = |connection: &mut Connection| {
+            let sql =
+                "select allowed from public.extend_reservation($1, p_additional_usd => 0.001, p_request_id => $2)";
+            connection.client.query_one(sql, &[&hold, &request])
+        };
+        matches!(self.session.run(Operation::Reserve.name(), Circumstances::default(), work), Some(Ok(_)))
+    }
+
+    /// One of several ends of a hold, by a number below ten.
+    fn settle(&mut self, hold: Uuid, mut charge: Charge, end: i32) {
+        let operation = Operation::Reserve;
         let usd = charge.usd();
         let Some(mut connection) = self.session.take() else { return };
         let outcome = match end {
@@ -344,7 +353,10 @@ impl Worker<'_> {
             _ => {
                 let sql = "select cost_record_id from public.record_llm_cost($1, 'p', 'm', 1, 1,
                                p_cost_usd => $2::text::numeric, p_reservation_id => $3)";
-                connection.client.query_one(sql, &[&id, &usd, &hold]).map(|row| Outcome::Recorded(row.get(0)))
+                connection
+                    .client
+                    .query_one(sql, &[&charge.tenant, &usd, &hold])
+                    .map(|row| Outcome::Recorded(row.get(0)))
             }
         };
         match outcome {
@@ -371,17 +383,17 @@ impl Worker<'_> {
         }
     }
 
-    /// In the shared mode PREPARE is refused, since nobody would be there to keep count.
+    /// In the shared mode PREPARE is refused, since no session would be there to keep count.
     pub(super) fn prepare(&mut self) {
         let operation = Operation::Prepare;
         let burst = self.session.burst;
         let tenant = burst.world.tenant_of(&mut self.rng, Kind::Parked).clone();
         let charges: Vec<Charge> = (0..self.rng.random_range(1..3)).map(|_| self.charge_of(&tenant)).collect();
-        // After the fault somebody else ends what is prepared.
+        // After the fault another session ends what is prepared.
         if burst.progress() >= 1.0 {
             return;
         }
-        // Only shortly before the burst ends: whoever charges the tenant waits until somebody ends the transaction.
+        // Only shortly before the burst ends: a charge of the tenant waits until the transaction is ended.
         let abandon = burst.progress() > 0.8 && self.rng.random_ratio(1, 2);
         let transaction = format!("{}{}", self.request(), if abandon { ABANDONED } else { "" });
         let circumstances = Circumstances { provoked: burst.preload.then_some("0A000"), ..Circumstances::default() };

@@ -1,0 +1,157 @@
+//! Expiry: moving T, reading the hands, and giving back what T has passed.
+
+use super::Holds;
+use super::scenarios::{HOLDS, Task};
+use super::state::{At, HoldRow, HoldState, live};
+use crate::mutant::Mutant;
+
+impl Holds {
+    pub(super) fn look_at_held(&self, state: &mut HoldState, who: usize) -> At {
+        if state.entry(who).is_some_and(|entry| entry.held > 0) {
+            return At::ExpireLock;
+        }
+        if self.is(Mutant::NothingHeldIsBelieved) {
+            return self.refuse(state, who);
+        }
+        let held_up = state.sessions.iter().any(|session| session.hand.is_some());
+        let session = &mut state.sessions[who];
+        (session.tried, session.held_up) = (Some(state.clock), held_up);
+        At::Add
+    }
+
+    pub(super) fn lock_for_expiry(&self, state: &mut HoldState, who: usize) -> At {
+        state.lock = Some(who as u8);
+        if self.is(Mutant::HandsReadBeforeHorizonIsStored) {
+            self.read_hands_from(0).unwrap_or(At::StoreHorizon)
+        } else {
+            At::StoreHorizon
+        }
+    }
+
+    pub(super) fn store_horizon(&self, state: &mut HoldState, who: usize) -> At {
+        let Some(entry) = state.entry(who) else { return At::Unpin };
+        let back = self.is(Mutant::HorizonMovesBackwards);
+        let read_before = self.is(Mutant::HandsReadBeforeHorizonIsStored);
+        let session = &mut state.sessions[who];
+        session.clock = state.clock;
+        session.note = Some(entry.horizon);
+        let to = if back { state.clock } else { state.clock.max(entry.horizon) };
+        let first = session.first_in_hand;
+        if let Some(entry) = state.entry_mut(who) {
+            entry.horizon = to;
+        }
+        if read_before {
+            return if first.is_some_and(|first| first <= to) { At::LowerHorizon } else { At::Snapshot };
+        }
+        if self.is(Mutant::HandsReadAfterSnapshot) {
+            return At::Snapshot;
+        }
+        self.read_hands_from(0).unwrap_or(At::Snapshot)
+    }
+
+    /// Slot by slot; those of transactions that never have a hold in hand are passed over.
+    pub(super) fn read_hands_from(&self, from: usize) -> Option<At> {
+        let has_holds = |who: &usize| self.scenario.tasks[*who].iter().any(|task| !matches!(task, Task::Charge(_)));
+        (from..self.scenario.tasks.len()).find(has_holds).map(|of| At::ReadHand(of as u8))
+    }
+
+    pub(super) fn read_hand(&self, state: &mut HoldState, who: usize, of: u8) -> At {
+        let own = usize::from(of) == who && self.is(Mutant::ExpirerForgetsItsOwnHand);
+        let hand = state.sessions[usize::from(of)].hand.filter(|_| !own);
+        let session = &mut state.sessions[who];
+        session.first_in_hand = [session.first_in_hand, hand].into_iter().flatten().min();
+        if let Some(next) = self.read_hands_from(usize::from(of) + 1) {
+            return next;
+        }
+        if self.is(Mutant::HandsReadBeforeHorizonIsStored) {
+            return At::StoreHorizon;
+        }
+        let first = session.first_in_hand;
+        let horizon = state.entry(who).map_or(0, |entry| entry.horizon);
+        if first.is_some_and(|first| first <= horizon) {
+            return At::LowerHorizon;
+        }
+        if self.is(Mutant::HandsReadAfterSnapshot) {
+            let seen = std::mem::take(&mut state.sessions[who].seen);
+            self.sum_passed(state, who, seen);
+            return At::Subtract;
+        }
+        At::Snapshot
+    }
+
+    pub(super) fn lower_horizon(&self, state: &mut HoldState, who: usize) -> At {
+        let session = &mut state.sessions[who];
+        let before = session.note.unwrap_or(0);
+        let first = session.first_in_hand.unwrap_or(u8::MAX);
+        let to = before.max(first.saturating_sub(1));
+        let gained = to > before;
+        if !gained {
+            session.note = None;
+        }
+        if let Some(entry) = state.entry_mut(who) {
+            entry.horizon = to;
+        }
+        if !gained {
+            let again = self.end_expiry(state, who);
+            return if self.is(Mutant::NothingGainedIsRefused) { self.refuse(state, who) } else { again };
+        }
+        if self.is(Mutant::HandsReadAfterSnapshot) {
+            let seen = std::mem::take(&mut state.sessions[who].seen);
+            self.sum_passed(state, who, seen);
+            return At::Subtract;
+        }
+        At::Snapshot
+    }
+
+    pub(super) fn snapshot(&self, state: &mut HoldState, who: usize) -> At {
+        let seen = std::array::from_fn(|hold| Some(state.row(who, hold)));
+        if self.is(Mutant::HandsReadAfterSnapshot) {
+            state.sessions[who].seen = seen;
+            return self.read_hands_from(0).unwrap_or(At::Subtract);
+        }
+        self.sum_passed(state, who, seen);
+        At::Subtract
+    }
+
+    /// Of the rows of a snapshot, those that T has passed by moving.
+    pub(super) fn sum_passed(&self, state: &mut HoldState, who: usize, seen: [Option<HoldRow>; HOLDS]) {
+        let horizon = state.entry(who).map_or(0, |entry| entry.horizon);
+        let session = &mut state.sessions[who];
+        let before = session.note.unwrap_or(horizon);
+        session.sum = seen.into_iter().flatten().map(|row| (live(row, before) - live(row, horizon)).max(0)).sum();
+    }
+
+    pub(super) fn subtract(&self, state: &mut HoldState, who: usize) -> At {
+        let held_first = self.is(Mutant::HeldSubtractedFirst);
+        let sum = state.sessions[who].sum;
+        if let Some(entry) = state.entry_mut(who) {
+            *(if held_first { &mut entry.held } else { &mut entry.reserved }) -= sum;
+        }
+        if !held_first {
+            state.sessions[who].note = None;
+        }
+        At::SubtractHeld
+    }
+
+    pub(super) fn subtract_held(&self, state: &mut HoldState, who: usize) -> At {
+        let held_first = self.is(Mutant::HeldSubtractedFirst);
+        let sum = state.sessions[who].sum;
+        if let Some(entry) = state.entry_mut(who) {
+            *(if held_first { &mut entry.reserved } else { &mut entry.held }) -= sum;
+        }
+        self.end_expiry(state, who)
+    }
+
+    pub(super) fn end_expiry(&self, state: &mut HoldState, who: usize) -> At {
+        let horizon = state.entry(who).map_or(0, |entry| entry.horizon);
+        if state.lock == Some(who as u8) {
+            state.lock = None;
+        }
+        let session = &mut state.sessions[who];
+        session.tried = Some(session.clock);
+        session.held_up = horizon < session.clock;
+        session.note = None;
+        session.forget_search();
+        At::Add
+    }
+}

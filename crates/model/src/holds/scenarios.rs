@@ -1,0 +1,200 @@
+//! Which transactions meet in which small world.
+
+use crate::mutant::Mutant;
+
+/// Rows of reservations.
+pub(super) const HOLDS: usize = 2;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Task {
+    Charge(i8),
+    /// Commits the hold at this cost; nothing is a release.
+    Resolve(u8, i8),
+    /// Adds to the hold, and lets it live for so long from now.
+    Extend(u8, i8, u8),
+    /// Makes the hold (absent at the start): amount, and time to live.
+    Make(u8, i8, u8),
+}
+
+pub struct HoldScenario {
+    pub name: &'static str,
+    pub says: &'static str,
+    pub limit: i8,
+    /// Amount and expiry of the holds that are there at the start.
+    pub holds: [Option<(i8, u8)>; HOLDS],
+    /// Transactions, each of one task or several.
+    pub tasks: &'static [&'static [Task]],
+    pub clock_ends: u8,
+    /// Once, by one unit.
+    pub clock_is_set_back: bool,
+    /// Once.
+    pub epoch_moves: bool,
+    pub mutants: &'static [Mutant],
+}
+
+pub const HOLD_SCENARIOS: &[HoldScenario] = &[
+    HoldScenario {
+        name: "holds: commit",
+        says: "a hold that expires is committed below its amount while two charges need the room; errors, eviction",
+        limit: 3,
+        holds: [Some((2, 1)), Some((1, 2))],
+        tasks: &[&[Task::Resolve(0, 1)], &[Task::Charge(2)], &[Task::Charge(1)]],
+        clock_ends: 2,
+        clock_is_set_back: false,
+        epoch_moves: false,
+        mutants: &[
+            Mutant::HorizonPassesHoldBeingResolved,
+            Mutant::HandPublishedAfterLookingAtHorizon,
+            Mutant::HandsReadBeforeHorizonIsStored,
+            Mutant::HandsReadAfterSnapshot,
+            Mutant::HandClearedBeforeVisible,
+            Mutant::LateDecidedWithoutLock,
+            Mutant::LateIsNotDecided,
+            Mutant::HorizonNotRestored,
+            Mutant::LockReleasedBeforeHorizonIsRestored,
+            Mutant::TwoExpireAtOnce,
+            Mutant::ResolverDoesNotPin,
+            Mutant::HeldSubtractedFirst,
+            Mutant::NothingHeldIsBelieved,
+            Mutant::NothingGainedIsRefused,
+        ],
+    },
+    HoldScenario {
+        name: "holds: two resolvers",
+        says: "a hold is released and committed above its amount at the same time, and a charge",
+        limit: 3,
+        holds: [Some((2, 1)), None],
+        tasks: &[&[Task::Resolve(0, 3)], &[Task::Resolve(0, 0)], &[Task::Charge(2)]],
+        clock_ends: 1,
+        clock_is_set_back: false,
+        epoch_moves: false,
+        mutants: &[Mutant::RowReadBeforeItsLock],
+    },
+    HoldScenario {
+        name: "holds: made",
+        says: "a hold expires before the transaction that makes it has ended; charges need the room",
+        limit: 2,
+        holds: [None, Some((1, 1))],
+        tasks: &[&[Task::Make(0, 1, 1)], &[Task::Charge(1)], &[Task::Charge(1)]],
+        clock_ends: 3,
+        clock_is_set_back: false,
+        epoch_moves: false,
+        mutants: &[
+            Mutant::HorizonPassesHoldBeingMade,
+            Mutant::MakerDoesNotLookAtHorizon,
+            Mutant::MakerLooksBeforePublishing,
+            Mutant::HandClearedBeforeCredit,
+        ],
+    },
+    HoldScenario {
+        name: "holds: extended",
+        says: "a hold that expires is extended and enlarged while charges need the room",
+        limit: 3,
+        holds: [Some((1, 1)), Some((1, 2))],
+        tasks: &[&[Task::Extend(0, 1, 1)], &[Task::Charge(1)], &[Task::Charge(1)]],
+        clock_ends: 3,
+        clock_is_set_back: false,
+        epoch_moves: false,
+        mutants: &[Mutant::ExpirerForgetsItsOwnHand, Mutant::ExtenderDoesNotLookAtHorizon],
+    },
+    HoldScenario {
+        name: "holds: shortened",
+        says: "a hold is extended to an earlier moment than it had, and released at the same time; a charge",
+        limit: 2,
+        holds: [Some((1, 3)), Some((1, 1))],
+        tasks: &[&[Task::Extend(0, 0, 1)], &[Task::Resolve(0, 0)], &[Task::Charge(1)]],
+        clock_ends: 3,
+        clock_is_set_back: false,
+        epoch_moves: false,
+        mutants: &[],
+    },
+    HoldScenario {
+        name: "holds: two hands",
+        says: "one hold is committed above its amount and another extended, both while they expire; a charge",
+        limit: 3,
+        holds: [Some((1, 1)), Some((1, 2))],
+        tasks: &[&[Task::Resolve(0, 2)], &[Task::Extend(1, 1, 1)], &[Task::Charge(1)]],
+        clock_ends: 3,
+        clock_is_set_back: false,
+        epoch_moves: false,
+        mutants: &[],
+    },
+    HoldScenario {
+        name: "holds: several at once",
+        says: "a transaction commits two holds, the one that expires first before, and charges; another charges",
+        limit: 3,
+        holds: [Some((2, 1)), Some((1, 2))],
+        tasks: &[&[Task::Resolve(0, 1), Task::Resolve(1, 2), Task::Charge(1)], &[Task::Charge(2)]],
+        clock_ends: 2,
+        clock_is_set_back: false,
+        epoch_moves: false,
+        mutants: &[Mutant::HandForgetsEarlierHold],
+    },
+    HoldScenario {
+        name: "holds: made and resolved",
+        says: "a transaction makes a hold, extends it and commits it; another hold expires; another transaction charges",
+        limit: 3,
+        holds: [None, Some((1, 1))],
+        tasks: &[&[Task::Make(0, 1, 1), Task::Extend(0, 1, 2), Task::Resolve(0, 1)], &[Task::Charge(2)]],
+        clock_ends: 2,
+        clock_is_set_back: false,
+        epoch_moves: false,
+        mutants: &[],
+    },
+    HoldScenario {
+        name: "holds: made, and released by another",
+        says: "a hold is released as soon as its maker has committed; another hold expires; a charge",
+        limit: 2,
+        holds: [None, Some((1, 1))],
+        tasks: &[&[Task::Make(0, 1, 1)], &[Task::Resolve(0, 0)], &[Task::Charge(1)]],
+        clock_ends: 3,
+        clock_is_set_back: false,
+        epoch_moves: false,
+        mutants: &[],
+    },
+    HoldScenario {
+        name: "holds: clock set back",
+        says: "the clock is set back by one while holds expire, one is committed and one is made",
+        limit: 2,
+        holds: [Some((1, 1)), None],
+        tasks: &[&[Task::Resolve(0, 1)], &[Task::Make(1, 1, 1)], &[Task::Charge(1)]],
+        clock_ends: 2,
+        clock_is_set_back: true,
+        epoch_moves: false,
+        mutants: &[Mutant::HorizonMovesBackwards, Mutant::MakerStartsAgainByTheClock],
+    },
+    HoldScenario {
+        name: "holds: epoch moves",
+        says: "a transaction commits a hold, and after the epoch has moved loads the next entry; another charges",
+        limit: 3,
+        holds: [Some((2, 1)), Some((1, 2))],
+        tasks: &[&[Task::Resolve(0, 1), Task::Charge(1)], &[Task::Charge(1)]],
+        clock_ends: 2,
+        clock_is_set_back: false,
+        epoch_moves: true,
+        mutants: &[Mutant::LoaderForgetsOwnHolds, Mutant::LoaderPassesOwnHand, Mutant::LoaderForgetsLateHolds],
+    },
+    HoldScenario {
+        name: "holds: epoch moves, extended",
+        says: "a transaction extends a hold that expires, and loads the next epoch's entry; another charges",
+        limit: 3,
+        holds: [Some((1, 1)), Some((1, 2))],
+        tasks: &[&[Task::Extend(0, 1, 1), Task::Charge(1)], &[Task::Charge(1)]],
+        clock_ends: 3,
+        clock_is_set_back: false,
+        epoch_moves: true,
+        mutants: &[],
+    },
+    HoldScenario {
+        name: "holds: epoch moves, made",
+        says: "a transaction commits a hold above its amount and makes one, and loads the next epoch's entry to charge; \
+               another charges; the clock is set back",
+        limit: 4,
+        holds: [Some((1, 1)), None],
+        tasks: &[&[Task::Resolve(0, 2), Task::Make(1, 1, 1), Task::Charge(1)], &[Task::Charge(1)]],
+        clock_ends: 2,
+        clock_is_set_back: true,
+        epoch_moves: true,
+        mutants: &[],
+    },
+];

@@ -1,0 +1,166 @@
+//! The shape of the sources, read from their text: modules lean on each other in one direction, and files stay small.
+//!
+//! Two modules beside each other must not reach each other, by whatever way. A module and what is inside it may: a parent
+//! puts its children together, and a child uses what its parent states for all of them. Tests are left out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::layout;
+
+const MAX_LINES: usize = 600;
+
+/// The path of a module below its crate's root.
+type Module = Vec<String>;
+/// By parent: which of its children uses which other.
+type Arrows = BTreeMap<Module, BTreeMap<String, BTreeSet<String>>>;
+
+#[test]
+fn modules_make_no_circle() {
+    let crates = fs::read_dir(layout::root().join("crates")).unwrap().map(|entry| entry.unwrap().path().join("src"));
+    let mut circles = Vec::new();
+    for source in crates.chain([layout::root().join("src"), layout::root().join("pgrx-tests/src")]) {
+        let files = files(&source).into_iter().map(|path| {
+            let module = module(path.strip_prefix(&source).unwrap());
+            (module, fs::read_to_string(path).unwrap())
+        });
+        let files: BTreeMap<Module, String> = files.filter(|(module, _)| is_of_the_library(module)).collect();
+        assert!(files.len() > 1, "{} holds no modules", source.display());
+        circles.extend(all_circles(&files).into_iter().map(|circle| format!("{}: {circle}", source.display())));
+    }
+    assert!(circles.is_empty(), "modules in a circle:\n{}", circles.join("\n"));
+}
+
+#[test]
+fn no_file_is_long() {
+    let places =
+        ["src", "crates", "pgrx-tests/src", "pgrx-tests/tests"].map(|place| files(&layout::root().join(place)));
+    let lines = |path: &PathBuf| fs::read_to_string(path).unwrap().lines().count();
+    let long: Vec<PathBuf> = places.into_iter().flatten().filter(|path| lines(path) > MAX_LINES).collect();
+    assert!(long.is_empty(), "over {MAX_LINES} lines: {long:?}");
+}
+
+#[test]
+fn a_circle_is_named() {
+    let tree = |files: &[(&str, &str)]| -> Vec<String> {
+        all_circles(&files.iter().map(|(path, text)| (module(Path::new(path)), text.to_string())).collect())
+    };
+    // By another module, in a list, and by a path in the code.
+    let [a, b] = [("a.rs", "use crate::b::{self, B};"), ("b.rs", "use crate::{c::C, d};\n// use crate::a;")];
+    assert_eq!(tree(&[a, b, ("c.rs", "fn c() {}")]), Vec::<String>::new());
+    assert_eq!(tree(&[a, b, ("c.rs", "fn c() { crate::a::f() }")]), ["a → b → c → a"]);
+    // Inside a room, and between two rooms though no two files use each other.
+    assert_eq!(tree(&[("r/x.rs", "use super::y::Y;"), ("r/y.rs", "use super::x::X;")]), ["r::x → r::y → r::x"]);
+    let rooms = [("r/x.rs", "use crate::s::x;"), ("s/x.rs", ""), ("s/y.rs", "use crate::r::y;"), ("r/y.rs", "")];
+    assert_eq!(tree(&rooms), ["r → s → r"]);
+    // A parent and its children, and tests.
+    assert!(tree(&[("r/mod.rs", "mod x; use self::x::X;"), ("r/x.rs", "use super::R;")]).is_empty());
+    assert!(tree(&[a, ("b.rs", "#[cfg(test)]\nmod tests {\n    use crate::a::A;\n}")]).is_empty());
+}
+
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let mut found: Vec<PathBuf> = entries.flat_map(|it| if it.is_dir() { files(&it) } else { vec![it] }).collect();
+    found.retain(|path| path.extension().is_some_and(|it| it == "rs"));
+    found
+}
+
+fn module(path: &Path) -> Module {
+    let names = path.with_extension("");
+    let names = names.iter().map(|name| name.to_string_lossy().into_owned());
+    names.filter(|name| !["mod", "lib"].contains(&name.as_str())).collect()
+}
+
+fn is_of_the_library(module: &Module) -> bool {
+    !module.iter().any(|name| ["bin", "tests", "pg_tests", "structure"].contains(&name.as_str()))
+}
+
+fn all_circles(files: &BTreeMap<Module, String>) -> Vec<String> {
+    let mut arrows = Arrows::new();
+    for (from, text) in files {
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        let code: Vec<&str> = code.lines().map(|line| line.split("//").next().unwrap_or_default()).collect();
+        for to in paths(&code.join("\n"), from) {
+            let shared = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
+            let is_there = |to: &[String]| files.keys().any(|module| module.starts_with(to));
+            if shared < from.len() && shared < to.len() && is_there(&to[..=shared]) {
+                let of_parent = arrows.entry(from[..shared].to_vec()).or_default();
+                of_parent.entry(from[shared].clone()).or_default().insert(to[shared].clone());
+            }
+        }
+    }
+    let named = arrows.iter().flat_map(|(parent, arrows)| {
+        let full = |name: &&str| parent.iter().map(String::as_str).chain([*name]).collect::<Vec<_>>().join("::");
+        let named = |circle: Vec<&str>| circle.iter().map(full).collect::<Vec<_>>().join(" → ");
+        circles(arrows).into_iter().map(named).collect::<Vec<_>>()
+    });
+    named.collect()
+}
+
+/// The paths that begin with `crate`, `self` or `super`, in `use` lines and elsewhere.
+fn paths(code: &str, module: &Module) -> Vec<Module> {
+    let is_name = |it: char| it.is_alphanumeric() || it == '_';
+    let mut found = Vec::new();
+    for (root, levels) in [("crate::", module.len()), ("self::", 0), ("super::", 1)] {
+        for (at, _) in code.match_indices(root) {
+            let before = code[..at].chars().next_back();
+            if before.is_none_or(|it| !is_name(it) && it != ':' && it != '$') {
+                let base = module[..module.len().saturating_sub(levels)].to_vec();
+                tree(&code[at + root.len()..], base, &mut found);
+            }
+        }
+    }
+    found
+}
+
+/// Reads `a::b`, `{a, b::{c, d}}`, to where it ends; gives what follows.
+fn tree<'code>(code: &'code str, mut base: Module, found: &mut Vec<Module>) -> &'code str {
+    let mut rest = code.trim_start();
+    if let Some(mut inner) = rest.strip_prefix('{') {
+        loop {
+            inner = tree(inner, base.clone(), found).trim_start();
+            match inner.strip_prefix(',') {
+                Some(next) => inner = next,
+                None => return inner.strip_prefix('}').unwrap_or(inner),
+            }
+        }
+    }
+    let end = rest.find(|it: char| !it.is_alphanumeric() && it != '_').unwrap_or(rest.len());
+    let (name, after) = rest.split_at(end);
+    rest = after;
+    match name {
+        "super" => drop(base.pop()),
+        "self" | "" => {}
+        _ => base.push(name.to_string()),
+    }
+    if let Some(deeper) = rest.strip_prefix("::") {
+        return tree(deeper, base, found);
+    }
+    found.push(base);
+    // A new name for it: `as b`.
+    rest.find([',', '}', ';']).map_or("", |end| &rest[end..])
+}
+
+/// Ways from a module back to itself; a module that is on one already is not asked for another.
+fn circles(arrows: &BTreeMap<String, BTreeSet<String>>) -> Vec<Vec<&str>> {
+    let mut found: Vec<Vec<&str>> = Vec::new();
+    for start in arrows.keys().map(String::as_str) {
+        let mut ways = vec![vec![start]];
+        let mut seen = BTreeSet::new();
+        while let Some(way) = ways.pop().filter(|_| !found.iter().any(|circle| circle.contains(&start))) {
+            let here = way[way.len() - 1];
+            for next in arrows.get(here).into_iter().flatten() {
+                let longer = [way.as_slice(), &[next.as_str()]].concat();
+                if next == start {
+                    found.push(longer);
+                    break;
+                }
+                if seen.insert(next) {
+                    ways.push(longer);
+                }
+            }
+        }
+    }
+    found
+}
