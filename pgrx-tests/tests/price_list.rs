@@ -228,6 +228,57 @@ fn sessions_price_by_an_import_from_its_commit_on() -> Result<()> {
     Ok(())
 }
 
+/// A month's real list over the one before: what came, changed, stayed and went is the whole of both.
+#[test]
+fn every_entry_of_a_newer_list_is_accounted_for() -> Result<()> {
+    let mut client = server(&Database::fresh()?)?;
+    import(&mut client, "list", "2026-01-01Z")?;
+    client.execute("insert into public.list select copilot_internal.price_list($1)", &[&price_list::newer_text()?])?;
+    client.batch_execute(
+        "create temporary view newer as select list from public.list where list ? 'claude-opus-latest'",
+    )?;
+    let sql = "
+        select i.inserted, i.changed, i.unchanged, i.missing, i.skipped, i.aliases, i.details_changed, i.further_names,
+               i.skipped_because::text, (select count(*) from newer, jsonb_object_keys(list))
+        from newer, copilot_internal.import_model_pricing(list, 'litellm 1.110.2', '2026-02-01Z') i";
+    let row = client.query_one(sql, &[])?;
+    let [inserted, changed, unchanged, missing, skipped, aliases, described, further]: [i64; 8] =
+        [0, 1, 2, 3, 4, 5, 6, 7].map(|column| row.get(column));
+    let because: String = row.get(8);
+    println!(
+        "inserted {inserted} ({aliases} aliases), changed {changed}, unchanged {unchanged} ({described} in other details), \
+         missing {missing}, skipped {skipped}: {because}"
+    );
+    assert_eq!(inserted + changed + unchanged + skipped, row.get::<_, i64>(9));
+    assert_eq!(unchanged + changed + missing, MODELS);
+    assert_eq!([inserted, changed, unchanged, missing, skipped, aliases, further], [377, 275, 4_224, 52, 2, 98, 0]);
+    assert_eq!(because, r#"{"it is an example": 1, "it has no litellm_provider": 1}"#);
+    let sql = "select copilot_internal.export_model_pricing('2026-01-15Z') = l.list - 'sample_spec' - 'fallback_generalizations',
+                      copilot_internal.export_model_pricing() = n.list - 'sample_spec' - 'fallback_generalizations'
+               from public.list l, newer n where not l.list ? 'claude-opus-latest'";
+    let row = client.query_one(sql, &[])?;
+    assert_eq!([row.get::<_, bool>(0), row.get(1)], [true, true], "a list came out as it did not go in");
+    // An alias costs what its target costs.
+    let sql = "select count(*)::text from copilot_internal.model_pricing p, lateral public.estimate_llm_cost(
+                   p.model_provider, p.model_name, 1000, 100) a
+               join lateral (select t.* from copilot_internal.model_pricing t
+                   where t.list_key = p.entry ->> 'alias_of' and t.effective_to is null) t on true,
+               lateral public.estimate_llm_cost(t.model_provider, t.model_name, 1000, 100) b
+               where p.entry is not null and a.estimated_cost_usd = b.estimated_cost_usd";
+    assert_eq!(text(&mut client, sql, &[])?, "98");
+    for (provider, model) in
+        [("anthropic", "claude-opus-latest"), ("aws.bedrock", "kimi-latest"), ("unknown", "gpt-sol-latest")]
+    {
+        let sql = "select pricing_found::text from public.estimate_llm_cost($1, $2, 1, 1)";
+        assert_eq!(text(&mut client, sql, &[&provider, &model])?, "true", "{provider} {model}");
+    }
+    let before = rows(&mut client)?;
+    let sql = "select i.inserted + i.changed + i.details_changed from newer, copilot_internal.import_model_pricing(list, 'again', '2026-03-01Z') i";
+    assert_eq!(client.query_one(sql, &[])?.get::<_, i64>(0), 0);
+    assert_eq!(rows(&mut client)?, before, "an import of the same list wrote something");
+    Ok(())
+}
+
 /// Well-known models, each worked out by hand from the list.
 #[test]
 fn well_known_models_cost_what_their_prices_say() -> Result<()> {
@@ -306,6 +357,20 @@ fn well_known_models_cost_what_their_prices_say() -> Result<()> {
     // Without a count of the answer it is as long as it gets: 1000 × 0.00000125 + 128000 × 0.00001.
     let sql = "select estimated_cost_usd::text from public.estimate_llm_cost('openai', 'gpt-5', 1000, null)";
     assert_eq!(text(&mut client, sql, &[])?, "1.28125");
+    // Of the newer list: (1000 × 0.000005 + 100 × 0.00003) × 1.1 under FedRAMP; and three searches of one prompt are one.
+    client.execute(
+        "select i.* from copilot_internal.import_model_pricing(copilot_internal.price_list($1), 'newer', '2026-01-01Z', p_force => true) i",
+        &[&price_list::newer_text()?],
+    )?;
+    for (provider, model, usage, expected) in [
+        ("openai", "gpt-5.5", r#"{"data_residency": "fedramp"}"#, "0.0088"),
+        ("gemini", "gemini-2.5-flash", r#"{"web_search_requests": 3}"#, "0.03555"),
+        ("gemini", "gemini-2.5-flash", r#"{"web_search_requests": 3, "requests": 2}"#, "0.07055"),
+        ("gemini", "gemini-3.1-flash-lite", r#"{"web_search_requests": 3}"#, "0.0424"),
+    ] {
+        let sql = "select coalesce(estimated_cost_usd::text, basis) from public.estimate_llm_cost($1, $2, 1000, 100, $3::text::jsonb)";
+        assert_eq!(text(&mut client, sql, &[&provider, &model, &usage])?, expected, "{provider} {model} {usage}");
+    }
     Ok(())
 }
 

@@ -17,18 +17,22 @@ create table copilot_internal.model_pricing (
     list_key text check (pg_catalog.length(list_key) between 1 and 200),
     details jsonb not null default '{}' check (pg_catalog.jsonb_typeof(details) = 'object'),
     missing_since timestamptz,
-    unique nulls not distinct (model_provider, model_name, tenant_id, imported, effective_from),
+    list_name text check (pg_catalog.length(list_name) between 1 and 200),
+    entry jsonb check (pg_catalog.jsonb_typeof(entry) = 'object'),
+    named_by text check (pg_catalog.length(named_by) between 1 and 200),
+    unique nulls not distinct (model_provider, model_name, tenant_id, list_name, effective_from),
+    check (imported = (list_name is not null)),
     check (not imported or (list_key is not null and source is not null and tenant_id is null)),
-    check (imported or (list_key is null and missing_since is null)),
-    -- The prices of one entry of the list follow each other. (A range of one hash stands for equality, which would need
-    -- another extension.)
+    check (imported or (list_key is null and missing_since is null and entry is null and named_by is null)),
+    -- The prices of one entry of a list follow each other. (A range of one hash stands for equality, which would need
+    -- another extension. No name of a list holds the character between the two.)
     constraint model_pricing_history exclude using gist (
-        pg_catalog.numrange(pg_catalog.hashtextextended(list_key, 0)::numeric,
-            pg_catalog.hashtextextended(list_key, 0)::numeric, '[]') with &&,
+        pg_catalog.numrange(pg_catalog.hashtextextended(list_name || E'\x01' || list_key, 0)::numeric,
+            pg_catalog.hashtextextended(list_name || E'\x01' || list_key, 0)::numeric, '[]') with &&,
         pg_catalog.tstzrange(effective_from, effective_to) with &&) where (imported)
 );
 comment on table copilot_internal.model_pricing is
-    'Model prices, effective-dated: the operator''s, written by hand, and those of the imported list. Of the rows whose range holds a moment, the one that began last is in force, so exactly one is; no two can begin at once, and ranges of an imported entry cannot overlap at all. A tenant''s own row goes before one for all, that before the imported list, that before the shipped one.';
+    'Model prices, effective-dated: the operator''s, written by hand, and those of imported lists. Of the rows whose range holds a moment, the one that began last is in force, so exactly one is; no two can begin at once, and ranges of an imported entry cannot overlap at all. A tenant''s own row goes before one for all, that before imported lists (LiteLLM''s last), those before the shipped one.';
 comment on column copilot_internal.model_pricing.id is 'Stored with every cost that this row priced.';
 comment on column copilot_internal.model_pricing.tenant_id is 'The tenant that this price is for; NULL for all.';
 comment on column copilot_internal.model_pricing.model_provider is 'The provider, spelled as in the calls that record costs.';
@@ -40,14 +44,17 @@ comment on column copilot_internal.model_pricing.components is
 comment on column copilot_internal.model_pricing.effective_from is 'From when (inclusive) the price applies.';
 comment on column copilot_internal.model_pricing.effective_to is 'Until when (exclusive); NULL until a later row begins.';
 comment on column copilot_internal.model_pricing.created_at is 'When the row was made.';
-comment on column copilot_internal.model_pricing.imported is 'True for an entry of the list that import_model_pricing read.';
+comment on column copilot_internal.model_pricing.imported is 'True for an entry of a list that import_model_pricing read.';
 comment on column copilot_internal.model_pricing.source is 'Where the price is from: what the import was told, or what the operator noted.';
 comment on column copilot_internal.model_pricing.list_key is 'The entry''s key in the list, with the provider before it where the list has it so.';
 comment on column copilot_internal.model_pricing.details is 'What the list says besides prices: mode, limits (max_output_tokens bounds an estimate), abilities.';
 comment on column copilot_internal.model_pricing.missing_since is 'Since which import the list has no longer had the entry. Its price stays.';
+comment on column copilot_internal.model_pricing.list_name is 'The list that an imported price is of, such as litellm; NULL for the operator''s own.';
+comment on column copilot_internal.model_pricing.entry is 'The entry as it stands in the list, where it goes by the price of another (alias_of); else NULL.';
+comment on column copilot_internal.model_pricing.named_by is 'The key of the entry that gives this name among its aliases, and its price; NULL for an entry of its own.';
 -- Names are looked up whole, and by what they begin with.
 create index model_pricing_name_idx on copilot_internal.model_pricing (pg_catalog.lower(model_name) text_pattern_ops);
-create index model_pricing_list_key_idx on copilot_internal.model_pricing (list_key) where imported;
+create index model_pricing_list_key_idx on copilot_internal.model_pricing (list_name, list_key) where imported;
 create index model_pricing_tenant_id_idx on copilot_internal.model_pricing (tenant_id) where tenant_id is not null;
 
 create table copilot_internal.model_aliases (

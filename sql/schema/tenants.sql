@@ -26,7 +26,7 @@ comment on column copilot_internal.tenants.slug is 'Its unique name in addresses
 comment on column copilot_internal.tenants.type is 'Such as team; personal is for the one tenant that create_personal_tenant makes for a user.';
 comment on column copilot_internal.tenants.plan is 'The plan, by which default_quotas may differ.';
 comment on column copilot_internal.tenants.owner_id is 'The user who owns it: an active member with role owner also without a row in tenant_memberships; a row there that is not active shuts the owner out.';
-comment on column copilot_internal.tenants.created_by is 'The user who made it by create_tenant, whoever owns it now; NULL when the server did.';
+comment on column copilot_internal.tenants.created_by is 'The user who made it by create_tenant or create_personal_tenant, whoever owns it now; NULL when the server did.';
 comment on column copilot_internal.tenants.settings is 'The application''s own settings.';
 comment on column copilot_internal.tenants.deleted_at is 'When it was deleted; nobody is a member of a deleted tenant, and its ledger stays.';
 comment on column copilot_internal.tenants.created_at is 'When the row was made.';
@@ -59,7 +59,7 @@ comment on column copilot_internal.user_preferences.user_id is 'The user.';
 comment on column copilot_internal.user_preferences.current_tenant_id is 'The tenant to use where the claims name none; counts only while the user is an active member.';
 comment on column copilot_internal.user_preferences.preferences is 'The application''s own preferences.';
 
-create view copilot_internal.active_memberships as
+create view copilot_internal.active_memberships with (security_invoker) as
     select t.id as tenant_id, t.owner_id as user_id, 'owner'::text as role
     from copilot_internal.tenants t
     where t.owner_id is not null and t.deleted_at is null
@@ -71,7 +71,7 @@ create view copilot_internal.active_memberships as
     join copilot_internal.tenants t on t.id = m.tenant_id
     where m.status = 'active' and t.deleted_at is null and t.owner_id is distinct from m.user_id;
 comment on view copilot_internal.active_memberships is
-    'Everybody who belongs to a living tenant now: its owner, unless a row of the owner is not active, and its active members. Read by kernels with the owner''s rights.';
+    'Everybody who belongs to a living tenant now: its owner, unless a row of the owner is not active, and its active members. Read by kernels as the owner; row level security holds everybody else.';
 comment on column copilot_internal.active_memberships.tenant_id is 'The tenant.';
 comment on column copilot_internal.active_memberships.user_id is 'The user.';
 comment on column copilot_internal.active_memberships.role is 'His role in it.';

@@ -29,7 +29,9 @@ fn read(call: Call) -> Result<Value> {
     let out = serde_json::json!({
         "rows": reading.rows,
         "price_values": reading.price_values,
-        "skipped": reading.skipped,
+        "aliases": reading.aliases,
+        "skipped": reading.count_skipped(),
+        "skipped_because": reading.skipped,
         "unknown": reading.unknown,
     });
     Ok(Value::jsonb(&out.to_string()))

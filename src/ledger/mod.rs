@@ -12,6 +12,7 @@ pub mod e2b;
 pub mod extend;
 pub mod llm;
 mod pending;
+mod report;
 pub mod reprice;
 mod reservation;
 pub mod reserve;
@@ -20,6 +21,7 @@ pub mod settle;
 use pgrx::Uuid;
 
 use self::charge::charge;
+pub use self::reservation::State;
 use self::reservation::{Reservation, Settlement};
 use crate::admission::AdmissionMode;
 use crate::error::Result;
@@ -29,7 +31,7 @@ use crate::pg::table::Table;
 use crate::pricing::lookup::Quote;
 use crate::quota::rollup::fold_long_tail;
 use crate::quota::{Payer, QuotaUsage};
-use tollgate_core::decision::Status;
+use tollgate_core::decision::{Quota, Status};
 use tollgate_core::money::Picos;
 
 /// The cost of one record as it will be stored.
@@ -72,6 +74,63 @@ impl Cost {
         Self { usd: Some(usd), status: "provided", nanos, pricing: None, unpriced_because: None }
     }
 
+    /// What was reported and not understood: it has no price, unless the caller says what it cost.
+    fn unread(provided: Option<Picos>, why: &str) -> Self {
+        let note = serde_json::json!({ "not_understood": ["p_usage"], "because": why }).to_string();
+        let unpriced = provided.is_none().then(|| why.to_owned());
+        Self {
+            usd: provided,
+            status: if provided.is_some() { "provided" } else { "unpriced" },
+            nanos: provided.map_or(0, Picos::ceil_nanos),
+            pricing: Some(note),
+            unpriced_because: unpriced,
+        }
+    }
+
+    /// The same with a note of what was not understood of the usage.
+    fn without(self, not_understood: &[String]) -> Self {
+        if not_understood.is_empty() {
+            return self;
+        }
+        self.noted("not_understood", &serde_json::Value::from(not_understood))
+    }
+
+    /// The same with what another model used on behalf of the call; a provided cost has it in it.
+    fn with_other(self, name: &str, other: &Self) -> Result<Self> {
+        let sum = self.usd.zip(other.usd).map(|(one, other)| one.checked_add(other));
+        let sum = sum.transpose().map_err(|error| crate::arguments::out_of_range("the cost", error))?;
+        let usd = if self.status == "provided" { self.usd } else { sum };
+        let unpriced_because = match usd {
+            Some(_) => None,
+            None => self.unpriced_because.clone().or_else(|| {
+                other.unpriced_because.as_ref().map(|why| format!("{why} (for {name}, which worked on its behalf)"))
+            }),
+        };
+        let status = if usd.is_none() { "unpriced" } else { self.status };
+        let nanos = usd.map_or(0, Picos::ceil_nanos);
+        let cost = other.usd.map(|usd| usd.to_string());
+        let pricing = other.pricing.as_deref().and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
+        let note = serde_json::json!({ "model": name, "cost_usd": cost, "pricing": pricing });
+        Ok(Self { usd, nanos, status, unpriced_because, ..self }.noted("other_model", &note))
+    }
+
+    /// Adds a key to the breakdown; one that stands there already gets a number.
+    fn noted(mut self, key: &str, note: &serde_json::Value) -> Self {
+        let mut pricing = self.pricing.take().unwrap_or_else(|| "{}".to_owned());
+        let mut name = key.to_owned();
+        let mut next = 2;
+        while pricing.contains(&format!("\"{name}\":")) {
+            name = format!("{key}_{next}");
+            next += 1;
+        }
+        if pricing.pop() == Some('}') {
+            let comma = if pricing.len() > 1 { "," } else { "" };
+            pricing.push_str(&format!("{comma}\"{name}\":{note}}}"));
+        }
+        self.pricing = Some(pricing);
+        self
+    }
+
     /// What has no price costs what was set aside for it: nothing is free because its price is not known.
     fn or_estimated(self, reserved: Picos) -> Self {
         match self.usd {
@@ -99,6 +158,8 @@ pub struct Row<'a> {
     pub moments: Moments,
     /// Who asked: as the caller said, or else as the reservation says.
     pub user: Option<Uuid>,
+    /// The hold that it settles.
+    pub reservation: Option<Uuid>,
     /// When it expires, for a hold.
     pub expires_at: Timestamp,
 }
@@ -113,6 +174,10 @@ pub struct Stored {
     pub same_content: bool,
     /// When it was to expire at first, for a hold.
     pub expires_at: Option<Timestamp>,
+    /// What it is now, for a hold.
+    pub state: Option<State>,
+    /// The hold that it settled.
+    pub reservation: Option<Uuid>,
 }
 
 /// On what terms a record is to be taken.
@@ -175,6 +240,16 @@ pub struct Outcome {
     pub expires_at: Option<Timestamp>,
     /// What became of the reservation.
     pub settled: Option<Settlement>,
+    /// What a hold is now.
+    pub state: Option<State>,
+}
+
+impl Outcome {
+    /// The quota that blocked, where one did.
+    pub fn blocking_quota(&self) -> Option<&Quota> {
+        let blocked = !self.recorded && matches!(self.quota_status, Status::Exceeded | Status::Suspended);
+        self.reported_quota.filter(|_| blocked).map(|index| &self.usage.quotas[index])
+    }
 }
 
 /// Records all of them or, by raising an error, none. Each answer says whether its record was admitted.
@@ -201,8 +276,8 @@ fn reservation_of(spi: &Session, record: &dyn Record) -> Result<Option<Reservati
     Ok(Some(reservation))
 }
 
-/// Reads what a look-up by request id gave: id, cost as text, status, whether the content is the same, and for a hold
-/// when it was to expire.
+/// Reads what a look-up by request id gave: id, cost as text, status, whether the content is the same, for a hold when it was
+/// to expire and its state, for others the hold that it settled.
 fn stored(rows: &Rows) -> Result<Option<Stored>> {
     rows.first()
         .map(|row| {
@@ -212,6 +287,8 @@ fn stored(rows: &Rows) -> Result<Option<Stored>> {
                 cost_status: row.need(3)?,
                 same_content: row.need(4)?,
                 expires_at: row.get(5),
+                state: row.get::<String>(6).map(|state| State::parse(&state)).transpose()?,
+                reservation: row.get(7),
             })
         })
         .transpose()

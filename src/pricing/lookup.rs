@@ -25,14 +25,14 @@ use tollgate_core::pricing::{
 const MODEL_PRICES: &str = "
     select c.source, c.id, c.effective_from, c.effective_to,
            c.input_per_million_usd::text, c.output_per_million_usd::text, c.components::text,
-           c.model_provider, c.model_name, c.max_output_tokens, c.list_key
+           c.model_provider, c.model_name, c.max_output_tokens, c.list_key, c.mode, c.list_name
     from (
         select case when p.tenant_id is not null then 'tenant' when p.imported then 'imported' else 'operator' end as source,
                p.id, p.input_per_million_usd, p.output_per_million_usd, p.components, p.effective_from, p.effective_to,
                p.model_provider, p.model_name,
                case when pg_catalog.jsonb_typeof(p.details -> 'max_output_tokens') = 'number'
                     then pg_catalog.trunc((p.details ->> 'max_output_tokens')::numeric)::text end as max_output_tokens,
-               p.list_key
+               case when p.list_name = 'litellm' then p.list_key end as list_key, p.details ->> 'mode' as mode, p.list_name
         from copilot_internal.model_pricing p
         where (pg_catalog.lower(p.model_name) = any (pg_catalog.string_to_array($2, E'\\x01'))
             or p.id = any (array(
@@ -45,10 +45,13 @@ const MODEL_PRICES: &str = "
           and (p.tenant_id = $1 or p.tenant_id is null)
         union all
         select 'shipped', null, s.input_per_million_usd, s.output_per_million_usd, s.components, null, null,
-               s.model_provider, s.model_name, s.max_output_tokens::text, null
+               s.model_provider, s.model_name, s.max_output_tokens::text, null, null, null
         from copilot_internal.shipped_model_prices s
         where s.model_name = any (pg_catalog.string_to_array($2, E'\\x01'))
     ) c";
+
+/// The list whose keys are what a caller without a provider names models by.
+const MAIN_LIST: &str = "litellm";
 
 /// What the operator says that a model goes by.
 const ALIAS: &str = "
@@ -101,6 +104,8 @@ static SANDBOX_PRICES_PLAN: Plan = Plan::new(SANDBOX_PRICES, PARAMETERS);
 /// A price with the range in which it is in force.
 struct Dated<P> {
     source: &'static str,
+    /// Whether an imported price is from LiteLLM's list.
+    is_of_main_list: bool,
     id: Option<Uuid>,
     from: Option<Timestamp>,
     to: Option<Timestamp>,
@@ -121,6 +126,7 @@ impl<P> Dated<P> {
                 "imported" => "imported",
                 _ => "shipped",
             },
+            is_of_main_list: true,
             id: row.get(2),
             from: row.get(3),
             to: row.get(4),
@@ -134,13 +140,15 @@ impl<P> Dated<P> {
         self.from.is_none_or(|from| from <= at) && self.to.is_none_or(|to| at < to)
     }
 
-    /// A tenant's own price goes before the operator's, that before the list's, that before the shipped one.
+    /// A tenant's own price goes before the operator's, that before those of lists, that before the shipped one. A list that
+    /// was imported beside LiteLLM's goes before it.
     fn precedence(&self) -> u8 {
         match self.source {
             "tenant" => 1,
             "operator" => 2,
-            "imported" => 3,
-            _ => 4,
+            "imported" if !self.is_of_main_list => 3,
+            "imported" => 4,
+            _ => 5,
         }
     }
 }
@@ -191,6 +199,7 @@ impl PriceList<ModelPrice> {
                 let fit = wanted.fit(&row_provider, &row_name, row.get::<String>(11).as_deref());
                 let Some(fit) = fit else { continue };
                 let mut dated = Dated::read(&row, model_price(&row, &row_provider))?;
+                dated.is_of_main_list = row.get::<String>(13).is_none_or(|list| list == MAIN_LIST);
                 match fit {
                     Fit::Price(grade) => dated.grade = grade,
                     Fit::Elsewhere { global } => {
@@ -227,7 +236,7 @@ impl PriceList<ModelPrice> {
         dated.grade != Grade::EXACT
             && self.rows.iter().any(|other| {
                 other.grade == dated.grade
-                    && (self.is_open || other.source == dated.source)
+                    && (self.is_open || other.precedence() == dated.precedence())
                     && other.goes_by != dated.goes_by
                     && other.holds(at)
                     && other.price != dated.price
@@ -413,7 +422,7 @@ fn model_price(row: &Row, provider: &str) -> std::result::Result<ModelPrice, Str
     let components = serde_json::from_str(&components).map_err(|error| error.to_string())?;
     let mut price = ModelPrice::new(row.get::<String>(5).as_deref(), row.get::<String>(6).as_deref(), &components)
         .map_err(|error| format!("the price row cannot be read: {error}"))?;
-    price.inclusive = names::canonical(provider) == "xai";
+    price.describe(provider, &row.get::<String>(9).unwrap_or_default(), row.get::<String>(12).as_deref());
     price.max_output_tokens = row.get::<String>(10).and_then(|tokens| tokens.parse().ok());
     Ok(price)
 }

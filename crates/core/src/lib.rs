@@ -15,3 +15,4 @@ pub mod period;
 pub mod policy;
 pub mod pricing;
 pub mod thresholds;
+pub mod usage;

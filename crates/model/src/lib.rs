@@ -25,7 +25,7 @@
 //!   the call began.
 //! * I5, in every state: a counter that can still be found is exact.
 //! * I6, at each admission and refusal over two quotas.
-//! * Duplicates: one row for a request; no call is told that it was refused while a twin has what it had when that was
+//! * Duplicates: one row for a request; no call is told that it was refused while a duplicate has what it had when that was
 //!   decided, or has committed.
 //! * In the end nothing is pinned, published or closed. None waits for ever: where a transaction charges once there is
 //!   no deadlock at all, where it charges several times Postgres' detector finds every one.
@@ -65,13 +65,14 @@
 //!   it (`ClosedLockDiesWithSavepoint`).
 //! * A transaction that changed definitions cannot be prepared, in the locked mode either: a restart may come before
 //!   COMMIT PREPARED, which runs no callback (`DefinitionsMayBePrepared`).
-//! * A refused duplicate finds its twin by the slot, which shows the request before anything is added
-//!   (`TwinKnownOnlyByRow`).
-//! * A transaction with holds in hand and one that moves T each write before they read: the hand before T
-//!   (`HandPublishedAfterLookingAtHorizon`, `MakerLooksBeforePublishing`), T before the hands
-//!   (`HandsReadBeforeHorizonIsStored`), and the snapshot last (`HandsReadAfterSnapshot`). The hand is the earliest of
-//!   the whole transaction (`HandForgetsEarlierHold`), binds its owner too (`ExpirerForgetsItsOwnHand`), and goes after
-//!   the credit (`HandClearedBeforeVisible`, `HandClearedBeforeCredit`).
+//! * A refused request finds its duplicate by the slot, which shows the request before anything is added
+//!   (`DuplicateKnownOnlyByRow`).
+//! * A transaction with active holds and one that moves T each write before they read: the active expiry before T
+//!   (`ActiveExpiryPublishedAfterHorizon`, `MakerLooksBeforePublishing`), T before the active expiries
+//!   (`ActiveExpiriesReadBeforeHorizonIsStored`), and the snapshot last (`ActiveExpiriesReadAfterSnapshot`). The active
+//!   expiry is the earliest of the whole transaction (`ActiveExpiryForgetsEarlierHold`), binds its owner too
+//!   (`ExpirerForgetsItsOwnActiveExpiry`), and goes after the credit (`ActiveExpiryClearedBeforeVisible`,
+//!   `ActiveExpiryClearedBeforeCredit`).
 //! * A T that has passed a hold may be taken back, so late is decided under the lock (`LateDecidedWithoutLock`); it is
 //!   taken back before the lock goes (`HorizonNotRestored`, `LockReleasedBeforeHorizonIsRestored`).
 //! * A charge that expired something, could not, or found nothing held is judged once more: others did it meanwhile
@@ -80,8 +81,8 @@
 //! * A maker that starts again with a later expiry counts from T if the clock was set back behind it
 //!   (`MakerStartsAgainByTheClock`).
 //! * A loader's own holds count in the new entry as they do in the earlier epoch's, to be credited or taken back
-//!   (`LoaderForgetsOwnHolds`), and T stays before them (`LoaderPassesOwnHand`), also before those that were late there
-//!   (`LoaderForgetsLateHolds`: the clock may have been set back). The hands of others need not concern it.
+//!   (`LoaderForgetsOwnHolds`), and T stays before them (`LoaderPassesOwnActiveExpiry`), also before those that were late there
+//!   (`LoaderForgetsLateHolds`: the clock may have been set back). The active holds of others need not concern it.
 
 #![forbid(unsafe_code)]
 

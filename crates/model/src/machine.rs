@@ -228,7 +228,7 @@ impl Escrow {
             | Pc::LoadUnlock { .. }
             | Pc::Decide
             | Pc::Insert
-            | Pc::SeekTwin { .. } => true,
+            | Pc::SeekDuplicate { .. } => true,
             // Step 4, the journal's room, is what fails here; there is nothing else to it.
             Pc::Pin { quota } => usize::from(quota) == QUOTAS,
             Pc::Push => self.is(Mutant::RaiseBetweenAddAndPush),
@@ -291,7 +291,9 @@ impl Escrow {
             Pc::Insert if matches!(self.op(state, who), Some(Op::ChargeOnce(_))) => {
                 if self.is(Mutant::NoUniqueRequest) { 0 } else { those(&|_, it| it.request_row) }
             }
-            Pc::SeekTwin { peer, .. } => those(&|other, _| other == peer as usize && self.is_twin(state, who, other)),
+            Pc::SeekDuplicate { peer, .. } => {
+                those(&|other, _| other == peer as usize && self.is_duplicate(state, who, other))
+            }
             _ => 0,
         }
     }
@@ -342,7 +344,7 @@ impl Escrow {
             Pc::Recheck => self.recheck(state, who),
             Pc::Insert => self.insert(state, who),
             Pc::GiveBack { then } => self.give_back(state, who, then),
-            Pc::SeekTwin { peer, waited } => self.seek_twin(state, who, peer, waited),
+            Pc::SeekDuplicate { peer, waited } => self.seek_duplicate(state, who, peer, waited),
             Pc::Committing => self.become_visible(state, who),
             Pc::Settle => self.settle(state, who),
             Pc::MoveEpoch => self.move_epoch(state, who),

@@ -347,7 +347,7 @@ pub const SCENARIOS: &[Scenario] = &[
         loaded: true,
         failures: true,
         modes: &[Escrow, Escrow],
-        mutants: &[Mutant::RefusedDoesNotWaitForTwin, Mutant::TwinKnownOnlyByRow],
+        mutants: &[Mutant::RefusedDoesNotWaitForDuplicate, Mutant::DuplicateKnownOnlyByRow],
         ..PLAIN
     },
     Scenario {

@@ -110,7 +110,7 @@ impl Escrow {
         if outdated || self.fits(state, who, quota) {
             state.violate(Invariant::SpuriousRefusal);
         }
-        state.sessions[who].twins = match self.op(state, who) {
+        state.sessions[who].duplicates = match self.op(state, who) {
             Some(Op::ChargeOnce(_)) => self.with_request(state),
             _ => 0,
         };
@@ -125,11 +125,11 @@ impl Escrow {
         state.sessions.iter().enumerate().filter(has).fold(0, |set, (who, _)| set | 1 << who)
     }
 
-    /// When a duplicate is told that it was refused: no twin that had taken room when this was decided has it still, and
-    /// none has committed. A twin that takes room later comes after the refusal, as a retry would.
+    /// When a request is told that it was refused: no duplicate that had taken room when this was decided has it still, and
+    /// none has committed. A duplicate that takes room later comes after the refusal, as a retry would.
     pub fn judge_refused_duplicate(&self, state: &mut State, who: usize) {
-        let twins = state.sessions[who].twins & self.with_request(state);
-        if twins != 0 || state.tables.request_rows > 0 {
+        let duplicates = state.sessions[who].duplicates & self.with_request(state);
+        if duplicates != 0 || state.tables.request_rows > 0 {
             state.violate(Invariant::Duplicate);
         }
     }

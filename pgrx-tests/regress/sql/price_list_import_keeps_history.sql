@@ -37,8 +37,8 @@ select cost_record_id as id from record_llm_cost(:'tenant', 'acme', 'a', 1000000
 select cost_usd, pricing ->> 'source' as source from copilot_internal.llm_cost_records where id = :'id';
 -- The past is not written anew, and ranges cannot overlap.
 select * from copilot_internal.import_model_pricing(:'february', 'late', '2026-02-15Z');
-insert into copilot_internal.model_pricing (imported, source, list_key, model_provider, model_name, input_per_million_usd, effective_from)
-values (true, 'by hand', 'acme/a', 'acme', 'a', 1, '2026-01-10Z');
+insert into copilot_internal.model_pricing (imported, source, list_name, list_key, model_provider, model_name, input_per_million_usd, effective_from)
+values (true, 'by hand', 'litellm', 'acme/a', 'acme', 'a', 1, '2026-01-10Z');
 -- The same moment corrects.
 select inserted, changed, unchanged, missing from copilot_internal.import_model_pricing(:'february', 'corrected', '2026-03-01Z');
 select list_key, input_per_million_usd as input, source from copilot_internal.model_pricing where effective_from = '2026-03-01Z' and imported;

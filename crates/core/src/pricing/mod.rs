@@ -9,7 +9,6 @@ mod breakdown;
 mod factor;
 pub mod list;
 pub mod names;
-mod normalize;
 mod off_peak;
 mod part;
 mod price_key;
@@ -22,13 +21,12 @@ mod usage;
 pub use bound::upper_bound;
 pub use breakdown::{Breakdown, CostLine, Multiplier, Side, StoredPricing};
 pub use factor::Factor;
-pub use normalize::normalize;
 pub use part::Part;
 pub use price_key::Tier;
 pub use rate::Rate;
 pub use rates::ModelPrice;
 pub use sandbox::{SandboxPrice, price_sandbox};
-pub use usage::{Usage, UsageError};
+pub use usage::{Usage, UsageError, has_fractions, is_known, known_key};
 
 use crate::money::AmountError;
 use part::Unit;
@@ -96,7 +94,8 @@ impl PriceConditions<'_> {
     }
 
     fn with_markup(self, mut multipliers: Vec<Multiplier>) -> Vec<Multiplier> {
-        let markup = self.markup.map(|factor| Multiplier { name: "markup".to_owned(), factor, tokens_only: false });
+        let markup =
+            self.markup.map(|factor| Multiplier { name: breakdown::MARKUP.to_owned(), factor, tokens_only: false });
         multipliers.extend(markup);
         multipliers
     }
@@ -119,6 +118,7 @@ pub fn price_llm<'a>(
     let mut lines = Vec::new();
     let mut left_out = None;
     for (part, amount) in usage.parts() {
+        let (part, amount) = price.as_billed(part, amount, usage);
         let replaced = |other: &Part| usage.amount(*other) > 0 && price.rate_in(*other, usage, when).is_some();
         if usage.has_other_measures() && part.replaced_by().iter().any(replaced) {
             continue;

@@ -9,8 +9,8 @@ mod providers;
 
 use forms::Forms;
 pub use forms::Place;
-pub use providers::canonical;
-use providers::{family, is_its_own, is_open, is_organisation, is_same, passed_on, recognised, stands_in};
+pub use providers::{canonical, family};
+use providers::{is_its_own, is_open, is_organisation, is_same, passed_on, recognised, stands_in};
 
 /// A model that a price is wanted for.
 pub struct Wanted<'a> {

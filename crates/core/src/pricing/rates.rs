@@ -1,5 +1,6 @@
 //! The price of a model: exact rates by part, context threshold, service tier and hour.
 
+use super::names::{canonical, family};
 use super::off_peak::OffPeak;
 use super::part::Unit;
 use super::price_key::{CACHE_HIT, PriceError, Tier, factor, number, parse_key, read_object, shape, whole};
@@ -39,23 +40,26 @@ enum When {
     Geo(String),
     /// At this `speed`: `fast`.
     Fast,
-    /// In this `data_residency`: `eu` or `us`.
+    /// In this `data_residency`: `eu`, `us` or `fedramp`.
     Residency(&'static str),
     /// At an endpoint (`location`) that is not global.
     Endpoint,
 }
 
 /// Keys of the list that are multipliers.
-const MULTIPLIERS: [(&str, When); 3] = [
+const MULTIPLIERS: [(&str, When); 4] = [
     ("regional_processing_uplift_multiplier_eu", When::Residency("eu")),
     ("regional_processing_uplift_multiplier_us", When::Residency("us")),
+    ("fedramp_uplift_multiplier", When::Residency("fedramp")),
     ("regional_endpoint_uplift_multiplier", When::Endpoint),
 ];
 
 /// Keys of the list that say something of prices and take no part in any: prices in the provider's own units beside
 /// those in USD, and allowances that many calls share.
-const INFORMATIVE: [&str; 4] =
-    ["input_dbu_cost_per_token", "output_dbu_cost_per_token", "search_free_requests", "web_search_billing_unit"];
+const INFORMATIVE: [&str; 3] = ["input_dbu_cost_per_token", "output_dbu_cost_per_token", "search_free_requests"];
+
+/// What a web search is billed by: each query, or each prompt that searched, however often.
+const SEARCH_UNIT: &str = "web_search_billing_unit";
 
 /// What a model costs: every price component that this version understands.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -72,6 +76,10 @@ pub struct ModelPrice {
     own: Vec<Part>,
     /// The context thresholds of all parts, in tokens, rising.
     thresholds: Vec<i64>,
+    /// Whether web search is billed by the prompt, where the price says.
+    search_per_prompt: Option<bool>,
+    /// Whether output that nobody divided is images.
+    plain_output_is_image: bool,
     /// Whether a threshold is reached by a prompt of just its length, as xAI has it.
     pub inclusive: bool,
     /// What the list says of the longest answer, in tokens.
@@ -112,6 +120,37 @@ impl ModelPrice {
         Ok(price)
     }
 
+    /// Adds what follows from whose model it is, and from the `mode` that the list gives it.
+    pub fn describe(&mut self, provider: &str, name: &str, mode: Option<&str>) {
+        let provider = canonical(provider);
+        self.inclusive = provider == "xai";
+        let is_google = matches!(family(&provider), "gemini" | "vertex_ai");
+        // Google bills the searches of a prompt once up to Gemini 2; of later models the list says what it bills.
+        let lower = name.to_lowercase();
+        if let Some((_, version)) = lower.split_once("gemini").filter(|_| is_google && self.search_per_prompt.is_none())
+        {
+            let major = version.chars().find(char::is_ascii_digit);
+            self.search_per_prompt = Some(major.is_none_or(|major| major < '3'));
+        }
+        // The endpoints of images answer with undivided output, which is images. Google divides what is.
+        self.plain_output_is_image = matches!(mode, Some("image_generation" | "image_edit"))
+            && self.has(Part::OutputImage)
+            && !(is_google && self.has(Part::Output));
+    }
+
+    /// A part and its amount as the model bills them.
+    pub(super) fn as_billed(&self, part: Part, amount: i64, usage: &Usage) -> (Part, i64) {
+        match part {
+            Part::Output if self.plain_output_is_image && !usage.divides_output() => (Part::OutputImage, amount),
+            Part::WebSearchLow | Part::WebSearchMedium | Part::WebSearchHigh
+                if self.search_per_prompt == Some(true) =>
+            {
+                (part, amount.min(usage.amount(Part::Requests).max(1)))
+            }
+            _ => (part, amount),
+        }
+    }
+
     fn add_component(&mut self, key: &str, value: &Value) -> Result<(), PriceError> {
         if value.is_null() || INFORMATIVE.contains(&key) {
             return Ok(());
@@ -137,6 +176,7 @@ impl ModelPrice {
                 self.unknown.extend(unknown);
                 self.off_peak = Some(Box::new(off_peak));
             }
+            SEARCH_UNIT => self.search_per_prompt = Some(value.as_str() == Some("per_prompt")),
             "provider_specific_entry" => {
                 let object = value.as_object().ok_or_else(|| shape(key, "an object"))?;
                 for (inner, value) in object {
