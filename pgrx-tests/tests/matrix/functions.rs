@@ -146,6 +146,7 @@ const FUNCTIONS: &[(&str, For, &str)] = &[
     ("keep_ledger", For::Nobody, "copilot_internal.keep_ledger()"),
     ("lock_platform", For::Nobody, "copilot_internal.lock_platform()"),
     ("configuration_changed", For::Nobody, "copilot_internal.configuration_changed()"),
+    ("people_changed", For::Nobody, "copilot_internal.people_changed()"),
     ("definitions_changed", For::Nobody, "copilot_internal.definitions_changed()"),
     ("holdings", For::Server, "copilot_internal.holdings()"),
     ("cost_summary", For::Nobody, "copilot_internal.cost_summary($T, null, null)"),
@@ -345,11 +346,12 @@ fn functions_where_somebody_has_granted_everything() -> Result<()> {
     Ok(())
 }
 
-const TRIGGERS: [&str; 8] = [
+const TRIGGERS: [&str; 9] = [
     "keep_ledger",
     "complete_quota",
     "lock_platform",
     "configuration_changed",
+    "people_changed",
     "definitions_changed",
     "note_limit_change",
     "bound_overrides",
