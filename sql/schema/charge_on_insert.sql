@@ -92,7 +92,7 @@ begin
             end;
         v_wait := ceil(extract(epoch from v_charge.period_end - clock_timestamp()))::integer;
         perform copilot_internal.raise_refusal(v_details,
-            case when v_wait is not null and v_charge.reason not like '% is suspended' then greatest(v_wait, 1) end);
+            case when v_wait is not null and v_charge.status <> 'SUSPENDED' then greatest(v_wait, 1) end);
     end if;
     return new;
 end $$;

@@ -80,8 +80,10 @@ const FIND: &str = "
             $10::numeric, $11::numeric)
            and case when $12::numeric is null then r.cost_status <> 'provided'
                else r.cost_status = 'provided' and r.cost_usd = $12 end
-           and ($13::timestamptz is null or r.occurred_at = $13)
-           and r.reservation_id is not distinct from $14
+           -- A moment that was in the future was taken as now.
+           and ($13::timestamptz is null or r.occurred_at = $13
+                or ($13 > r.recorded_at and r.occurred_at = r.recorded_at)),
+           null::timestamptz, null::text, r.reservation_id
     from copilot_internal.e2b_cost_records r
     where r.tenant_id = $1 and r.request_id = $2";
 
@@ -121,7 +123,7 @@ static TABLE: Table = Table::new(
 );
 static FIND_PLAN: Plan = Plan::new(
     FIND,
-    &[UUID, TEXT, UUID, UUID, UUID, TEXT, TEXT, TEXT, NUMERIC, NUMERIC, NUMERIC, NUMERIC, MOMENT, UUID],
+    &[UUID, TEXT, UUID, UUID, UUID, TEXT, TEXT, TEXT, NUMERIC, NUMERIC, NUMERIC, NUMERIC, MOMENT],
 );
 
 impl Record for SandboxSession {
@@ -149,7 +151,6 @@ impl Record for SandboxSession {
             Value::decimal(self.memory_gib_seconds.as_deref()),
             who.provided_usd(),
             moment(who.occurred_at),
-            who.reservation.into(),
         ];
         super::stored(&spi.run(&FIND_PLAN, Snapshot::Latest, &parameters)?)
     }
@@ -186,7 +187,7 @@ impl Record for SandboxSession {
             cost.nanos.into(),
             json(cost.pricing.as_deref()),
             who.request_id.as_deref().into(),
-            who.reservation.into(),
+            row.reservation.into(),
             Value::timestamp(moments.charged_at),
             Value::timestamp(moments.occurred_at),
             Value::timestamp(moments.recorded_at),

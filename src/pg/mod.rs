@@ -7,6 +7,7 @@ pub mod invalidation;
 pub mod jsonb;
 pub mod lock;
 pub mod memory;
+pub mod notify;
 pub mod numeric;
 pub mod shape;
 pub mod spi;

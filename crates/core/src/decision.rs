@@ -100,6 +100,12 @@ pub enum Status {
     Ok,
     Warning,
     Exceeded,
+    /// A quota that is suspended blocks.
+    Suspended,
+    /// No quota is in the way: there is no such tenant, or it was deleted.
+    NoTenant,
+    /// No quota is in the way: no price is known.
+    Unpriced,
     /// No quota is in the way: the tenant's policy forbids the model.
     ModelDenied,
 }
@@ -111,6 +117,9 @@ impl Status {
             Self::Ok => "OK",
             Self::Warning => "WARNING",
             Self::Exceeded => "EXCEEDED",
+            Self::Suspended => "SUSPENDED",
+            Self::NoTenant => "NO_TENANT",
+            Self::Unpriced => "UNPRICED",
             Self::ModelDenied => "MODEL_DENIED",
         }
     }
@@ -185,9 +194,16 @@ impl Quota {
         }
     }
 
+    /// Whether it lets the amount be spent, if it is hard. What is free always is, unless nothing is to be spent at all.
+    pub fn admits(&self, amount: i64) -> bool {
+        self.fits(amount) || amount == 0 && !self.suspended && self.limit != Some(0)
+    }
+
     /// The status once the amount is spent.
     pub fn status(&self, amount: i64) -> Status {
-        if !self.fits(amount) {
+        if self.suspended {
+            Status::Suspended
+        } else if !self.fits(amount) {
             Status::Exceeded
         } else if self.limit.is_some() && self.used().saturating_add(amount) >= self.warning {
             Status::Warning
@@ -233,12 +249,13 @@ pub struct Verdict {
 pub fn judge(quotas: &[Quota], amount: i64, allow_without_quota: bool) -> Verdict {
     let effective = || quotas.iter().enumerate().filter(|(_, quota)| quota.is_effective());
     let blocking = effective()
-        .filter(|(_, quota)| quota.is_hard() && !quota.fits(amount))
+        .filter(|(_, quota)| quota.is_hard() && !quota.admits(amount))
         .min_by_key(|(_, quota)| (quota.scope, quota.counts_all(), -quota.bounds.end.unwrap_or(i64::MAX)));
     let overrun = effective().map(|(_, quota)| quota.overrun(amount)).max().unwrap_or(0);
-    if let Some((index, _)) = blocking {
+    if let Some((index, quota)) = blocking {
         let retryable = effective().all(|(_, quota)| !quota.is_hard() || quota.would_fit(amount));
-        return Verdict { allowed: false, status: Status::Exceeded, quota_index: Some(index), retryable, overrun };
+        let status = if quota.suspended { Status::Suspended } else { Status::Exceeded };
+        return Verdict { allowed: false, status, quota_index: Some(index), retryable, overrun };
     }
     let tightest = effective().min_by_key(|(_, quota)| {
         let remaining = quota.remaining().unwrap_or(i64::MAX);
@@ -300,7 +317,14 @@ mod tests {
     fn a_sum_that_no_integer_holds_does_not_fit() {
         let mut full = quota(Scope::Tenant, Some(i64::MAX), 2);
         full.held = i64::MAX - 1;
-        assert!(!judge(&[full], 0, true).allowed);
+        assert!(!judge(&[full], 1, true).allowed);
+    }
+
+    #[test]
+    fn what_is_free_is_allowed_over_the_limit_and_the_status_says_so() {
+        let verdict = judge(&[quota(Scope::Tenant, Some(100), 101)], 0, true);
+        assert_eq!((verdict.allowed, verdict.status, verdict.overrun), (true, Status::Exceeded, 0));
+        assert!(!judge(&[quota(Scope::Tenant, Some(100), 101)], 1, true).allowed);
     }
 
     #[test]
@@ -362,7 +386,7 @@ mod tests {
             for limit in [None, Some(100)] {
                 let suspended = Quota { suspended: true, mode, ..quota(Scope::Tenant, limit, 0) };
                 let verdict = judge(&[suspended], 0, true);
-                assert_eq!((verdict.allowed, verdict.status, verdict.retryable), (false, Status::Exceeded, false));
+                assert_eq!((verdict.allowed, verdict.status, verdict.retryable), (false, Status::Suspended, false));
             }
         }
     }
@@ -399,7 +423,7 @@ mod tests {
             let within = quotas.iter().filter(|quota| quota.mode == Mode::Hard).all(|quota| {
                 quota.limit.is_none_or(|limit| {
                     limit != 0
-                        && i128::from(quota.spent) + i128::from(quota.held) + i128::from(amount) <= i128::from(limit)
+                        && (amount == 0 || i128::from(quota.spent) + i128::from(quota.held) + i128::from(amount) <= i128::from(limit))
                 })
             });
             let verdict = judge(&quotas, amount, true);

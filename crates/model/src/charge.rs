@@ -12,6 +12,10 @@ impl Escrow {
         let acknowledged = state.acknowledged;
         let session = &mut state.sessions[who];
         session.begun = true;
+        if !self.looks(state, who) {
+            state.sessions[who].fresh = 0;
+        }
+        let session = &mut state.sessions[who];
         match self.program(who).get(session.op as usize) {
             Some(Op::Charge(_) | Op::Record(_) | Op::Refund(_)) => {
                 session.began = acknowledged;
@@ -21,6 +25,7 @@ impl Escrow {
                 session.began = acknowledged;
                 session.pc = Pc::LookUp;
             }
+            Some(Op::Look) => session.pc = Pc::Look { quota: 0 },
             Some(Op::Limit(..)) => session.pc = Pc::Change,
             Some(Op::Define(..)) => session.pc = Pc::LockDefinitions,
             Some(Op::Savepoint) => {
@@ -333,6 +338,9 @@ impl Escrow {
             session.refunded[level] += amount;
         } else {
             session.charged[level] += amount;
+        }
+        if self.is(Mutant::LoadMissesItsOwnCommand) {
+            session.fresh = if refund { -amount } else { amount };
         }
         session.request_row |= once;
         if refund && self.is(Mutant::RefundBeforeCommit) {

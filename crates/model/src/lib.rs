@@ -41,7 +41,8 @@
 //!   never less. A message that finds nothing cached is dropped: what is read next is read after it.
 //! * The locked mode's platform lock is always exclusive: the shared one admits more, all of it among charges that no
 //!   platform quota counts.
-//! * The fold of pending rows into rollups moves no sum; read-only checks move nothing; so both are absent.
+//! * The fold of pending rows into rollups moves no sum, so it is absent. A read-only check moves nothing either, but it
+//!   loads what is absent, in the command of a call that has written: that it does here, too.
 //! * Periods: a period is part of a key as a quota is.
 //! * Fairness: a session that waits for a closed partition or a limit that keeps changing may start again as long.
 //!
@@ -53,6 +54,7 @@
 //!   (`SlotForgetsEarlierEpoch`).
 //! * A transaction that must wait for the Definitions lock and has charged nothing withdraws its slot first, and one that
 //!   waits for slots waits for the slot and not for the transaction (`WaitWithSlotPublished`, `WaitsForTransaction`).
+//! * A load sees the rows of its own command, which its journal has already (`LoadMissesItsOwnCommand`).
 //! * The callbacks know of a pin from the pin on, not from the push of step 6 (`PinNotJournaled`).
 //! * Messages that a wait between steps 2 and 7 has handled count in step 7 (`RecheckSeesOnlyNewMessages`).
 //! * A refund loads absent entries too (`RefundSkipsAbsent`); a loader's sum leaves out its own uncommitted refunds
@@ -89,6 +91,7 @@ pub mod check;
 mod end;
 pub mod holds;
 mod load;
+mod look;
 pub mod machine;
 pub mod mutant;
 pub mod scenario;

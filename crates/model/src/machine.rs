@@ -254,6 +254,7 @@ impl Escrow {
                 && (partition == PLATFORM || self.tenant(other) == self.tenant(who))
         };
         match me.pc {
+            _ if self.looks(state, who) => 0,
             Pc::LockDefinitions => {
                 let partition = self.partition(self.changed_quota(state, who));
                 those(&|_, it| it.definitions_lock[partition].is_some())
@@ -336,6 +337,7 @@ impl Escrow {
             Pc::Sum { quota } => self.sum(state, who, quota),
             Pc::PublishEntry { quota } => self.publish_entry(state, who, quota),
             Pc::LoadUnlock { quota } => self.load_unlock(state, who, quota),
+            Pc::Look { quota } => self.look(state, who, quota),
             Pc::Decide => self.decide(state, who),
             Pc::Add { quota } => self.add(state, who, quota),
             Pc::Push => self.push(state, who),

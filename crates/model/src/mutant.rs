@@ -40,6 +40,7 @@ mutants! {
     LoaderSkipsOldSlots "the loader does not wait for slots of an earlier epoch"
     LoaderForgetsOwnCharges "the loader journals nothing of what its own transaction charged before"
     LoaderCountsOwnRefund "the loader's sum contains its own refund that is not committed"
+    LoadMissesItsOwnCommand "the loader's snapshot does not show the rows of its own command"
     LoadTakesOwnChargesToItsOwnSavepoint "own earlier charges are journaled for the savepoint of the load"
     LoaderIgnoresTenantLock "the loader does not take the tenant's lock: nothing waits for a prepared transaction"
     ChargeBeforeLoad "an absent entry is taken for an empty one"

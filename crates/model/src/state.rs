@@ -180,6 +180,10 @@ pub enum Pc {
     LoadUnlock {
         quota: u8,
     },
+    /// A look at one quota after the other.
+    Look {
+        quota: u8,
+    },
     /// Quotas of a closed partition, and all of them in the locked mode: from the tables.
     Decide,
     /// Charge 5.
@@ -244,6 +248,8 @@ pub struct Session {
     /// By level. Rows inserted, and refunds apart from them.
     pub charged: [i8; 2],
     pub refunded: [i8; 2],
+    /// What the running command has charged and refunded, for who does not see that.
+    pub fresh: i8,
     pub request_row: bool,
     pub changes: [Option<Change>; QUOTAS],
     pub closed: [bool; PARTITIONS],
@@ -281,6 +287,7 @@ impl Session {
             journal: Vec::new(),
             charged: [0; 2],
             refunded: [0; 2],
+            fresh: 0,
             request_row: false,
             changes: [None; QUOTAS],
             closed: [false; PARTITIONS],

@@ -7,6 +7,8 @@
 set timezone = 'UTC';
 set datestyle = 'ISO';
 set role service_role;
+-- Known by quotas that count and never refuse.
+select count(set_quota('user', :'ann', 'e2b', null, 'hour', t)) as made from unnest(array[:'acme', :'other']::uuid[]) t;
 -- gpt-4o: 1000 × 0.0000025 + 100 × 0.00001 = 0.0035. The last microsecond of a day belongs to it.
 select count(*) from (values ('2024-01-31 23:59:59.999999Z', :'ann'::uuid, :'talk'::uuid),
         ('2024-02-01 00:00:00Z', null, :'talk'), ('2024-02-01 00:00:00+01', null, null)) as r (at, who, talk),
