@@ -26,6 +26,9 @@ static UNPRICED: GucSetting<Unpriced> = GucSetting::<Unpriced>::new(Unpriced::De
 /// How many tenants a signed-in user may make.
 static TENANTS_PER_USER: GucSetting<i32> = GucSetting::<i32>::new(0);
 
+/// Whether a ledger table that has rows may be dropped by anything but DROP EXTENSION.
+static DROP_LEDGER: GucSetting<bool> = GucSetting::<bool>::new(false);
+
 const PREFIX: &CStr = c"pg_tollgate";
 
 pub fn register() {
@@ -55,12 +58,24 @@ pub fn register() {
         GucContext::Suset,
         GucFlags::default(),
     );
+    GucRegistry::define_bool_guc(
+        c"pg_tollgate.drop_ledger",
+        c"Whether what holds the ledger may be dropped, as by drop schema public cascade.",
+        c"off (the default: it is refused while a ledger row exists) or on. drop extension pg_tollgate needs no setting.",
+        &DROP_LEDGER,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
     // SAFETY: takes a C string that lives as long as the program.
     unsafe { pg_sys::MarkGUCPrefixReserved(PREFIX.as_ptr()) }
 }
 
 pub fn allow_without_quota() -> bool {
     NO_QUOTA.get() == NoQuota::Allow
+}
+
+pub fn may_drop_ledger() -> bool {
+    DROP_LEDGER.get()
 }
 
 pub fn allow_unpriced() -> bool {
