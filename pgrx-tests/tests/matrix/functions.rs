@@ -136,6 +136,7 @@ const FUNCTIONS: &[(&str, For, &str)] = &[
     ("complete_quota", For::Nobody, "copilot_internal.complete_quota()"),
     ("note_limit_change", For::Nobody, "copilot_internal.note_limit_change()"),
     ("bound_overrides", For::Nobody, "copilot_internal.bound_overrides()"),
+    ("charge", For::Nobody, "copilot_internal.charge('tenant', $T, 0.01, 'llm', $T, null, false)"),
     ("claim_events", For::Nobody, "copilot_internal.claim_events(1, '1 second')"),
     ("acknowledge_events", For::Nobody, "copilot_internal.acknowledge_events('{}')"),
     ("run_maintenance", For::Nobody, "copilot_internal.run_maintenance(10)"),
