@@ -144,6 +144,8 @@ const FUNCTIONS: &[(&str, For, &str)] = &[
     ("catch_up_events", For::Nobody, "copilot_internal.catch_up_events($T)"),
     ("catch_up_events_of_charged", For::Nobody, "copilot_internal.catch_up_events_of_charged(10)"),
     ("delete_old_events", For::Nobody, "copilot_internal.delete_old_events(10)"),
+    ("people_changed", For::Nobody, "copilot_internal.people_changed()"),
+    ("rows_changed", For::Nobody, "copilot_internal.rows_changed()"),
     ("keep_ledger", For::Nobody, "copilot_internal.keep_ledger()"),
     ("lock_platform", For::Nobody, "copilot_internal.lock_platform()"),
     ("configuration_changed", For::Nobody, "copilot_internal.configuration_changed()"),
