@@ -234,7 +234,9 @@ fn every_entry_of_a_newer_list_is_accounted_for() -> Result<()> {
     let mut client = server(&Database::fresh()?)?;
     import(&mut client, "list", "2026-01-01Z")?;
     client.execute("insert into public.list select copilot_internal.price_list($1)", &[&price_list::newer_text()?])?;
-    client.batch_execute("create temporary view newer as select list from public.list where list ? 'claude-opus-latest'")?;
+    client.batch_execute(
+        "create temporary view newer as select list from public.list where list ? 'claude-opus-latest'",
+    )?;
     let sql = "
         select i.inserted, i.changed, i.unchanged, i.missing, i.skipped, i.aliases, i.details_changed, i.further_names,
                i.skipped_because::text, (select count(*) from newer, jsonb_object_keys(list))
@@ -264,7 +266,9 @@ fn every_entry_of_a_newer_list_is_accounted_for() -> Result<()> {
                lateral public.estimate_llm_cost(t.model_provider, t.model_name, 1000, 100) b
                where p.entry is not null and a.estimated_cost_usd = b.estimated_cost_usd";
     assert_eq!(text(&mut client, sql, &[])?, "98");
-    for (provider, model) in [("anthropic", "claude-opus-latest"), ("aws.bedrock", "kimi-latest"), ("unknown", "gpt-sol-latest")] {
+    for (provider, model) in
+        [("anthropic", "claude-opus-latest"), ("aws.bedrock", "kimi-latest"), ("unknown", "gpt-sol-latest")]
+    {
         let sql = "select pricing_found::text from public.estimate_llm_cost($1, $2, 1, 1)";
         assert_eq!(text(&mut client, sql, &[&provider, &model])?, "true", "{provider} {model}");
     }

@@ -148,8 +148,10 @@ static TABLE: Table = Table::new(
 );
 static FIND_PLAN: Plan = Plan::new(
     FIND,
-    &[UUID, TEXT, UUID, UUID, UUID, TEXT, TEXT, TEXT, NUMERIC, NUMERIC, NUMERIC, NUMERIC, MOMENT, UUID, TEXT,
-        NUMERIC, NUMERIC, NUMERIC, NUMERIC],
+    &[
+        UUID, TEXT, UUID, UUID, UUID, TEXT, TEXT, TEXT, NUMERIC, NUMERIC, NUMERIC, NUMERIC, MOMENT, UUID, TEXT,
+        NUMERIC, NUMERIC, NUMERIC, NUMERIC,
+    ],
 );
 
 impl Record for SandboxSession {

@@ -172,7 +172,10 @@ fn record(row: &Row) -> Result<(Found, Used)> {
     let used = if source == "llm" {
         Used::Llm { input: row.need(11)?, output: row.need(12)?, usage: row.get(13), tier: row.get(14) }
     } else {
-        Used::Sandbox { provider: row.need(24)?, quantities: [15, 16, 17, 20, 21, 22, 23].map(|column| row.get(column)) }
+        Used::Sandbox {
+            provider: row.need(24)?,
+            quantities: [15, 16, 17, 20, 21, 22, 23].map(|column| row.get(column)),
+        }
     };
     let record = Corrected {
         id: row.need(3)?,

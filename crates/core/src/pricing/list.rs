@@ -212,7 +212,9 @@ fn resolved(list: &Map<String, Value>, key: &str) -> Result<Map<String, Value>, 
     let mut way = Vec::new();
     let mut key = key;
     let content = loop {
-        let Some(Value::Object(entry)) = list.get(key) else { return Err("the entry that it goes by is not in the list") };
+        let Some(Value::Object(entry)) = list.get(key) else {
+            return Err("the entry that it goes by is not in the list");
+        };
         let Some(Value::String(next)) = entry.get(ALIAS_OF) else { break entry };
         if way.len() == MAX_STEPS {
             return Err("it goes by itself, or by too many others");
@@ -291,7 +293,10 @@ mod tests {
         .unwrap();
         let row = |key: &str| reading.rows.iter().find(|row| row["list_key"] == key).unwrap();
         let latest = row("m-latest");
-        assert_eq!((&latest["provider"], &latest["name"], latest["input"].as_u64()), (&"acme".into(), &"m-latest".into(), Some(1)));
+        assert_eq!(
+            (&latest["provider"], &latest["name"], latest["input"].as_u64()),
+            (&"acme".into(), &"m-latest".into(), Some(1))
+        );
         assert_eq!(latest["details"], serde_json::json!({"mode": "embedding"}));
         assert_eq!(latest["entry"], serde_json::json!({"alias_of": "m-stable", "mode": "embedding"}));
         // Two aliases of one name: both keep their own.
@@ -303,7 +308,10 @@ mod tests {
         }
         assert_eq!((reading.rows.len(), reading.aliases, reading.price_values), (7, 3, 2));
         let why: Vec<_> = reading.skipped.iter().map(|(why, count)| (*why, *count)).collect();
-        assert_eq!(why, [("it goes by itself, or by too many others", 2), ("the entry that it goes by is not in the list", 1)]);
+        assert_eq!(
+            why,
+            [("it goes by itself, or by too many others", 2), ("the entry that it goes by is not in the list", 1)]
+        );
     }
 
     #[test]

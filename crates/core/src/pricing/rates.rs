@@ -1,9 +1,9 @@
 //! The price of a model: exact rates by part, context threshold, service tier and hour.
 
+use super::names::{canonical, family};
 use super::off_peak::OffPeak;
 use super::part::Unit;
 use super::price_key::{CACHE_HIT, PriceError, Tier, factor, number, parse_key, shape, tokens, whole};
-use super::names::{canonical, family};
 use super::{Factor, Multiplier, Part, Rate, Side, Usage};
 use serde_json::Value;
 
@@ -124,7 +124,8 @@ impl ModelPrice {
         let is_google = matches!(family(&provider), "gemini" | "vertex_ai");
         // Google bills the searches of a prompt once up to Gemini 2; of later models the list says what it bills.
         let lower = name.to_lowercase();
-        if let Some((_, version)) = lower.split_once("gemini").filter(|_| is_google && self.search_per_prompt.is_none()) {
+        if let Some((_, version)) = lower.split_once("gemini").filter(|_| is_google && self.search_per_prompt.is_none())
+        {
             let major = version.chars().find(char::is_ascii_digit);
             self.search_per_prompt = Some(major.is_none_or(|major| major < '3'));
         }
@@ -138,7 +139,9 @@ impl ModelPrice {
     pub(super) fn as_billed(&self, part: Part, amount: i64, usage: &Usage) -> (Part, i64) {
         match part {
             Part::Output if self.plain_output_is_image && !usage.divides_output() => (Part::OutputImage, amount),
-            Part::WebSearchLow | Part::WebSearchMedium | Part::WebSearchHigh if self.search_per_prompt == Some(true) => {
+            Part::WebSearchLow | Part::WebSearchMedium | Part::WebSearchHigh
+                if self.search_per_prompt == Some(true) =>
+            {
                 (part, amount.min(usage.amount(Part::Requests).max(1)))
             }
             _ => (part, amount),

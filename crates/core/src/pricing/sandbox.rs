@@ -5,8 +5,15 @@ use super::{Breakdown, CostLine, PriceConditions, Priced, PricingError, Rate};
 use crate::money::{Rounding, parse_scaled};
 
 /// What a session may be billed by, each at the place that its price and its quantity have.
-pub const SANDBOX_PARTS: [&str; 7] =
-    ["duration_seconds", "vcpu_seconds", "memory_gib_seconds", "disk_gib_seconds", "gpu_seconds", "creations", "egress_gib"];
+pub const SANDBOX_PARTS: [&str; 7] = [
+    "duration_seconds",
+    "vcpu_seconds",
+    "memory_gib_seconds",
+    "disk_gib_seconds",
+    "gpu_seconds",
+    "creations",
+    "egress_gib",
+];
 
 const DURATION: usize = 0;
 const VCPU: usize = 1;

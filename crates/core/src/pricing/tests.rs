@@ -289,6 +289,9 @@ fn sandboxes_are_priced_flat_and_by_allocation() {
     let refused = |told: &[Option<&str>]| price(&flat, told).unwrap_err().to_string();
     assert_eq!(refused(&[Some("-1")]), "duration_seconds must not be negative");
     assert_eq!(refused(&[Some("1"), Some("NaN")]), "vcpu_seconds must not be NaN");
-    assert!(matches!(price(&rates([Some("1e-19"), None, None]), &[Some("1")]), Err(PricingError::RateTooPrecise { .. })));
+    assert!(matches!(
+        price(&rates([Some("1e-19"), None, None]), &[Some("1")]),
+        Err(PricingError::RateTooPrecise { .. })
+    ));
     assert_eq!(price(&flat, &[Some(&"9".repeat(20))]), Err(PricingError::TooLarge));
 }
