@@ -1,7 +1,7 @@
 //! What a sandbox session costs: flat by the second, by allocation, or both.
 
 use super::breakdown::QUANTITY_SCALE;
-use super::{Breakdown, CostLine, PriceConditions, Priced, PricingError, Rate};
+use super::{Breakdown, CostLine, PriceConditions, Priced, PricingError, Rate, Side};
 use crate::money::{Rounding, parse_scaled};
 
 /// Prices of a sandbox type, in USD per unit. Those that are given add up.
@@ -42,7 +42,7 @@ pub fn price_sandbox(
         let Some(rate) = rate else { continue };
         any_rate = true;
         match quantity {
-            Some(quantity) => lines.push(CostLine::billionths(name, quantity, rate)?),
+            Some(quantity) => lines.push(CostLine::measured(name, Side::Sandbox, (quantity, QUANTITY_SCALE), rate)?),
             None => missing = missing.or(Some(name)),
         }
     }
