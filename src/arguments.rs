@@ -4,9 +4,8 @@ use pgrx::Uuid;
 
 use crate::error::{Error, Result};
 use crate::pg::jsonb::{Bounds, Excess};
-use crate::pg::nil;
 use crate::pg::value::{GivenJson, Json};
-use crate::pg::{self, Timestamp};
+use crate::pg::{self, Timestamp, nil};
 use tollgate_core::decision::Resource;
 use tollgate_core::money::{AmountError, Picos};
 
@@ -69,6 +68,23 @@ pub fn beyond(name: &str, bounds: &Bounds, excess: Excess) -> String {
         Excess::Depth => format!("{name} must not be nested more than {} deep", bounds.depth),
         Excess::Number => format!("{name} must not hold a number of more than {} characters", bounds.number),
     }
+}
+
+/// A report of usage, alone or in a whole response, with numbers that stay short in print.
+const REPORT: Bounds = Bounds { bytes: 2_000_000, depth: 64, number: 100 };
+
+/// A usage object as a provider gave it: any JSON, or how it is beyond its bounds, as a clause.
+pub enum Report {
+    Json(Json),
+    Excessive(String),
+}
+
+/// The report that a call has as its argument.
+pub fn report(value: Option<GivenJson>, name: &str) -> Result<Report> {
+    Ok(match required(value, name)?.within(&REPORT) {
+        Ok(json) => Report::Json(json),
+        Err(excess) => Report::Excessive(beyond("", &REPORT, excess).trim_start().to_owned()),
+    })
 }
 
 pub fn tokens(value: Option<i64>, name: &str) -> Result<i64> {

@@ -35,7 +35,8 @@ pgrx::extension_sql_file!("../sql/schema/price_list.sql", name = "price_list", r
 pgrx::extension_sql_file!("../sql/schema/cost_reading.sql", name = "cost_reading", requires = ["price_list"]);
 pgrx::extension_sql_file!("../sql/schema/events.sql", name = "events", requires = ["cost_reading"]);
 pgrx::extension_sql_file!("../sql/schema/facade.sql", name = "facade", requires = ["events"]);
-pgrx::extension_sql_file!("../sql/schema/charge_on_insert.sql", name = "charge_on_insert", requires = ["facade"]);
+pgrx::extension_sql_file!("../sql/schema/usage.sql", name = "usage", requires = ["facade"]);
+pgrx::extension_sql_file!("../sql/schema/charge_on_insert.sql", name = "charge_on_insert", requires = ["usage"]);
 pgrx::extension_sql_file!(
     "../sql/schema/tenant_functions.sql",
     name = "tenant_functions",

@@ -104,6 +104,12 @@ const AUDITS: &[(&str, &str)] = &[
          union all
          select f.oid::regprocedure::text from functions f where f.proacl is null",
     ),
+    (
+        "views that neither take their reader's rights nor hold his conditions back",
+        "select c.oid::regclass::text from pg_class c
+         join members m on m.classid = 'pg_class'::regclass and m.objid = c.oid
+         where c.relkind = 'v' and not coalesce(c.reloptions && '{security_invoker=true,security_barrier=true}', false)",
+    ),
 ];
 
 #[test]
@@ -123,6 +129,8 @@ fn the_audits_find_what_is_missing() -> Result<()> {
     client.batch_execute(
         "create table copilot_internal.bare (tenant_id uuid);
          create function copilot_internal.bare() returns integer language plpgsql as 'begin return 1; end';
+         create view copilot_internal.bare_view as select 1 as a;
+         alter extension pg_tollgate add view copilot_internal.bare_view;
          alter extension pg_tollgate add table copilot_internal.bare;
          alter extension pg_tollgate add function copilot_internal.bare();",
     )?;
@@ -261,21 +269,10 @@ fn every_function_that_resolves_names_fixes_its_search_path() -> Result<()> {
     let mut found = texts(&mut client, &sql, &[])?;
     found.sort_unstable();
     assert_listed("functions_without_search_path.txt", &found)?;
-    // SECURITY DEFINER hides who called, so it is for what looks at nobody's identity; charge_on_insert asks for the
-    // outer role.
+    // SECURITY DEFINER hides who called, so it is for triggers alone: charge_on_insert asks for the outer role, the other
+    // fires for one table only.
     let sql = query("select f.proname::text from functions f where f.prosecdef order by 1");
-    assert_eq!(
-        texts(&mut client, &sql, &[])?,
-        [
-            "acknowledge_quota_events",
-            "charge_on_insert",
-            "claim_quota_events",
-            "maintain",
-            "note_limit_change",
-            "pending",
-            "verify"
-        ]
-    );
+    assert_eq!(texts(&mut client, &sql, &[])?, ["charge_on_insert", "note_limit_change"]);
     Ok(())
 }
 
@@ -295,6 +292,41 @@ fn data_is_dumped_and_what_ships_is_not() -> Result<()> {
         assert_eq!(empty, !table.contains("shipped_"), "{table}");
     }
     Ok(())
+}
+
+/// The planner takes a UNION ALL apart that is a view's outermost, security barrier or not, and a reader's conditions run
+/// on rows before the view's filter.
+#[test]
+fn no_view_with_its_owners_rights_is_a_union_outermost() -> Result<()> {
+    let mut client = audited()?;
+    let unions = |client: &mut Client| -> Result<Vec<String>> {
+        let sql = query(
+            "select c.oid::regclass::text, pg_get_viewdef(c.oid) from pg_class c
+             join members m on m.classid = 'pg_class'::regclass and m.objid = c.oid
+             where c.relkind = 'v' and not coalesce('security_invoker=true' = any (c.reloptions), false)",
+        );
+        let views = client.query(&sql, &[])?;
+        assert!(views.len() > 10, "{} views", views.len());
+        Ok(views.iter().filter(|view| is_union(view.get(1))).map(|view| view.get(0)).collect())
+    };
+    assert_eq!(unions(&mut client)?, Vec::<String>::new());
+    client.batch_execute(
+        "create view copilot_internal.bare as select 1 as a union all select 2;
+         alter extension pg_tollgate add view copilot_internal.bare;",
+    )?;
+    assert_eq!(unions(&mut client)?, ["copilot_internal.bare"]);
+    Ok(())
+}
+
+/// Whether a set operation stands outside of all parentheses.
+fn is_union(definition: &str) -> bool {
+    let mut depth = 0;
+    definition.lines().any(|line| {
+        let is_outermost = depth == 0 && ["UNION", "INTERSECT", "EXCEPT"].iter().any(|it| line.trim().starts_with(it));
+        depth += line.matches('(').count();
+        depth -= line.matches(')').count();
+        is_outermost
+    })
 }
 
 /// A role that is dropped takes its grants and policies with it; made again, it gets what a new installation gives.
@@ -328,7 +360,7 @@ fn grants_are_run_again_for_roles_that_come_later() -> Result<()> {
 }
 
 #[test]
-fn views_to_come_in_metrics_get_the_same_readers() -> Result<()> {
+fn views_to_come_in_metrics_are_for_those_who_see_all() -> Result<()> {
     let database = Database::fresh()?;
     let mut client = database.superuser()?;
     client.batch_execute(
@@ -338,15 +370,19 @@ fn views_to_come_in_metrics_get_the_same_readers() -> Result<()> {
         .cluster
         .connect(&database.name, "postgres")?
         .batch_execute("create view metrics.made_by_postgres as select 2 as a")?;
-    for role in ["metrics_reader", "service_role", "authenticated"] {
+    for role in ["metrics_reader", "service_role"] {
         let sql = format!(
             "begin; set local role {role};
              select a from metrics.made_by_superuser union all select a from metrics.made_by_postgres; commit"
         );
         client.batch_execute(&sql).with_context(|| format!("{role} cannot read views made later"))?;
     }
-    let open: bool =
-        client.query_one("select has_table_privilege('anon', 'metrics.made_by_postgres', 'select')", &[])?.get(0);
-    assert!(!open, "anon reads what is made in metrics");
+    // Such a view runs with its maker's rights, and need not filter.
+    for role in ["authenticated", "anon"] {
+        for view in ["metrics.made_by_superuser", "metrics.made_by_postgres"] {
+            let open: bool = client.query_one("select has_table_privilege($1, $2, 'select')", &[&role, &view])?.get(0);
+            assert!(!open, "{role} reads {view}");
+        }
+    }
     Ok(())
 }

@@ -6,7 +6,7 @@ mod support;
 use anyhow::Result;
 use postgres::error::SqlState;
 use serde_json::json;
-use support::{Database, id, make_tenant, text};
+use support::{Database, assert_verified, differences, id, make_tenant, text, texts};
 use tollgate_tests::cluster::Cluster;
 use tollgate_tests::session::{Caller, message, sqlstate};
 
@@ -94,6 +94,72 @@ fn a_grant_on_every_function_lets_nobody_spend() -> Result<()> {
     }
     let charges = text(&mut database.superuser()?, "select count(*)::text from copilot_internal.pending_costs", &[])?;
     assert_eq!(charges, "0");
+    Ok(())
+}
+
+/// Every grant there is, and the role that may write everything: what was charged stays as it is, and the kernels work.
+#[test]
+fn nobody_changes_the_ledger_whatever_he_was_granted() -> Result<()> {
+    let database = Database::fresh()?;
+    let tenant = id(1);
+    let mut client = database.superuser()?;
+    make_tenant(&mut client, tenant)?;
+    client.batch_execute(
+        "create role writer; grant pg_write_all_data, pg_read_all_data to writer; create role granted bypassrls;
+         grant usage on schema copilot_internal to granted, authenticated;
+         grant all on all tables in schema copilot_internal to granted, service_role, authenticated;",
+    )?;
+    let spend = "select * from public.record_llm_cost($1, 'p', 'm', 1, 1, p_cost_usd => 2, p_request_id => 'a',
+         p_conversation_id => $1)";
+    client.execute(spend, &[&tenant])?;
+    client.batch_execute("select copilot_internal.maintain()")?;
+    let tables = texts(
+        &mut client,
+        "select tgrelid::regclass::text from pg_trigger where tgname = 'keep_ledger' order by 1",
+        &[],
+    )?;
+    assert_eq!(tables.len(), 10, "{tables:?}");
+    let mut refused = 0;
+    for role in ["writer", "granted", "service_role", "authenticated"] {
+        for table in &tables {
+            for sql in [
+                format!("update {table} set tenant_id = tenant_id"),
+                format!("delete from {table}"),
+                format!("truncate {table}"),
+                format!("with gone as (delete from {table} returning 1) select count(*) from gone"),
+            ] {
+                // Nobody is granted TRUNCATE by pg_write_all_data.
+                let error = client.batch_execute(&format!("begin; set local role {role}; {sql}")).unwrap_err();
+                client.batch_execute("rollback")?;
+                assert_eq!(sqlstate(&error), "42501", "{role}: {sql}: {}", message(&error));
+                refused += usize::from(message(&error).contains("never changed"));
+            }
+        }
+    }
+    println!("{refused} changes of the ledger refused by its trigger");
+    assert_eq!(refused, 4 * tables.len() * 4 - tables.len());
+    // What the functions do goes on.
+    let mut session = database.session()?;
+    let id: uuid::Uuid = session.value(
+        &Caller::service(),
+        "select cost_record_id from public.record_llm_cost($1, 'p', 'm', 1, 1,
+         p_cost_usd => 2)",
+        &[&tenant],
+    )?;
+    session.value::<uuid::Uuid>(&Caller::service(), "select refund_id from public.refund_cost($1, 1, 'r')", &[&id])?;
+    let hold = "select reservation_id from public.reserve_quota($1, 'llm', 1, 'h')";
+    let hold: uuid::Uuid = session.value(&Caller::service(), hold, &[&tenant])?;
+    session.value::<bool>(
+        &Caller::service(),
+        "select allowed from public.extend_reservation($1, '1 hour', 1)",
+        &[&hold],
+    )?;
+    session.value::<String>(&Caller::service(), "select status from public.commit_reservation($1, 1)", &[&hold])?;
+    session.value::<i64>(&Caller::service(), "select sum(done)::bigint from copilot_internal.maintain()", &[])?;
+    assert_verified(&mut client);
+    // The superuser repairs what has to be repaired.
+    client.batch_execute("delete from copilot_internal.cost_rollups where true")?;
+    assert!(!differences(&mut client)?.is_empty());
     Ok(())
 }
 

@@ -53,6 +53,18 @@ const FUNCTIONS: &[(&str, &str, &str, &str)] = &[
         "TABLE({RECORDED})",
     ),
     (
+        "record_llm_usage",
+        "volatile",
+        "p_tenant_id uuid, p_model_provider text, p_model_name text, p_usage jsonb, p_user_id uuid DEFAULT NULL::uuid, \
+         p_conversation_id uuid DEFAULT NULL::uuid, p_path_id uuid DEFAULT NULL::uuid, p_task text DEFAULT NULL::text, \
+         p_service_tier text DEFAULT NULL::text, p_cost_usd numeric DEFAULT NULL::numeric, \
+         p_request_id text DEFAULT NULL::text, p_reservation_id uuid DEFAULT NULL::uuid, p_enforce boolean DEFAULT false, \
+         p_occurred_at timestamp with time zone DEFAULT NULL::timestamp with time zone, \
+         p_trace_id text DEFAULT NULL::text, p_span_id text DEFAULT NULL::text, p_metadata jsonb DEFAULT '{}'::jsonb, \
+         p_log_denial boolean DEFAULT false",
+        "TABLE({RECORDED})",
+    ),
+    (
         "record_e2b_cost",
         "volatile",
         "p_tenant_id uuid, p_sandbox_id text, p_sandbox_type text, p_duration_seconds numeric, \

@@ -1,7 +1,8 @@
--- Reading costs: rollups plus what is pending, in one snapshot. These views run with the owner's rights and are open to
--- nobody; what is shown of them is decided in metrics.sql and by the kernels.
+-- Reading costs: rollups plus what is pending, in one snapshot. The views of copilot_internal run with the rights of who
+-- reads them, so that row level security holds whoever may read all tables. Kernels read them as the owner; what people
+-- see is decided in metrics.sql.
 
-create view copilot_internal.cost_lines as
+create view copilot_internal.cost_lines with (security_invoker) as
     select r.tenant_id, r.day, r.source, r.provider, r.name, r.user_id, r.cost_usd, r.record_count, r.unpriced_count,
            r.input_tokens, r.output_tokens, r.duration_seconds
     from copilot_internal.cost_rollups r
@@ -26,7 +27,7 @@ comment on column copilot_internal.cost_lines.input_tokens is 'As in cost_rollup
 comment on column copilot_internal.cost_lines.output_tokens is 'As in cost_rollups.';
 comment on column copilot_internal.cost_lines.duration_seconds is 'As in cost_rollups.';
 
-create view copilot_internal.conversation_lines as
+create view copilot_internal.conversation_lines with (security_invoker) as
     select r.tenant_id, r.conversation_id, r.source, r.cost_usd, r.record_count, r.unpriced_count
     from copilot_internal.conversation_rollups r
     union all
@@ -45,7 +46,7 @@ comment on column copilot_internal.conversation_lines.record_count is 'As in con
 comment on column copilot_internal.conversation_lines.unpriced_count is 'As in conversation_rollups.';
 
 -- What each quota has spent in its present period. The same sum as the admission kernel's, over all quotas at once.
-create view copilot_internal.quota_standings as
+create view copilot_internal.quota_standings with (security_invoker) as
     select q.quota_id, q.scope, q.scope_id, q.tenant_id, q.resource_type, q.limit_usd + m.raised_usd as limit_usd,
            pg_catalog.trim_scale(s.nanos * 0.000000001) as spent_usd,
            case when m.nanos = 0 then 100.00

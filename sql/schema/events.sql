@@ -49,6 +49,10 @@ create index quota_events_denied_idx on copilot_internal.quota_events
 create function copilot_internal.note_limit_change() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
+    -- Whoever may execute it may hang it on a table of his own, and make events up.
+    if tg_relid <> 'copilot_internal.cost_quotas'::regclass or tg_op <> 'UPDATE' then
+        raise exception 'only a change of a quota is noted' using errcode = 'insufficient_privilege';
+    end if;
     insert into copilot_internal.quota_events (tenant_id, quota_id, event_type, limit_nanos, payload)
     values (new.tenant_id, new.id, 'limit_changed', floor(new.limit_usd * 1000000000)::bigint, jsonb_build_object(
         'scope', new.scope, 'scope_id', new.scope_id, 'resource_type', new.resource_type, 'period', new.period,
@@ -132,10 +136,10 @@ end;
 comment on function copilot_internal.delete_old_events(integer) is
     'Deletes at most so many events that were acknowledged, and whose period ended, more than 90 days ago. Run as the owner.';
 
-create function public.claim_quota_events(p_limit integer default 100, p_lease interval default '1 minute')
+create function copilot_internal.claim_events(p_limit integer, p_lease interval)
     returns table (id uuid, tenant_id uuid, quota_id uuid, event_type text, threshold numeric, period_start timestamptz,
         payload jsonb, created_at timestamptz, acknowledged_at timestamptz)
-    language plpgsql volatile security definer rows 100 set search_path = pg_catalog, pg_temp as $$
+    language plpgsql volatile rows 100 set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 begin
     if p_limit is null or p_limit < 1 or p_limit > 1000 then
@@ -165,11 +169,18 @@ begin
     from claimed c
     order by c.created_at, c.threshold, c.id;
 end $$;
+comment on function copilot_internal.claim_events(integer, interval) is
+    'What claim_quota_events does, for its kernel, which has asked who calls. Run as the owner.';
+
+create function public.claim_quota_events(p_limit integer default 100, p_lease interval default '1 minute')
+    returns table (id uuid, tenant_id uuid, quota_id uuid, event_type text, threshold numeric, period_start timestamptz,
+        payload jsonb, created_at timestamptz, acknowledged_at timestamptz)
+    language c volatile rows 100 as 'MODULE_PATHNAME', 'claim_quota_events_wrapper';
 comment on function public.claim_quota_events(integer, interval) is
     'The oldest events that nobody has acknowledged and nobody else has claimed, at most 1,000. They are the caller''s for the time of the lease and come again after it unless acknowledge_quota_events has named them. First writes what a charge should have and could not.';
 
-create function public.acknowledge_quota_events(p_event_ids uuid[]) returns integer
-    language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+create function copilot_internal.acknowledge_events(p_event_ids uuid[]) returns integer
+    language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     v_count integer;
 begin
@@ -182,5 +193,10 @@ begin
     get diagnostics v_count = row_count;
     return v_count;
 end $$;
+comment on function copilot_internal.acknowledge_events(uuid[]) is
+    'What acknowledge_quota_events does, for its kernel, which has asked who calls. Run as the owner.';
+
+create function public.acknowledge_quota_events(p_event_ids uuid[]) returns integer
+    language c volatile as 'MODULE_PATHNAME', 'acknowledge_quota_events_wrapper';
 comment on function public.acknowledge_quota_events(uuid[]) is
     'Says that these events are dealt with: claim_quota_events gives them no more. Returns how many were not acknowledged before; unknown ids are passed over.';

@@ -219,11 +219,6 @@ create function public.estimate_e2b_cost(
 comment on function public.estimate_e2b_cost(text, numeric, text, numeric, numeric, uuid, text, numeric, numeric, numeric, numeric) is
     'What a sandbox session costs (USD). NULL, never 0, when no price is known.';
 
-create function public.normalize_llm_usage(p_provider text, p_usage jsonb) returns jsonb
-    language c immutable parallel safe as 'MODULE_PATHNAME', 'normalize_llm_usage_wrapper';
-comment on function public.normalize_llm_usage(text, jsonb) is
-    'A provider''s raw usage object (OpenAI chat and responses, Anthropic, Gemini, Bedrock, OpenTelemetry) in the form of record_llm_cost: input_tokens and output_tokens, inclusive, the parts that p_usage takes, service_tier where it is told, and under unknown what has no place there. Impossible usage is 22023.';
-
 create function copilot_internal.check_confidence_level(p_level text) returns void
     language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
 begin

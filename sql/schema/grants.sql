@@ -41,7 +41,9 @@ begin
             -- A view needs its reader's right to execute what it calls, a constraint its writer's.
             ('execute', 'function copilot_internal.caller_sees_all(), copilot_internal.caller_tenants(), '
                 'copilot_internal.period_bounds(text, text, timestamptz), copilot_internal.is_time_zone(text), '
-                'copilot_internal.admission_counters()', array['authenticated', 'service_role', 'metrics_reader']),
+                'copilot_internal.admission_counters()',
+                -- The last has the right to read every view from Postgres itself.
+                array['authenticated', 'service_role', 'metrics_reader', 'pg_read_all_data']),
             ('execute', 'function copilot_internal.caller_user(), copilot_internal.check_confidence_level(text), '
                 'copilot_internal.raise_refusal(jsonb, integer), copilot_internal.check_own_tenant(uuid)',
                 array['authenticated', 'service_role']),
@@ -54,7 +56,7 @@ begin
                 'copilot_internal.import_model_pricing(jsonb, text, timestamptz, boolean, boolean, text), '
                 'copilot_internal.export_model_pricing(timestamptz, text), '
                 'copilot_internal.maintain(integer), copilot_internal.verify(), copilot_internal.verify_counters(), '
-                'copilot_internal.reload_counters(), copilot_internal.pending()',
+                'copilot_internal.reload_counters(), copilot_internal.pending(), copilot_internal.holdings()',
                 array['service_role']),
             -- Looking, and what people do with their tenants: the kernels decide who may.
             ('execute', 'function public.check_quota_before_operation(uuid, text, numeric, uuid), '
@@ -73,6 +75,8 @@ begin
             ('execute', 'function public.check_and_record_quota_atomic(text, uuid, numeric, text, uuid, text, boolean), '
                 'public.record_llm_cost(uuid, text, text, bigint, bigint, uuid, uuid, uuid, text, jsonb, text, numeric, '
                 'text, uuid, boolean, timestamptz, text, text, jsonb, boolean), '
+                'public.record_llm_usage(uuid, text, text, jsonb, uuid, uuid, uuid, text, text, numeric, text, uuid, '
+                'boolean, timestamptz, text, text, jsonb, boolean), '
                 'public.record_e2b_cost(uuid, text, text, numeric, uuid, uuid, uuid, text, numeric, numeric, numeric, '
                 'text, uuid, boolean, timestamptz, jsonb, boolean, text, numeric, numeric, numeric, numeric), '
                 'public.record_llm_costs(jsonb), public.set_sandbox_price(text, text, jsonb, timestamptz, text, uuid), '
@@ -137,10 +141,11 @@ begin
         execute format('create policy %I on %s %s', v_policy.name, v_policy.relation, v_policy.rest);
     end loop;
 
-    -- Views to come get the same readers, whether a superuser or Supabase's postgres makes them.
+    -- Views to come are for those who may see all tenants, whether a superuser or Supabase's postgres makes them: they
+    -- run with their maker's rights, and nothing says that they filter.
     for v_grant in
         select r.role, m.clause
-        from unnest(array['authenticated', 'service_role', 'metrics_reader']) as r (role)
+        from unnest(array['service_role', 'metrics_reader']) as r (role)
         cross join (values (null, ''), ('postgres', 'for role postgres ')) as m (maker, clause)
         where exists (select from pg_catalog.pg_roles p where p.rolname = r.role)
           and (m.maker is null or exists (select from pg_catalog.pg_roles p where p.rolname = m.maker))
@@ -171,7 +176,7 @@ begin
                or d.classid = 'pg_catalog.pg_class'::regclass
                   and (select relkind in ('r', 'v') from pg_catalog.pg_class where oid = d.objid))
     loop
-        execute pg_catalog.format('revoke all on %s from public, anon, authenticated, service_role, metrics_reader',
+        execute pg_catalog.format('revoke all on %s from public, anon, authenticated, service_role, metrics_reader, pg_read_all_data',
             v_object.name);
     end loop;
 

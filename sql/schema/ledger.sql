@@ -280,7 +280,7 @@ comment on column copilot_internal.conversation_rollups.record_count is 'Records
 comment on column copilot_internal.conversation_rollups.unpriced_count is 'Records without a price among them.';
 
 -- A ledger row in the terms of the rollups, one text for the fold, the views and verify().
-create view copilot_internal.ledger_lines as
+create view copilot_internal.ledger_lines with (security_invoker) as
     select r.tenant_id, r.id as record_id, 'llm'::text as source, r.occurred_at,
            r.model_provider as provider, r.model_name as name,
            coalesce(r.user_id, '00000000-0000-0000-0000-000000000000') as user_id, r.conversation_id,

@@ -1,17 +1,24 @@
 -- What people see. The views run with the owner's rights, so that a reader of metrics needs nothing beneath it; what he
--- sees is filtered inside, by the role that asks: everything for service_role, metrics_reader and superusers, the tenants
--- of which the claims' user is an active member for everybody else. Each arm is switched off whole where it does not
--- apply, so that a member's query uses the tenant's index.
+-- sees is filtered inside, by the role that asks: everything for service_role, metrics_reader and roles that pass by row
+-- level security, the tenants of which the claims' user is an active member for everybody else. Each arm is switched off
+-- whole where it does not apply, so that a member's query uses the tenant's index.
+--
+-- A UNION ALL is never the outermost of a view: the planner takes it apart, security barrier or not, and runs the
+-- reader's own conditions on rows before the view's filter. One level further in it is behind the barrier, through which
+-- conditions go only when they are leakproof, as comparisons of ids are.
 
 create view copilot_internal.visible_cost_lines with (security_barrier) as
-    select nullif(l.tenant_id, '00000000-0000-0000-0000-000000000000') as tenant_id, l.day, l.source, l.provider, l.name, l.user_id, l.cost_usd, l.record_count, l.unpriced_count, l.input_tokens, l.output_tokens, l.duration_seconds
-    from copilot_internal.cost_lines l
-    where (select copilot_internal.caller_sees_all())
-    union all
-    select l.tenant_id, l.day, l.source, l.provider, l.name, l.user_id, l.cost_usd, l.record_count, l.unpriced_count, l.input_tokens, l.output_tokens, l.duration_seconds
-    from copilot_internal.cost_lines l
-    where not (select copilot_internal.caller_sees_all())
-      and l.tenant_id = any ((select copilot_internal.caller_tenants())::uuid[]);
+    select v.*
+    from (
+        select nullif(l.tenant_id, '00000000-0000-0000-0000-000000000000') as tenant_id, l.day, l.source, l.provider, l.name, l.user_id, l.cost_usd, l.record_count, l.unpriced_count, l.input_tokens, l.output_tokens, l.duration_seconds
+        from copilot_internal.cost_lines l
+        where (select copilot_internal.caller_sees_all())
+        union all
+        select l.tenant_id, l.day, l.source, l.provider, l.name, l.user_id, l.cost_usd, l.record_count, l.unpriced_count, l.input_tokens, l.output_tokens, l.duration_seconds
+        from copilot_internal.cost_lines l
+        where not (select copilot_internal.caller_sees_all())
+          and l.tenant_id = any ((select copilot_internal.caller_tenants())::uuid[])
+    ) v;
 comment on view copilot_internal.visible_cost_lines is 'cost_lines that the asking role may see; a NULL tenant is the platform alone.';
 comment on column copilot_internal.visible_cost_lines.tenant_id is 'As in cost_rollups.';
 comment on column copilot_internal.visible_cost_lines.day is 'As in cost_rollups.';
@@ -27,14 +34,17 @@ comment on column copilot_internal.visible_cost_lines.output_tokens is 'As in co
 comment on column copilot_internal.visible_cost_lines.duration_seconds is 'As in cost_rollups.';
 
 create view copilot_internal.visible_conversation_lines with (security_barrier) as
-    select nullif(l.tenant_id, '00000000-0000-0000-0000-000000000000') as tenant_id, l.conversation_id, l.source, l.cost_usd, l.record_count, l.unpriced_count
-    from copilot_internal.conversation_lines l
-    where (select copilot_internal.caller_sees_all())
-    union all
-    select l.tenant_id, l.conversation_id, l.source, l.cost_usd, l.record_count, l.unpriced_count
-    from copilot_internal.conversation_lines l
-    where not (select copilot_internal.caller_sees_all())
-      and l.tenant_id = any ((select copilot_internal.caller_tenants())::uuid[]);
+    select v.*
+    from (
+        select nullif(l.tenant_id, '00000000-0000-0000-0000-000000000000') as tenant_id, l.conversation_id, l.source, l.cost_usd, l.record_count, l.unpriced_count
+        from copilot_internal.conversation_lines l
+        where (select copilot_internal.caller_sees_all())
+        union all
+        select l.tenant_id, l.conversation_id, l.source, l.cost_usd, l.record_count, l.unpriced_count
+        from copilot_internal.conversation_lines l
+        where not (select copilot_internal.caller_sees_all())
+          and l.tenant_id = any ((select copilot_internal.caller_tenants())::uuid[])
+    ) v;
 comment on view copilot_internal.visible_conversation_lines is 'conversation_lines that the asking role may see.';
 comment on column copilot_internal.visible_conversation_lines.tenant_id is 'As in conversation_rollups.';
 comment on column copilot_internal.visible_conversation_lines.conversation_id is 'As in conversation_rollups.';
@@ -219,18 +229,21 @@ comment on column metrics.tenant_total_costs.e2b_session_count is 'Sandbox sessi
 comment on column metrics.tenant_total_costs.unpriced_count is 'Records among them whose price is not known and that add nothing to the cost.';
 
 create view metrics.quota_status with (security_barrier) as
-    select q.scope, q.scope_id, q.resource_type, q.limit_usd, q.spent_usd as current_spend_usd, q.usage_percentage,
-           q.status, q.reserved_usd, q.remaining_usd, q.period, q.period_start, q.period_end, q.tenant_id, q.mode,
-           q.is_default, q.quota_id, q.suspended
-    from copilot_internal.quota_standings q
-    where (select copilot_internal.caller_sees_all())
-    union all
-    select q.scope, q.scope_id, q.resource_type, q.limit_usd, q.spent_usd, q.usage_percentage,
-           q.status, q.reserved_usd, q.remaining_usd, q.period, q.period_start, q.period_end, q.tenant_id, q.mode,
-           q.is_default, q.quota_id, q.suspended
-    from copilot_internal.quota_standings q
-    where not (select copilot_internal.caller_sees_all())
-      and q.tenant_id = any ((select copilot_internal.caller_tenants())::uuid[]);
+    select v.*
+    from (
+        select q.scope, q.scope_id, q.resource_type, q.limit_usd, q.spent_usd as current_spend_usd, q.usage_percentage,
+               q.status, q.reserved_usd, q.remaining_usd, q.period, q.period_start, q.period_end, q.tenant_id, q.mode,
+               q.is_default, q.quota_id, q.suspended
+        from copilot_internal.quota_standings q
+        where (select copilot_internal.caller_sees_all())
+        union all
+        select q.scope, q.scope_id, q.resource_type, q.limit_usd, q.spent_usd, q.usage_percentage,
+               q.status, q.reserved_usd, q.remaining_usd, q.period, q.period_start, q.period_end, q.tenant_id, q.mode,
+               q.is_default, q.quota_id, q.suspended
+        from copilot_internal.quota_standings q
+        where not (select copilot_internal.caller_sees_all())
+          and q.tenant_id = any ((select copilot_internal.caller_tenants())::uuid[])
+    ) v;
 comment on view metrics.quota_status is 'Every quota in force with what its present period has cost. Quotas of the platform are shown only to those who see all tenants.';
 comment on column metrics.quota_status.scope is 'platform, tenant or user.';
 comment on column metrics.quota_status.scope_id is 'The tenant or user; NULL for the platform.';
@@ -251,22 +264,25 @@ comment on column metrics.quota_status.quota_id is 'The quota''s id, a default''
 comment on column metrics.quota_status.suspended is 'Whether the quota blocks everything, whatever its limit.';
 
 create view metrics.cost_estimates with (security_barrier) as
-    select 'llm'::text as resource_type, e.model_provider, e.model_name, null::text as sandbox_type, null::text as region,
-           e.operation_type, e.confidence_level, e.estimated_cost_usd, e.effective_from, e.effective_to,
-           e.tenant_id, e.from_history
-    from copilot_internal.llm_cost_estimates e
-    where e.effective_from <= pg_catalog.clock_timestamp()
-      and (e.effective_to is null or e.effective_to > pg_catalog.clock_timestamp())
-      and (e.tenant_id is null or (select copilot_internal.caller_sees_all())
-           or e.tenant_id = any ((select copilot_internal.caller_tenants())::uuid[]))
-    union all
-    select 'e2b', null, null, e.sandbox_type, e.region, e.operation_type, e.confidence_level, e.estimated_cost_usd,
-           e.effective_from, e.effective_to, e.tenant_id, e.from_history
-    from copilot_internal.e2b_cost_estimates e
-    where e.effective_from <= pg_catalog.clock_timestamp()
-      and (e.effective_to is null or e.effective_to > pg_catalog.clock_timestamp())
-      and (e.tenant_id is null or (select copilot_internal.caller_sees_all())
-           or e.tenant_id = any ((select copilot_internal.caller_tenants())::uuid[]));
+    select v.*
+    from (
+        select 'llm'::text as resource_type, e.model_provider, e.model_name, null::text as sandbox_type, null::text as region,
+               e.operation_type, e.confidence_level, e.estimated_cost_usd, e.effective_from, e.effective_to,
+               e.tenant_id, e.from_history
+        from copilot_internal.llm_cost_estimates e
+        where e.effective_from <= pg_catalog.clock_timestamp()
+          and (e.effective_to is null or e.effective_to > pg_catalog.clock_timestamp())
+          and (e.tenant_id is null or (select copilot_internal.caller_sees_all())
+               or e.tenant_id = any ((select copilot_internal.caller_tenants())::uuid[]))
+        union all
+        select 'e2b', null, null, e.sandbox_type, e.region, e.operation_type, e.confidence_level, e.estimated_cost_usd,
+               e.effective_from, e.effective_to, e.tenant_id, e.from_history
+        from copilot_internal.e2b_cost_estimates e
+        where e.effective_from <= pg_catalog.clock_timestamp()
+          and (e.effective_to is null or e.effective_to > pg_catalog.clock_timestamp())
+          and (e.tenant_id is null or (select copilot_internal.caller_sees_all())
+               or e.tenant_id = any ((select copilot_internal.caller_tenants())::uuid[]))
+    ) v;
 comment on view metrics.cost_estimates is 'The named estimates in force: the operator''s, and those that shipped profiles give for models with a shipped price are computed by get_llm_cost_estimate and get_e2b_cost_estimate.';
 comment on column metrics.cost_estimates.resource_type is 'llm or e2b.';
 comment on column metrics.cost_estimates.model_provider is 'The provider of a model.';
@@ -317,3 +333,42 @@ comment on column metrics.tenants_without_quota.tenant_name is 'What people call
 comment on column metrics.tenants_without_quota.tenant_slug is 'Its unique name in addresses.';
 comment on column metrics.tenants_without_quota.tenant_plan is 'Its plan.';
 comment on column metrics.tenants_without_quota.resource_type is 'What it may spend without a limit: llm or e2b.';
+
+-- With its owner's rights a view cannot read one that takes its reader's, as those of copilot_internal do. Each view of
+-- that kind is therefore spelled out: the text of what it reads is put in its place, down to the tables.
+do $$
+declare
+    v_view record;
+    v_text text;
+    v_inner text;
+begin
+    for v_view in
+        with recursive views as (
+            select c.oid, coalesce('security_invoker=true' = any (c.reloptions), false) as is_invoker
+            from pg_catalog.pg_class c
+            join pg_catalog.pg_depend d on d.classid = 'pg_catalog.pg_class'::regclass and d.objid = c.oid
+            where c.relkind = 'v' and d.deptype = 'e' and d.refclassid = 'pg_catalog.pg_extension'::regclass
+              and d.refobjid = (select oid from pg_catalog.pg_extension where extname = 'pg_tollgate')
+        ), reads as (
+            select distinct r.ev_class as reader, d.refobjid as read
+            from pg_catalog.pg_rewrite r
+            join pg_catalog.pg_depend d on d.classid = 'pg_catalog.pg_rewrite'::regclass and d.objid = r.oid
+            join views i on d.refclassid = 'pg_catalog.pg_class'::regclass and d.refobjid = i.oid
+            where i.is_invoker and r.ev_class <> i.oid
+        ), inside (reader, read, depth) as (
+            select r.reader, r.read, 1 from reads r join views o on o.oid = r.reader where not o.is_invoker
+            union all
+            select i.reader, r.read, i.depth + 1 from inside i join reads r on r.reader = i.read
+        )
+        select i.reader::regclass::text as name,
+               array_agg(i.read::regclass::text order by i.depth, i.read) as inner_names
+        from inside i group by i.reader
+    loop
+        v_text := rtrim(pg_catalog.pg_get_viewdef(v_view.name::regclass), ';');
+        foreach v_inner in array v_view.inner_names loop
+            v_text := replace(v_text, v_inner || ' ',
+                '(' || rtrim(pg_catalog.pg_get_viewdef(v_inner::regclass), ';') || ') ');
+        end loop;
+        execute pg_catalog.format('create or replace view %s with (security_barrier) as %s', v_view.name, v_text);
+    end loop;
+end $$;

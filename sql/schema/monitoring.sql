@@ -10,11 +10,11 @@ create function copilot_internal.holdings()
     returns table (process integer, tenant_id uuid, since timestamptz, nanos bigint)
     language c volatile as 'MODULE_PATHNAME', 'holdings_wrapper';
 comment on function copilot_internal.holdings() is
-    'What open transactions of this database have charged and not committed, in nano USD. Run as the owner.';
+    'What open transactions of this database have charged and not committed, in nano USD. For pending(); tells service_role alone.';
 
 create function copilot_internal.pending()
     returns table (pid integer, tenant_id uuid, age interval, amount_usd numeric)
-    language sql volatile security definer set search_path = pg_catalog, pg_temp
+    language sql volatile set search_path = pg_catalog, pg_temp
 begin atomic
     select h.process, h.tenant_id, pg_catalog.clock_timestamp() - h.since,
            pg_catalog.trim_scale(h.nanos / 1000000000.0)

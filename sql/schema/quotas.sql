@@ -103,7 +103,7 @@ comment on column copilot_internal.default_quotas.event_thresholds is 'As in cos
 
 -- Defaults apply without rows, so a tenant is under them from the statement on that made it, however it came, and an
 -- operator who edits a default edits it for all. The derived id stays the same for as long as the default applies.
-create view copilot_internal.effective_quotas as
+create view copilot_internal.effective_quotas with (security_invoker) as
     select q.id as quota_id, q.scope, q.scope_id, q.tenant_id, q.resource_type, q.limit_usd, q.period, q.time_zone,
            q.mode, q.warning_threshold, false as is_default, q.event_thresholds, q.suspended
     from copilot_internal.cost_quotas q

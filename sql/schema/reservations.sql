@@ -75,3 +75,23 @@ create function copilot_internal.expire_reservations(p_limit bigint) returns big
     language c volatile strict as 'MODULE_PATHNAME', 'expire_reservations_wrapper';
 comment on function copilot_internal.expire_reservations(bigint) is
     'Marks at most p_limit holds as expired whose time has passed, and returns how many. Nothing that counts depends on it. Run as the owner.';
+
+-- The grants let nobody change what was charged. This is for whoever was granted more, as by pg_write_all_data.
+create function copilot_internal.keep_ledger() returns trigger
+    language c as 'MODULE_PATHNAME', 'keep_ledger_wrapper';
+comment on function copilot_internal.keep_ledger() is
+    'Refuses an UPDATE, DELETE or TRUNCATE of a ledger table by anybody but its owner, as whom kernels, folding and maintenance run, and superusers: whatever was granted. Corrections are rows of their own.';
+
+do $$
+declare
+    v_table text;
+begin
+    for v_table in
+        select unnest(array['llm_cost_records', 'e2b_cost_records', 'quota_charges', 'cost_corrections',
+            'quota_reservations', 'reservation_extensions', 'pending_costs', 'quota_rollups', 'cost_rollups',
+            'conversation_rollups'])
+    loop
+        execute pg_catalog.format('create trigger keep_ledger before update or delete or truncate '
+            'on copilot_internal.%I for each statement execute function copilot_internal.keep_ledger()', v_table);
+    end loop;
+end $$;

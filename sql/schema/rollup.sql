@@ -139,9 +139,9 @@ end;
 comment on function copilot_internal.refresh_estimates(uuid) is
     'Brings a tenant''s named estimates up to date with his own records and returns how many there are. Run as the owner.';
 
-create function copilot_internal.maintain(p_limit integer default 10000)
+create function copilot_internal.run_maintenance(p_limit integer)
     returns table (task text, done bigint)
-    language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+    language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     v_tenant_id uuid;
     v_done bigint;
@@ -197,12 +197,18 @@ begin
     end loop;
     return next;
 end $$;
+comment on function copilot_internal.run_maintenance(integer) is
+    'What maintain() does, for its kernel, which has asked who calls. Run as the owner.';
+
+create function copilot_internal.maintain(p_limit integer default 10000)
+    returns table (task text, done bigint)
+    language c volatile as 'MODULE_PATHNAME', 'maintain_wrapper';
 comment on function copilot_internal.maintain(integer) is
     'Housekeeping: folds at most p_limit pending rows into the rollups, skipping tenants that another session is folding; marks at most p_limit reservations that have expired; adds events that charges could not write; deletes at most p_limit of those that were acknowledged long ago; and once an hour brings the named estimates of at most 100 tenants that have spent up to date with their own records. Changes no other figure that anybody can read; safe to call at any time, by anybody who may, as often as liked.';
 
-create function copilot_internal.verify()
+create function copilot_internal.ledger_differences()
     returns table (check_name text, tenant_id uuid, expected numeric, actual numeric)
-    language sql stable security definer set search_path = pg_catalog, pg_temp
+    language sql stable set search_path = pg_catalog, pg_temp
 begin atomic
     with ledger as materialized (
         select * from copilot_internal.ledger_lines
@@ -356,5 +362,11 @@ begin atomic
     from differences d
     where d.expected <> d.actual;
 end;
+comment on function copilot_internal.ledger_differences() is
+    'What verify() returns, for its kernel, which has asked who calls. Run as the owner.';
+
+create function copilot_internal.verify()
+    returns table (check_name text, tenant_id uuid, expected numeric, actual numeric)
+    language c stable as 'MODULE_PATHNAME', 'verify_wrapper';
 comment on function copilot_internal.verify() is
     'Recomputes every rollup from the ledger in one snapshot and returns where they differ; no rows means exact. Reads the whole ledger.';

@@ -59,7 +59,7 @@ comment on column copilot_internal.user_preferences.user_id is 'The user.';
 comment on column copilot_internal.user_preferences.current_tenant_id is 'The tenant to use where the claims name none; counts only while the user is an active member.';
 comment on column copilot_internal.user_preferences.preferences is 'The application''s own preferences.';
 
-create view copilot_internal.active_memberships as
+create view copilot_internal.active_memberships with (security_invoker) as
     select t.id as tenant_id, t.owner_id as user_id, 'owner'::text as role
     from copilot_internal.tenants t
     where t.owner_id is not null and t.deleted_at is null
@@ -71,7 +71,7 @@ create view copilot_internal.active_memberships as
     join copilot_internal.tenants t on t.id = m.tenant_id
     where m.status = 'active' and t.deleted_at is null and t.owner_id is distinct from m.user_id;
 comment on view copilot_internal.active_memberships is
-    'Everybody who belongs to a living tenant now: its owner, unless a row of the owner is not active, and its active members. Read by kernels with the owner''s rights.';
+    'Everybody who belongs to a living tenant now: its owner, unless a row of the owner is not active, and its active members. Read by kernels as the owner; row level security holds everybody else.';
 comment on column copilot_internal.active_memberships.tenant_id is 'The tenant.';
 comment on column copilot_internal.active_memberships.user_id is 'The user.';
 comment on column copilot_internal.active_memberships.role is 'His role in it.';

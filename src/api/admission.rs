@@ -6,8 +6,9 @@ use pgrx::{FromDatum, Uuid, pg_extern, pg_sys};
 use tollgate_escrow::registry::{Holding, PLATFORM, Statistic, TENANT_PARTITIONS, partition};
 use tollgate_escrow::table::Entry;
 
+use super::require_service_role_to;
 use crate::admission::differing;
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::pg::call::{Call, Reply};
 use crate::pg::identity::Caller;
 use crate::pg::invalidation::watch;
@@ -18,7 +19,7 @@ use crate::pg::spi;
 use crate::pg::transaction::with;
 use crate::pg::value::Value;
 
-/// Triggers of the kind AFTER return no tuple, which is a null pointer and not an SQL NULL.
+/// Triggers of the kind AFTER, or of a statement, return no tuple, which is a null pointer and not an SQL NULL.
 fn no_tuple() -> Reply {
     Reply::new(pg_sys::Datum::null())
 }
@@ -83,6 +84,28 @@ fn definitions_changed(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
     no_tuple()
 }
 
+/// Kernels run as the tables' owner, and so does what maintains them and erases. Whoever else may write, by a role that may
+/// write everything or by a careless grant, changes no ledger.
+#[pg_extern(sql = false)]
+fn keep_ledger(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
+    let relation = trigger(fcinfo).tg_relation;
+    // SAFETY: the trigger's relation is open, and so is its row of the catalog.
+    let (owner, name) = unsafe {
+        let form = &*(*relation).rd_rel;
+        (form.relowner, CStr::from_ptr(form.relname.data.as_ptr()).to_string_lossy().into_owned())
+    };
+    // SAFETY: reads the current user, and looks memberships up in the catalog caches.
+    let is_owner = unsafe {
+        let user = pg_sys::GetUserId();
+        user == owner || pg_sys::has_privs_of_role(user, owner)
+    };
+    if !is_owner {
+        Error::forbidden(format!("rows of copilot_internal.{name} are never changed but by functions of pg_tollgate"))
+            .raise();
+    }
+    no_tuple()
+}
+
 /// The partition of the tenant in a row.
 ///
 /// # Safety
@@ -116,18 +139,10 @@ fn rows_changed(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
     no_tuple()
 }
 
-/// The figures are those of all tenants.
-fn must_serve(caller: &Caller) -> Result<()> {
-    if caller.serves_all_tenants() {
-        return Ok(());
-    }
-    Err(Error::forbidden("only those who serve all tenants may ask for the counters"))
-}
-
 #[pg_extern(sql = false)]
 fn reload_counters(fcinfo: pg_sys::FunctionCallInfo) -> i64 {
     Call::new(fcinfo).kernel(|caller| {
-        must_serve(caller)?;
+        require_service_role_to(caller, "reload counters")?;
         with(|state| state.note_reload());
         let counters = shared().map_or(0, |shared| shared.table.counters(own_database(), watch().to_u32()).count());
         Ok(i64::try_from(counters).unwrap_or(i64::MAX))
@@ -138,7 +153,7 @@ fn reload_counters(fcinfo: pg_sys::FunctionCallInfo) -> i64 {
 fn verify_counters(fcinfo: pg_sys::FunctionCallInfo) {
     let call = Call::new(fcinfo);
     let found = call.kernel(|caller| {
-        must_serve(caller)?;
+        require_service_role_to(caller, "verify counters")?;
         spi::session(differing)
     });
     call.rows(found.into_iter().map(|found| {
@@ -148,6 +163,7 @@ fn verify_counters(fcinfo: pg_sys::FunctionCallInfo) {
 
 #[pg_extern(sql = false)]
 fn holdings(fcinfo: pg_sys::FunctionCallInfo) {
+    require_service_role_to(&Caller::current(), "see what others hold").unwrap_or_else(|error| error.raise());
     let database = own_database();
     let holdings: Vec<Holding> =
         shared().map(|shared| shared.registry.holdings(database).collect()).unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use pgrx::{Uuid, pg_extern, pg_sys};
 
-use crate::arguments;
+use crate::arguments::{self, Report};
 use crate::error::{Error, Result};
 use crate::ledger::{e2b, llm};
 use crate::pg;
@@ -12,7 +12,8 @@ use crate::pg::value::Value;
 use crate::pricing::lookup::{Model, Quote, SandboxUse, quote_llm, quote_sandbox};
 use crate::tenancy::access;
 use tollgate_core::money::Picos;
-use tollgate_core::pricing::{Breakdown, ModelPrice, PriceConditions, Priced, normalize, upper_bound};
+use tollgate_core::pricing::{Breakdown, ModelPrice, PriceConditions, Priced, upper_bound};
+use tollgate_core::usage::normalize;
 
 /// The breakdown if there is one, whether a price was found, and in words what the answer rests on.
 fn answer(quote: &Quote) -> (Option<&Breakdown>, Value, Value) {
@@ -56,17 +57,21 @@ fn estimate_llm_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
         let parts = arguments::json(call.jsonb(4), "p_usage")?;
         let tier = arguments::text(call.text(5), "p_service_tier")?;
         let tenant = tenant(call.uuid(6), caller)?;
-        let parts = parts.map(|parts| parts.text().into_owned());
-        // Parts that exceed their whole are an error of the call's, whatever the price says.
-        let usage =
-            |output: i64| parts.as_deref().map(|parts| llm::usage(input_tokens, output, Some(parts))).transpose();
-        let told = output_tokens.map(usage).transpose()?.flatten();
+        // Parts that exceed their whole are an error of the call's, whatever the price says. Without a count of the output
+        // the answer may be as long as it gets, whatever its parts; the tier counts all the same.
+        let most = output_tokens.unwrap_or(arguments::MAX_TOKENS);
+        let understood =
+            parts.map(|parts| llm::usage(&provider, input_tokens, most, Some(&parts.text()))).transpose()?;
+        let told = understood.as_ref();
+        let tier = tier.as_deref().or_else(|| told.and_then(|told| told.tier.as_deref()));
+        let input_tokens = told.map_or(input_tokens, |told| told.input);
+        let output_tokens = output_tokens.map(|output| told.map_or(output, |told| told.output));
+        let parts = told.filter(|_| output_tokens.is_some()).map(|told| &told.usage);
         let model = Model { provider: &provider, name: &name };
         quote_llm(tenant, model, pg::clock_timestamp(), &|price, terms| {
-            let terms = PriceConditions { tier: tier.as_deref(), ..terms };
+            let terms = PriceConditions { tier, ..terms };
             match output_tokens.or(price.max_output_tokens.filter(|most| *most <= arguments::MAX_TOKENS)) {
-                // Without a count the answer may be as long as it gets, whatever its parts.
-                Some(output) => upper_bound(price, input_tokens, output, told.as_ref(), terms),
+                Some(output) => upper_bound(price, input_tokens, output, parts, terms),
                 None => Ok(Priced::Unmeasured { needs: "p_output_tokens or a max_output_tokens in its details" }),
             }
         })
@@ -134,12 +139,14 @@ fn normalize_llm_usage(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
     let call = Call::new(fcinfo);
     let normalized = || -> Result<Value> {
         let provider = arguments::required_text(call.text(0), "p_provider")?;
-        let usage = arguments::required(arguments::json(call.jsonb(1), "p_usage")?, "p_usage")?;
-        let usage = serde_json::from_str(&usage.text())
-            .map_err(|error| Error::invalid(format!("p_usage cannot be read: {error}")))?;
+        let usage = match arguments::report(call.jsonb(1), "p_usage")? {
+            Report::Excessive(why) => return Err(Error::invalid(format!("p_usage {why}"))),
+            Report::Json(usage) => serde_json::from_str(&usage.text())
+                .map_err(|error| Error::invalid(format!("p_usage cannot be read: {error}")))?,
+        };
         let usage =
             normalize(&provider, &usage).map_err(|why| Error::invalid(format!("p_usage does not fit: {why}")))?;
-        Ok(Value::jsonb(&usage.to_string()))
+        Ok(Value::jsonb(&serde_json::Value::Object(usage).to_string()))
     };
     Reply::new(normalized().unwrap_or_else(|error| error.raise()).datum())
 }

@@ -1,16 +1,72 @@
-//! The outbox, as far as its SQL needs the kernel.
+//! The outbox and maintenance, as far as their SQL needs the kernel: it asks who calls, and runs the SQL as the owner.
 
 use pgrx::{Uuid, pg_extern, pg_sys};
 
+use super::require_service_role_to;
 use crate::arguments;
+use crate::error::Error;
 use crate::outbox;
 use crate::pg::call::Call;
-use crate::pg::spi;
+use crate::pg::spi::types::{INT, INTERVAL, UUIDS};
+use crate::pg::spi::{self, Plan, Snapshot};
+use crate::pg::value::Value;
+
+static CLAIM_PLAN: Plan = Plan::new("select * from copilot_internal.claim_events($1, $2)", &[INT, INTERVAL]);
+static ACKNOWLEDGE_PLAN: Plan = Plan::new("select copilot_internal.acknowledge_events($1)", &[UUIDS]);
+static MAINTAIN_PLAN: Plan = Plan::new("select * from copilot_internal.run_maintenance($1)", &[INT]);
+static VERIFY_PLAN: Plan = Plan::new("select * from copilot_internal.ledger_differences()", &[]);
+
+fn write_for_service_role(call: Call, what: &str, plan: &Plan, arguments: &[Value]) {
+    call.kernel(|caller| {
+        require_service_role_to(caller, what)?;
+        spi::session_for_functions(|spi| {
+            call.rows_of(&spi.run_write(plan, arguments)?);
+            Ok(())
+        })
+    });
+}
+
+#[pg_extern(sql = false)]
+fn claim_quota_events(fcinfo: pg_sys::FunctionCallInfo) {
+    let call = Call::new(fcinfo);
+    write_for_service_role(call, "claim events", &CLAIM_PLAN, &[call.value(0), call.value(1)]);
+}
+
+#[pg_extern(sql = false)]
+fn acknowledge_quota_events(fcinfo: pg_sys::FunctionCallInfo) -> i32 {
+    let call = Call::new(fcinfo);
+    call.kernel(|caller| {
+        require_service_role_to(caller, "acknowledge events")?;
+        spi::session_for_functions(|spi| {
+            let rows = spi.run_write(&ACKNOWLEDGE_PLAN, &[call.value(0)])?;
+            rows.first().ok_or_else(|| Error::internal("nothing was counted"))?.need(1)
+        })
+    })
+}
+
+#[pg_extern(sql = false)]
+fn maintain(fcinfo: pg_sys::FunctionCallInfo) {
+    let call = Call::new(fcinfo);
+    write_for_service_role(call, "maintain", &MAINTAIN_PLAN, &[call.value(0)]);
+}
+
+#[pg_extern(sql = false)]
+fn verify(fcinfo: pg_sys::FunctionCallInfo) {
+    let call = Call::new(fcinfo);
+    call.kernel(|caller| {
+        require_service_role_to(caller, "verify the ledger")?;
+        spi::session_for_functions(|spi| {
+            call.rows_of(&spi.run(&VERIFY_PLAN, Snapshot::Statement, &[])?);
+            Ok(())
+        })
+    });
+}
 
 #[pg_extern(sql = false)]
 fn catch_up_events(fcinfo: pg_sys::FunctionCallInfo) -> i64 {
     let call = Call::new(fcinfo);
-    call.kernel(|_owner| {
+    call.kernel(|caller| {
+        require_service_role_to(caller, "write events")?;
         let tenant: Uuid = arguments::required(call.uuid(0), "p_tenant_id")?;
         spi::session(|spi| outbox::catch_up(spi, tenant))
     })

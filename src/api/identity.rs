@@ -2,6 +2,7 @@
 
 use pgrx::{Uuid, pg_extern, pg_sys};
 
+use super::require_service_role_to;
 use crate::arguments;
 use crate::error::Error;
 use crate::pg::call::{Call, Reply};
@@ -34,6 +35,7 @@ fn is_time_zone(name: &str) -> bool {
 
 #[pg_extern(sql = false)]
 fn try_fold_lock(tenant: Uuid) -> bool {
+    require_service_role_to(&Caller::current(), "fold").unwrap_or_else(|error| error.raise());
     let taken = lock::LockTarget::Fold(lock::key(tenant)).try_lock(lock::Strength::Exclusive);
     if taken {
         spi::note_fold();

@@ -8,10 +8,13 @@ mod events;
 mod identity;
 mod price_list;
 mod record;
+mod record_usage;
 mod reserve;
 mod summary;
 mod tenancy;
 
+use crate::error::{Error, Result};
+use crate::pg::identity::Caller;
 use crate::pg::value::Value;
 use crate::quota::figures::Figures;
 
@@ -23,4 +26,12 @@ fn usd(figures: Option<&Figures>, pick: fn(&Figures) -> Option<i64>) -> Value {
 /// The percentage in use.
 fn usage_percentage(figures: Option<&Figures>) -> Value {
     figures.and_then(|figures| figures.usage).map_or(Value::NULL, Value::hundredths)
+}
+
+/// Refuses everybody but the application's server, the owner, and superusers.
+pub fn require_service_role_to(caller: &Caller, what: &str) -> Result<()> {
+    if caller.serves_all_tenants() {
+        return Ok(());
+    }
+    Err(Error::forbidden(format!("only service_role may {what}")))
 }

@@ -44,12 +44,8 @@ fn price_list(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
         if text.len() > BOUNDS.bytes {
             return Err(Error::invalid(format!("the price list is larger than {} MB", BOUNDS.bytes / 1_000_000)));
         }
-        if let Some(problem) = strict::problem(text) {
-            return Err(Error::invalid(problem));
-        }
         // Postgres' own reader would name a state of its own for text that is no JSON.
-        serde_json::from_str::<serde_json::Value>(text)
-            .map_err(|error| Error::invalid(format!("the price list is not JSON: {error}")))?;
+        strict::read(text).map_err(Error::invalid)?;
         Ok(Value::jsonb(text))
     };
     let read = call.with_text(0, strict).unwrap_or_else(|| Err(Error::invalid("p_text must not be NULL")));

@@ -24,8 +24,8 @@ pub fn reported_quota(outcome: &Outcome) -> Option<&Quota> {
     outcome.reported_quota.map(|index| &outcome.usage.quotas[index])
 }
 
-/// The columns of `record_llm_cost`, `record_e2b_cost` and, after its ordinal, `record_llm_costs`.
-fn columns(outcome: &Outcome) -> Vec<Value> {
+/// The columns of `record_llm_cost`, `record_llm_usage`, `record_e2b_cost` and, after its ordinal, `record_llm_costs`.
+pub(super) fn columns(outcome: &Outcome) -> Vec<Value> {
     let remaining = reported_quota(outcome).map(Figures::of);
     vec![
         outcome.recorded.into(),
@@ -45,7 +45,7 @@ pub fn require_service_role(caller: &Caller) -> Result<()> {
     if caller.serves_all_tenants() { Ok(()) } else { Err(Error::forbidden("only service_role may record costs")) }
 }
 
-fn record_one(spi: &Session, one: &dyn Record) -> Result<Outcome> {
+pub(super) fn record_one(spi: &Session, one: &dyn Record) -> Result<Outcome> {
     record(spi, &[one])?.pop().ok_or_else(|| Error::internal("a record had no outcome"))
 }
 

@@ -151,7 +151,10 @@ fn extend_reservation(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
 fn expire_reservations(fcinfo: pg_sys::FunctionCallInfo) -> i64 {
     let call = Call::new(fcinfo);
     let most = call.bigint(0).unwrap_or(0);
-    call.kernel(|_| spi::session(|spi| settle::expire(spi, most)))
+    call.kernel(|caller| {
+        require_service_role(caller)?;
+        spi::session(|spi| settle::expire(spi, most))
+    })
 }
 
 #[pg_extern(sql = false)]

@@ -1,8 +1,14 @@
 //! A batch of LLM calls as JSON: an array of objects keyed by the argument names of `record_llm_cost` without `p_`.
 
-use serde_json::{Map, Value};
+use chrono::DateTime;
+use pgrx::Uuid;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+use tollgate_core::json::{self, Misfit};
 
+use super::attribution::RecordArgs;
 use super::llm::{Arguments, LlmCall};
+use crate::arguments::shown;
 use crate::error::{Error, Result};
 use crate::pg::Timestamp;
 use crate::pg::identity::parse_uuid;
@@ -23,165 +29,177 @@ pub fn parse(text: &str) -> Result<Vec<LlmCall>> {
     if records.len() > MAX_RECORDS {
         return Err(Error::invalid(format!("p_records must not hold more than {MAX_RECORDS} records")));
     }
-    records
-        .into_iter()
-        .enumerate()
-        .map(|(index, record)| {
-            let Value::Object(fields) = record else {
-                return Err(Error::invalid("is not a JSON object").at_ordinal(index + 1));
-            };
-            arguments(fields).and_then(LlmCall::try_from).map_err(|error| error.at_ordinal(index + 1))
+    let call = |record| LlmCall::try_from(arguments(record)?);
+    let numbered = records.into_iter().enumerate();
+    numbered.map(|(index, record)| call(record).map_err(|error| error.at_ordinal(index + 1))).collect()
+}
+
+fn arguments(record: Value) -> Result<Arguments> {
+    let Value::Object(fields) = record else { return Err(Error::invalid("is not a JSON object")) };
+    let read = json::read::<Record>(fields).map_err(|Misfit { path, why }| {
+        let key = path.join(".");
+        Error::invalid(match why {
+            Some(why) => format!("{key} {why}"),
+            None => format!("unknown key \"{}\"", shown(&key)),
         })
-        .collect()
+    });
+    read.map(Arguments::from)
 }
 
-fn arguments(fields: Map<String, Value>) -> Result<Arguments> {
-    let mut given = Arguments::default();
-    given.attribution.enforce = Some(false);
-    given.attribution.log_denial = Some(false);
-    for (key, value) in fields {
-        if value.is_null() {
-            // As an absent argument: the default applies.
-            known(&key)?;
-            continue;
+/// One record. A key that is not among these would be a cost recorded without what it said.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Record {
+    tenant_id: Field<Uuid>,
+    model_provider: Field<String>,
+    model_name: Field<String>,
+    input_tokens: Field<i64>,
+    output_tokens: Field<i64>,
+    user_id: Field<Uuid>,
+    conversation_id: Field<Uuid>,
+    path_id: Field<Uuid>,
+    task: Field<String>,
+    usage: Field<GivenJson>,
+    service_tier: Field<String>,
+    cost_usd: Field<Amount>,
+    request_id: Field<String>,
+    reservation_id: Field<Uuid>,
+    enforce: Field<bool>,
+    occurred_at: Field<Moment>,
+    trace_id: Field<String>,
+    span_id: Field<String>,
+    metadata: Field<GivenJson>,
+    log_denial: Field<bool>,
+}
+
+impl From<Record> for Arguments {
+    fn from(record: Record) -> Self {
+        Self {
+            attribution: RecordArgs {
+                tenant_id: record.tenant_id.0,
+                user_id: record.user_id.0,
+                conversation_id: record.conversation_id.0,
+                path_id: record.path_id.0,
+                cost_usd: record.cost_usd.0.map(|Amount(text)| text),
+                request_id: record.request_id.0,
+                reservation_id: record.reservation_id.0,
+                enforce: record.enforce.0.or(Some(false)),
+                occurred_at: record.occurred_at.0.map(|Moment(at)| at),
+                metadata: record.metadata.0,
+                log_denial: record.log_denial.0.or(Some(false)),
+            },
+            model_provider: record.model_provider.0,
+            model_name: record.model_name.0,
+            input_tokens: record.input_tokens.0,
+            output_tokens: record.output_tokens.0,
+            task: record.task.0,
+            usage: record.usage.0,
+            service_tier: record.service_tier.0,
+            trace_id: record.trace_id.0,
+            span_id: record.span_id.0,
         }
-        match key.as_str() {
-            "tenant_id" => given.attribution.tenant_id = Some(uuid(&key, &value)?),
-            "model_provider" => given.model_provider = Some(text(&key, value)?),
-            "model_name" => given.model_name = Some(text(&key, value)?),
-            "input_tokens" => given.input_tokens = Some(whole(&key, &value)?),
-            "output_tokens" => given.output_tokens = Some(whole(&key, &value)?),
-            "user_id" => given.attribution.user_id = Some(uuid(&key, &value)?),
-            "conversation_id" => given.attribution.conversation_id = Some(uuid(&key, &value)?),
-            "path_id" => given.attribution.path_id = Some(uuid(&key, &value)?),
-            "task" => given.task = Some(text(&key, value)?),
-            "usage" => given.usage = Some(GivenJson::Text(value.to_string())),
-            "service_tier" => given.service_tier = Some(text(&key, value)?),
-            "cost_usd" => given.attribution.cost_usd = Some(decimal(&key, value)?),
-            "request_id" => given.attribution.request_id = Some(text(&key, value)?),
-            "reservation_id" => given.attribution.reservation_id = Some(uuid(&key, &value)?),
-            "enforce" => given.attribution.enforce = Some(truth(&key, &value)?),
-            "log_denial" => given.attribution.log_denial = Some(truth(&key, &value)?),
-            "occurred_at" => given.attribution.occurred_at = Some(moment(&key, &value)?),
-            "trace_id" => given.trace_id = Some(text(&key, value)?),
-            "span_id" => given.span_id = Some(text(&key, value)?),
-            "metadata" => given.attribution.metadata = Some(GivenJson::Text(value.to_string())),
-            _ => known(&key)?,
+    }
+}
+
+/// An argument; one that is null or missing has its default.
+struct Field<T>(Option<T>);
+
+impl<T> Default for Field<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<'de, T: Argument> Deserialize<'de> for Field<T> {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> std::result::Result<Self, D::Error> {
+        let read = |value| T::from_json(value).ok_or_else(|| format!("must be {}", T::EXPECTED));
+        json::nullable(json, read).map(Self)
+    }
+}
+
+trait Argument: Sized {
+    const EXPECTED: &'static str;
+
+    fn from_json(value: Value) -> Option<Self>;
+}
+
+impl Argument for String {
+    const EXPECTED: &'static str = "a string";
+
+    fn from_json(value: Value) -> Option<Self> {
+        match value {
+            Value::String(text) => Some(text),
+            _ => None,
         }
     }
-    Ok(given)
 }
 
-/// A misspelt key would be a cost recorded without what it said.
-fn known(key: &str) -> Result<()> {
-    const KEYS: [&str; 20] = [
-        "tenant_id",
-        "model_provider",
-        "model_name",
-        "input_tokens",
-        "output_tokens",
-        "user_id",
-        "conversation_id",
-        "path_id",
-        "task",
-        "usage",
-        "service_tier",
-        "cost_usd",
-        "request_id",
-        "reservation_id",
-        "enforce",
-        "occurred_at",
-        "trace_id",
-        "span_id",
-        "metadata",
-        "log_denial",
-    ];
-    if KEYS.contains(&key) {
-        Ok(())
-    } else {
-        Err(Error::invalid(format!("unknown key \"{}\"", crate::arguments::shown(key))))
+impl Argument for bool {
+    const EXPECTED: &'static str = "true or false";
+
+    fn from_json(value: Value) -> Option<Self> {
+        value.as_bool()
     }
 }
 
-fn wrong(key: &str, expected: &str) -> Error {
-    Error::invalid(format!("{key} must be {expected}"))
-}
+impl Argument for i64 {
+    const EXPECTED: &'static str = "a whole number";
 
-fn text(key: &str, value: Value) -> Result<String> {
-    match value {
-        Value::String(text) => Ok(text),
-        _ => Err(wrong(key, "a string")),
+    fn from_json(value: Value) -> Option<Self> {
+        value.as_i64()
     }
 }
 
-fn truth(key: &str, value: &Value) -> Result<bool> {
-    value.as_bool().ok_or_else(|| wrong(key, "true or false"))
+impl Argument for Uuid {
+    const EXPECTED: &'static str = "a UUID";
+
+    fn from_json(value: Value) -> Option<Self> {
+        value.as_str().and_then(parse_uuid)
+    }
 }
 
-fn uuid(key: &str, value: &Value) -> Result<pgrx::Uuid> {
-    value.as_str().and_then(parse_uuid).ok_or_else(|| wrong(key, "a UUID"))
-}
+impl Argument for GivenJson {
+    const EXPECTED: &'static str = "JSON";
 
-fn whole(key: &str, value: &Value) -> Result<i64> {
-    value.as_i64().ok_or_else(|| wrong(key, "a whole number"))
+    fn from_json(value: Value) -> Option<Self> {
+        Some(Self::Text(value.to_string()))
+    }
 }
 
 /// A number, or a string of one for clients whose numbers are doubles.
-fn decimal(key: &str, value: Value) -> Result<String> {
-    match value {
-        Value::Number(number) => Ok(number.to_string()),
-        Value::String(text) => Ok(text),
-        _ => Err(wrong(key, "a number")),
-    }
-}
+struct Amount(String);
 
-fn moment(key: &str, value: &Value) -> Result<Timestamp> {
-    value.as_str().and_then(rfc3339).ok_or_else(|| wrong(key, "a time such as 2026-01-31T12:00:00Z"))
-}
+impl Argument for Amount {
+    const EXPECTED: &'static str = "a number";
 
-/// RFC 3339 §5.6, to the microsecond: `2026-01-31T12:00:00.5+01:00`.
-fn rfc3339(text: &str) -> Option<Timestamp> {
-    let bytes = text.as_bytes();
-    let number = |from: usize, to: usize| -> Option<i64> {
-        let digits = text.get(from..to)?;
-        digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
-    };
-    let is = |at: usize, expected: &[u8]| bytes.get(at).is_some_and(|byte| expected.contains(byte));
-    if !(is(4, b"-") && is(7, b"-") && is(10, b"Tt ") && is(13, b":") && is(16, b":")) {
-        return None;
-    }
-    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
-    let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
-    let days = tollgate_core::period::days_from_date(year, month, day)?;
-    if hour > 23 || minute > 59 || second > 60 {
-        return None;
-    }
-    let mut at = 19;
-    let mut micros = 0;
-    if is(at, b".") {
-        let digits = text[at + 1..].bytes().take_while(u8::is_ascii_digit).count();
-        if digits == 0 {
-            return None;
+    fn from_json(value: Value) -> Option<Self> {
+        match value {
+            Value::Number(number) => Some(Self(number.to_string())),
+            Value::String(text) => Some(Self(text)),
+            _ => None,
         }
-        let kept = digits.min(6);
-        micros = number(at + 1, at + 1 + kept)? * 10_i64.pow(6 - u32::try_from(kept).ok()?);
-        at += 1 + digits;
     }
-    let offset = if is(at, b"Zz") && bytes.len() == at + 1 {
-        0
-    } else if is(at, b"+-") && is(at + 3, b":") && bytes.len() == at + 6 {
-        let offset = number(at + 1, at + 3)? * 3_600 + number(at + 4, at + 6)? * 60;
-        if is(at, b"-") { -offset } else { offset }
-    } else {
-        return None;
-    };
-    let unix = days * 86_400 + hour * 3_600 + minute * 60 + second - offset;
-    Some(crate::pg::from_unix_seconds(unix) + micros)
+}
+
+/// RFC 3339, to the microsecond.
+struct Moment(Timestamp);
+
+impl Argument for Moment {
+    const EXPECTED: &'static str = "a time such as 2026-01-31T12:00:00Z";
+
+    fn from_json(value: Value) -> Option<Self> {
+        let at = DateTime::parse_from_rfc3339(value.as_str()?).ok()?;
+        Some(Self(crate::pg::from_unix_seconds(at.timestamp()) + i64::from(at.timestamp_subsec_micros())))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn rfc3339(text: &str) -> Option<Timestamp> {
+        Moment::from_json(text.into()).map(|Moment(at)| at)
+    }
 
     #[test]
     fn times_are_read_to_the_microsecond() {
@@ -189,6 +207,10 @@ mod tests {
         assert_eq!(rfc3339("2000-01-01T01:00:00.25+01:00"), Some(250_000));
         assert_eq!(rfc3339("2000-03-01T00:00:00-00:30"), Some((60 * 86_400 + 1_800) * 1_000_000));
         assert_eq!(rfc3339("2000-01-01 00:00:00.1234567Z"), Some(123_456));
+        assert_eq!(rfc3339("2000-01-01t00:00:00.12345678901234567890z"), Some(123_456));
+        // A second that is inserted is the next one.
+        assert_eq!(rfc3339("1999-12-31T23:59:60.5Z"), Some(500_000));
+        assert_eq!(rfc3339("1999-12-31T23:59:59.999999Z"), Some(-1));
     }
 
     #[test]
@@ -201,10 +223,52 @@ mod tests {
             "2000-01-01T24:00:00Z",
             "2000-01-01T00:00:00.Z",
             "2000-01-01T00:00:00+1:00",
+            "2000-01-01T00:00:00+0100",
+            "2000-01-01T00:00:00+24:00",
+            "2000-01-01T00:00:00+01:60",
+            "2000-01-01T00:00:61Z",
+            "2000-01-01T00:00:00Z ",
+            " 2000-01-01T00:00:00Z",
+            "2000-1-01T00:00:00Z",
+            "10000-01-01T00:00:00Z",
             "+000-01-01T00:00:00Z",
             "2000-01-01T00:00:00Zé",
         ] {
             assert_eq!(rfc3339(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_record_is_read_or_its_key_named() {
+        let said = |record: &str| match serde_json::from_str(record).map(arguments) {
+            Ok(Err(Error::Invalid { message, .. })) => message,
+            _ => String::new(),
+        };
+        for (record, message) in [
+            ("[]", "is not a JSON object"),
+            (r#"["00000000-0000-0000-0000-000000000001"]"#, "is not a JSON object"),
+            (r#"{"tokens": null}"#, "unknown key \"tokens\""),
+            (r#"{"tokens": 5}"#, "unknown key \"tokens\""),
+            (r#"{"task": 5}"#, "task must be a string"),
+            (r#"{"enforce": 1}"#, "enforce must be true or false"),
+            (r#"{"tenant_id": "x"}"#, "tenant_id must be a UUID"),
+            (r#"{"input_tokens": 1.0}"#, "input_tokens must be a whole number"),
+            (r#"{"input_tokens": "1"}"#, "input_tokens must be a whole number"),
+            (r#"{"cost_usd": true}"#, "cost_usd must be a number"),
+            (r#"{"occurred_at": 5}"#, "occurred_at must be a time such as 2026-01-31T12:00:00Z"),
+        ] {
+            assert_eq!(said(record), message, "{record}");
+        }
+        let Ok(Ok(read)) =
+            serde_json::from_str(r#"{"cost_usd": 0.10, "task": null, "usage": {"a": 1.50}}"#).map(arguments)
+        else {
+            panic!("not read")
+        };
+        let usage = match read.usage {
+            Some(GivenJson::Text(text)) => Some(text),
+            _ => None,
+        };
+        assert_eq!((read.attribution.cost_usd.as_deref(), usage.as_deref()), (Some("0.10"), Some(r#"{"a":1.50}"#)));
+        assert_eq!((read.task, read.attribution.enforce), (None, Some(false)));
     }
 }

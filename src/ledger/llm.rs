@@ -3,8 +3,9 @@
 use pgrx::Uuid;
 
 use super::attribution::{Attribution, RecordArgs, json, moment, usd};
+use super::report::{self, Tariff, price};
 use super::{Cost, Record, RecordTerms, Row, Source, Stored};
-use crate::arguments;
+use crate::arguments::{self, Report};
 use crate::error::{Error, Result};
 use crate::pg::Timestamp;
 use crate::pg::shape::{nullable, required};
@@ -12,10 +13,9 @@ use crate::pg::spi::types::{BIGINT, JSONB, MOMENT, NUMERIC, TEXT, UUID};
 use crate::pg::spi::{Plan, Session, Snapshot};
 use crate::pg::table::Table;
 use crate::pg::value::{GivenJson, Json, Value};
-use crate::pricing::lookup::{Model, exactly, quote_llm};
 use crate::tenancy::policy;
 use tollgate_core::decision::Resource;
-use tollgate_core::pricing::Usage;
+use tollgate_core::usage::{Understood, understand_parts};
 
 /// The arguments of `record_llm_cost`, as they came.
 #[derive(Default)]
@@ -42,19 +42,25 @@ pub struct LlmCall {
     task: Option<String>,
     /// As it is stored, beside what it says.
     usage_stored: Option<Json>,
-    usage: Usage,
+    usage: Reading,
     tier: Option<String>,
     trace: Option<String>,
     span: Option<String>,
 }
 
+/// What was understood of a call's usage, or why nothing was.
+enum Reading {
+    Understood(Box<Understood>),
+    Unread(String),
+}
+
 /// The tokens of a call and their parts, checked against each other.
-pub fn usage(input_tokens: i64, output_tokens: i64, parts: Option<&str>) -> Result<Usage> {
+pub fn usage(provider: &str, input_tokens: i64, output_tokens: i64, parts: Option<&str>) -> Result<Understood> {
     let parts = parts
         .map(serde_json::from_str::<serde_json::Value>)
         .transpose()
         .map_err(|error| Error::invalid(format!("p_usage cannot be read: {error}")))?;
-    Usage::new(input_tokens, output_tokens, parts.as_ref())
+    understand_parts(provider, input_tokens, output_tokens, &parts.unwrap_or_default())
         .map_err(|error| Error::invalid(format!("p_usage does not fit: {error}")))
 }
 
@@ -64,17 +70,62 @@ impl TryFrom<Arguments> for LlmCall {
     fn try_from(given: Arguments) -> Result<Self> {
         let input_tokens = arguments::tokens(given.input_tokens, "p_input_tokens")?;
         let output_tokens = arguments::tokens(given.output_tokens, "p_output_tokens")?;
-        let usage_text = arguments::json(given.usage, "p_usage")?;
+        let stored = arguments::json(given.usage, "p_usage")?;
+        let attribution = given.attribution.try_into()?;
+        let provider = arguments::required_text(given.model_provider, "p_model_provider")?;
+        let model = arguments::required_text(given.model_name, "p_model_name")?;
+        let task = arguments::text(given.task, "p_task")?;
+        let understood =
+            usage(&provider, input_tokens, output_tokens, stored.as_ref().map(|json| json.text()).as_deref())?;
         Ok(Self {
-            attribution: given.attribution.try_into()?,
-            provider: arguments::required_text(given.model_provider, "p_model_provider")?,
-            model: arguments::required_text(given.model_name, "p_model_name")?,
-            input_tokens,
-            output_tokens,
+            attribution,
+            provider,
+            model,
+            // A report whose parts are beside what the caller counted has more than he did.
+            input_tokens: understood.input,
+            output_tokens: understood.output,
+            task,
+            usage_stored: stored,
+            tier: arguments::text(given.service_tier, "p_service_tier")?.or_else(|| understood.tier.clone()),
+            usage: Reading::Understood(Box::new(understood)),
+            trace: arguments::text(given.trace_id, "p_trace_id")?,
+            span: arguments::text(given.span_id, "p_span_id")?,
+        })
+    }
+}
+
+impl LlmCall {
+    /// A call by the report that its provider, gateway or library gave. What a gateway says that it billed is the cost,
+    /// unless the caller says. A report that is not understood is refused when it is to be enforced; when the money is
+    /// spent already, it is kept with a record that has no price.
+    pub fn reported(given: Arguments, report: Report) -> Result<Self> {
+        let mut attribution: Attribution = given.attribution.try_into()?;
+        let provider = arguments::required_text(given.model_provider, "p_model_provider")?;
+        let model = arguments::required_text(given.model_name, "p_model_name")?;
+        let (reading, stored) = match report::read(report, &provider) {
+            Ok((understood, ours)) => (Reading::Understood(Box::new(understood)), ours),
+            Err((why, _)) if attribution.enforce && attribution.reservation.is_none() => {
+                return Err(Error::invalid(format!("p_usage does not fit: {why}")));
+            }
+            Err((why, kept)) => (Reading::Unread(format!("p_usage is not understood: {why}")), kept),
+        };
+        let mut tier = arguments::text(given.service_tier, "p_service_tier")?;
+        let (mut input_tokens, mut output_tokens) = (0, 0);
+        if let Reading::Understood(understood) = &reading {
+            (input_tokens, output_tokens) = (understood.input, understood.output);
+            tier = tier.or_else(|| understood.tier.clone());
+            attribution.provided = attribution.provided.or(understood.reported_cost);
+        }
+        Ok(Self {
+            attribution,
+            provider,
+            model,
+            input_tokens: arguments::tokens(Some(input_tokens), "the usage's input_tokens")?,
+            output_tokens: arguments::tokens(Some(output_tokens), "the usage's output_tokens")?,
             task: arguments::text(given.task, "p_task")?,
-            usage: usage(input_tokens, output_tokens, usage_text.as_ref().map(|json| json.text()).as_deref())?,
-            usage_stored: usage_text,
-            tier: arguments::text(given.service_tier, "p_service_tier")?,
+            usage_stored: Some(Json::Text(stored)),
+            usage: reading,
+            tier,
             trace: arguments::text(given.trace_id, "p_trace_id")?,
             span: arguments::text(given.span_id, "p_span_id")?,
         })
@@ -168,10 +219,14 @@ impl Record for LlmCall {
 
     fn cost(&self, occurred_at: Timestamp) -> Result<Cost> {
         let who = &self.attribution;
-        let model = Model { provider: &self.provider, name: &self.model };
-        let price = exactly(&self.usage, self.tier.as_deref());
-        let quote = quote_llm(Some(who.tenant), model, occurred_at, &price)?;
-        Ok(Cost::new(who.provided, &quote))
+        match &self.usage {
+            Reading::Unread(why) => Ok(Cost::unread(who.provided, why)),
+            Reading::Understood(understood) => {
+                let by = Tariff { tenant: who.tenant, at: occurred_at, tier: self.tier.as_deref() };
+                let cost = price(by, &self.provider, &self.model, understood, who.provided)?;
+                Ok(cost.without(&understood.not_understood))
+            }
+        }
     }
 
     fn denied(&self) -> Result<Option<String>> {

@@ -12,6 +12,7 @@ pub mod e2b;
 pub mod extend;
 pub mod llm;
 mod pending;
+mod report;
 pub mod reprice;
 mod reservation;
 pub mod reserve;
@@ -70,6 +71,63 @@ impl Cost {
     pub fn provided(usd: Picos) -> Self {
         let nanos = usd.ceil_nanos();
         Self { usd: Some(usd), status: "provided", nanos, pricing: None, unpriced_because: None }
+    }
+
+    /// What was reported and not understood: it has no price, unless the caller says what it cost.
+    fn unread(provided: Option<Picos>, why: &str) -> Self {
+        let note = serde_json::json!({ "not_understood": why }).to_string();
+        let unpriced = provided.is_none().then(|| why.to_owned());
+        Self {
+            usd: provided,
+            status: if provided.is_some() { "provided" } else { "unpriced" },
+            nanos: provided.map_or(0, Picos::ceil_nanos),
+            pricing: Some(note),
+            unpriced_because: unpriced,
+        }
+    }
+
+    /// The same with a note of what was not understood of the usage.
+    fn without(self, not_understood: &[String]) -> Self {
+        if not_understood.is_empty() {
+            return self;
+        }
+        self.noted("not_understood", &serde_json::Value::from(not_understood))
+    }
+
+    /// The same with what another model used on behalf of the call; a provided cost has it in it.
+    fn with_other(self, name: &str, other: &Self) -> Result<Self> {
+        let sum = self.usd.zip(other.usd).map(|(one, other)| one.checked_add(other));
+        let sum = sum.transpose().map_err(|error| crate::arguments::out_of_range("the cost", error))?;
+        let usd = if self.status == "provided" { self.usd } else { sum };
+        let unpriced_because = match usd {
+            Some(_) => None,
+            None => self.unpriced_because.clone().or_else(|| {
+                other.unpriced_because.as_ref().map(|why| format!("{why} (for {name}, which worked on its behalf)"))
+            }),
+        };
+        let status = if usd.is_none() { "unpriced" } else { self.status };
+        let nanos = usd.map_or(0, Picos::ceil_nanos);
+        let cost = other.usd.map(|usd| usd.to_string());
+        let pricing = other.pricing.as_deref().and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
+        let note = serde_json::json!({ "model": name, "cost_usd": cost, "pricing": pricing });
+        Ok(Self { usd, nanos, status, unpriced_because, ..self }.noted("other_model", &note))
+    }
+
+    /// Adds a key to the breakdown; one that stands there already gets a number.
+    fn noted(mut self, key: &str, note: &serde_json::Value) -> Self {
+        let mut pricing = self.pricing.take().unwrap_or_else(|| "{}".to_owned());
+        let mut name = key.to_owned();
+        let mut next = 2;
+        while pricing.contains(&format!("\"{name}\":")) {
+            name = format!("{key}_{next}");
+            next += 1;
+        }
+        if pricing.pop() == Some('}') {
+            let comma = if pricing.len() > 1 { "," } else { "" };
+            pricing.push_str(&format!("{comma}\"{name}\":{note}}}"));
+        }
+        self.pricing = Some(pricing);
+        self
     }
 
     /// What has no price costs what was set aside for it: nothing is free because its price is not known.

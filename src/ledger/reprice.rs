@@ -7,6 +7,7 @@ use pgrx::Uuid;
 
 use super::corrections::{Corrected, NewCorrection};
 use super::llm;
+use super::report::{Tariff, price};
 use crate::admission::AdmissionMode;
 use crate::error::{Error, Result};
 use crate::pg::nil;
@@ -14,7 +15,7 @@ use crate::pg::spi::types::{MOMENT, UUID};
 use crate::pg::spi::{self, Plan, Row, Session, Snapshot};
 use crate::pg::value::Value;
 use crate::pg::{self, Timestamp};
-use crate::pricing::lookup::{Model, Quote, SandboxUse, exactly, quote_llm, quote_sandbox};
+use crate::pricing::lookup::{SandboxUse, quote_sandbox};
 use crate::quota::Payer;
 use tollgate_core::decision::Resource;
 use tollgate_core::money::{Picos, PicosDifference};
@@ -194,11 +195,14 @@ fn record(row: &Row) -> Result<(Found, Used)> {
 
 /// What a record costs by the price of its moment as it is now known; `None` when there is none.
 fn now(record: &Corrected, used: &Used) -> Result<Option<Picos>> {
-    let quote: Quote = match used {
+    match used {
         Used::Llm { input, output, usage, tier } => {
-            let Ok(usage) = llm::usage(*input, *output, usage.as_deref()) else { return Ok(None) };
-            let model = Model { provider: &record.provider, name: &record.name };
-            quote_llm(Some(record.tenant), model, record.occurred_at, &exactly(&usage, tier.as_deref()))?
+            let Ok(understood) = llm::usage(&record.provider, *input, *output, usage.as_deref()) else {
+                return Ok(None);
+            };
+            let tier = tier.as_deref().or(understood.tier.as_deref());
+            let by = Tariff { tenant: record.tenant, at: record.occurred_at, tier };
+            Ok(price(by, &record.provider, &record.name, &understood, None)?.usd)
         }
         Used::Sandbox { provider, quantities } => {
             let sandbox = SandboxUse {
@@ -207,13 +211,13 @@ fn now(record: &Corrected, used: &Used) -> Result<Option<Picos>> {
                 region: Some(record.provider.as_str()).filter(|region| !region.is_empty()),
                 quantities: quantities.each_ref().map(Option::as_deref),
             };
-            quote_sandbox(Some(record.tenant), sandbox, record.occurred_at)?
+            let quote = quote_sandbox(Some(record.tenant), sandbox, record.occurred_at)?;
+            Ok(match quote.priced {
+                Ok(Priced::Priced(breakdown)) => Some(breakdown.total()),
+                _ => None,
+            })
         }
-    };
-    Ok(match quote.priced {
-        Ok(Priced::Priced(breakdown)) => Some(breakdown.total()),
-        _ => None,
-    })
+    }
 }
 
 /// Writes what is missing to the target, under the lock that refunds of the record take too; gives it in pico-dollars.

@@ -8,7 +8,7 @@ use pgrx::datum::Datum;
 use pgrx::{FromDatum, Uuid, pg_sys};
 
 use super::value::{GivenJson, Interval, Value, output};
-use super::{Timestamp, identity};
+use super::{Timestamp, identity, spi};
 use crate::error::{self, Error};
 
 /// The arguments of the running call.
@@ -107,6 +107,18 @@ impl Call {
                     values.as_mut_ptr(),
                     nulls.as_mut_ptr(),
                 );
+            }
+        }
+    }
+
+    /// Hands the rows of a query on, whose columns are those of the SQL signature.
+    pub fn rows_of(self, rows: &spi::Rows) {
+        // SAFETY: as in `rows`; the tuples are copied while their session is open.
+        unsafe {
+            pg_sys::InitMaterializedSRF(self.0, 0);
+            let info = (*self.0).resultinfo.cast::<pg_sys::ReturnSetInfo>();
+            for row in rows.iter() {
+                pg_sys::tuplestore_puttuple((*info).setResult, row.tuple());
             }
         }
     }

@@ -35,6 +35,7 @@ pub mod types {
     pub const NUMERIC: Oid = pg_sys::NUMERICOID;
     pub const JSONB: Oid = pg_sys::JSONBOID;
     pub const MOMENT: Oid = pg_sys::TIMESTAMPTZOID;
+    pub const UUIDS: Oid = pg_sys::UUIDARRAYOID;
 }
 
 /// One prepared statement of this backend. The text's parameters have the types that are named.
@@ -51,13 +52,14 @@ unsafe impl Sync for Plan {}
 /// Rows live until it is closed.
 pub struct Session {
     /// The nest level of the settings that hold while it is open; 0 while it is not.
-    settings: Cell<i32>,
+    level: Cell<i32>,
+    settings: &'static [(&'static CStr, &'static CStr)],
 }
 
 /// What queries are planned and run under, whatever the caller has set. Plans are made once and kept for the session:
 /// made while tables are small they would be sequential scans, and stay so while the queue of pending rows fills with
 /// dead ones. For the price of a scan that the planner was told to avoid, it would have every execution compiled.
-const SETTINGS: [(&CStr, &CStr); 3] =
+static SETTINGS: [(&CStr, &CStr); 3] =
     [(c"search_path", c"pg_catalog, pg_temp"), (c"enable_seqscan", c"off"), (c"jit", c"off")];
 
 /// Makes the rows that this transaction wrote in the running command visible to what it reads from now on.
@@ -117,7 +119,19 @@ pub fn has_one_snapshot() -> bool {
 
 /// Runs the closure. An ERROR inside unwinds through here, and Postgres closes SPI and undoes the settings itself.
 pub fn session<T>(work: impl FnOnce(&Session) -> Result<T>) -> Result<T> {
-    let session = Session { settings: Cell::new(0) };
+    session_under(&SETTINGS, work)
+}
+
+/// The same for calls of SQL functions of ours, which are planned under the caller's settings but for the names.
+pub fn session_for_functions<T>(work: impl FnOnce(&Session) -> Result<T>) -> Result<T> {
+    session_under(&SETTINGS[..1], work)
+}
+
+fn session_under<T>(
+    settings: &'static [(&'static CStr, &'static CStr)],
+    work: impl FnOnce(&Session) -> Result<T>,
+) -> Result<T> {
+    let session = Session { level: Cell::new(0), settings };
     let outcome = work(&session);
     session.close();
     outcome
@@ -125,7 +139,7 @@ pub fn session<T>(work: impl FnOnce(&Session) -> Result<T>) -> Result<T> {
 
 impl Session {
     fn open(&self) -> Result<()> {
-        if self.settings.get() != 0 {
+        if self.level.get() != 0 {
             return Ok(());
         }
         // SAFETY: connect and finish, and the beginning and end of a level of settings, are paired on the path that
@@ -134,8 +148,8 @@ impl Session {
             if pg_sys::SPI_connect() != pg_sys::SPI_OK_CONNECT.cast_signed() {
                 return Err(Error::internal("SPI could not be opened"));
             }
-            self.settings.set(pg_sys::NewGUCNestLevel());
-            for (name, value) in SETTINGS {
+            self.level.set(pg_sys::NewGUCNestLevel());
+            for (name, value) in self.settings {
                 pg_sys::set_config_option(
                     name.as_ptr(),
                     value.as_ptr(),
@@ -152,7 +166,7 @@ impl Session {
     }
 
     fn close(self) {
-        let level = self.settings.get();
+        let level = self.level.get();
         if level != 0 {
             // SAFETY: see `open`.
             unsafe {
@@ -280,6 +294,7 @@ impl Rows {
 pub trait Owned {}
 impl Owned for String {}
 impl Owned for pgrx::Uuid {}
+impl Owned for i32 {}
 impl Owned for i64 {}
 impl Owned for bool {}
 impl Owned for Vec<i64> {}
@@ -305,6 +320,12 @@ impl Row<'_> {
     /// The column's value where the query's text says that it cannot be NULL.
     pub fn need<T: FromDatum + Owned>(&self, column: i32) -> Result<T> {
         self.get(column).ok_or_else(|| Error::internal(format!("column {column} of a query is NULL")))
+    }
+
+    /// The whole row as it lies, while the session is open.
+    pub fn tuple(&self) -> pg_sys::HeapTuple {
+        // SAFETY: the row index is within the table.
+        unsafe { *(*self.rows.table).vals.add(self.index) }
     }
 
     /// The whole row as the result of the calling function, in memory that outlives the session.

@@ -16,7 +16,8 @@ use crate::pg::{self, Timestamp};
 use tollgate_core::period::Zone;
 use tollgate_core::pricing::names::{self, Fit, Grade, Place, Wanted};
 use tollgate_core::pricing::{
-    Factor, ModelPrice, PriceConditions, Priced, Rate, SANDBOX_PARTS, SandboxPrice, Usage, price_llm, price_sandbox,
+    Factor, ModelPrice, PriceConditions, Priced, Rate, SANDBOX_PARTS, SandboxPrice, StoredPricing, Usage, price_llm,
+    price_sandbox,
 };
 
 /// Every price that a model may go by: the tenant's own, the operator's, those of the imported list, the shipped ones. The
@@ -352,13 +353,11 @@ impl Quote {
     /// What is stored with a record, as JSON text: the breakdown, and the price row that it came from.
     pub fn to_json(&self) -> Option<String> {
         let Ok(Priced::Priced(breakdown)) = &self.priced else { return None };
-        let id = self.price_id.map(|id| id.to_string());
-        let goes_by = self.goes_by.as_ref().map_or_else(String::new, |(provider, name)| {
-            let name = serde_json::Value::from(name.as_str());
-            let provider = serde_json::Value::from(provider.as_str());
-            format!(",\"price_provider\":{provider},\"price_model\":{name}")
-        });
-        Some(breakdown.to_json(self.source.unwrap_or_default(), id.as_deref(), &goes_by))
+        let (price_provider, price_model) =
+            self.goes_by.as_ref().map(|(provider, name)| (&**provider, &**name)).unzip();
+        let source = self.source.unwrap_or_default();
+        let price_id = self.price_id.map(|id| id.to_string());
+        serde_json::to_string(&StoredPricing { breakdown, source, price_id, price_provider, price_model }).ok()
     }
 
     /// Why there is no cost; `None` when there is one.

@@ -7,9 +7,12 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::float_arithmetic, clippy::disallowed_methods)]
 
+pub mod decimal;
 pub mod decision;
+pub mod json;
 pub mod money;
 pub mod period;
 pub mod policy;
 pub mod pricing;
 pub mod thresholds;
+pub mod usage;

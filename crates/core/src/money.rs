@@ -6,6 +6,11 @@
 
 use std::fmt;
 
+use serde::{Serialize, Serializer};
+
+use crate::decimal::Exact;
+pub use crate::decimal::{AmountError, Rounding, format_scaled, parse_scaled};
+
 /// The largest amount of one charge, limit or cost, in whole US dollars. An `i64` holds its nano-dollars nine times.
 pub const MAX_USD: i128 = 1_000_000_000;
 
@@ -17,47 +22,6 @@ pub const PICOS_PER_USD: i128 = 1_000_000_000_000;
 
 const PICOS_PER_NANO: i128 = PICOS_PER_USD / NANOS_PER_USD;
 const MAX_PICOS: i128 = MAX_USD * PICOS_PER_USD;
-
-/// Why a decimal text is not an amount. Each prints as a clause that follows the name of the argument.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AmountError {
-    /// The text is no decimal number at all.
-    Malformed,
-    /// `NaN`, which Postgres sorts above every number and so would pass any "at least" check.
-    NaN,
-    /// `Infinity` or `-Infinity`.
-    Infinite,
-    /// Below zero, also when it would round to zero.
-    Negative,
-    /// Above the bound of its kind.
-    TooLarge,
-    /// More decimals than an exact value of its kind may have.
-    TooPrecise,
-}
-
-impl fmt::Display for AmountError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Malformed => "must be a decimal number",
-            Self::NaN => "must not be NaN",
-            Self::Infinite => "must not be infinite",
-            Self::Negative => "must not be negative",
-            Self::TooLarge => "is too large",
-            Self::TooPrecise => "has too many decimals",
-        })
-    }
-}
-
-impl std::error::Error for AmountError {}
-
-/// What [`parse_scaled`] does with digits beyond the scale.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rounding {
-    /// Round to the nearest unit, a tie to the even one.
-    HalfEven,
-    /// Refuse with [`AmountError::TooPrecise`] unless those digits are all zero.
-    Exact,
-}
 
 /// A non-negative amount of at most [`MAX_USD`], in pico-dollars (1e-12 USD).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -83,6 +47,11 @@ impl Picos {
     /// Reads US dollars as Postgres prints a `numeric`, or as JSON writes a number; rounds once, half-even, to 1e-12.
     pub fn parse(text: &str) -> Result<Self, AmountError> {
         Self::new(parse_scaled(text, 12, Rounding::HalfEven)?)
+    }
+
+    /// The one rounding of a cost: half-even, to 1e-12 USD. `None` above [`MAX_USD`].
+    pub fn round(usd: Exact) -> Option<Self> {
+        Self::new(usd.round(12)?).ok()
     }
 
     /// The amount in pico-dollars (1e-12 USD).
@@ -157,6 +126,13 @@ impl fmt::Display for PicosDifference {
     }
 }
 
+/// As a string, so that no reader makes a float of it.
+impl Serialize for Picos {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 /// US dollars, exact, without trailing zeros.
 impl fmt::Display for Picos {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -172,150 +148,6 @@ fn narrow(nanos: i128) -> i64 {
 /// Prints a signed count of nano-dollars (1e-9 USD) as exact US dollars without trailing zeros.
 pub fn usd_from_nanos(nanos: i128) -> String {
     format_scaled(nanos, 9)
-}
-
-/// Prints `value` × 10^-`scale` exactly, without trailing zeros, an exponent or a negative zero.
-pub fn format_scaled(value: i128, scale: u32) -> String {
-    let mut out = String::with_capacity(48);
-    write_scaled(&mut out, value, scale);
-    out
-}
-
-/// The same at the end of a text.
-pub fn write_scaled(out: &mut String, value: i128, scale: u32) {
-    /// What nineteen digits make: as many as a machine word holds, so that a wide number is divided twice at most.
-    const WORD: u128 = 10_000_000_000_000_000_000;
-    // An i128 has 39 digits; a scale may ask for more zeros than that.
-    let scale = usize::try_from(scale).unwrap_or(usize::MAX).min(63);
-    let mut digits = [b'0'; 64];
-    let mut rest = value.unsigned_abs();
-    let mut first = digits.len();
-    while rest != 0 {
-        let (word, more) = if rest < WORD { (rest as u64, 0) } else { ((rest % WORD) as u64, rest / WORD) };
-        let end = first;
-        let mut word = word;
-        while word != 0 {
-            first -= 1;
-            digits[first] = b'0' + (word % 10) as u8;
-            word /= 10;
-        }
-        rest = more;
-        if rest != 0 {
-            first = end - 19;
-        }
-    }
-    let point = digits.len() - scale;
-    let whole = &digits[first.min(point - 1)..point];
-    let last = digits[point..].iter().rposition(|digit| *digit != b'0').map_or(point, |place| point + place + 1);
-    if value < 0 {
-        out.push('-');
-    }
-    let mut push = |digits: &[u8]| out.extend(digits.iter().map(|digit| char::from(*digit)));
-    push(whole);
-    if last > point {
-        push(b".");
-        push(&digits[point..last]);
-    }
-}
-
-/// Divides non-negative `value` by positive `divisor`, to the nearest whole, a tie to the even one (roundTiesToEven of
-/// IEEE 754).
-pub(crate) fn div_half_even(value: i128, divisor: i128) -> Option<i128> {
-    let quotient = value.checked_div(divisor)?;
-    let rest = value.checked_rem(divisor)?;
-    // `rest` against what is missing to the next whole avoids doubling, which could overflow.
-    let up = match rest.cmp(&divisor.checked_sub(rest)?) {
-        std::cmp::Ordering::Less => false,
-        std::cmp::Ordering::Equal => quotient % 2 != 0,
-        std::cmp::Ordering::Greater => true,
-    };
-    if up { quotient.checked_add(1) } else { Some(quotient) }
-}
-
-/// Reads a non-negative decimal as a whole number of 10^-`scale` units.
-///
-/// Takes what Postgres prints for a `numeric` (`12.340`, `NaN`, `-Infinity`) and what JSON allows as a number
-/// (`1.3e-10`). A negative number is refused before it is rounded, so that `-1e-30` is no zero; `-0` is one. The work
-/// is linear in the length of the text, whatever its exponent says, and nothing is allocated.
-pub fn parse_scaled(text: &str, scale: u32, rounding: Rounding) -> Result<i128, AmountError> {
-    let (negative, body) = match text.strip_prefix('-') {
-        Some(rest) => (true, rest),
-        None => (false, text.strip_prefix('+').unwrap_or(text)),
-    };
-    if body.eq_ignore_ascii_case("nan") {
-        return Err(AmountError::NaN);
-    }
-    if body.eq_ignore_ascii_case("infinity") || body.eq_ignore_ascii_case("inf") {
-        return Err(AmountError::Infinite);
-    }
-    let (mantissa, exponent) = match body.split_once(['e', 'E']) {
-        Some((mantissa, exponent)) => (mantissa, parse_exponent(exponent)?),
-        None => (body, 0),
-    };
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let digits = || whole.bytes().chain(fraction.bytes());
-    if mantissa.ends_with('.') || whole.is_empty() || !digits().all(|digit| digit.is_ascii_digit()) {
-        return Err(AmountError::Malformed);
-    }
-    if digits().all(|digit| digit == b'0') {
-        return Ok(0);
-    }
-    if negative {
-        return Err(AmountError::Negative);
-    }
-
-    // The digit at index `kept` is the first one that weighs less than one unit.
-    let kept = length(whole).saturating_add(exponent).saturating_add(i64::from(scale));
-    let mut units: i128 = 0;
-    let mut first_cut = 0;
-    let mut more_cut = false;
-    for (index, digit) in (0_i64..).zip(digits().map(|digit| digit.wrapping_sub(b'0'))) {
-        if index < kept {
-            units = append_digit(units, digit)?;
-        } else if index == kept {
-            first_cut = digit;
-        } else {
-            more_cut |= digit != 0;
-        }
-    }
-    let mut missing = kept.saturating_sub(length(whole).saturating_add(length(fraction)));
-    // A non-zero number overflows after at most 39 zeros, so a huge exponent ends this loop at once.
-    while missing > 0 {
-        units = append_digit(units, 0)?;
-        missing = missing.saturating_sub(1);
-    }
-
-    match rounding {
-        Rounding::Exact if first_cut != 0 || more_cut => Err(AmountError::TooPrecise),
-        Rounding::HalfEven if first_cut > 5 || (first_cut == 5 && (more_cut || units % 2 != 0)) => {
-            units.checked_add(1).ok_or(AmountError::TooLarge)
-        }
-        _ => Ok(units),
-    }
-}
-
-/// A text of more than `i64::MAX` bytes cannot exist, so this never saturates.
-fn length(text: &str) -> i64 {
-    i64::try_from(text.len()).unwrap_or(i64::MAX)
-}
-
-fn append_digit(units: i128, digit: u8) -> Result<i128, AmountError> {
-    units.checked_mul(10).and_then(|tens| tens.checked_add(i128::from(digit))).ok_or(AmountError::TooLarge)
-}
-
-/// Reads the decimal exponent, saturating: beyond ±2^63 the number is too large or rounds to nothing all the same.
-fn parse_exponent(text: &str) -> Result<i64, AmountError> {
-    let (negative, digits) = match text.strip_prefix('-') {
-        Some(rest) => (true, rest),
-        None => (false, text.strip_prefix('+').unwrap_or(text)),
-    };
-    if digits.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
-        return Err(AmountError::Malformed);
-    }
-    let magnitude = digits
-        .bytes()
-        .fold(0_i64, |sum, digit| sum.saturating_mul(10).saturating_add(i64::from(digit.wrapping_sub(b'0'))));
-    Ok(if negative { magnitude.saturating_neg() } else { magnitude })
 }
 
 #[cfg(test)]

@@ -140,16 +140,6 @@ fn civil_month(day: i64) -> (i64, i64) {
     (year_of_era + era * 400 + i64::from(month <= 2), month)
 }
 
-/// Days from 1970-01-01 to a date of the proleptic Gregorian calendar; `None` when there is no such date.
-pub fn days_from_date(year: i64, month: i64, day: i64) -> Option<i64> {
-    if !(1..=12).contains(&month) || !(0..=9_999).contains(&year) || day < 1 {
-        return None;
-    }
-    let first = days_before_month(year, month);
-    let next = if month == 12 { days_before_month(year + 1, 1) } else { days_before_month(year, month + 1) };
-    (day <= next - first).then(|| first + day - 1)
-}
-
 /// Days from 1970-01-01 to the first day of a month (1–12): the same author's `days_from_civil` with day 1.
 fn days_before_month(year: i64, month: i64) -> i64 {
     let march_year = year - i64::from(month <= 2);

@@ -8,7 +8,10 @@
 
 use std::collections::HashMap;
 
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
+
+use crate::json::{self, Misfit};
 
 /// Entries of one list, and overrides of one kind.
 const MAX_ENTRIES: usize = 1_000;
@@ -49,15 +52,40 @@ impl Egress {
 }
 
 /// What one level of a policy says; `None` says nothing.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Rules {
+    #[serde(deserialize_with = "name")]
     pub default_provider: Option<String>,
+    #[serde(deserialize_with = "name")]
     pub default_model: Option<String>,
+    #[serde(deserialize_with = "list")]
     pub allowed_providers: Option<Vec<String>>,
+    #[serde(deserialize_with = "list_or_empty")]
     pub denied_providers: Vec<String>,
+    #[serde(deserialize_with = "list")]
     pub allowed_models: Option<Vec<String>>,
+    #[serde(deserialize_with = "list_or_empty")]
     pub denied_models: Vec<String>,
+    #[serde(rename = "egress_mode", deserialize_with = "mode")]
     pub egress: Option<Egress>,
+}
+
+fn name<'de, D: Deserializer<'de>>(json: D) -> Result<Option<String>, D::Error> {
+    json::nullable(json, |value| named(&value))
+}
+
+fn list<'de, D: Deserializer<'de>>(json: D) -> Result<Option<Vec<String>>, D::Error> {
+    json::nullable(json, |value| listed(&value))
+}
+
+fn list_or_empty<'de, D: Deserializer<'de>>(json: D) -> Result<Vec<String>, D::Error> {
+    list(json).map(Option::unwrap_or_default)
+}
+
+fn mode<'de, D: Deserializer<'de>>(json: D) -> Result<Option<Egress>, D::Error> {
+    let parse = |value: Value| value.as_str().and_then(Egress::parse);
+    json::nullable(json, |value| parse(value).ok_or_else(|| "must be open, restricted or blocked".to_owned()))
 }
 
 /// A tenant's policy.
@@ -72,46 +100,14 @@ pub struct Policy {
 /// Why a text is no policy, in one clause.
 pub type Problem = String;
 
-const RULES: [&str; 7] = [
-    "default_provider",
-    "default_model",
-    "allowed_providers",
-    "denied_providers",
-    "allowed_models",
-    "denied_models",
-    "egress_mode",
-];
-
 impl Rules {
-    fn read(object: &Map<String, Value>, at: &str) -> Result<Self, Problem> {
-        if let Some(unknown) = object.keys().find(|key| !RULES.contains(&key.as_str())) {
-            return Err(format!("{at} has the unknown key \"{}\"", shown(unknown)));
-        }
-        let name = |key: &str| match object.get(key) {
-            None | Some(Value::Null) => Ok(None),
-            Some(value) => named(value).map(Some).map_err(|problem| format!("{key} of {at} {problem}")),
-        };
-        let list = |key: &str| match object.get(key) {
-            None | Some(Value::Null) => Ok(None),
-            Some(value) => listed(value).map(Some).map_err(|problem| format!("{key} of {at} {problem}")),
-        };
-        let egress = match object.get("egress_mode") {
-            None | Some(Value::Null) => None,
-            Some(value) => Some(
-                value
-                    .as_str()
-                    .and_then(Egress::parse)
-                    .ok_or_else(|| format!("egress_mode of {at} must be open, restricted or blocked"))?,
-            ),
-        };
-        Ok(Self {
-            default_provider: name("default_provider")?,
-            default_model: name("default_model")?,
-            allowed_providers: list("allowed_providers")?,
-            denied_providers: list("denied_providers")?.unwrap_or_default(),
-            allowed_models: list("allowed_models")?,
-            denied_models: list("denied_models")?.unwrap_or_default(),
-            egress,
+    fn read(object: Map<String, Value>, at: &str) -> Result<Self, Problem> {
+        json::read(object).map_err(|Misfit { path, why }| {
+            let key = path.join(".");
+            match why {
+                Some(why) => format!("{key} of {at} {why}"),
+                None => format!("{at} has the unknown key \"{}\"", shown(&key)),
+            }
         })
     }
 
@@ -187,7 +183,7 @@ impl Policy {
             return Err(format!("user_overrides has the key \"{}\", which is no user's id", shown(odd)));
         }
         let users = users.into_iter().map(|(key, rules)| (key.to_lowercase(), rules)).collect();
-        Ok(Self { base: Rules::read(&object, "the policy")?, tasks, users })
+        Ok(Self { base: Rules::read(object, "the policy")?, tasks, users })
     }
 
     /// The rules for a call.
@@ -212,7 +208,7 @@ fn overrides(value: Option<Value>, at: &str) -> Result<HashMap<String, Rules>, P
             return Err(format!("a key of {at} must have 1 to {MAX_BYTES} bytes"));
         }
         let place = format!("{at}.{}", shown(&key));
-        let Value::Object(object) = &value else { return Err(format!("{place} must be a JSON object")) };
+        let Value::Object(object) = value else { return Err(format!("{place} must be a JSON object")) };
         let rules = Rules::read(object, &place)?;
         Ok((key, rules))
     };

@@ -12,10 +12,18 @@ select normalize_llm_usage('any', '{"gen_ai.usage.input_tokens": 100, "gen_ai.us
 select r.cost_usd
 from normalize_llm_usage('openai', '{"prompt_tokens": 100, "completion_tokens": 20, "prompt_tokens_details": {"cached_tokens": 60}}') u,
      lateral record_llm_cost(:'tenant', 'openai', 'gpt-4o', (u ->> 'input_tokens')::bigint, (u ->> 'output_tokens')::bigint, p_usage => u) r;
+-- Cached tokens that the prompt cannot include stand beside it; a total that is less is told, one that is more is reasoning.
 select normalize_llm_usage('openai', '{"prompt_tokens": 100, "prompt_tokens_details": {"cached_tokens": 101}}');
 select normalize_llm_usage('openai', '{"prompt_tokens": 100, "completion_tokens": 1, "total_tokens": 100}');
+select normalize_llm_usage('openai', '{"prompt_tokens": 100, "completion_tokens": 1, "total_tokens": 150}');
+select normalize_llm_usage('acme', normalize_llm_usage('anthropic', '{"input_tokens": 1, "output_tokens": 2, "cache_read_input_tokens": 60, "novel": 1}')) as twice;
+select normalize_llm_usage('openai', '{"response": {"status_code": 200, "body": {"service_tier": "default", "usage": {"prompt_tokens": 1, "completion_tokens": 2}}}}') as batch;
+select normalize_llm_usage('openai', '{"foo": "bar"}');
+select normalize_llm_usage('openai', '{}');
+select normalize_llm_usage('openai', '{"prompt_tokens": null, "completion_tokens": null}');
 select normalize_llm_usage('openai', '{"prompt_tokens": -1}');
 select normalize_llm_usage('openai', '{"prompt_tokens": 1e30}');
+select normalize_llm_usage('openai', '{"prompt_tokens": 1e131000}');
 select normalize_llm_usage('openai', '[]');
 select normalize_llm_usage('openai', null);
 select normalize_llm_usage(null, '{}');

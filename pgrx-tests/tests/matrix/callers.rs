@@ -19,6 +19,10 @@ pub enum Kind {
     Administrator,
     Service,
     Analyst,
+    /// Reads everything, past row level security: Supabase's `supabase_read_only_user`.
+    Auditor,
+    /// May read every table and is held by row level security: Supabase's `supabase_etl_admin`.
+    Replicator,
     /// An active member of tenant A.
     MemberOfA,
     /// An active member of tenant B.
@@ -79,19 +83,19 @@ impl Asker {
         let platform = PLATFORM_MARKERS.map(str::to_string).to_vec();
         let (a, b) = (tenant_a().markers(), tenant_b().markers());
         match self.kind {
-            Kind::Superuser | Kind::Administrator | Kind::Service | Kind::Analyst => Vec::new(),
+            Kind::Superuser | Kind::Administrator | Kind::Service | Kind::Analyst | Kind::Auditor => Vec::new(),
             Kind::MemberOfA => [b, platform].concat(),
             Kind::MemberOfB => [a, platform].concat(),
             Kind::Invited => {
                 let known = [tenant_a().tenant.to_string(), tenant_a().name.to_string(), invited_a().to_string()];
                 [a.into_iter().filter(|marker| !known.contains(marker)).collect(), b, platform].concat()
             }
-            Kind::Stranger | Kind::Anon => [a, b, platform].concat(),
+            Kind::Replicator | Kind::Stranger | Kind::Anon => [a, b, platform].concat(),
         }
     }
 
     pub fn sees_all(&self) -> bool {
-        matches!(self.kind, Kind::Superuser | Kind::Administrator | Kind::Service | Kind::Analyst)
+        matches!(self.kind, Kind::Superuser | Kind::Administrator | Kind::Service | Kind::Analyst | Kind::Auditor)
     }
 }
 
@@ -119,7 +123,7 @@ impl Sessions {
         work: impl FnOnce(&mut Transaction) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let session = match asker.kind {
-            Kind::Superuser | Kind::Administrator | Kind::Analyst => &mut self.other,
+            Kind::Superuser | Kind::Administrator | Kind::Analyst | Kind::Auditor | Kind::Replicator => &mut self.other,
             _ => &mut self.api,
         };
         session.request(&asker.caller, |tx| {
@@ -225,6 +229,8 @@ pub fn all() -> Vec<Asker> {
         Asker::new("postgres", Kind::Administrator, Caller::role("postgres", None)),
         Asker::new("service_role", Kind::Service, Caller::service()),
         Asker::new("metrics_reader", Kind::Analyst, Caller::role("metrics_reader", None)),
+        Asker::new("supabase_read_only_user", Kind::Auditor, Caller::role("supabase_read_only_user", None)),
+        Asker::new("supabase_etl_admin", Kind::Replicator, Caller::role("supabase_etl_admin", None)),
         person("owner", a.owner),
         person("admin", admin_a()),
         person("member", a.member),

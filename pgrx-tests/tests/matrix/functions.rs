@@ -39,6 +39,9 @@ enum For {
 }
 
 const PEOPLE: &[Kind] = &[Kind::MemberOfA, Kind::MemberOfB, Kind::Invited, Kind::Stranger, Kind::Service];
+/// What the views of `metrics` call, whoever reads them.
+const READERS: &[Kind] =
+    &[Kind::MemberOfA, Kind::MemberOfB, Kind::Invited, Kind::Stranger, Kind::Service, Kind::Auditor, Kind::Replicator];
 const SERVER: &[Kind] = &[Kind::Service];
 
 /// Name, for whom, and a call; `$T` is a tenant, `$U` its plain member, `$ME` who asks (for the server and for whoever is
@@ -71,6 +74,11 @@ const FUNCTIONS: &[(&str, For, &str)] = &[
     ("initialize_tenant_quotas", For::Server, "public.initialize_tenant_quotas($T)"),
     ("check_and_record_quota_atomic", For::Server, "public.check_and_record_quota_atomic('tenant', $T, 0.01)"),
     ("record_llm_cost", For::Server, "public.record_llm_cost($T, 'shared', 'model-for-all', 1, 1, $U)"),
+    (
+        "record_llm_usage",
+        For::Server,
+        "public.record_llm_usage($T, 'shared', 'model-for-all', '{\"prompt_tokens\": 1}', $U)",
+    ),
     ("record_e2b_cost", For::Server, "public.record_e2b_cost($T, 's', 'box-for-all', 1, $U)"),
     ("record_llm_costs", For::Server, "public.record_llm_costs('[]')"),
     ("reserve_quota", For::Server, "public.reserve_quota($T, 'llm', 0.01, 'asked', $U)"),
@@ -97,13 +105,13 @@ const FUNCTIONS: &[(&str, For, &str)] = &[
     ("reload_counters", For::Server, "copilot_internal.reload_counters()"),
     ("pending", For::Server, "copilot_internal.pending()"),
     ("admission_counters", For::Analysts, "copilot_internal.admission_counters()"),
-    ("caller_sees_all", For::Machinery(PEOPLE), "copilot_internal.caller_sees_all()"),
-    ("caller_tenants", For::Machinery(PEOPLE), "copilot_internal.caller_tenants()"),
+    ("caller_sees_all", For::Machinery(READERS), "copilot_internal.caller_sees_all()"),
+    ("caller_tenants", For::Machinery(READERS), "copilot_internal.caller_tenants()"),
     ("caller_user", For::Machinery(PEOPLE), "copilot_internal.caller_user()"),
-    ("period_bounds", For::Machinery(PEOPLE), "copilot_internal.period_bounds('day', 'UTC', '2026-01-01')"),
+    ("period_bounds", For::Machinery(READERS), "copilot_internal.period_bounds('day', 'UTC', '2026-01-01')"),
     ("check_confidence_level", For::Machinery(PEOPLE), "copilot_internal.check_confidence_level('typical')"),
     ("raise_refusal", For::Machinery(PEOPLE), "copilot_internal.raise_refusal(null, null)"),
-    ("is_time_zone", For::Machinery(PEOPLE), "copilot_internal.is_time_zone('UTC')"),
+    ("is_time_zone", For::Machinery(READERS), "copilot_internal.is_time_zone('UTC')"),
     ("price_problem", For::Machinery(SERVER), "copilot_internal.price_problem(1, 1, '{}')"),
     (
         "policy_problem",
@@ -129,13 +137,18 @@ const FUNCTIONS: &[(&str, For, &str)] = &[
     ("complete_quota", For::Nobody, "copilot_internal.complete_quota()"),
     ("note_limit_change", For::Nobody, "copilot_internal.note_limit_change()"),
     ("bound_overrides", For::Nobody, "copilot_internal.bound_overrides()"),
+    ("claim_events", For::Nobody, "copilot_internal.claim_events(1, '1 second')"),
+    ("acknowledge_events", For::Nobody, "copilot_internal.acknowledge_events('{}')"),
+    ("run_maintenance", For::Nobody, "copilot_internal.run_maintenance(10)"),
+    ("ledger_differences", For::Nobody, "copilot_internal.ledger_differences()"),
     ("catch_up_events", For::Nobody, "copilot_internal.catch_up_events($T)"),
     ("catch_up_events_of_charged", For::Nobody, "copilot_internal.catch_up_events_of_charged(10)"),
     ("delete_old_events", For::Nobody, "copilot_internal.delete_old_events(10)"),
+    ("keep_ledger", For::Nobody, "copilot_internal.keep_ledger()"),
     ("lock_platform", For::Nobody, "copilot_internal.lock_platform()"),
     ("configuration_changed", For::Nobody, "copilot_internal.configuration_changed()"),
     ("definitions_changed", For::Nobody, "copilot_internal.definitions_changed()"),
-    ("holdings", For::Nobody, "copilot_internal.holdings()"),
+    ("holdings", For::Server, "copilot_internal.holdings()"),
     ("cost_summary", For::Nobody, "copilot_internal.cost_summary($T, null, null)"),
     ("fold", For::Nobody, "copilot_internal.fold($T, 10)"),
     ("sole_tenant", For::Nobody, "copilot_internal.sole_tenant($U)"),
@@ -148,6 +161,7 @@ enum Outcome {
     Answered,
     False,
     Denied,
+    Unknown,
 }
 
 fn expected(who: For, asker: &Asker, tenant: &Tenant) -> Outcome {
@@ -177,7 +191,7 @@ fn expected(who: For, asker: &Asker, tenant: &Tenant) -> Outcome {
         For::Owners => when(serves || role == Some("owner")),
         For::Server => when(kind == Kind::Service),
         // Analysts reach it through the view alone.
-        For::Analysts => when(kind == Kind::Service),
+        For::Analysts => when(matches!(kind, Kind::Service | Kind::Auditor)),
         For::Machinery(kinds) => when(kinds.contains(&kind)),
         For::Nobody => Outcome::Denied,
     }
@@ -207,10 +221,10 @@ fn only_those_whom_a_function_is_for_may_execute_it() -> Result<()> {
             let sql = "
                 select r.name from pg_proc p
                 join pg_depend d on d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e'
-                cross join unnest(array['anon', 'authenticated', 'metrics_reader', 'service_role']) as r (name)
+                cross join unnest(array['anon', 'authenticated', 'metrics_reader', 'pg_read_all_data', 'service_role']) as r (name)
                 where p.proname = $1 and d.refobjid = (select oid from pg_extension where extname = 'pg_tollgate')
                   and has_function_privilege(r.name, p.oid, 'execute') order by 1";
-            let mut roles = match who {
+            let roles = match who {
                 For::Members
                 | For::SignedIn
                 | For::Policies
@@ -223,14 +237,13 @@ fn only_those_whom_a_function_is_for_may_execute_it() -> Result<()> {
                 // Refused by the kernel, unless the setting allows some.
                 For::Server if *name == "create_tenant" => vec!["authenticated", "service_role"],
                 For::Machinery(kinds) if *kinds == PEOPLE => vec!["authenticated", "service_role"],
+                For::Machinery(kinds) if *kinds == READERS => {
+                    vec!["authenticated", "metrics_reader", "pg_read_all_data", "service_role"]
+                }
                 For::Server | For::Machinery(_) => vec!["service_role"],
-                For::Analysts => vec!["authenticated", "metrics_reader", "service_role"],
+                For::Analysts => vec!["authenticated", "metrics_reader", "pg_read_all_data", "service_role"],
                 For::Nobody => Vec::new(),
             };
-            // A view needs its reader's right to execute what it calls.
-            if ["caller_sees_all", "caller_tenants", "is_time_zone", "period_bounds"].contains(name) {
-                roles.insert(1, "metrics_reader");
-            }
             assert_eq!(texts(&mut client, sql, &[name])?, roles, "{name}");
         }
     }
@@ -282,7 +295,59 @@ fn each_caller_against_each_function(privileges: DefaultPrivileges, door: Door) 
     Ok(())
 }
 
-const TRIGGERS: [&str; 7] = [
+/// A grant on everything is quickly made, and opens nothing: what acts with the owner's rights asks who calls, and the
+/// rest has no rights but the caller's.
+#[test]
+fn functions_where_somebody_has_granted_everything() -> Result<()> {
+    let database = Database::with_privileges("functions granted", DefaultPrivileges::Secure)?;
+    seed(&database)?;
+    database.superuser()?.batch_execute(
+        "grant usage on schema copilot_internal, public to public;
+         grant execute on all functions in schema copilot_internal, public to public;",
+    )?;
+    let acts_as_owner = texts(
+        &mut database.superuser()?,
+        "select p.proname::text from pg_proc p join pg_language l on l.oid = p.prolang
+         join pg_depend d on d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e'
+         where (l.lanname = 'c' or p.prosecdef)
+           and d.refobjid = (select oid from pg_extension where extname = 'pg_tollgate')",
+        &[],
+    )?;
+    let (_pooler, mut sessions) = Door::Direct.open(&database)?;
+    let mut wrong = Vec::new();
+    let mut cells = Cells::default();
+    for asker in all() {
+        for tenant in [tenant_a(), tenant_b()] {
+            let queries: Vec<String> =
+                FUNCTIONS.iter().map(|(name, _, call)| query(name, call, &tenant, &asker)).collect();
+            for ((name, who, _), (sql, answer)) in
+                FUNCTIONS.iter().zip(queries.iter().zip(sessions.ask(&asker, &queries)?))
+            {
+                let invited = *name == "accept_invitation" && asker.kind == Kind::Invited;
+                let outcome = expected(*who, &asker, &tenant);
+                let serves = matches!(asker.kind, Kind::Superuser | Kind::Administrator | Kind::Service);
+                let asks = acts_as_owner.iter().any(|function| function == name)
+                    && !serves
+                    && !(*who == For::Analysts && asker.sees_all())
+                    && !matches!(who, For::SignedIn | For::Policies | For::Machinery(_))
+                    && !invited;
+                if asks && outcome == Outcome::Denied && !TRIGGERS.contains(name) && *name != "price_list" {
+                    cells.count(true, false);
+                    judge_answer(&asker, &tenant, (name, *who, outcome), sql, &answer, &mut wrong);
+                } else {
+                    // Nothing of others may be told, whatever the answer is.
+                    judge_answer(&asker, &tenant, (name, *who, Outcome::Unknown), sql, &answer, &mut wrong);
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    println!("functions granted to everybody: {cells}");
+    Ok(())
+}
+
+const TRIGGERS: [&str; 8] = [
+    "keep_ledger",
     "complete_quota",
     "lock_platform",
     "configuration_changed",

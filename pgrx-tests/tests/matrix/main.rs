@@ -8,6 +8,7 @@ mod support;
 
 mod callers;
 mod functions;
+mod leaks;
 mod membership;
 mod relations;
 mod world;

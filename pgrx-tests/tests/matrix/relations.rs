@@ -57,7 +57,7 @@ impl Relation {
     fn readable_by(&self, kind: Kind) -> bool {
         let inner = self.schema == "copilot_internal";
         match kind {
-            Kind::Superuser | Kind::Administrator => true,
+            Kind::Superuser | Kind::Administrator | Kind::Auditor | Kind::Replicator => true,
             Kind::Service => !(inner && self.is_view),
             Kind::Analyst => !inner,
             Kind::MemberOfA | Kind::MemberOfB | Kind::Invited | Kind::Stranger => {

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::{ModelPrice, Rate};
+use crate::decimal::Exact;
 use serde_json::{Map, Value};
 
 /// Keys whose plain prices have columns of their own, in USD per million tokens.
@@ -157,7 +158,7 @@ impl Reading {
         for (column, name) in [("input", INPUT), ("output", OUTPUT)] {
             if let Some(Value::Number(number)) = components.get(name) {
                 // A column's bound is a thousand USD a token.
-                if Rate::parse(number.as_str()).is_ok_and(|rate| rate > Rate::THOUSAND) {
+                if Rate::parse(number.as_str()).is_ok_and(|rate| rate.exact() > Exact::THOUSAND) {
                     return Err(format!("{name} is too large"));
                 }
                 if let Some(value) = components.remove(name) {
@@ -242,7 +243,7 @@ fn size(value: &Value) -> usize {
     }
 }
 
-fn quoted(key: &str) -> String {
+pub(super) fn quoted(key: &str) -> String {
     let shown: String = key.chars().filter(|character| !character.is_control()).take(60).collect();
     format!("\"{shown}\"")
 }

@@ -9,7 +9,6 @@ mod breakdown;
 mod factor;
 pub mod list;
 pub mod names;
-mod normalize;
 mod off_peak;
 mod part;
 mod price_key;
@@ -20,15 +19,14 @@ pub mod strict;
 mod usage;
 
 pub use bound::upper_bound;
-pub use breakdown::{Breakdown, CostLine, Multiplier, Side};
+pub use breakdown::{Breakdown, CostLine, Multiplier, Side, StoredPricing};
 pub use factor::Factor;
-pub use normalize::normalize;
 pub use part::Part;
 pub use price_key::Tier;
 pub use rate::Rate;
 pub use rates::ModelPrice;
 pub use sandbox::{SANDBOX_PARTS, SandboxPrice, price_sandbox};
-pub use usage::{Usage, UsageError};
+pub use usage::{Usage, UsageError, has_fractions, is_known, known_key};
 
 use crate::money::AmountError;
 use part::Unit;

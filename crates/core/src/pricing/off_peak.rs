@@ -1,7 +1,8 @@
 //! Hours of a day in which a model is cheaper.
 
-use super::price_key::{PriceError, Tier, number, parse_key, shape};
+use super::price_key::{PriceError, Tier, number, parse_key, read, read_object};
 use super::{Part, Rate};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 /// Minutes of a day.
@@ -16,7 +17,61 @@ struct Window {
     days: u8,
 }
 
-const EVERY_DAY: u8 = 0b111_1111;
+/// One of the list's windows.
+#[derive(Deserialize)]
+struct Rule {
+    hours_utc: Value,
+    #[serde(default = "every_day")]
+    weekdays: Vec<Weekday>,
+}
+
+fn every_day() -> Vec<Weekday> {
+    (1..=7).map(Weekday).collect()
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Hours {
+    One(Stretch),
+    Many(Vec<Stretch>),
+}
+
+/// The minutes at which it begins and ends.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct Stretch(u16, u16);
+
+impl TryFrom<String> for Stretch {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let (from, to) = text.split_once('-').ok_or("no stretch")?;
+        let minute = |text: &str| minute(text.trim()).ok_or("no time");
+        Ok(Self(minute(from)?, minute(to)?))
+    }
+}
+
+/// Monday is 1.
+#[derive(Deserialize)]
+#[serde(try_from = "Value")]
+struct Weekday(u8);
+
+impl TryFrom<Value> for Weekday {
+    type Error = &'static str;
+
+    fn try_from(value: Value) -> Result<Self, Self::Error> {
+        const NAMES: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+        let day = match value {
+            Value::String(name) => {
+                let name = name.trim().to_ascii_lowercase();
+                NAMES.iter().position(|short| name.starts_with(short)).map(|place| place as u64 + 1)
+            }
+            value => value.as_u64(),
+        };
+        let day = day.and_then(|day| u8::try_from(day).ok()).filter(|day| (1..=7).contains(day));
+        day.map(Self).ok_or("no day of the week")
+    }
+}
 
 /// `off_peak_pricing` of the list: prices in place of the usual ones, and when.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,56 +85,36 @@ pub(super) struct OffPeak {
 impl OffPeak {
     /// Reads the object; also gives the keys that are not known.
     pub(super) fn new(key: &str, object: &Map<String, Value>) -> Result<(Self, Vec<String>), PriceError> {
-        let mut read = Self { windows: Vec::new(), zone: None, rates: Vec::new() };
+        let mut off_peak = Self { windows: Vec::new(), zone: None, rates: Vec::new() };
         let mut unknown = Vec::new();
         for (inner, value) in object {
             let path = || format!("{key}.{inner}");
             match inner.as_str() {
-                "hours_utc" => read.add_hours(&path(), value, EVERY_DAY)?,
-                "weekday_timezone" => {
-                    let zone = value.as_str().ok_or_else(|| shape(&path(), "a time zone"))?;
-                    read.zone = Some(zone.to_owned());
-                }
+                "hours_utc" => off_peak.add_hours(&path(), value, &every_day())?,
+                "weekday_timezone" => off_peak.zone = Some(read(&path(), value, "a time zone")?),
                 "windows" => {
-                    let rules = value.as_array().ok_or_else(|| shape(&path(), "a list of windows"))?;
-                    rules.iter().try_for_each(|rule| read.add_rule(&path(), rule))?;
+                    for rule in read::<Vec<Value>>(&path(), value, "a list of windows")? {
+                        let needs = "a list of windows with hours_utc and weekdays";
+                        let rule: Rule = read_object(&path(), &rule, needs)?;
+                        off_peak.add_hours(&path(), &rule.hours_utc, &rule.weekdays)?;
+                    }
                 }
                 _ => match parse_key(inner) {
-                    Some((part, None, Tier::Standard)) => read.rates.push((part, number(&path(), value)?)),
+                    Some((part, None, Tier::Standard)) => off_peak.rates.push((part, number(&path(), value)?)),
                     _ => unknown.push(path()),
                 },
             }
         }
-        Ok((read, unknown))
+        Ok((off_peak, unknown))
     }
 
-    fn add_rule(&mut self, key: &str, rule: &Value) -> Result<(), PriceError> {
-        let needs = "a list of windows with hours_utc and weekdays";
-        let rule = rule.as_object().ok_or_else(|| shape(key, needs))?;
-        let mut days = EVERY_DAY;
-        if let Some(weekdays) = rule.get("weekdays") {
-            let list = weekdays.as_array().ok_or_else(|| shape(key, needs))?;
-            let set = |days: u8, day: &Value| weekday(day).map(|day| days | 1 << (day - 1));
-            days = list.iter().try_fold(0, set).ok_or_else(|| shape(key, needs))?;
-        }
-        let hours = rule.get("hours_utc").ok_or_else(|| shape(key, needs))?;
-        self.add_hours(key, hours, days)
-    }
-
-    fn add_hours(&mut self, key: &str, hours: &Value, days: u8) -> Result<(), PriceError> {
-        let needs = "hours such as 16:30-00:30, or a list of them";
-        let texts = match hours {
-            Value::String(_) => std::slice::from_ref(hours),
-            Value::Array(list) => list.as_slice(),
-            _ => return Err(shape(key, needs)),
+    fn add_hours(&mut self, key: &str, hours: &Value, weekdays: &[Weekday]) -> Result<(), PriceError> {
+        let stretches = match read(key, hours, "hours such as 16:30-00:30, or a list of them")? {
+            Hours::One(stretch) => vec![stretch],
+            Hours::Many(list) => list,
         };
-        for text in texts {
-            let window = text.as_str().and_then(|text| {
-                let (from, to) = text.split_once('-')?;
-                Some(Window { from: minute(from.trim())?, to: minute(to.trim())?, days })
-            });
-            self.windows.push(window.ok_or_else(|| shape(key, needs))?);
-        }
+        let days = weekdays.iter().fold(0, |days, Weekday(day)| days | 1 << (day - 1));
+        self.windows.extend(stretches.into_iter().map(|Stretch(from, to)| Window { from, to, days }));
         Ok(())
     }
 
@@ -115,20 +150,4 @@ fn minute(text: &str) -> Option<u16> {
         |digits: &str| (digits.len() <= 2 && digits.bytes().all(|d| d.is_ascii_digit())).then(|| digits.parse().ok());
     let (hours, minutes): (u16, u16) = (two(hours)??, two(minutes)??);
     (minutes < 60 && hours * 60 + minutes < DAY).then_some(hours * 60 + minutes)
-}
-
-/// Monday is 1.
-fn weekday(value: &Value) -> Option<u8> {
-    const NAMES: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
-    match value {
-        Value::Number(number) => {
-            number.as_u64().and_then(|day| u8::try_from(day).ok()).filter(|day| (1..=7).contains(day))
-        }
-        Value::String(name) => {
-            let name = name.trim().to_ascii_lowercase();
-            let place = NAMES.iter().position(|short| name.starts_with(short))?;
-            u8::try_from(place + 1).ok()
-        }
-        _ => None,
-    }
 }

@@ -1,7 +1,8 @@
 //! The keys of a price list: which part, threshold and tier a key prices, and what its value must be.
 
 use super::{Factor, Part, Rate};
-use crate::money::{AmountError, Rounding, parse_scaled};
+use crate::money::AmountError;
+use serde::Deserialize;
 use serde_json::Value;
 use std::fmt;
 
@@ -91,10 +92,18 @@ pub(super) fn factor(key: &str, value: &Value) -> Result<Factor, PriceError> {
     Factor::parse(number.as_str()).map_err(|error| PriceError::Amount { key: key.to_owned(), error })
 }
 
-/// A count of tokens or results, also as `32000.0`.
-pub(super) fn tokens(value: &Value) -> Option<i64> {
-    let Value::Number(number) = value else { return None };
-    parse_scaled(number.as_str(), 0, Rounding::Exact).ok().and_then(|count| i64::try_from(count).ok())
+/// A value of a known shape.
+pub(super) fn read<'a, T: Deserialize<'a>>(key: &str, value: &'a Value, needs: &'static str) -> Result<T, PriceError> {
+    T::deserialize(value).map_err(|_| shape(key, needs))
+}
+
+/// An object, for a derived reader takes a list of its fields as well.
+pub(super) fn read_object<'a, T: Deserialize<'a>>(
+    key: &str,
+    value: &'a Value,
+    needs: &'static str,
+) -> Result<T, PriceError> {
+    value.as_object().and_then(|object| T::deserialize(object).ok()).ok_or_else(|| shape(key, needs))
 }
 
 /// Reads `base [_above_1hr] [_above_{N}k_tokens] [_tier]`, the grammar of LiteLLM's keys.

@@ -3,9 +3,12 @@
 use super::names::{canonical, family};
 use super::off_peak::OffPeak;
 use super::part::Unit;
-use super::price_key::{CACHE_HIT, PriceError, Tier, factor, number, parse_key, shape, tokens, whole};
+use super::price_key::{CACHE_HIT, PriceError, Tier, factor, number, parse_key, read_object, shape, whole};
 use super::{Factor, Multiplier, Part, Rate, Side, Usage};
-use serde_json::Value;
+use crate::money::{AmountError, Rounding, parse_scaled};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::{Number, Value};
 
 /// Under what conditions a call is priced, apart from its size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -232,16 +235,13 @@ impl ModelPrice {
     /// One element of `tiered_pricing`: prices within a range of prompt tokens, or of the results of a query.
     fn add_band(&mut self, key: &str, band: &Value) -> Result<(), PriceError> {
         let needs = "a list of objects, each with a range and prices";
-        let object = band.as_object().ok_or_else(|| shape(key, needs))?;
-        let start = |name: &str| -> Result<Option<i64>, PriceError> {
-            let Some(range) = object.get(name) else { return Ok(None) };
-            let first = range.as_array().filter(|range| range.len() == 2).and_then(|range| tokens(&range[0]));
-            first.map(Some).ok_or_else(|| shape(key, needs))
-        };
-        match (start("range")?, start("max_results_range")?) {
-            (Some(over), None) => {
+        let ranges: Ranges = read_object(key, band, needs)?;
+        let prices = band.as_object().into_iter().flatten();
+        let prices = prices.filter(|(inner, _)| !["range", "max_results_range"].contains(&inner.as_str()));
+        match (ranges.range, ranges.max_results_range) {
+            (Some(Range(Count(over), _)), None) => {
                 let mut band = Band { over, rates: Vec::new() };
-                for (inner, value) in object.iter().filter(|(inner, _)| *inner != "range") {
+                for (inner, value) in prices {
                     match parse_key(inner) {
                         Some((part, None, Tier::Standard)) => band.rates.push((part, number(inner, value)?)),
                         _ => self.unknown.push(format!("{key}.{inner}")),
@@ -249,8 +249,8 @@ impl ModelPrice {
                 }
                 self.bands.push(band);
             }
-            (None, Some(from)) => {
-                for (inner, value) in object.iter().filter(|(inner, _)| *inner != "max_results_range") {
+            (None, Some(Range(Count(from), _))) => {
+                for (inner, value) in prices {
                     if inner == Part::Queries.price_key() {
                         self.by_results.push((from, number(inner, value)?));
                     } else {
@@ -457,13 +457,13 @@ impl ModelPrice {
     pub(super) fn largest_multipliers(&self) -> Vec<Multiplier> {
         let mut largest: Vec<&(When, Factor)> = Vec::new();
         for candidate in &self.multipliers {
-            if !candidate.1.exceeds(Factor::ONE) {
+            if candidate.1 <= Factor::ONE {
                 continue;
             }
             let same =
                 |known: &&mut &(When, Factor)| std::mem::discriminant(&known.0) == std::mem::discriminant(&candidate.0);
             match largest.iter_mut().find(same) {
-                Some(known) if candidate.1.exceeds(known.1) => *known = candidate,
+                Some(known) if candidate.1 > known.1 => *known = candidate,
                 Some(_) => {}
                 None => largest.push(candidate),
             }
@@ -480,4 +480,29 @@ fn multiplier((when, factor): &(When, Factor)) -> Multiplier {
         When::Endpoint => "regional endpoint".to_owned(),
     };
     Multiplier { name, factor: *factor, tokens_only: true }
+}
+
+/// What the prices of a band are for; all else in it is prices.
+#[derive(Deserialize)]
+struct Ranges {
+    range: Option<Range>,
+    max_results_range: Option<Range>,
+}
+
+/// Where it begins, and where it ends, which the next one says as well.
+#[derive(Deserialize)]
+struct Range(Count, IgnoredAny);
+
+/// A count of tokens or results, also as `32000.0`.
+#[derive(Deserialize)]
+#[serde(try_from = "Number")]
+struct Count(i64);
+
+impl TryFrom<Number> for Count {
+    type Error = AmountError;
+
+    fn try_from(number: Number) -> Result<Self, AmountError> {
+        let count = parse_scaled(number.as_str(), 0, Rounding::Exact)?;
+        i64::try_from(count).map(Self).map_err(|_| AmountError::TooLarge)
+    }
 }

@@ -1,7 +1,7 @@
 //! What a sandbox session costs: flat by the second, by what was allocated, by events, or a sum of these.
 
 use super::breakdown::QUANTITY_SCALE;
-use super::{Breakdown, CostLine, PriceConditions, Priced, PricingError, Rate};
+use super::{Breakdown, CostLine, PriceConditions, Priced, PricingError, Rate, Side};
 use crate::money::{Rounding, parse_scaled};
 
 /// What a session may be billed by, each at the place that its price and its quantity have.
@@ -70,7 +70,7 @@ pub fn price_sandbox(
     for (place, rate) in rates.into_iter().enumerate() {
         let (Some(rate), name) = (rate, SANDBOX_PARTS[place]) else { continue };
         match read[place] {
-            Some(quantity) => lines.push(CostLine::billionths(name, quantity, rate)?),
+            Some(quantity) => lines.push(CostLine::measured(name, Side::Sandbox, (quantity, QUANTITY_SCALE), rate)?),
             None if place >= EVENTS => {}
             None => missing = missing.or(Some(name)),
         }

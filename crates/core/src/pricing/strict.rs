@@ -1,70 +1,129 @@
-//! What a JSON reader would pass over: a key that an object has twice, of which all but one would be lost.
+//! JSON as a price list has to be: no object has a key twice with different values, of which a usual reader would lose all
+//! but one, and nothing is nested too deep.
 
-use std::collections::HashSet;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
+
+use super::list::quoted;
 
 /// The deepest nesting of a price list; the real one has four levels.
 pub const MAX_LEVELS: usize = 32;
 
-/// Says in one sentence without its full stop if an object of the text has a key twice, or nests too deep. Whether it is
-/// JSON at all is for the reader to say.
-pub fn problem(text: &str) -> Option<String> {
-    // The keys of each open object; `None` for a list.
-    let mut open: Vec<Option<HashSet<String>>> = Vec::new();
-    let mut is_key = false;
-    let bytes = text.as_bytes();
-    let mut at = 0;
-    while let Some(&byte) = bytes.get(at) {
-        match byte {
-            b'{' | b'[' => {
-                if open.len() == MAX_LEVELS {
-                    return Some(format!("the price list is nested more than {MAX_LEVELS} deep"));
-                }
-                is_key = byte == b'{';
-                open.push(is_key.then(HashSet::new));
-            }
-            b'}' | b']' => {
-                open.pop();
-                is_key = false;
-            }
-            b',' => is_key = matches!(open.last(), Some(Some(_))),
-            b':' => is_key = false,
-            b'"' => {
-                let end = end_of_string(bytes, at)?;
-                if is_key
-                    && let Some(Some(keys)) = open.last_mut()
-                    && let Ok(key) = serde_json::from_str::<String>(text.get(at..=end)?)
-                {
-                    is_key = false;
-                    if keys.contains(&key) {
-                        let shown: String = key.chars().filter(|c| !c.is_control()).take(60).collect();
-                        return Some(format!("the price list has the key \"{shown}\" twice in one object"));
-                    }
-                    keys.insert(key);
-                }
-                at = end;
-            }
-            _ => {}
+/// As what `serde_json` hands on a number whose text it keeps: a map of this key to the text.
+const NUMBER: &str = "$serde_json::private::Number";
+
+/// Reads the text, or says in one sentence without its full stop why it is no price list.
+pub fn read(text: &str) -> Result<Value, String> {
+    let mut json = serde_json::Deserializer::from_str(text);
+    let read = Strict { levels: 0 }.deserialize(&mut json).and_then(|value| json.end().map(|()| value));
+    read.map_err(|error| {
+        let place = format!(" at line {} column {}", error.line(), error.column());
+        let said = error.to_string();
+        match error.is_data() {
+            true => format!("the price list {}", said.strip_suffix(&place).unwrap_or(&said)),
+            false => format!("the price list is not JSON: {said}"),
         }
-        at += 1;
-    }
-    None
+    })
 }
 
-/// Where the string ends that begins here.
-fn end_of_string(bytes: &[u8], begin: usize) -> Option<usize> {
-    let mut at = begin + 1;
-    loop {
-        match bytes.get(at)? {
-            b'"' => return Some(at),
-            b'\\' => at += 2,
-            _ => at += 1,
+/// A value within so many objects and lists.
+#[derive(Clone, Copy)]
+struct Strict {
+    levels: usize,
+}
+
+impl Strict {
+    fn inner<E: Error>(self) -> Result<Self, E> {
+        if self.levels == MAX_LEVELS {
+            return Err(E::custom(format_args!("is nested more than {MAX_LEVELS} deep")));
         }
+        Ok(Self { levels: self.levels + 1 })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Strict {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Value, D::Error> {
+        json.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E: Error>(self, truth: bool) -> Result<Value, E> {
+        Ok(truth.into())
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Value, E> {
+        Ok(number.into())
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Value, E> {
+        Ok(number.into())
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Value, E> {
+        Ok(text.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
+        let inner = self.inner()?;
+        let mut values = Vec::new();
+        while let Some(value) = list.next_element_seed(inner)? {
+            values.push(value);
+        }
+        Ok(values.into())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Value, A::Error> {
+        let mut next: Option<String> = object.next_key()?;
+        if next.as_deref() == Some(NUMBER) {
+            let text: String = object.next_value()?;
+            return text.parse().map(Value::Number).map_err(Error::custom);
+        }
+        let inner = self.inner()?;
+        let mut values = Map::new();
+        while let Some(key) = next {
+            let value = object.next_value_seed(inner)?;
+            if values.get(&key).is_some_and(|other| *other != value) {
+                return Err(Error::custom(format_args!("has the key {} twice in one object", quoted(&key))));
+            }
+            values.insert(key, value);
+            next = object.next_key()?;
+        }
+        Ok(values.into())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::properties::any_json;
     use super::*;
+    use proptest::prelude::*;
+
+    fn problem(text: &str) -> Option<String> {
+        read(text).err()
+    }
+
+    #[test]
+    fn all_of_json_is_read_as_it_is_written() {
+        let text = r#"{"a":[null,true,false,-1,18446744073709551615,1.30e-10,0.1000,-0,"\u00e4\n\""],"b":{},"c":[]}"#;
+        let read = read(text).unwrap();
+        assert_eq!(read, serde_json::from_str::<Value>(text).unwrap());
+        assert!(read.to_string().contains("[null,true,false,-1,18446744073709551615,1.30e-10,0.1000,-0,"), "{read}");
+    }
 
     #[test]
     fn a_key_twice_in_one_object_is_found_however_it_is_written() {
@@ -75,17 +134,53 @@ mod tests {
                 "{text}"
             );
         }
-        for text in
-            [r#"{"a":"a","b":{"a":"b"},"c":["a","a",{"a":1},{"a":1}]}"#, r#"{"a\"":1,"a":2}"#, "{", r#"{"a"#, "[\"\\"]
-        {
+        for text in [r#"{"a":"a","b":{"a":"b"},"c":["a","a",{"a":1},{"a":1}]}"#, r#"{"a\"":1,"a":2}"#] {
             assert_eq!(problem(text), None, "{text}");
         }
     }
 
     #[test]
+    fn a_key_twice_with_the_same_value_is_taken() {
+        let twice = r#"{"a":{"b":[1e-6,null]},"c":1,"a":{"b":[1e-6,null]}}"#;
+        assert_eq!(read(twice).unwrap().to_string(), r#"{"a":{"b":[1e-6,null]},"c":1}"#);
+    }
+
+    #[test]
+    fn what_is_no_json_is_told_with_its_place() {
+        for (text, why) in [
+            ("{", "EOF while parsing an object at line 1 column 1"),
+            (r#"{"a"#, "EOF while parsing a string at line 1 column 3"),
+            ("[\"\\", "EOF while parsing a string at line 1 column 3"),
+            ("{} {}", "trailing characters at line 1 column 4"),
+            ("[01]", "invalid number at line 1 column 3"),
+        ] {
+            assert_eq!(problem(text).unwrap(), format!("the price list is not JSON: {why}"));
+        }
+    }
+
+    #[test]
     fn depth_has_a_bound() {
-        let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
-        assert_eq!(problem(&nested(MAX_LEVELS)), None);
-        assert_eq!(problem(&nested(10_000)).as_deref(), Some("the price list is nested more than 32 deep"));
+        let lists = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        let objects =
+            |levels: usize, inmost: &str| format!("{}{inmost}{}", "{\"a\":".repeat(levels), "}".repeat(levels));
+        assert_eq!((problem(&lists(MAX_LEVELS)), problem(&objects(MAX_LEVELS, "1.5"))), (None, None));
+        for text in [lists(MAX_LEVELS + 1), lists(10_000), objects(MAX_LEVELS, "{}"), objects(10_000, "1")] {
+            assert_eq!(problem(&text).as_deref(), Some("the price list is nested more than 32 deep"));
+        }
+    }
+
+    proptest! {
+        /// Whatever is written; and what a usual reader makes of it, where no key stands twice.
+        #[test]
+        fn any_text_is_read_or_refused(text in ".*", json in any_json(), cut in 0..40_usize) {
+            let _ = read(&text);
+            let written = json.to_string();
+            let _ = read(written.get(cut..).unwrap_or_default());
+            let _ = read(&format!("{{\"{NUMBER}\":{written}}}"));
+            match read(&written) {
+                Ok(found) => prop_assert_eq!(found, serde_json::from_str::<Value>(&written).unwrap()),
+                Err(_) => prop_assert!(written.contains(NUMBER)),
+            }
+        }
     }
 }

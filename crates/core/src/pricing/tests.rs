@@ -1,7 +1,7 @@
 //! Examples of the rules, each worked out by hand.
 
 mod list_components;
-mod properties;
+pub(super) mod properties;
 
 use super::*;
 use serde_json::{Value, json};
@@ -175,7 +175,7 @@ fn tiers_use_their_own_price_then_the_standard_one() {
     costs(&price, &usage(1001, 0, json!(null)), Some("batches"), "3003");
     let smallest = model(json!({"input_cost_per_token": number("1e-24")}));
     let half = breakdown(price_llm(&smallest, &call_of(1), Some("batch")));
-    assert_eq!(half.exact().to_string(), "0.0000000000000000000000005");
+    assert_eq!(half.lines()[0].cost.to_string(), "0.0000000000000000000000005");
 }
 
 fn call_of(input: i64) -> Usage {
@@ -198,14 +198,23 @@ fn what_has_no_price_is_unpriced() {
 fn a_breakdown_prints_exact_strings() {
     let price = ModelPrice::new(Some("2.5"), Some("10"), &json!({})).unwrap();
     let priced = breakdown(price_llm(&price, &usage(100, 3, json!({})), None));
+    let stored = |source, price_id, price_model| {
+        let (breakdown, price_provider) = (&priced, price_model);
+        json!(StoredPricing { breakdown, source, price_id, price_provider, price_model })
+    };
     let expected = json!({"lines": [
         {"component": "input", "tokens": 100, "usd_per_token": "0.0000025", "cost_usd": "0.00025"},
         {"component": "output", "tokens": 3, "usd_per_token": "0.00001", "cost_usd": "0.00003"},
     ], "total_usd": "0.00028", "source": "operator", "price_id": "an id"});
-    let printed: serde_json::Value = serde_json::from_str(&priced.to_json("operator", Some("an id"), "")).unwrap();
-    assert_eq!(printed, expected);
-    let shipped: serde_json::Value = serde_json::from_str(&priced.to_json("shipped", None, "")).unwrap();
-    assert_eq!(shipped["price_id"], serde_json::Value::Null);
+    assert_eq!(stored("operator", Some("an id".to_owned()), None), expected);
+    let shipped = stored("shipped", None, Some("other \"name\""));
+    assert_eq!((&shipped["price_id"], &shipped["price_model"]), (&Value::Null, &json!("other \"name\"")));
+    let measured = ModelPrice::new(None, None, &json!({"output_cost_per_second": number("0.25")})).unwrap();
+    let priced = breakdown(price_llm(&measured, &usage(0, 0, json!({"output_seconds": number("1.50")})), None));
+    assert_eq!(
+        json!(priced)["lines"],
+        json!([{"component": "output_seconds", "quantity": "1.5", "usd_per_unit": "0.25", "cost_usd": "0.375"}])
+    );
 }
 
 #[test]

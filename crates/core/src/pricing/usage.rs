@@ -88,6 +88,20 @@ pub fn is_known(key: &str) -> bool {
     TOKENS.contains(&key) || words.contains(&key) || QUANTITIES.iter().any(|(name, _)| *name == key)
 }
 
+/// A key of a usage object that says something else than how many tokens, and whether that is a word.
+pub fn known_key(key: &str) -> Option<(&'static str, bool)> {
+    let words = [SEARCH_SIZE, IMAGE_SIZE, RESOLUTION, REGION, SPEED, RESIDENCY, LOCATION];
+    let counts = [WEB_SEARCH, MAX_RESULTS].into_iter().chain(QUANTITIES.iter().map(|(name, _)| *name));
+    let word = words.into_iter().find(|word| *word == key).map(|word| (word, true));
+    word.or_else(|| counts.into_iter().find(|name| *name == key).map(|name| (name, false)))
+}
+
+/// Whether a key counts in fractions.
+pub fn has_fractions(key: &str) -> bool {
+    let part = QUANTITIES.iter().find(|(name, _)| *name == key).map(|(_, part)| part.unit());
+    matches!(part, Some(Unit::Fraction | Unit::ExtraFraction))
+}
+
 /// How many results a query asks for that does not say so.
 const USUAL_RESULTS: i64 = 10;
 
@@ -196,17 +210,22 @@ impl Usage {
     /// `input_audio_tokens` and its like are those that no cache had. Keys that are not known are ignored: the ledger
     /// stores the object as it came.
     pub fn new(input_tokens: i64, output_tokens: i64, parts: Option<&Value>) -> Result<Self, UsageError> {
+        match parts {
+            None | Some(Value::Null) => Self::of(input_tokens, output_tokens, &Map::new()),
+            Some(Value::Object(object)) => Self::of(input_tokens, output_tokens, object),
+            Some(_) => Err(UsageError::NotAnObject),
+        }
+    }
+
+    /// The same of the parts' object.
+    pub fn of(input_tokens: i64, output_tokens: i64, parts: &Map<String, Value>) -> Result<Self, UsageError> {
         for (key, tokens) in [("input_tokens", input_tokens), ("output_tokens", output_tokens)] {
             if tokens < 0 {
                 return Err(UsageError::Negative { key });
             }
         }
         let mut usage = Self { prompt: input_tokens, completion: output_tokens, ..Self::default() };
-        let counts = match parts {
-            None | Some(Value::Null) => Counts([None; TOKENS.len()]),
-            Some(Value::Object(object)) => usage.read(object)?,
-            Some(_) => return Err(UsageError::NotAnObject),
-        };
+        let counts = usage.read(parts)?;
         usage.divides_output = counts.0[OUTPUT_IMAGE].is_some();
         let beside = !usage.parts.is_empty();
         let of = |place| counts.of(place);

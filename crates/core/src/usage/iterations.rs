@@ -1,0 +1,63 @@
+//! Anthropic's `iterations`: what one request ran beside the message that its totals are of.
+
+use serde_json::{Map, Value};
+
+use super::{OTHER_MODELS, UNKNOWN, reported};
+
+const MOST: usize = 1_000;
+
+/// Adds a compaction's tokens to the wholes, tells an adviser's apart under its model, and leaves what the totals include.
+pub fn add(provider: &str, usage: &Map<String, Value>, out: &mut Map<String, Value>) {
+    let Some(list) = usage.get("iterations").and_then(Value::as_array) else { return };
+    let mut others = Vec::new();
+    let mut unknown = Vec::new();
+    for item in list.iter().take(MOST) {
+        let kind = item.get("type").and_then(Value::as_str).unwrap_or_default();
+        match kind {
+            "message" | "" => continue,
+            kind if kind.starts_with("fallback") => continue,
+            _ => {}
+        }
+        let counts = without_type(item).and_then(|counts| reported(provider, &counts).ok());
+        match counts {
+            Some(counts) if kind == "compaction" => sum(out, &counts),
+            Some(mut counts) if kind.starts_with("advisor") => {
+                counts.remove(UNKNOWN);
+                counts.insert("type".to_owned(), kind.into());
+                if let Some(model) = item.get("model").filter(|model| model.is_string()) {
+                    counts.insert("model".to_owned(), super::told::shortened(model));
+                }
+                others.push(Value::Object(counts));
+            }
+            _ => unknown.push(super::told::shortened(item)),
+        }
+    }
+    if !others.is_empty() {
+        out.insert(OTHER_MODELS.to_owned(), Value::Array(others));
+    }
+    if !unknown.is_empty() {
+        let rest = out.entry(UNKNOWN).or_insert_with(|| Value::Object(Map::new()));
+        if let Value::Object(rest) = rest {
+            rest.insert("iterations".to_owned(), Value::Array(unknown));
+        }
+    }
+}
+
+/// The entry as a usage object of its own, whose counts are Anthropic's also where it has no cache.
+fn without_type(item: &Value) -> Option<Map<String, Value>> {
+    let mut item = item.as_object()?.clone();
+    item.remove("type");
+    item.remove("model");
+    item.remove("iterations");
+    item.entry("cache_read_input_tokens").or_insert(0.into());
+    Some(item)
+}
+
+/// Adds the counts of one object of our form to another's.
+fn sum(out: &mut Map<String, Value>, more: &Map<String, Value>) {
+    for (key, value) in more {
+        let Some(count) = value.as_i64() else { continue };
+        let told = out.get(key).and_then(Value::as_i64).unwrap_or(0);
+        out.insert(key.clone(), told.saturating_add(count).into());
+    }
+}

@@ -1,0 +1,104 @@
+//! What a provider, gateway or client library reports as usage, in the one form that prices go by.
+//!
+//! What providers call the same thing differs, and so does what includes what: OpenAI counts cached tokens among the input,
+//! Anthropic beside it; xAI counts reasoning beside the output. The way of an object:
+//!
+//! 1. [`locate`] finds it, alone or in a whole response, and what stands beside it.
+//! 2. [`shape`] makes a flat list of it, in which [`key`] has one spelling for each key.
+//! 3. [`readers`] says who speaks like that, and with [`slot`] where each count goes.
+//! 4. [`resolve`] makes parts of it that fit their wholes.
+//!
+//! What is not understood comes back under `unknown`, as far as [`told`] lets it. Where no count is recognised there is
+//! no answer rather than 0.
+
+mod beside;
+mod iterations;
+mod key;
+mod locate;
+mod number;
+mod own;
+mod readers;
+mod reading;
+mod resolve;
+mod shape;
+mod slot;
+mod told;
+mod understood;
+
+pub use understood::{OtherModel, Understood, kept, understand, understand_parts};
+
+use serde_json::{Map, Value};
+
+use crate::pricing::names::canonical;
+use number::Count;
+use readers::Reader;
+use reading::Reading;
+use shape::Leaves;
+use slot::Place;
+
+/// What is not known comes back under this key, as it was.
+pub const UNKNOWN: &str = "unknown";
+/// What a gateway says that the call cost, in US dollars.
+pub const REPORTED_COST: &str = "reported_cost_usd";
+/// What other models used on behalf of this one: each with its name and counts of this form.
+pub const OTHER_MODELS: &str = "other_models";
+/// The tier that the call was served in.
+pub const SERVICE_TIER: &str = "service_tier";
+
+/// A usage object in our form: `input_tokens` and `output_tokens`, inclusive; parts that are not zero; what else is charged;
+/// and under `unknown` whatever has no place there. An object of that form comes back as it is.
+pub fn normalize(provider: &str, raw: &Value) -> Result<Map<String, Value>, String> {
+    let Value::Object(raw) = raw else { return Err("p_usage must be a JSON object".to_owned()) };
+    if own::is_own(raw) {
+        return Ok(raw.clone());
+    }
+    reported(&canonical(provider), raw)
+}
+
+/// The same for an object that is in another form.
+fn reported(provider: &str, raw: &Map<String, Value>) -> Result<Map<String, Value>, String> {
+    let Some(found) = locate::locate(provider, raw) else {
+        return beside::without_usage(raw).ok_or_else(|| nothing(raw));
+    };
+    if own::is_own(found.usage) && found.usage.contains_key(UNKNOWN) {
+        return Ok(found.usage.clone());
+    }
+    let mut leaves = Leaves::default();
+    leaves.add(found.usage);
+    let rest = locate::beside(&found, &mut leaves);
+    let reader = Reader::of(provider, &leaves);
+    let mut reading = Reading::new(reader, rest);
+    reading.read(&leaves)?;
+    for (around, _) in &found.around {
+        reading.beside(around);
+    }
+    let mut out = reading.finish(&leaves);
+    iterations::add(provider, found.usage, &mut out);
+    Ok(out)
+}
+
+/// The name of the reader that an object goes to; for tests of the table.
+#[cfg(test)]
+fn reader_of(provider: &str, raw: &Value) -> Option<&'static str> {
+    let provider = canonical(provider);
+    let found = locate::locate(&provider, raw.as_object()?)?;
+    let mut leaves = Leaves::default();
+    leaves.add(found.usage);
+    locate::beside(&found, &mut leaves);
+    Some(Reader::of(&provider, &leaves).name)
+}
+
+/// Why an object without a count is refused.
+fn nothing(raw: &Map<String, Value>) -> String {
+    let mut leaves = Leaves::default();
+    leaves.add(raw);
+    let reader = Reader::of("", &leaves);
+    let unreadable = leaves.list.iter().find_map(|leaf| match (reader.place(&leaf.path), number::count(leaf.value)) {
+        (Some(Place::Tokens(_)), Count::Unreadable(why)) => Some(format!("{} {why}", leaf.path)),
+        _ => None,
+    });
+    unreadable.unwrap_or_else(|| "no count is recognised in it".to_owned())
+}
+
+#[cfg(test)]
+mod tests;

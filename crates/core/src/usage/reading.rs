@@ -1,0 +1,327 @@
+//! Reading the leaves of a usage object by the table.
+
+use serde_json::{Map, Value};
+
+use super::number::{self, Count};
+use super::readers::{Counted, Reader};
+use super::resolve::{Counts, resolve};
+use super::shape::{Leaf, Leaves};
+use super::slot::{Amount, Place, Slot};
+use super::{REPORTED_COST, SERVICE_TIER, UNKNOWN, beside, told};
+use crate::money::Picos;
+use crate::pricing::{has_fractions, known_key};
+
+/// What has been read of an object.
+pub struct Reading {
+    reader: &'static Reader,
+    cached: Counted,
+    reasoning: Counted,
+    /// Whether a whole that cannot be read is passed over.
+    lenient: bool,
+    counts: Counts,
+    quantities: Vec<(&'static str, Value)>,
+    words: Vec<(&'static str, String)>,
+    /// Units of a guardrail's policies.
+    guardrail: Map<String, Value>,
+    tier: Option<String>,
+    cost: Cost,
+    /// Whether the cache that was read was made by the caller.
+    explicit: bool,
+    /// Nodes of what was not understood.
+    unread: Vec<usize>,
+    total_node: Option<usize>,
+    /// What stands beside the object and was not understood.
+    rest: Map<String, Value>,
+}
+
+/// What a gateway says that it billed.
+#[derive(Default)]
+struct Cost {
+    billed: Option<Picos>,
+    upstream: Option<Picos>,
+    own_key: Option<bool>,
+    node: Option<usize>,
+}
+
+impl Cost {
+    /// With the caller's own key the provider's bill comes beside the gateway's fee; a bill that is not told is not known.
+    fn total(&self) -> Option<Picos> {
+        let billed = self.billed?;
+        let nothing = billed == Picos::ZERO;
+        match (self.own_key, self.upstream) {
+            (Some(true), None) => None,
+            (Some(true), Some(upstream)) => billed.checked_add(upstream).ok(),
+            (None, Some(upstream)) if nothing => Some(upstream),
+            _ => Some(billed),
+        }
+    }
+}
+
+impl Reading {
+    /// Nothing yet, but for what stands beside the object and was not understood.
+    pub fn new(reader: &'static Reader, rest: Map<String, Value>) -> Self {
+        Self {
+            reader,
+            cached: reader.cached,
+            reasoning: reader.reasoning,
+            lenient: false,
+            rest,
+            counts: Counts::default(),
+            quantities: Vec::new(),
+            words: Vec::new(),
+            guardrail: Map::new(),
+            tier: None,
+            cost: Cost::default(),
+            explicit: false,
+            unread: Vec::new(),
+            total_node: None,
+        }
+    }
+
+    /// Takes every leaf; fails where a whole is there and cannot be read.
+    pub fn read(&mut self, leaves: &Leaves<'_>) -> Result<(), String> {
+        // Elements of a list count to one place; keys that say the same are one.
+        let mut sums: Vec<(&str, usize, Slot, i64)> = Vec::new();
+        for leaf in &leaves.list {
+            match self.reader.place(&leaf.path) {
+                Some(Place::Tokens(slot)) => self.count(leaf, slot, &mut sums)?,
+                Some(Place::Length(slot)) => {
+                    let length = leaf.value.as_array().map_or(0, Vec::len);
+                    if length > 0 {
+                        self.counts.at_least(slot, i64::try_from(length).unwrap_or(number::MOST));
+                    }
+                }
+                Some(place) => self.place(leaf, place),
+                None => self.word_or_unread(leaf),
+            }
+        }
+        for (.., slot, sum) in sums {
+            self.counts.at_least(slot, sum.min(number::MOST));
+        }
+        if self.explicit
+            && let Some(read) = self.counts.get(Slot::CacheRead)
+        {
+            self.counts.at_least(Slot::CacheReadExplicit, read);
+        }
+        Ok(())
+    }
+
+    fn count<'a>(
+        &mut self,
+        leaf: &'a Leaf<'_>,
+        slot: Slot,
+        sums: &mut Vec<(&'a str, usize, Slot, i64)>,
+    ) -> Result<(), String> {
+        if slot == Slot::Total {
+            self.total_node = Some(leaf.node);
+        }
+        let count = match number::count(leaf.value) {
+            Count::Nothing => return Ok(()),
+            Count::Whole(count) => count,
+            Count::RoundedUp(count) => {
+                self.unread.push(leaf.node);
+                count
+            }
+            // A whole that cannot be read is not 0; a part that cannot be is told.
+            Count::Unreadable(why)
+                if !self.lenient && matches!(slot, Slot::Input | Slot::Output) && !is_empty(leaf.value) =>
+            {
+                return Err(format!("{} {why}", leaf.path));
+            }
+            Count::Unreadable(_) => {
+                self.unread.push(leaf.node);
+                return Ok(());
+            }
+        };
+        match sums.iter_mut().find(|(path, node, ..)| *node == leaf.node && *path == leaf.path) {
+            Some((.., sum)) => *sum = sum.saturating_add(count),
+            None => sums.push((&leaf.path, leaf.node, slot, count)),
+        }
+        Ok(())
+    }
+
+    fn place(&mut self, leaf: &Leaf<'_>, place: Place) {
+        let understood = match place {
+            Place::Quantity(key) => self.quantity(key, leaf.value),
+            Place::Word(key) => self.word(key, leaf.value),
+            Place::Tier => match leaf.value.as_str() {
+                Some(word) => {
+                    self.tier = self.tier.take().or_else(|| tier(word));
+                    true
+                }
+                None => leaf.value.is_null(),
+            },
+            Place::Cost(amount) => self.cost(leaf, amount),
+            Place::OwnKey => {
+                self.cost.own_key = leaf.value.as_bool();
+                leaf.value.is_boolean() || leaf.value.is_null()
+            }
+            Place::Guardrail(policy) => self.guardrail(policy, leaf.value),
+            Place::ToolsRun => beside::tools_run(leaf.value, &mut self.quantities),
+            Place::Known => true,
+            Place::Unknown | Place::Tokens(_) | Place::Length(_) => false,
+        };
+        if !understood {
+            self.unread.push(leaf.node);
+        }
+    }
+
+    fn quantity(&mut self, key: &'static str, value: &Value) -> bool {
+        match number::quantity(value) {
+            Ok(None) => true,
+            Ok(Some(units)) => {
+                if units > 0 && !self.quantities.iter().any(|(known, _)| *known == key) {
+                    let is_fraction = has_fractions(key);
+                    let units = if is_fraction { units } else { units.saturating_add(999_999) / 1_000_000 * 1_000_000 };
+                    self.quantities.push((key, number::fraction(units)));
+                }
+                true
+            }
+            // Mistral writes an empty object for no audio.
+            Err(_) => value.as_object().is_some_and(Map::is_empty),
+        }
+    }
+
+    fn guardrail(&mut self, policy: &'static str, value: &Value) -> bool {
+        match number::count(value) {
+            Count::Whole(units) | Count::RoundedUp(units) => {
+                if units > 0 {
+                    self.guardrail.insert(policy.to_owned(), units.into());
+                }
+                true
+            }
+            Count::Nothing => true,
+            Count::Unreadable(_) => false,
+        }
+    }
+
+    fn word(&mut self, key: &'static str, value: &Value) -> bool {
+        match value {
+            Value::String(word) if word.len() <= 100 => {
+                if !word.is_empty() && !self.words.iter().any(|(known, _)| *known == key) {
+                    self.words.push((key, word.clone()));
+                }
+                true
+            }
+            other => other.is_null(),
+        }
+    }
+
+    fn cost(&mut self, leaf: &Leaf<'_>, amount: Amount) -> bool {
+        if leaf.value.is_null() {
+            return true;
+        }
+        let places = match amount {
+            Amount::Dollars | Amount::Upstream => 0,
+            Amount::Ticks => 10,
+            Amount::Nanos => 9,
+        };
+        let Some(money) = number::money(leaf.value, places) else { return false };
+        if amount == Amount::Upstream {
+            self.cost.upstream = Some(money);
+        } else if self.cost.billed.is_none() {
+            self.cost.billed = Some(money);
+            self.cost.node = Some(leaf.node);
+        }
+        true
+    }
+
+    /// Keys of our own form may stand in any object.
+    fn word_or_unread(&mut self, leaf: &Leaf<'_>) {
+        if leaf.path == "in.cache_type" {
+            self.explicit = leaf.value.as_str() == Some("ephemeral");
+            return;
+        }
+        let understood = match known_key(&leaf.path) {
+            Some((key, true)) => self.word(key, leaf.value),
+            Some((key, false)) => self.quantity(key, leaf.value),
+            None => false,
+        };
+        let last = leaf.path.rsplit('.').next().unwrap_or_default();
+        if !(understood || leaf.in_list && told::is_content(last)) {
+            self.unread.push(leaf.node);
+        }
+    }
+
+    /// Takes the parts of wholes that the caller has counted, inclusively where they fit.
+    pub fn read_parts(&mut self, leaves: &Leaves<'_>, input: i64, output: i64) {
+        self.lenient = true;
+        // With that nothing fails.
+        let _ = self.read(leaves);
+        self.counts.settle(Slot::Input, input);
+        self.counts.settle(Slot::Output, output);
+        for slot in [Slot::Fresh, Slot::Tools, Slot::Total] {
+            self.counts.forget(slot);
+        }
+        self.total_node = None;
+        self.cached = Counted::Within;
+        self.reasoning = Counted::Within;
+    }
+
+    /// What a response around the object says.
+    pub fn beside(&mut self, around: &Map<String, Value>) {
+        beside::tools(around, &mut self.quantities);
+        beside::batch(around, &mut self.tier);
+    }
+
+    /// The object in our form.
+    pub fn finish(mut self, leaves: &Leaves<'_>) -> Map<String, Value> {
+        let resolved = resolve(self.cached, self.reasoning, &self.counts);
+        if !resolved.total_fits {
+            self.unread.extend(self.total_node);
+        }
+        let cost = self.cost.total();
+        if cost.is_none() {
+            self.unread.extend(self.cost.node);
+        }
+        let mut out = Map::new();
+        out.insert("input_tokens".to_owned(), resolved.input.into());
+        out.insert("output_tokens".to_owned(), resolved.output.into());
+        for (key, count) in resolved.parts {
+            out.insert(key.to_owned(), count.into());
+        }
+        for (key, quantity) in self.quantities {
+            out.insert(key.to_owned(), quantity);
+        }
+        for (key, word) in self.words {
+            out.insert(key.to_owned(), word.into());
+        }
+        if !self.guardrail.is_empty() {
+            out.insert("guardrail_units".to_owned(), Value::Object(self.guardrail));
+        }
+        if let Some(tier) = self.tier {
+            out.insert(SERVICE_TIER.to_owned(), tier.into());
+        }
+        if let Some(cost) = cost {
+            out.insert(REPORTED_COST.to_owned(), number::decimal(cost.get(), 12));
+        }
+        let mut rest = leaves.rest(&self.unread);
+        rest.retain(|raw, _| !told::is_raw_content(raw));
+        for (key, value) in self.rest {
+            rest.entry(key).or_insert(value);
+        }
+        let rest = told::bounded(rest);
+        if !rest.is_empty() {
+            out.insert(UNKNOWN.to_owned(), Value::Object(rest));
+        }
+        out
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    matches!(value, Value::Object(object) if object.is_empty())
+}
+
+/// A tier by the name that prices have for it; nothing where none was meant.
+pub fn tier(word: &str) -> Option<String> {
+    let lower = word.to_ascii_lowercase();
+    let name = lower.strip_prefix("service_tier_").or_else(|| lower.strip_prefix("traffic_type_")).unwrap_or(&lower);
+    match name {
+        "" | "auto" | "unspecified" | "null" | "none" => None,
+        "on_demand" => Some("standard".to_owned()),
+        "on_demand_priority" => Some("priority".to_owned()),
+        "on_demand_flex" => Some("flex".to_owned()),
+        name if name.len() <= 100 => Some(name.to_owned()),
+        _ => None,
+    }
+}

@@ -1,0 +1,220 @@
+//! From what was counted to parts that fit their wholes.
+//!
+//! Input comes to include what caches had and took, output what was reasoned. Which of the two a report means is known of
+//! its reader or follows from its total. Nothing in here refuses: what cannot be is made to fit, to the dearer side.
+
+use super::readers::Counted;
+use super::slot::{SLOTS, Slot};
+
+/// Counts by slot; `None` was not said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Counts([Option<i64>; SLOTS]);
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self([None; SLOTS])
+    }
+}
+
+impl Counts {
+    pub fn get(&self, slot: Slot) -> Option<i64> {
+        self.0.get(slot as usize).copied().flatten()
+    }
+
+    pub fn of(&self, slot: Slot) -> i64 {
+        self.get(slot).unwrap_or(0)
+    }
+
+    /// What is said twice is said again, not more.
+    pub fn at_least(&mut self, slot: Slot, count: i64) {
+        if let Some(place) = self.0.get_mut(slot as usize) {
+            *place = Some(place.map_or(count, |told| told.max(count)));
+        }
+    }
+
+    /// What somebody else knows better.
+    pub fn settle(&mut self, slot: Slot, count: i64) {
+        if let Some(place) = self.0.get_mut(slot as usize) {
+            *place = Some(count);
+        }
+    }
+
+    pub fn forget(&mut self, slot: Slot) {
+        if let Some(place) = self.0.get_mut(slot as usize) {
+            *place = None;
+        }
+    }
+
+    fn sum(&self, slots: &[Slot]) -> i64 {
+        slots.iter().fold(0, |sum, slot| sum.saturating_add(self.of(*slot)))
+    }
+}
+
+/// The two wholes, the parts that are not zero by the keys of our own form, and whether the total that was said is theirs.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Resolved {
+    pub input: i64,
+    pub output: i64,
+    pub parts: Vec<(&'static str, i64)>,
+    pub total_fits: bool,
+}
+
+use Slot::*;
+
+const CACHED: [Slot; 4] = [CacheReadText, CacheReadAudio, CacheReadImage, CacheReadVideo];
+const WRITTEN: [Slot; 3] = [CacheWrite5m, CacheWrite1h, CacheWrite12h];
+const MADE: [Slot; 3] = [OutputAudio, OutputImage, OutputVideo];
+
+/// Takes the counts apart, of which caches' and reasoning are counted as their reader has it.
+pub fn resolve(cached_is: Counted, reasoning_is: Counted, counts: &Counts) -> Resolved {
+    let read = counts.of(CacheRead).max(counts.sum(&CACHED)).max(counts.of(CacheReadExplicit));
+    let written = counts.of(CacheWrite).max(counts.sum(&WRITTEN));
+    let cached = read.saturating_add(written);
+    let reasoning = counts.of(Reasoning);
+    let (told_input, told_output) = wholes(counts, cached);
+    let made = counts.sum(&MADE);
+    let conventions = Conventions::of(cached_is, reasoning_is, told_input.is_none());
+    let told = (told_input.unwrap_or(0), told_output.unwrap_or(0));
+    let (mut input, mut output) = conventions.choose(told, cached, (reasoning, made), counts.get(Total));
+    // Of a stream's last chunk or a vector there may be but one whole.
+    let mut rest = counts.get(Total).map_or(0, |total| total.saturating_sub(input).saturating_sub(output).max(0));
+    let mut reasoning = reasoning;
+    if rest > 0 && told.0 == 0 && told_output.is_none_or(|output| output == 0) && output == 0 {
+        input = input.saturating_add(rest);
+        rest = 0;
+    } else if rest > 0 && told_output.is_some() {
+        reasoning = reasoning.saturating_add(rest);
+    }
+    output = output.saturating_add(rest);
+    let total_fits = counts.get(Total).is_none_or(|total| total == input.saturating_add(output));
+    let mut parts = Vec::new();
+    inputs(counts, input, (read, written), &mut parts);
+    outputs(counts, output, reasoning, &mut parts);
+    Resolved { input, output, parts, total_fits }
+}
+
+/// Input and output as they were told, where they can be told from their parts.
+fn wholes(counts: &Counts, cached: i64) -> (Option<i64>, Option<i64>) {
+    let tools = counts.of(Tools);
+    let parts = counts.sum(&[InputText, InputAudio, InputImage, InputVideo]);
+    let made = counts.sum(&[OutputText, OutputAudio, OutputImage, OutputVideo, Reasoning]);
+    let output = counts.get(Output).or((made > 0).then_some(made));
+    let input = counts.get(Input).or_else(|| counts.get(Fresh).map(|fresh| fresh.saturating_add(cached)));
+    let input = match (input, counts.get(Total)) {
+        (Some(input), _) => Some(input),
+        (None, Some(total)) => Some(total.saturating_sub(output.unwrap_or(0)).saturating_sub(tools).max(0)),
+        (None, None) => (parts > 0).then_some(parts),
+    };
+    (input.map(|input| input.saturating_add(tools)), output)
+}
+
+/// How parts relate to their wholes: first as the reader has it, then as it may be, too.
+struct Conventions {
+    cached: &'static [bool],
+    reasoning: &'static [bool],
+}
+
+impl Conventions {
+    fn of(cached: Counted, reasoning: Counted, no_input: bool) -> Self {
+        let beside: fn(Counted) -> &'static [bool] = |counted| match counted {
+            Counted::Within => &[false, true],
+            Counted::Beside => &[true, false],
+            Counted::AlwaysBeside => &[true],
+        };
+        Self { cached: if no_input { &[true] } else { beside(cached) }, reasoning: beside(reasoning) }
+    }
+
+    /// The wholes under the first convention that can be and whose sum is the total; without one, under the first that can be.
+    fn choose(&self, told: (i64, i64), cached: i64, (reasoning, made): (i64, i64), total: Option<i64>) -> (i64, i64) {
+        let mut first = None;
+        for cached_beside in self.cached {
+            for reasoning_beside in self.reasoning {
+                let input = if *cached_beside { told.0.saturating_add(cached) } else { told.0 };
+                let output = if *reasoning_beside { told.1.saturating_add(reasoning) } else { told.1 };
+                let fits =
+                    input >= cached && (output >= reasoning.saturating_add(made) || output >= made && reasoning == 0);
+                if !fits {
+                    continue;
+                }
+                if total.is_none_or(|total| total == input.saturating_add(output)) {
+                    return (input, output);
+                }
+                first = first.or(Some((input, output)));
+            }
+        }
+        first.unwrap_or((told.0.max(cached), told.1.max(reasoning.saturating_add(made))))
+    }
+}
+
+/// The parts of the input. Which of the cached tokens were media is often not said: text is taken to be cached first.
+fn inputs(counts: &Counts, input: i64, (read, written): (i64, i64), parts: &mut Vec<(&'static str, i64)>) {
+    let written_audio = counts.of(CacheWriteAudio).min(written);
+    let hour = counts.of(CacheWrite1h).min(written.saturating_sub(written_audio));
+    let half_day = counts.of(CacheWrite12h).min(written.saturating_sub(written_audio).saturating_sub(hour));
+    let cached = [counts.of(CacheReadAudio), counts.of(CacheReadImage), counts.of(CacheReadVideo)];
+    let media = [
+        counts.of(InputAudio).saturating_add(counts.of(ToolsAudio)).saturating_sub(written_audio),
+        counts.of(InputImage).saturating_add(counts.of(ToolsImage)),
+        counts.of(InputVideo).saturating_add(counts.of(ToolsVideo)),
+    ];
+    let mut fresh = [0; 3];
+    for ((fresh, media), cached) in fresh.iter_mut().zip(media).zip(cached) {
+        *fresh = media.saturating_sub(cached).max(0);
+    }
+    let room = input.saturating_sub(read).saturating_sub(written).max(0);
+    let told = cached.iter().fold(counts.of(CacheReadText), |sum, count| sum.saturating_add(*count));
+    let mut untold = read.saturating_sub(told).max(0);
+    let mut moved = [0; 3];
+    let mut excess = fresh.iter().fold(0_i64, |sum, count| sum.saturating_add(*count)).saturating_sub(room).max(0);
+    // Video has no price of its own in a cache, so it goes last and is not told apart there.
+    for (fresh, moved) in fresh.iter_mut().zip(&mut moved) {
+        let out = excess.min(*fresh);
+        *fresh = fresh.saturating_sub(out);
+        excess = excess.saturating_sub(out);
+        *moved = out.min(untold);
+        untold = untold.saturating_sub(*moved);
+    }
+    let mut explicit_room = read;
+    let mut within = |count: i64| {
+        let count = count.min(explicit_room).max(0);
+        explicit_room = explicit_room.saturating_sub(count);
+        count
+    };
+    let read_audio = within(cached[0].saturating_add(moved[0]));
+    let read_image = within(cached[1].saturating_add(moved[1]));
+    let explicit = within(counts.of(CacheReadExplicit));
+    parts.extend(
+        [
+            ("cache_read_input_tokens", read),
+            ("explicit_cache_read_input_tokens", explicit),
+            ("cache_read_input_audio_tokens", read_audio),
+            ("cache_read_input_image_tokens", read_image),
+            ("cache_creation_input_tokens", written),
+            ("cache_creation_1h_input_tokens", hour),
+            ("cache_creation_12h_input_tokens", half_day),
+            ("cache_creation_input_audio_tokens", written_audio),
+            ("input_audio_tokens", fresh[0]),
+            ("input_image_tokens", fresh[1]),
+            ("input_video_tokens", fresh[2]),
+        ]
+        .into_iter()
+        .filter(|(_, count)| *count > 0),
+    );
+}
+
+/// The parts of the output, the dearest first where they do not fit.
+fn outputs(counts: &Counts, output: i64, reasoning: i64, parts: &mut Vec<(&'static str, i64)>) {
+    let mut room = output;
+    for (key, count) in [
+        ("output_audio_tokens", counts.of(OutputAudio)),
+        ("output_image_tokens", counts.of(OutputImage)),
+        ("output_video_tokens", counts.of(OutputVideo)),
+        ("reasoning_output_tokens", reasoning),
+    ] {
+        let count = count.min(room).max(0);
+        room = room.saturating_sub(count);
+        if count > 0 {
+            parts.push((key, count));
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! One case of each way to report usage: `golden.json` has them, with what comes of each.
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+
+fn normal(provider: &str, raw: &Value) -> Result<Value, String> {
+    normalize(provider, raw).map(Value::Object)
+}
+
+#[test]
+fn golden() {
+    let cases: Vec<Value> = serde_json::from_str(include_str!("golden.json")).unwrap();
+    let mut wrong = 0;
+    for case in &cases {
+        let field = |name: &str| case[name].as_str().unwrap();
+        let (provider, raw) = (field("provider"), &case["usage"]);
+        let got = normal(provider, raw);
+        let right = match &got {
+            Err(_) => case["want"] == "refuse",
+            Ok(got) => {
+                *got == case["want"]
+                    && normal(provider, got).as_ref() == Ok(got)
+                    && normal("any", got).as_ref() == Ok(got)
+            }
+        };
+        let reader = reader_of(provider, raw).unwrap_or("none");
+        println!("{} {} ({reader})", if right { "ok  " } else { "FAIL" }, field("name"));
+        if !right {
+            println!("     got  {}\n     want {}", got.unwrap_or_else(Value::String), case["want"]);
+        }
+        wrong += usize::from(!right);
+    }
+    println!("{} of {} shapes", cases.len() - wrong, cases.len());
+    assert_eq!(wrong, 0);
+}
+
+/// Keys that usage objects have, and some that they have not.
+const KEYS: [&str; 44] = [
+    "usage",
+    "usageMetadata",
+    "response",
+    "choices",
+    "prompt_tokens",
+    "completion_tokens",
+    "total_tokens",
+    "input_tokens",
+    "output_tokens",
+    "inputTokens",
+    "outputTokens",
+    "promptTokenCount",
+    "candidatesTokenCount",
+    "thoughtsTokenCount",
+    "totalTokenCount",
+    "cachedContentTokenCount",
+    "promptTokensDetails",
+    "cacheTokensDetails",
+    "prompt_tokens_details",
+    "completion_tokens_details",
+    "cached_tokens",
+    "cached_tokens_details",
+    "audio_tokens",
+    "image_tokens",
+    "video_tokens",
+    "text_tokens",
+    "reasoning_tokens",
+    "reasoning_output_tokens",
+    "cache_read_input_tokens",
+    "cache_creation_input_tokens",
+    "cache_creation",
+    "ephemeral_1h_input_tokens",
+    "iterations",
+    "type",
+    "seconds",
+    "unknown",
+    "service_tier",
+    "cost",
+    "citation_tokens",
+    "gen_ai.usage.input_tokens",
+    "billed_units",
+    "input",
+    "output",
+    "novel",
+];
+
+fn values() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        6 => (0_i64..200).prop_map(Value::from),
+        1 => (-9_i64..=i64::MAX).prop_map(Value::from),
+        1 => Just(Value::Null),
+        1 => any::<bool>().prop_map(Value::from),
+        1 => prop_oneof![Just("12"), Just("duration"), Just("message"), Just("compaction"), Just("AUDIO"), Just("1e9"), Just("x")].prop_map(Value::from),
+        1 => prop_oneof![Just("1e131000"), Just("1.5"), Just("2.0"), Just("1e-400")].prop_map(|text| serde_json::from_str(text).unwrap()),
+    ];
+    leaf.prop_recursive(4, 40, 8, |inner| {
+        let key =
+            prop_oneof![8 => proptest::sample::select(&KEYS[..]).prop_map(str::to_owned), 1 => "[a-zA-Z._$]{0,12}"];
+        prop_oneof![
+            3 => proptest::collection::btree_map(key, inner.clone(), 0..8)
+                .prop_map(|object| Value::Object(object.into_iter().collect())),
+            1 => proptest::collection::vec(inner, 0..4).prop_map(Value::Array),
+        ]
+    })
+}
+
+const PROVIDERS: [&str; 7] = ["openai", "anthropic", "gemini", "xai", "perplexity", "bedrock", "acme"];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(3_000))]
+
+    /// Whatever is read fits, has no zero part, is read again as it is, and stays priceable.
+    #[test]
+    fn what_is_read_is_in_our_form(provider in proptest::sample::select(&PROVIDERS[..]), raw in values()) {
+        if let Ok(read) = normalize(provider, &raw) {
+            prop_assert!(own::is_own(&read), "{read:?}");
+            let read = Value::Object(read);
+            prop_assert_eq!(&normal("any", &read), &Ok(read.clone()));
+            prop_assert!(read.to_string().len() < 40_000);
+        }
+    }
+
+    /// A count that is not zero never becomes nothing.
+    #[test]
+    fn what_was_counted_is_not_nothing(
+        provider in proptest::sample::select(&PROVIDERS[..]), key in proptest::sample::select(&KEYS[4..16]), count in 1_i64..1_000_000
+    ) {
+        let read = normalize(provider, &json!({ key: count })).unwrap();
+        let said: i64 = read.values().filter_map(Value::as_i64).sum();
+        prop_assert!(said >= count, "{key}: {read:?}");
+    }
+}
+
+#[test]
+fn numbers_and_messages_are_never_repeated_at_length() {
+    let long = "x".repeat(10_000);
+    let digits: Value = serde_json::from_str(&"9".repeat(10_000)).unwrap();
+    let raw = json!({"prompt_tokens": 1, "note": long, "much": digits, "list": vec![1; 10_000]});
+    let read = normal("openai", &raw).unwrap();
+    assert!(read.to_string().len() < 2_000, "{read}");
+    assert_eq!(read["unknown"]["much"], "a number of 10000 digits");
+    let nested = (0..200).fold(json!({"prompt_tokens": 5}), |inner, _| json!({ "response": inner }));
+    assert_eq!(normal("openai", &nested).unwrap_err(), "no count is recognised in it");
+}
+
+#[test]
+fn what_is_no_usage_says_why() {
+    for (raw, why) in [
+        (json!([]), "p_usage must be a JSON object"),
+        (json!({}), "no count is recognised in it"),
+        (json!({"prompt_tokens": -1}), "prompt_tokens must not be negative"),
+        (json!({"usage": {"prompt_tokens": "many"}}), "prompt_tokens must be a number"),
+        (json!({"prompt_tokens": 1, "completion_tokens": i64::MAX}), "completion_tokens is too large"),
+    ] {
+        assert_eq!(normal("any", &raw).unwrap_err(), why, "{raw}");
+    }
+}

@@ -1,0 +1,140 @@
+//! A usage object as the ledger takes it: what is priced, and what else it says.
+
+use serde_json::{Map, Value};
+
+use super::reading::Reading;
+use super::shape::Leaves;
+use super::{OTHER_MODELS, REPORTED_COST, SERVICE_TIER, UNKNOWN, locate, normalize, number, own, readers, told};
+use crate::money::Picos;
+use crate::pricing::names::canonical;
+use crate::pricing::{Usage, UsageError};
+
+/// Most names of what was not understood.
+const MAX_NAMES: usize = 50;
+/// Most bytes of an object that is kept as it came.
+const MAX_KEPT: usize = 60_000;
+
+/// What another model used on behalf of the one that was called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OtherModel {
+    pub name: String,
+    pub usage: Usage,
+}
+
+/// What was understood of a usage object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Understood {
+    pub input: i64,
+    pub output: i64,
+    pub usage: Usage,
+    pub tier: Option<String>,
+    pub reported_cost: Option<Picos>,
+    pub other_models: Vec<OtherModel>,
+    /// The names of what was not.
+    pub not_understood: Vec<String>,
+}
+
+/// Reads a report as a provider, gateway or library gave it; gives it in our form, too. Why it cannot, as a clause.
+pub fn understand(provider: &str, raw: &Value) -> Result<(Understood, Map<String, Value>), String> {
+    let ours = normalize(provider, raw)?;
+    let understood = understood(&ours).map_err(|error| error.to_string())?;
+    Ok((understood, ours))
+}
+
+/// Reads what stands in `p_usage` beside the wholes that the caller counted. Keys of our own form mean what they say;
+/// otherwise it is a report, whose parts are taken in whatever spelling, and whose wholes where the caller gives none.
+pub fn understand_parts(provider: &str, input: i64, output: i64, raw: &Value) -> Result<Understood, UsageError> {
+    let object = match raw {
+        Value::Null => return understood(&with_wholes(Map::new(), input, output)),
+        Value::Object(object) => object,
+        _ => return Err(UsageError::NotAnObject),
+    };
+    let has_wholes = object.contains_key("input_tokens") || object.contains_key("output_tokens");
+    if object.keys().all(|key| own::is_own_key(key)) && (!has_wholes || own::is_own(object)) {
+        return understood(&with_wholes(object.clone(), input, output));
+    }
+    understood(&parts(&canonical(provider), input, output, object))
+}
+
+fn with_wholes(mut object: Map<String, Value>, input: i64, output: i64) -> Map<String, Value> {
+    object.insert("input_tokens".to_owned(), input.into());
+    object.insert("output_tokens".to_owned(), output.into());
+    object
+}
+
+fn parts(provider: &str, input: i64, output: i64, object: &Map<String, Value>) -> Map<String, Value> {
+    let found = locate::locate(provider, object);
+    // A report whose own wholes are those that the caller gives, or who gives none, is read as one.
+    let reported = super::reported(provider, object).ok();
+    if let Some(reported) =
+        reported.filter(|_| found.as_ref().is_some_and(|found| own::says_wholes(found.usage, input, output)))
+    {
+        return reported;
+    }
+    let mut leaves = Leaves::default();
+    let rest = match &found {
+        Some(found) => {
+            leaves.add(found.usage);
+            locate::beside(found, &mut leaves)
+        }
+        None => {
+            leaves.add(object);
+            Map::new()
+        }
+    };
+    let reader = readers::Reader::of(provider, &leaves);
+    let mut reading = Reading::new(reader, rest);
+    reading.read_parts(&leaves, input, output);
+    reading.finish(&leaves)
+}
+
+fn understood(ours: &Map<String, Value>) -> Result<Understood, UsageError> {
+    let whole = |key: &str| ours.get(key).and_then(Value::as_i64).unwrap_or(0);
+    let (input, output) = (whole("input_tokens"), whole("output_tokens"));
+    // Only a report tells of other models, and there each is an object of counts.
+    let others = ours.get(OTHER_MODELS).and_then(Value::as_array).into_iter().flatten();
+    let other_models = others.map(other_model).collect::<Result<Vec<_>, _>>()?;
+    Ok(Understood {
+        input,
+        output,
+        usage: Usage::of(input, output, ours)?,
+        tier: ours.get(SERVICE_TIER).and_then(Value::as_str).and_then(super::reading::tier),
+        reported_cost: ours.get(REPORTED_COST).and_then(|cost| number::money(cost, 0)),
+        other_models,
+        not_understood: ours.get(UNKNOWN).and_then(Value::as_object).map(names).unwrap_or_default(),
+    })
+}
+
+fn other_model(other: &Value) -> Result<OtherModel, UsageError> {
+    let object = other.as_object().ok_or(UsageError::NotAnObject)?;
+    let whole = |key: &str| object.get(key).and_then(Value::as_i64).unwrap_or(0);
+    Ok(OtherModel {
+        name: object.get("model").and_then(Value::as_str).unwrap_or_default().to_owned(),
+        usage: Usage::of(whole("input_tokens"), whole("output_tokens"), object)?,
+    })
+}
+
+/// The keys of what was not understood, with those below them.
+fn names(unknown: &Map<String, Value>) -> Vec<String> {
+    let mut names = Vec::new();
+    for (key, value) in unknown {
+        match value.as_object() {
+            Some(inner) if !inner.is_empty() => names.extend(inner.keys().map(|below| format!("{key}.{below}"))),
+            _ => names.push(key.clone()),
+        }
+    }
+    names.truncate(MAX_NAMES);
+    names
+}
+
+/// A report that was not understood, as far as it is kept: all of it, unless it is long.
+pub fn kept(raw: Value) -> Value {
+    let raw = if raw.is_object() { raw } else { serde_json::json!({ UNKNOWN: raw }) };
+    if raw.to_string().len() <= MAX_KEPT {
+        return raw;
+    }
+    match told::shortened(&raw) {
+        Value::Object(object) => Value::Object(told::bounded(object)),
+        other => other,
+    }
+}
