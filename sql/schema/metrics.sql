@@ -54,18 +54,21 @@ comment on column copilot_internal.visible_conversation_lines.record_count is 'A
 comment on column copilot_internal.visible_conversation_lines.unpriced_count is 'As in conversation_rollups.';
 
 create view copilot_internal.visible_sandboxes with (security_barrier) as
-    select r.tenant_id, (r.occurred_at at time zone 'UTC')::date as day, r.sandbox_type,
-           coalesce(r.user_id, '00000000-0000-0000-0000-000000000000') as user_id, r.conversation_id,
-           coalesce(pg_catalog.lower(r.provider) || '/' || r.sandbox_id, r.id::text) as sandbox
-    from copilot_internal.e2b_cost_records r
-    where (select copilot_internal.caller_sees_all())
-    union all
-    select r.tenant_id, (r.occurred_at at time zone 'UTC')::date, r.sandbox_type,
-           coalesce(r.user_id, '00000000-0000-0000-0000-000000000000'), r.conversation_id,
-           coalesce(pg_catalog.lower(r.provider) || '/' || r.sandbox_id, r.id::text)
-    from copilot_internal.e2b_cost_records r
-    where not (select copilot_internal.caller_sees_all())
-      and r.tenant_id = any ((select copilot_internal.caller_tenants())::uuid[]);
+    select v.*
+    from (
+        select r.tenant_id, (r.occurred_at at time zone 'UTC')::date as day, r.sandbox_type,
+               coalesce(r.user_id, '00000000-0000-0000-0000-000000000000') as user_id, r.conversation_id,
+               coalesce(pg_catalog.lower(r.provider) || '/' || r.sandbox_id, r.id::text) as sandbox
+        from copilot_internal.e2b_cost_records r
+        where (select copilot_internal.caller_sees_all())
+        union all
+        select r.tenant_id, (r.occurred_at at time zone 'UTC')::date, r.sandbox_type,
+               coalesce(r.user_id, '00000000-0000-0000-0000-000000000000'), r.conversation_id,
+               coalesce(pg_catalog.lower(r.provider) || '/' || r.sandbox_id, r.id::text)
+        from copilot_internal.e2b_cost_records r
+        where not (select copilot_internal.caller_sees_all())
+          and r.tenant_id = any ((select copilot_internal.caller_tenants())::uuid[])
+    ) v;
 comment on view copilot_internal.visible_sandboxes is
     'Which sandboxes the records are of that the asking role may see: one that is recorded from time to time is one session.';
 comment on column copilot_internal.visible_sandboxes.tenant_id is 'As in e2b_cost_records.';
