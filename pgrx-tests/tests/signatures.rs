@@ -77,7 +77,9 @@ const FUNCTIONS: &[(&str, &str, &str, &str)] = &[
          p_request_id text DEFAULT NULL::text, p_reservation_id uuid DEFAULT NULL::uuid, \
          p_enforce boolean DEFAULT false, \
          p_occurred_at timestamp with time zone DEFAULT NULL::timestamp with time zone, \
-         p_metadata jsonb DEFAULT '{}'::jsonb, p_log_denial boolean DEFAULT false",
+         p_metadata jsonb DEFAULT '{}'::jsonb, p_log_denial boolean DEFAULT false, p_provider text DEFAULT NULL::text, \
+         p_disk_gib_seconds numeric DEFAULT NULL::numeric, p_gpu_seconds numeric DEFAULT NULL::numeric, \
+         p_creations numeric DEFAULT NULL::numeric, p_egress_gib numeric DEFAULT NULL::numeric",
         "TABLE({RECORDED})",
     ),
     ("record_llm_costs", "volatile", "p_records jsonb", "TABLE(ordinal integer, {RECORDED})"),
@@ -145,7 +147,9 @@ const FUNCTIONS: &[(&str, &str, &str, &str)] = &[
         "stable",
         "p_sandbox_type text, p_duration_seconds numeric, p_region text DEFAULT NULL::text, \
          p_vcpu_seconds numeric DEFAULT NULL::numeric, p_memory_gib_seconds numeric DEFAULT NULL::numeric, \
-         p_tenant_id uuid DEFAULT NULL::uuid",
+         p_tenant_id uuid DEFAULT NULL::uuid, p_provider text DEFAULT NULL::text, \
+         p_disk_gib_seconds numeric DEFAULT NULL::numeric, p_gpu_seconds numeric DEFAULT NULL::numeric, \
+         p_creations numeric DEFAULT NULL::numeric, p_egress_gib numeric DEFAULT NULL::numeric",
         "TABLE(estimated_cost_usd numeric, pricing_found boolean, basis text)",
     ),
     ("normalize_llm_usage", "immutable", "p_provider text, p_usage jsonb", "jsonb"),
@@ -226,6 +230,14 @@ const FUNCTIONS: &[(&str, &str, &str, &str)] = &[
         "p_model_provider text, p_model_name text, p_input_per_million_usd numeric, p_output_per_million_usd numeric, \
          p_effective_from timestamp with time zone DEFAULT NULL::timestamp with time zone, \
          p_components jsonb DEFAULT '{}'::jsonb, p_tenant_id uuid DEFAULT NULL::uuid",
+        "uuid",
+    ),
+    (
+        "set_sandbox_price",
+        "volatile",
+        "p_provider text, p_sandbox_type text, p_components jsonb, \
+         p_effective_from timestamp with time zone DEFAULT NULL::timestamp with time zone, \
+         p_region text DEFAULT NULL::text, p_tenant_id uuid DEFAULT NULL::uuid",
         "uuid",
     ),
 ];

@@ -204,12 +204,23 @@ begin atomic
                coalesce(sum(l.cost_usd) filter (where l.source = 'charge'), 0) as other_cost,
                coalesce(sum(l.cost_usd), 0) as total_cost,
                coalesce(sum(l.record_count) filter (where l.source = 'llm'), 0)::bigint as llm_count,
-               coalesce(sum(l.record_count) filter (where l.source = 'e2b'), 0)::bigint as e2b_count,
                least(coalesce(sum(l.input_tokens), 0), 9223372036854775807)::bigint as input_tokens,
                least(coalesce(sum(l.output_tokens), 0), 9223372036854775807)::bigint as output_tokens,
                coalesce(sum(l.duration_seconds), 0) as seconds,
                coalesce(sum(l.unpriced_count), 0)::bigint as unpriced
         from lines l
+    ), sandbox_counts as materialized (
+        -- A sandbox that is recorded from time to time is one.
+        select r.sandbox_type, count(distinct coalesce(pg_catalog.lower(r.provider) || '/' || r.sandbox_id, r.id::text)) as sessions
+        from span s
+        join copilot_internal.e2b_cost_records r on r.occurred_at >= s.first_moment and r.occurred_at < s.last_moment
+        where r.tenant_id = p_tenant_id
+        group by r.sandbox_type
+    ), all_sandboxes as (
+        select count(distinct coalesce(pg_catalog.lower(r.provider) || '/' || r.sandbox_id, r.id::text)) as e2b_count
+        from span s
+        join copilot_internal.e2b_cost_records r on r.occurred_at >= s.first_moment and r.occurred_at < s.last_moment
+        where r.tenant_id = p_tenant_id
     ), models as (
         select coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
                    'model_provider', g.provider, 'model_name', g.name, 'cost_usd', g.cost, 'request_count', g.requests,
@@ -227,10 +238,11 @@ begin atomic
                    'duration_seconds', g.seconds, 'unpriced_count', g.unpriced)
                    order by g.cost desc nulls last, g.name), '[]') as list
         from (
-            select l.name, sum(l.record_count) as sessions, sum(l.unpriced_count) as unpriced,
+            select l.name, coalesce(max(c.sessions), 0) as sessions, sum(l.unpriced_count) as unpriced,
                    case when sum(l.unpriced_count) < sum(l.record_count) then sum(l.cost_usd) end as cost,
                    sum(l.duration_seconds) as seconds
-            from lines l where l.source = 'e2b' group by l.name
+            from lines l left join sandbox_counts c on c.sandbox_type = l.name
+            where l.source = 'e2b' group by l.name
         ) g
     ), limits as (
         select coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
@@ -247,9 +259,9 @@ begin atomic
         from copilot_internal.quota_reservations r
         where r.tenant_id = p_tenant_id and r.state = 'held' and r.expires_at > pg_catalog.clock_timestamp()
     )
-    select p_tenant_id, s.first_moment, s.last_moment, u.llm_cost, u.e2b_cost, u.total_cost, u.llm_count, u.e2b_count,
+    select p_tenant_id, s.first_moment, s.last_moment, u.llm_cost, u.e2b_cost, u.total_cost, u.llm_count, e.e2b_count,
            u.input_tokens, u.output_tokens, u.seconds, u.unpriced, h.reserved, m.list, b.list, q.list, u.other_cost
-    from span s, sums u, models m, sandboxes b, limits q, holds h
+    from span s, sums u, all_sandboxes e, models m, sandboxes b, limits q, holds h
     where s.first_moment <= s.last_moment;
 end;
 comment on function copilot_internal.cost_summary(uuid, timestamptz, timestamptz) is

@@ -105,15 +105,17 @@ create function public.record_e2b_cost(
     p_conversation_id uuid default null, p_path_id uuid default null, p_region text default null,
     p_vcpu_seconds numeric default null, p_memory_gib_seconds numeric default null, p_cost_usd numeric default null,
     p_request_id text default null, p_reservation_id uuid default null, p_enforce boolean default false,
-    p_occurred_at timestamptz default null, p_metadata jsonb default '{}', p_log_denial boolean default false)
+    p_occurred_at timestamptz default null, p_metadata jsonb default '{}', p_log_denial boolean default false,
+    p_provider text default null, p_disk_gib_seconds numeric default null, p_gpu_seconds numeric default null,
+    p_creations numeric default null, p_egress_gib numeric default null)
     returns table (recorded boolean, cost_record_id uuid, cost_usd numeric, cost_status text, quota_status text,
         remaining_usd numeric, overrun_usd numeric, reason text, replayed boolean, retryable boolean,
         blocked_scope text, blocked_resource_type text, limit_usd numeric, period_end timestamptz,
         retry_after_seconds integer)
     language c volatile rows 1
     as 'MODULE_PATHNAME', 'record_e2b_cost_wrapper';
-comment on function public.record_e2b_cost(uuid, text, text, numeric, uuid, uuid, uuid, text, numeric, numeric, numeric, text, uuid, boolean, timestamptz, jsonb, boolean) is
-    'Records what a sandbox session cost, as record_llm_cost does for LLM calls. Quantities in seconds, vCPU-seconds and GiB-seconds.';
+comment on function public.record_e2b_cost(uuid, text, text, numeric, uuid, uuid, uuid, text, numeric, numeric, numeric, text, uuid, boolean, timestamptz, jsonb, boolean, text, numeric, numeric, numeric, numeric) is
+    'Records what a sandbox cost, as record_llm_cost does for LLM calls: at its end, or from time to time while it runs, each time what came since. Quantities in seconds, vCPU-seconds, GiB-seconds of memory and disk, GPU-seconds, creations and GiB of egress. p_provider is e2b unless it says otherwise.';
 
 create function public.record_llm_costs(p_records jsonb)
     returns table (ordinal integer, recorded boolean, cost_record_id uuid, cost_usd numeric, cost_status text,
@@ -215,11 +217,13 @@ comment on function public.estimate_llm_cost(text, text, bigint, bigint, jsonb, 
 
 create function public.estimate_e2b_cost(
     p_sandbox_type text, p_duration_seconds numeric, p_region text default null, p_vcpu_seconds numeric default null,
-    p_memory_gib_seconds numeric default null, p_tenant_id uuid default null)
+    p_memory_gib_seconds numeric default null, p_tenant_id uuid default null, p_provider text default null,
+    p_disk_gib_seconds numeric default null, p_gpu_seconds numeric default null, p_creations numeric default null,
+    p_egress_gib numeric default null)
     returns table (estimated_cost_usd numeric, pricing_found boolean, basis text)
     language c stable parallel restricted rows 1
     as 'MODULE_PATHNAME', 'estimate_e2b_cost_wrapper';
-comment on function public.estimate_e2b_cost(text, numeric, text, numeric, numeric, uuid) is
+comment on function public.estimate_e2b_cost(text, numeric, text, numeric, numeric, uuid, text, numeric, numeric, numeric, numeric) is
     'What a sandbox session costs (USD). NULL, never 0, when no price is known.';
 
 create function copilot_internal.check_confidence_level(p_level text) returns void
@@ -434,3 +438,60 @@ begin
 end $$;
 comment on function public.set_model_price(text, text, numeric, numeric, timestamptz, jsonb, uuid) is
     'Adds a model''s price from a moment on (default now), in USD per million tokens; NULL is unknown, 0 is free. p_components as in model_pricing. The same moment again corrects the row.';
+
+create function public.set_sandbox_price(
+    p_provider text, p_sandbox_type text, p_components jsonb, p_effective_from timestamptz default null,
+    p_region text default null, p_tenant_id uuid default null)
+    returns uuid language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+    v_known constant text[] := array['per_second_usd', 'vcpu_second_usd', 'memory_gib_second_usd', 'disk_gib_second_usd',
+        'gpu_second_usd', 'creation_usd', 'egress_gib_usd'];
+    v_prices jsonb := '{}';
+    v_name text;
+    v_price jsonb;
+    v_id uuid;
+    v_wrong text := case
+        when p_provider is null or length(p_provider) not between 1 and 200 then 'p_provider must have 1 to 200 characters'
+        when p_sandbox_type is null or length(p_sandbox_type) not between 1 and 200 then
+            'p_sandbox_type must have 1 to 200 characters'
+        when length(p_region) not between 1 and 200 then 'p_region must have 1 to 200 characters, or be NULL for all'
+        when p_components is null or jsonb_typeof(p_components) <> 'object' or p_components = '{}' then
+            'p_components must be a JSON object of prices'
+        when not isfinite(p_effective_from) then 'p_effective_from must be finite'
+        when p_tenant_id = '00000000-0000-0000-0000-000000000000' then 'the nil UUID names nobody'
+    end;
+begin
+    if v_wrong is null then
+        for v_name, v_price in select c.key, c.value from jsonb_each(p_components) c order by c.key loop
+            v_wrong := case
+                when not (v_name = any (v_known) or v_name || '_usd' = any (v_known)) then
+                    format('unknown sandbox price "%s": there are per_second, vcpu_second, memory_gib_second, disk_gib_second, gpu_second, creation and egress_gib', left(v_name, 60))
+                when v_prices ? (regexp_replace(v_name, '_usd$', '') || '_usd') then format('%s is given twice', v_name)
+                when jsonb_typeof(v_price) <> 'number' then format('%s must be a number', v_name)
+                when v_price::numeric < 0 or v_price::numeric > 1000 then format('%s must be between 0 and 1000', v_name)
+                when scale(v_price::numeric) > 18 then format('%s has more than 18 decimals', v_name)
+            end;
+            exit when v_wrong is not null;
+            v_prices := v_prices || jsonb_build_object(regexp_replace(v_name, '_usd$', '') || '_usd', v_price);
+        end loop;
+    end if;
+    if v_wrong is not null then
+        raise exception '%', v_wrong using errcode = 'invalid_parameter_value';
+    end if;
+    insert into copilot_internal.e2b_pricing as p
+        (provider, sandbox_type, region, tenant_id, effective_from, per_second_usd, vcpu_second_usd, memory_gib_second_usd,
+         disk_gib_second_usd, gpu_second_usd, creation_usd, egress_gib_usd)
+    values (p_provider, p_sandbox_type, p_region, p_tenant_id, coalesce(p_effective_from, clock_timestamp()),
+        (v_prices -> 'per_second_usd')::numeric, (v_prices -> 'vcpu_second_usd')::numeric,
+        (v_prices -> 'memory_gib_second_usd')::numeric, (v_prices -> 'disk_gib_second_usd')::numeric,
+        (v_prices -> 'gpu_second_usd')::numeric, (v_prices -> 'creation_usd')::numeric, (v_prices -> 'egress_gib_usd')::numeric)
+    on conflict (provider, sandbox_type, region, tenant_id, effective_from) do update
+        set per_second_usd = excluded.per_second_usd, vcpu_second_usd = excluded.vcpu_second_usd,
+            memory_gib_second_usd = excluded.memory_gib_second_usd, disk_gib_second_usd = excluded.disk_gib_second_usd,
+            gpu_second_usd = excluded.gpu_second_usd, creation_usd = excluded.creation_usd,
+            egress_gib_usd = excluded.egress_gib_usd
+    returning p.id into v_id;
+    return v_id;
+end $$;
+comment on function public.set_sandbox_price(text, text, jsonb, timestamptz, text, uuid) is
+    'Adds a sandbox type''s price from a moment on (default now). p_components is an object of USD per unit, each adding to the cost: per_second, vcpu_second, memory_gib_second, disk_gib_second, gpu_second, creation, egress_gib (with or without _usd). p_region NULL is all regions, p_tenant_id NULL everybody. The same moment again corrects the row.';

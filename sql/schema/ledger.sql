@@ -80,6 +80,11 @@ create table copilot_internal.e2b_cost_records (
     occurred_at timestamptz not null,
     recorded_at timestamptz not null default pg_catalog.clock_timestamp(),
     metadata jsonb not null default '{}',
+    provider text not null default 'e2b',
+    disk_gib_seconds numeric check (disk_gib_seconds >= 0),
+    gpu_seconds numeric check (gpu_seconds >= 0),
+    creations numeric check (creations >= 0),
+    egress_gib numeric check (egress_gib >= 0),
     primary key (id, tenant_id),
     check ((cost_usd is null) = (cost_status = 'unpriced'))
 );
@@ -98,6 +103,11 @@ comment on column copilot_internal.e2b_cost_records.region is 'Where it ran.';
 comment on column copilot_internal.e2b_cost_records.duration_seconds is 'Seconds that it ran.';
 comment on column copilot_internal.e2b_cost_records.vcpu_seconds is 'vCPU-seconds allocated.';
 comment on column copilot_internal.e2b_cost_records.memory_gib_seconds is 'GiB-seconds of memory allocated.';
+comment on column copilot_internal.e2b_cost_records.provider is 'Whose sandbox it is.';
+comment on column copilot_internal.e2b_cost_records.disk_gib_seconds is 'GiB-seconds of disk allocated.';
+comment on column copilot_internal.e2b_cost_records.gpu_seconds is 'GPU-seconds allocated.';
+comment on column copilot_internal.e2b_cost_records.creations is 'How often it was created; NULL is not at all.';
+comment on column copilot_internal.e2b_cost_records.egress_gib is 'GiB that it sent to the network; NULL is none.';
 comment on column copilot_internal.e2b_cost_records.cost_usd is 'USD, exact to 1e-12, rounded once, half to even. NULL when no price is known.';
 comment on column copilot_internal.e2b_cost_records.cost_status is 'priced, provided, estimated or unpriced.';
 comment on column copilot_internal.e2b_cost_records.charge_nanos is 'What quotas count: cost_usd in 1e-9 USD, rounded up; 0 when unpriced.';

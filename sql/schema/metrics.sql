@@ -53,6 +53,31 @@ comment on column copilot_internal.visible_conversation_lines.cost_usd is 'As in
 comment on column copilot_internal.visible_conversation_lines.record_count is 'As in conversation_rollups.';
 comment on column copilot_internal.visible_conversation_lines.unpriced_count is 'As in conversation_rollups.';
 
+create view copilot_internal.visible_sandboxes with (security_barrier) as
+    select v.*
+    from (
+        select r.tenant_id, (r.occurred_at at time zone 'UTC')::date as day, r.sandbox_type,
+               coalesce(r.user_id, '00000000-0000-0000-0000-000000000000') as user_id, r.conversation_id,
+               coalesce(pg_catalog.lower(r.provider) || '/' || r.sandbox_id, r.id::text) as sandbox
+        from copilot_internal.e2b_cost_records r
+        where (select copilot_internal.caller_sees_all())
+        union all
+        select r.tenant_id, (r.occurred_at at time zone 'UTC')::date, r.sandbox_type,
+               coalesce(r.user_id, '00000000-0000-0000-0000-000000000000'), r.conversation_id,
+               coalesce(pg_catalog.lower(r.provider) || '/' || r.sandbox_id, r.id::text)
+        from copilot_internal.e2b_cost_records r
+        where not (select copilot_internal.caller_sees_all())
+          and r.tenant_id = any ((select copilot_internal.caller_tenants())::uuid[])
+    ) v;
+comment on view copilot_internal.visible_sandboxes is
+    'Which sandboxes the records are of that the asking role may see: one that is recorded from time to time is one session.';
+comment on column copilot_internal.visible_sandboxes.tenant_id is 'As in e2b_cost_records.';
+comment on column copilot_internal.visible_sandboxes.day is 'The UTC day.';
+comment on column copilot_internal.visible_sandboxes.sandbox_type is 'As in e2b_cost_records.';
+comment on column copilot_internal.visible_sandboxes.user_id is 'The user; the nil UUID for none.';
+comment on column copilot_internal.visible_sandboxes.conversation_id is 'As in e2b_cost_records.';
+comment on column copilot_internal.visible_sandboxes.sandbox is 'The provider''s sandbox; a record without one is a sandbox of its own.';
+
 create view metrics.llm_costs with (security_barrier) as
     select l.tenant_id, l.provider as model_provider, l.name as model_name,
            case when sum(l.unpriced_count) < sum(l.record_count) then sum(l.cost_usd) end as total_cost,
@@ -74,9 +99,13 @@ comment on column metrics.llm_costs.unpriced_count is 'Records among them whose 
 create view metrics.e2b_costs with (security_barrier) as
     select l.tenant_id, l.name as sandbox_type,
            case when sum(l.unpriced_count) < sum(l.record_count) then sum(l.cost_usd) end as total_cost,
-           sum(l.duration_seconds) as total_duration, sum(l.record_count) as session_count,
+           sum(l.duration_seconds) as total_duration, coalesce(max(s.sessions), 0)::numeric as session_count,
            sum(l.unpriced_count) as unpriced_count
     from copilot_internal.visible_cost_lines l
+    left join (
+        select v.tenant_id, v.sandbox_type, count(distinct v.sandbox) as sessions
+        from copilot_internal.visible_sandboxes v group by v.tenant_id, v.sandbox_type
+    ) s on s.tenant_id = l.tenant_id and s.sandbox_type = l.name
     where l.source = 'e2b'
     group by l.tenant_id, l.name;
 comment on view metrics.e2b_costs is 'Sandbox costs by tenant and sandbox type, all time.';
@@ -84,7 +113,7 @@ comment on column metrics.e2b_costs.tenant_id is 'The tenant.';
 comment on column metrics.e2b_costs.sandbox_type is 'The sandbox type.';
 comment on column metrics.e2b_costs.total_cost is 'USD; NULL when no record has a price.';
 comment on column metrics.e2b_costs.total_duration is 'Seconds.';
-comment on column metrics.e2b_costs.session_count is 'Sessions.';
+comment on column metrics.e2b_costs.session_count is 'Sandboxes: a further record of one adds cost and seconds, not a session.';
 comment on column metrics.e2b_costs.unpriced_count is 'Records among them whose price is not known and that add nothing to the cost.';
 
 create view metrics.llm_costs_daily with (security_barrier) as
@@ -109,9 +138,13 @@ comment on column metrics.llm_costs_daily.unpriced_count is 'Records among them 
 create view metrics.e2b_costs_daily with (security_barrier) as
     select l.tenant_id, l.day as date, l.name as sandbox_type,
            case when sum(l.unpriced_count) < sum(l.record_count) then sum(l.cost_usd) end as total_cost,
-           sum(l.duration_seconds) as total_duration, sum(l.record_count) as session_count,
+           sum(l.duration_seconds) as total_duration, coalesce(max(s.sessions), 0)::numeric as session_count,
            sum(l.unpriced_count) as unpriced_count
     from copilot_internal.visible_cost_lines l
+    left join (
+        select v.tenant_id, v.day, v.sandbox_type, count(distinct v.sandbox) as sessions
+        from copilot_internal.visible_sandboxes v group by v.tenant_id, v.day, v.sandbox_type
+    ) s on s.tenant_id = l.tenant_id and s.day = l.day and s.sandbox_type = l.name
     where l.source = 'e2b'
     group by l.tenant_id, l.day, l.name;
 comment on view metrics.e2b_costs_daily is 'Sandbox costs by tenant, UTC day and sandbox type.';
@@ -120,7 +153,7 @@ comment on column metrics.e2b_costs_daily.date is 'The UTC day on which it occur
 comment on column metrics.e2b_costs_daily.sandbox_type is 'The sandbox type.';
 comment on column metrics.e2b_costs_daily.total_cost is 'USD; NULL when no record has a price.';
 comment on column metrics.e2b_costs_daily.total_duration is 'Seconds.';
-comment on column metrics.e2b_costs_daily.session_count is 'Sessions.';
+comment on column metrics.e2b_costs_daily.session_count is 'Sandboxes that ran on the day; one that ran on two days is one on each.';
 comment on column metrics.e2b_costs_daily.unpriced_count is 'Records among them whose price is not known and that add nothing to the cost.';
 
 create view metrics.cost_by_user with (security_barrier) as
@@ -130,9 +163,13 @@ create view metrics.cost_by_user with (security_barrier) as
            coalesce(sum(l.cost_usd) filter (where l.source = 'charge'), 0) as other_cost,
            sum(l.cost_usd) as total_cost,
            coalesce(sum(l.record_count) filter (where l.source = 'llm'), 0) as llm_request_count,
-           coalesce(sum(l.record_count) filter (where l.source = 'e2b'), 0) as e2b_session_count,
+           coalesce(max(s.sessions), 0)::numeric as e2b_session_count,
            sum(l.unpriced_count) as unpriced_count
     from copilot_internal.visible_cost_lines l
+    left join (
+        select v.tenant_id, v.user_id, count(distinct v.sandbox) as sessions
+        from copilot_internal.visible_sandboxes v group by v.tenant_id, v.user_id
+    ) s on s.tenant_id = l.tenant_id and s.user_id = l.user_id
     group by l.tenant_id, l.user_id;
 comment on view metrics.cost_by_user is 'Costs by tenant and user, all time. What no user was named for has a NULL user_id.';
 comment on column metrics.cost_by_user.tenant_id is 'The tenant.';
@@ -151,9 +188,13 @@ create view metrics.cost_by_conversation with (security_barrier) as
            coalesce(sum(l.cost_usd) filter (where l.source = 'e2b'), 0) as e2b_cost,
            sum(l.cost_usd) as total_cost,
            coalesce(sum(l.record_count) filter (where l.source = 'llm'), 0) as llm_request_count,
-           coalesce(sum(l.record_count) filter (where l.source = 'e2b'), 0) as e2b_session_count,
+           coalesce(max(s.sessions), 0)::numeric as e2b_session_count,
            sum(l.unpriced_count) as unpriced_count
     from copilot_internal.visible_conversation_lines l
+    left join (
+        select v.tenant_id, v.conversation_id, count(distinct v.sandbox) as sessions
+        from copilot_internal.visible_sandboxes v group by v.tenant_id, v.conversation_id
+    ) s on s.tenant_id = l.tenant_id and s.conversation_id = l.conversation_id
     group by l.tenant_id, l.conversation_id;
 comment on view metrics.cost_by_conversation is 'Costs by tenant and conversation, all time.';
 comment on column metrics.cost_by_conversation.tenant_id is 'The tenant.';
@@ -172,9 +213,13 @@ create view metrics.tenant_total_costs with (security_barrier) as
            coalesce(sum(l.cost_usd) filter (where l.source = 'charge'), 0) as other_cost,
            sum(l.cost_usd) as total_cost,
            coalesce(sum(l.record_count) filter (where l.source = 'llm'), 0) as llm_request_count,
-           coalesce(sum(l.record_count) filter (where l.source = 'e2b'), 0) as e2b_session_count,
+           coalesce(max(s.sessions), 0)::numeric as e2b_session_count,
            sum(l.unpriced_count) as unpriced_count
     from copilot_internal.visible_cost_lines l
+    left join (
+        select v.tenant_id, count(distinct v.sandbox) as sessions
+        from copilot_internal.visible_sandboxes v group by v.tenant_id
+    ) s on s.tenant_id = l.tenant_id
     group by l.tenant_id;
 comment on view metrics.tenant_total_costs is 'Costs by tenant, all time.';
 comment on column metrics.tenant_total_costs.tenant_id is 'The tenant.';

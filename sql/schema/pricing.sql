@@ -105,10 +105,20 @@ create table copilot_internal.e2b_pricing (
     effective_from timestamptz not null default pg_catalog.clock_timestamp(),
     effective_to timestamptz check (effective_to > effective_from),
     created_at timestamptz not null default pg_catalog.clock_timestamp(),
-    unique nulls not distinct (sandbox_type, region, tenant_id, effective_from)
+    provider text not null default 'e2b' check (pg_catalog.length(provider) between 1 and 200),
+    disk_gib_second_usd numeric check (disk_gib_second_usd >= 0 and disk_gib_second_usd <= 1000),
+    gpu_second_usd numeric check (gpu_second_usd >= 0 and gpu_second_usd <= 1000),
+    creation_usd numeric check (creation_usd >= 0 and creation_usd <= 1000),
+    egress_gib_usd numeric check (egress_gib_usd >= 0 and egress_gib_usd <= 1000),
+    unique nulls not distinct (provider, sandbox_type, region, tenant_id, effective_from)
 );
 comment on table copilot_internal.e2b_pricing is
-    'Sandbox prices of the operator, effective-dated as model_pricing. A cost is the sum over the prices given: per second of duration, per vCPU-second, per GiB-second. A row for the region goes before one for all regions.';
+    'Sandbox prices of the operator, effective-dated as model_pricing. A cost is the sum over the prices given: per second of duration, of a vCPU, of a GiB of memory or disk, of a GPU, per creation and per GiB of egress. A row for the region goes before one for all regions.';
+comment on column copilot_internal.e2b_pricing.provider is 'Whose sandbox it is, in any case.';
+comment on column copilot_internal.e2b_pricing.disk_gib_second_usd is 'USD per GiB-second of disk; needs p_disk_gib_seconds.';
+comment on column copilot_internal.e2b_pricing.gpu_second_usd is 'USD per GPU-second; needs p_gpu_seconds.';
+comment on column copilot_internal.e2b_pricing.creation_usd is 'USD per creation (p_creations; none unless told).';
+comment on column copilot_internal.e2b_pricing.egress_gib_usd is 'USD per GiB sent to the network (p_egress_gib; none unless told).';
 comment on column copilot_internal.e2b_pricing.id is 'Stored with every cost that this row priced.';
 comment on column copilot_internal.e2b_pricing.tenant_id is 'The tenant that this price is for; NULL for all.';
 comment on column copilot_internal.e2b_pricing.sandbox_type is 'The sandbox type, such as standard, gpu, high-memory, high-cpu.';
@@ -233,14 +243,27 @@ insert into copilot_internal.shipped_model_prices
     ('deepseek', 'deepseek-reasoner', 0.28, 0.42, '{"cache_read_input_token_cost": 0.000000028}', 65536);
 
 create table copilot_internal.shipped_sandbox_prices (
-    sandbox_type text primary key,
-    per_second_usd numeric not null
+    provider text not null,
+    sandbox_type text not null,
+    per_second_usd numeric not null,
+    vcpu_second_usd numeric,
+    memory_gib_second_usd numeric,
+    primary key (provider, sandbox_type)
 );
-comment on table copilot_internal.shipped_sandbox_prices is 'Flat prices of the four sandbox types, as the seed application charged them.';
+comment on table copilot_internal.shipped_sandbox_prices is
+    'Prices of sandboxes that come with the extension: E2B''s published ones of an allocation, as of 2026, and what a second costs whose allocation is not told.';
+comment on column copilot_internal.shipped_sandbox_prices.provider is 'Whose sandbox it is.';
 comment on column copilot_internal.shipped_sandbox_prices.sandbox_type is 'The sandbox type.';
-comment on column copilot_internal.shipped_sandbox_prices.per_second_usd is 'USD per second of duration.';
-insert into copilot_internal.shipped_sandbox_prices (sandbox_type, per_second_usd) values
-    ('standard', 0.0001), ('gpu', 0.001), ('high-memory', 0.0005), ('high-cpu', 0.0003);
+comment on column copilot_internal.shipped_sandbox_prices.per_second_usd is
+    'USD per second where the vCPU-seconds and GiB-seconds are not both told: of standard at E2B''s usual 2 vCPUs and 0.5 GiB; of the others what the seed application charged.';
+comment on column copilot_internal.shipped_sandbox_prices.vcpu_second_usd is 'USD per vCPU-second, where the allocation is told.';
+comment on column copilot_internal.shipped_sandbox_prices.memory_gib_second_usd is 'USD per GiB-second of memory, where the allocation is told.';
+insert into copilot_internal.shipped_sandbox_prices
+    (provider, sandbox_type, per_second_usd, vcpu_second_usd, memory_gib_second_usd) values
+    ('e2b', 'standard', 0.00003025, 0.000014, 0.0000045),
+    ('e2b', 'gpu', 0.001, null, null),
+    ('e2b', 'high-memory', 0.0005, 0.000014, 0.0000045),
+    ('e2b', 'high-cpu', 0.0003, 0.000014, 0.0000045);
 
 create table copilot_internal.shipped_operation_profiles (
     operation_type text not null,

@@ -112,12 +112,17 @@ fn estimate_e2b_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
         let region = arguments::text(call.text(2), "p_region")?;
         let vcpu = quantity(3, "p_vcpu_seconds")?;
         let memory = quantity(4, "p_memory_gib_seconds")?;
+        let provider = arguments::text(call.text(6), "p_provider")?;
+        let disk = quantity(7, "p_disk_gib_seconds")?;
+        let gpu = quantity(8, "p_gpu_seconds")?;
+        let creations = quantity(9, "p_creations")?;
+        let egress = quantity(10, "p_egress_gib")?;
+        let quantities = [&Some(duration), &vcpu, &memory, &disk, &gpu, &creations, &egress];
         let sandbox = SandboxUse {
+            provider: provider.as_deref().unwrap_or(e2b::PROVIDER),
             sandbox_type: &sandbox_type,
             region: region.as_deref(),
-            duration_seconds: &duration,
-            vcpu_seconds: vcpu.as_deref(),
-            memory_gib_seconds: memory.as_deref(),
+            quantities: quantities.map(|quantity| quantity.as_deref()),
         };
         quote_sandbox(tenant(call.uuid(5), caller)?, sandbox, pg::clock_timestamp())
     });

@@ -114,6 +114,11 @@ fn record_e2b_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
         region: call.text(7),
         vcpu_seconds: call.numeric(8),
         memory_gib_seconds: call.numeric(9),
+        provider: call.text(17),
+        disk_gib_seconds: call.numeric(18),
+        gpu_seconds: call.numeric(19),
+        creations: call.numeric(20),
+        egress_gib: call.numeric(21),
     };
     let outcome = call.kernel(|caller| {
         require_service_role(caller)?;

@@ -25,7 +25,15 @@ pub struct Arguments {
     pub region: Option<String>,
     pub vcpu_seconds: Option<String>,
     pub memory_gib_seconds: Option<String>,
+    pub provider: Option<String>,
+    pub disk_gib_seconds: Option<String>,
+    pub gpu_seconds: Option<String>,
+    pub creations: Option<String>,
+    pub egress_gib: Option<String>,
 }
+
+/// Whose sandbox it is when nobody says.
+pub const PROVIDER: &str = "e2b";
 
 /// A session whose arguments hold. Quantities are decimal text of at most nine places.
 pub struct SandboxSession {
@@ -36,12 +44,17 @@ pub struct SandboxSession {
     region: Option<String>,
     vcpu_seconds: Option<String>,
     memory_gib_seconds: Option<String>,
+    provider: String,
+    disk_gib_seconds: Option<String>,
+    gpu_seconds: Option<String>,
+    creations: Option<String>,
+    egress_gib: Option<String>,
 }
 
 /// Decimal places of a stored quantity: nanoseconds.
 const QUANTITY_SCALE: u32 = 9;
 
-/// A quantity in seconds, rounded half to even to nine places.
+/// A quantity, in seconds unless it is something else, rounded half to even to nine places.
 pub fn quantity(text: &str, name: &str) -> Result<String> {
     /// A thousand years of a thousand processors; a bound, not a judgement.
     const MAX_SECONDS: i128 = 1_000 * 1_000 * 366 * 86_400;
@@ -58,16 +71,21 @@ impl TryFrom<Arguments> for SandboxSession {
 
     fn try_from(given: Arguments) -> Result<Self> {
         let duration = arguments::required(given.duration_seconds, "p_duration_seconds")?;
-        let vcpu = given.vcpu_seconds.map(|text| quantity(&text, "p_vcpu_seconds"));
-        let memory = given.memory_gib_seconds.map(|text| quantity(&text, "p_memory_gib_seconds"));
+        let measured = |text: Option<String>, name: &str| text.map(|text| quantity(&text, name)).transpose();
+        let provider = arguments::text(given.provider, "p_provider")?;
         Ok(Self {
             attribution: given.attribution.try_into()?,
             sandbox_id: arguments::text(given.sandbox_id, "p_sandbox_id")?,
             sandbox_type: arguments::required_text(given.sandbox_type, "p_sandbox_type")?,
             duration_seconds: quantity(&duration, "p_duration_seconds")?,
             region: arguments::text(given.region, "p_region")?,
-            vcpu_seconds: vcpu.transpose()?,
-            memory_gib_seconds: memory.transpose()?,
+            vcpu_seconds: measured(given.vcpu_seconds, "p_vcpu_seconds")?,
+            memory_gib_seconds: measured(given.memory_gib_seconds, "p_memory_gib_seconds")?,
+            provider: provider.unwrap_or_else(|| PROVIDER.to_owned()),
+            disk_gib_seconds: measured(given.disk_gib_seconds, "p_disk_gib_seconds")?,
+            gpu_seconds: measured(given.gpu_seconds, "p_gpu_seconds")?,
+            creations: measured(given.creations, "p_creations")?,
+            egress_gib: measured(given.egress_gib, "p_egress_gib")?,
         })
     }
 }
@@ -75,9 +93,9 @@ impl TryFrom<Arguments> for SandboxSession {
 const FIND: &str = "
     select r.id, r.cost_usd::text, r.cost_status,
            (r.user_id, r.conversation_id, r.path_id, r.sandbox_id, r.sandbox_type, r.region, r.duration_seconds,
-            r.vcpu_seconds, r.memory_gib_seconds)
+            r.vcpu_seconds, r.memory_gib_seconds, r.provider, r.disk_gib_seconds, r.gpu_seconds, r.creations, r.egress_gib)
              is not distinct from ($3::uuid, $4::uuid, $5::uuid, $6::text, $7::text, $8::text, $9::numeric,
-            $10::numeric, $11::numeric)
+            $10::numeric, $11::numeric, $14::text, $15::numeric, $16::numeric, $17::numeric, $18::numeric)
            and case when $12::numeric is null then r.cost_status <> 'provided'
                else r.cost_status = 'provided' and r.cost_usd = $12 end
            -- A moment that was in the future was taken as now.
@@ -111,18 +129,32 @@ static TABLE: Table = Table::new(
         required("occurred_at", MOMENT),
         required("recorded_at", MOMENT),
         required("metadata", JSONB),
+        required("provider", TEXT),
+        nullable("disk_gib_seconds", NUMERIC),
+        nullable("gpu_seconds", NUMERIC),
+        nullable("creations", NUMERIC),
+        nullable("egress_gib", NUMERIC),
     ],
     &[
         "((cost_usd IS NULL) = (cost_status = 'unpriced'::text))",
         "(cost_status = ANY (ARRAY['priced'::text, 'provided'::text, 'estimated'::text, 'unpriced'::text]))",
+        "(creations >= (0)::numeric)",
+        "(disk_gib_seconds >= (0)::numeric)",
         "(duration_seconds >= (0)::numeric)",
+        "(egress_gib >= (0)::numeric)",
+        "(gpu_seconds >= (0)::numeric)",
         "(memory_gib_seconds >= (0)::numeric)",
         "(vcpu_seconds >= (0)::numeric)",
     ],
     true,
 );
-static FIND_PLAN: Plan =
-    Plan::new(FIND, &[UUID, TEXT, UUID, UUID, UUID, TEXT, TEXT, TEXT, NUMERIC, NUMERIC, NUMERIC, NUMERIC, MOMENT]);
+static FIND_PLAN: Plan = Plan::new(
+    FIND,
+    &[
+        UUID, TEXT, UUID, UUID, UUID, TEXT, TEXT, TEXT, NUMERIC, NUMERIC, NUMERIC, NUMERIC, MOMENT, TEXT, NUMERIC,
+        NUMERIC, NUMERIC, NUMERIC,
+    ],
+);
 
 impl Record for SandboxSession {
     fn terms(&self) -> RecordTerms<'_> {
@@ -149,6 +181,11 @@ impl Record for SandboxSession {
             Value::decimal(self.memory_gib_seconds.as_deref()),
             who.provided_usd(),
             moment(who.occurred_at),
+            self.provider.as_str().into(),
+            Value::decimal(self.disk_gib_seconds.as_deref()),
+            Value::decimal(self.gpu_seconds.as_deref()),
+            Value::decimal(self.creations.as_deref()),
+            Value::decimal(self.egress_gib.as_deref()),
         ];
         super::stored(&spi.run(&FIND_PLAN, Snapshot::Latest, &parameters)?)
     }
@@ -156,11 +193,18 @@ impl Record for SandboxSession {
     fn cost(&self, occurred_at: Timestamp) -> Result<Cost> {
         let who = &self.attribution;
         let sandbox = SandboxUse {
+            provider: &self.provider,
             sandbox_type: &self.sandbox_type,
             region: self.region.as_deref(),
-            duration_seconds: &self.duration_seconds,
-            vcpu_seconds: self.vcpu_seconds.as_deref(),
-            memory_gib_seconds: self.memory_gib_seconds.as_deref(),
+            quantities: [
+                Some(&self.duration_seconds),
+                self.vcpu_seconds.as_deref(),
+                self.memory_gib_seconds.as_deref(),
+                self.disk_gib_seconds.as_deref(),
+                self.gpu_seconds.as_deref(),
+                self.creations.as_deref(),
+                self.egress_gib.as_deref(),
+            ],
         };
         let quote = quote_sandbox(Some(who.tenant), sandbox, occurred_at)?;
         Ok(Cost::new(who.provided, &quote))
@@ -190,6 +234,11 @@ impl Record for SandboxSession {
             Value::timestamp(moments.occurred_at),
             Value::timestamp(moments.recorded_at),
             who.metadata_or_empty(),
+            self.provider.as_str().into(),
+            Value::decimal(self.disk_gib_seconds.as_deref()),
+            Value::decimal(self.gpu_seconds.as_deref()),
+            Value::decimal(self.creations.as_deref()),
+            Value::decimal(self.egress_gib.as_deref()),
         ])
     }
 }

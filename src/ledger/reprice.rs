@@ -19,7 +19,7 @@ use crate::pricing::lookup::{SandboxUse, quote_sandbox};
 use crate::quota::Payer;
 use tollgate_core::decision::Resource;
 use tollgate_core::money::{Picos, PicosDifference};
-use tollgate_core::pricing::Priced;
+use tollgate_core::pricing::{Priced, SANDBOX_PARTS};
 
 /// Records that are looked at together.
 const PAGE: usize = 2_000;
@@ -32,17 +32,20 @@ const RECORDS: &str = "
     select r.source, r.tenant_id, r.id, r.user_id, r.conversation_id, r.provider, r.name, r.charged_at, r.occurred_at,
            r.cost_usd::text, r.input_tokens, r.output_tokens, r.usage::text, r.service_tier, r.duration_seconds::text,
            r.vcpu_seconds::text, r.memory_gib_seconds::text,
-           k.ours::text, k.every::text
+           k.ours::text, k.every::text, r.disk_gib_seconds::text, r.gpu_seconds::text, r.creations::text, r.egress_gib::text,
+           r.sandbox_provider
     from (
         select 'llm'::text as source, l.tenant_id, l.id, l.user_id, l.conversation_id, l.model_provider as provider,
                l.model_name as name, l.charged_at, l.occurred_at, l.cost_usd, l.input_tokens, l.output_tokens, l.usage,
                l.service_tier, null::numeric as duration_seconds, null::numeric as vcpu_seconds,
-               null::numeric as memory_gib_seconds
+               null::numeric as memory_gib_seconds, null::numeric as disk_gib_seconds, null::numeric as gpu_seconds,
+               null::numeric as creations, null::numeric as egress_gib, null::text as sandbox_provider
         from copilot_internal.llm_cost_records l
         where l.cost_status in ('priced', 'unpriced') and l.occurred_at >= $1 and l.occurred_at < $2
         union all
         select 'e2b', e.tenant_id, e.id, e.user_id, e.conversation_id, coalesce(e.region, ''), e.sandbox_type, e.charged_at,
-               e.occurred_at, e.cost_usd, null, null, null, null, e.duration_seconds, e.vcpu_seconds, e.memory_gib_seconds
+               e.occurred_at, e.cost_usd, null, null, null, null, e.duration_seconds, e.vcpu_seconds, e.memory_gib_seconds,
+               e.disk_gib_seconds, e.gpu_seconds, e.creations, e.egress_gib, e.provider
         from copilot_internal.e2b_cost_records e
         where e.cost_status in ('priced', 'unpriced') and e.occurred_at >= $1 and e.occurred_at < $2
     ) r
@@ -156,7 +159,7 @@ fn page(from: Timestamp, to: Timestamp, after: Position) -> Result<(Vec<Found>, 
 /// What a record used.
 enum Used {
     Llm { input: i64, output: i64, usage: Option<String>, tier: Option<String> },
-    Sandbox { duration: String, vcpu: Option<String>, memory: Option<String> },
+    Sandbox { provider: String, quantities: [Option<String>; SANDBOX_PARTS.len()] },
 }
 
 fn record(row: &Row) -> Result<(Found, Used)> {
@@ -170,7 +173,10 @@ fn record(row: &Row) -> Result<(Found, Used)> {
     let used = if source == "llm" {
         Used::Llm { input: row.need(11)?, output: row.need(12)?, usage: row.get(13), tier: row.get(14) }
     } else {
-        Used::Sandbox { duration: row.need(15)?, vcpu: row.get(16), memory: row.get(17) }
+        Used::Sandbox {
+            provider: row.need(24)?,
+            quantities: [15, 16, 17, 20, 21, 22, 23].map(|column| row.get(column)),
+        }
     };
     let record = Corrected {
         id: row.need(3)?,
@@ -198,13 +204,12 @@ fn now(record: &Corrected, used: &Used) -> Result<Option<Picos>> {
             let by = Tariff { tenant: record.tenant, at: record.occurred_at, tier };
             Ok(price(by, &record.provider, &record.name, &understood, None)?.usd)
         }
-        Used::Sandbox { duration, vcpu, memory } => {
+        Used::Sandbox { provider, quantities } => {
             let sandbox = SandboxUse {
+                provider,
                 sandbox_type: &record.name,
                 region: Some(record.provider.as_str()).filter(|region| !region.is_empty()),
-                duration_seconds: duration,
-                vcpu_seconds: vcpu.as_deref(),
-                memory_gib_seconds: memory.as_deref(),
+                quantities: quantities.each_ref().map(Option::as_deref),
             };
             let quote = quote_sandbox(Some(record.tenant), sandbox, record.occurred_at)?;
             Ok(match quote.priced {

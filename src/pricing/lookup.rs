@@ -16,7 +16,8 @@ use crate::pg::{self, Timestamp};
 use tollgate_core::period::Zone;
 use tollgate_core::pricing::names::{self, Fit, Grade, Place, Wanted};
 use tollgate_core::pricing::{
-    Factor, ModelPrice, PriceConditions, Priced, Rate, SandboxPrice, StoredPricing, Usage, price_llm, price_sandbox,
+    Factor, ModelPrice, PriceConditions, Priced, Rate, SANDBOX_PARTS, SandboxPrice, StoredPricing, Usage, price_llm,
+    price_sandbox,
 };
 
 /// Every price that a model may go by: the tenant's own, the operator's, those of the imported list, the shipped ones. The
@@ -69,19 +70,21 @@ const MARKUPS: &str = "
 /// Every price of a sandbox type: a row of the region before one of every region.
 const SANDBOX_PRICES: &str = "
     select c.source, c.id, c.effective_from, c.effective_to,
-           c.per_second_usd::text, c.vcpu_second_usd::text, c.memory_gib_second_usd::text
+           c.per_second_usd::text, c.vcpu_second_usd::text, c.memory_gib_second_usd::text, c.disk_gib_second_usd::text,
+           c.gpu_second_usd::text, c.creation_usd::text, c.egress_gib_usd::text
     from (
         select case when p.tenant_id is null then 2 else 1 end as precedence,
                case when p.tenant_id is null then 'operator' else 'tenant' end as source,
-               p.id, p.region, p.per_second_usd, p.vcpu_second_usd, p.memory_gib_second_usd,
-               p.effective_from, p.effective_to
+               p.id, p.region, p.per_second_usd, p.vcpu_second_usd, p.memory_gib_second_usd, p.disk_gib_second_usd,
+               p.gpu_second_usd, p.creation_usd, p.egress_gib_usd, p.effective_from, p.effective_to
         from copilot_internal.e2b_pricing p
-        where p.sandbox_type = $2 and (p.tenant_id = $1 or p.tenant_id is null)
+        where pg_catalog.lower(p.provider) = pg_catalog.lower($4) and p.sandbox_type = $2 and (p.tenant_id = $1 or p.tenant_id is null)
           and (p.region = $3 or p.region is null)
         union all
-        select 3, 'shipped', null, null, s.per_second_usd, null, null, null, null
+        select 3, 'shipped', null, null, s.per_second_usd, s.vcpu_second_usd, s.memory_gib_second_usd, null, null, null, null,
+               null, null
         from copilot_internal.shipped_sandbox_prices s
-        where s.sandbox_type = $2
+        where s.provider = pg_catalog.lower($4) and s.sandbox_type = $2
     ) c
     order by c.precedence, c.region nulls last, c.effective_from desc";
 
@@ -95,7 +98,7 @@ const OWN_PRICES: &str = "
 
 static OWN_PRICES_PLAN: Plan = Plan::new(OWN_PRICES, &[]);
 
-const PARAMETERS: &[Oid] = &[UUID, TEXT, TEXT];
+const PARAMETERS: &[Oid] = &[UUID, TEXT, TEXT, TEXT];
 static MODEL_PRICES_PLAN: Plan = Plan::new(MODEL_PRICES, &[UUID, TEXT, TEXT]);
 static ALIAS_PLAN: Plan = Plan::new(ALIAS, &[TEXT, TEXT]);
 static MARKUPS_PLAN: Plan = Plan::new(MARKUPS, &[UUID]);
@@ -173,7 +176,8 @@ impl<P> PriceList<P> {
 impl PriceList<SandboxPrice> {
     fn read(key: &Key) -> Result<Self> {
         let (tenant, first, second) = key;
-        let parameters = [(*tenant).into(), first.as_str().into(), second.as_deref().into()];
+        let (provider, kind) = first.split_once(BETWEEN).unwrap_or_default();
+        let parameters = [(*tenant).into(), kind.into(), second.as_deref().into(), provider.into()];
         spi::session(|spi| {
             let rows = spi.run(&SANDBOX_PRICES_PLAN, Snapshot::Latest, &parameters)?;
             let rows = rows.iter().map(|row| Dated::read(&row, sandbox_price(&row))).collect::<Result<Vec<_>>>()?;
@@ -243,6 +247,9 @@ impl PriceList<ModelPrice> {
             })
     }
 }
+
+/// What stands between a sandbox's provider and its type in a key; no name holds it.
+const BETWEEN: char = '\u{1}';
 
 /// The tenant, and the two names that the price goes by.
 type Key = (Option<Uuid>, String, Option<String>);
@@ -435,31 +442,30 @@ pub fn exactly<'a>(
     move |price, terms| price_llm(price, usage, PriceConditions { tier, ..terms })
 }
 
-/// A sandbox session as callers describe it; quantities as decimal text.
+/// A sandbox session as callers describe it; quantities as decimal text, in the order of [`SANDBOX_PARTS`].
 #[derive(Clone, Copy)]
 pub struct SandboxUse<'a> {
+    pub provider: &'a str,
     pub sandbox_type: &'a str,
     pub region: Option<&'a str>,
-    pub duration_seconds: &'a str,
-    pub vcpu_seconds: Option<&'a str>,
-    pub memory_gib_seconds: Option<&'a str>,
+    pub quantities: [Option<&'a str>; SANDBOX_PARTS.len()],
 }
 
 /// The cost by the price in force at the moment.
 pub fn quote_sandbox(tenant: Option<Uuid>, sandbox: SandboxUse, at: Timestamp) -> Result<Quote> {
     current_generation();
     let owner = owner(tenant)?;
-    let key = (owner.tenant, sandbox.sandbox_type.to_owned(), sandbox.region.map(str::to_owned));
+    let kind = format!("{}{BETWEEN}{}", sandbox.provider, sandbox.sandbox_type);
+    let key = (owner.tenant, kind, sandbox.region.map(str::to_owned));
     let list = SANDBOXES.with(|cache| cache.get_or_read(key, PriceList::<SandboxPrice>::read))?;
     let Some(dated) = list.in_force(at) else {
         return Ok(Quote::UNKNOWN(format!("no price is known for sandbox type {}", sandbox.sandbox_type)));
     };
-    let markup = markup(owner, "e2b", sandbox.sandbox_type, at)?.transpose();
+    let markup = markup(owner, sandbox.provider, sandbox.sandbox_type, at)?.transpose();
     let priced = markup.and_then(|markup| {
         let price = dated.price.as_ref().map_err(String::clone)?;
         let terms = PriceConditions { markup, ..PriceConditions::default() };
-        let (duration, vcpu, memory) = (sandbox.duration_seconds, sandbox.vcpu_seconds, sandbox.memory_gib_seconds);
-        match price_sandbox(price, duration, vcpu, memory, terms) {
+        match price_sandbox(price, &sandbox.quantities, terms) {
             // The duration is always given; of the others it is the caller's quantity that is missing, not our price.
             Ok(Priced::Unpriced { missing }) if missing != "duration_seconds" => {
                 Ok(Priced::Unmeasured { needs: missing })
@@ -471,7 +477,13 @@ pub fn quote_sandbox(tenant: Option<Uuid>, sandbox: SandboxUse, at: Timestamp) -
 }
 
 fn sandbox_price(row: &Row) -> std::result::Result<SandboxPrice, String> {
-    Ok(SandboxPrice { per_second: rate(row, 5)?, vcpu_second: rate(row, 6)?, memory_gib_second: rate(row, 7)? })
+    let mut price = SandboxPrice::default();
+    for (own, column) in price.rates.iter_mut().zip(5..) {
+        *own = rate(row, column)?;
+    }
+    // What ships knows the price of an allocation and that of a usual one; an operator's prices add up.
+    price.flat_unless_allocated = row.get::<String>(1).as_deref() == Some("shipped");
+    Ok(price)
 }
 
 fn rate(row: &Row, column: i32) -> std::result::Result<Option<Rate>, String> {

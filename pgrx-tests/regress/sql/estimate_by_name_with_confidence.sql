@@ -9,7 +9,7 @@ from unnest(array['conservative', 'typical', 'optimistic']) as l (name);
 select get_llm_cost_estimate('openai', 'gpt-4o');
 -- An embedding has no output: 8000 × 0.00000002 = 0.00016.
 select get_llm_cost_estimate('openai', 'text-embedding-3-small', 'embedding');
--- A standard session is an hour, ten minutes, or one minute: 3600, 600 or 60 × 0.0001.
+-- A standard session is an hour, ten minutes, or one minute: 3600, 600 or 60 × 0.00003025.
 select l.name, get_e2b_cost_estimate('standard', p_confidence_level => l.name) as estimate
 from unnest(array['conservative', 'typical', 'optimistic']) as l (name);
 -- A kind, model or type that nobody has described is unknown.

@@ -17,7 +17,7 @@ select cost_usd from record_llm_cost(:'other', 'acme', 'm', 1000000, 0);
 select cost_record_id as id from record_llm_cost(:'tenant', 'acme', 'm', 1000000, 0, p_usage => '{"inference_geo": "us"}')
 \gset
 select pricing - 'price_id' as pricing from copilot_internal.llm_cost_records where id = :'id';
--- A sandbox: 100 × 0.0001 × 1.2.
+-- A sandbox: 100 × 0.00003025 × 1.2.
 select cost_usd from record_e2b_cost(:'tenant', 'box', 'standard', 100);
 -- What a caller provides is what it is.
 select cost_usd from record_llm_cost(:'tenant', 'acme', 'm', 1000000, 0, p_cost_usd => 7);

@@ -30,7 +30,7 @@ select * from pg_temp.record(:'tenant');
 -- An estimate has no tenant: it is by the prices for all.
 select estimated_cost_usd, basis from estimate_llm_cost('openai', 'gpt-4o', 1000000, 0);
 
--- Sandboxes alike: shipped 0.0001, the operator's 0.0002, the tenant's 0.0003 USD a second; 100 seconds.
+-- Sandboxes alike: shipped 0.00003025, the operator's 0.0002, the tenant's 0.0003 USD a second; 100 seconds.
 select cost_usd from record_e2b_cost(:'tenant', 'box', 'standard', 100);
 insert into copilot_internal.e2b_pricing (sandbox_type, per_second_usd, effective_from)
 values ('standard', 0.0002, '2020-01-01Z');

@@ -3,12 +3,19 @@
 \set VERBOSITY sqlstate
 set role service_role;
 
--- The four shipped types: 3600 × 0.0001 = 0.36, × 0.001 = 3.6, × 0.0005 = 1.8, × 0.0003 = 1.08.
+-- The four shipped types where nobody tells the allocation: 3600 × 0.00003025 = 0.1089, × 0.001 = 3.6, × 0.0005 = 1.8, × 0.0003 = 1.08.
 select t.name, r.cost_usd, r.cost_status
 from unnest(array['standard', 'gpu', 'high-memory', 'high-cpu']) with ordinality as t (name, place),
      lateral record_e2b_cost(:'tenant', 'box', t.name, 3600) r
 order by t.place;
--- Fractions of a second count: 0.5 × 0.0001 = 0.00005, and 0.000000001 × 0.0001 = 1e-13, which is nearest to 0.
+-- Where it is told, by E2B's published prices: 7200 × 0.000014 + 1800 × 0.0000045 = 0.1089, whatever the type; a GPU is not among them.
+select t.name, r.cost_usd, r.cost_status
+from unnest(array['standard', 'gpu', 'high-memory', 'high-cpu']) with ordinality as t (name, place),
+     lateral record_e2b_cost(:'tenant', 'box', t.name, 3600, p_vcpu_seconds => 7200, p_memory_gib_seconds => 1800) r
+order by t.place;
+-- Half an allocation is none.
+select cost_usd from record_e2b_cost(:'tenant', 'box', 'standard', 3600, p_vcpu_seconds => 72000);
+-- Fractions of a second count: 0.5 × 0.00003025 = 0.000015125, and 0.000000001 × 0.00003025 = 3e-14, which is nearest to 0.
 select cost_usd from record_e2b_cost(:'tenant', 'box', 'standard', 0.5);
 select cost_usd from record_e2b_cost(:'tenant', 'box', 'standard', 0.000000001);
 

@@ -15,7 +15,7 @@ select count(*) from (values ('2024-01-31 23:59:59.999999Z', :'ann'::uuid, :'tal
     lateral record_llm_cost(:'acme', 'openai', 'gpt-4o', 1000, 100, r.who, r.talk, p_occurred_at => r.at::timestamptz);
 select recorded from record_llm_cost(:'acme', 'acme', 'unheard-of', 10, 20, :'ann', :'talk', p_occurred_at => '2024-02-01Z');
 select recorded from record_llm_cost(:'other', 'openai', 'gpt-4o', 10, 1, p_cost_usd => 0.000000000001, p_occurred_at => '2024-02-01Z');
--- standard: 90 × 0.0001 = 0.009.
+-- standard: 90 × 0.00003025 = 0.0027225.
 select recorded from record_e2b_cost(:'acme', 'box', 'standard', 90, :'ann', :'talk', p_occurred_at => '2024-02-01Z');
 select allowed from check_and_record_quota_atomic('user', :'ann', 0.25, p_tenant_id => :'acme');
 select allowed from check_and_record_quota_atomic('platform', null, 0.5);
@@ -29,13 +29,13 @@ select right(tenant_id::text, 1) as tenant, sandbox_type, total_cost, total_dura
 from metrics.e2b_costs;
 select right(tenant_id::text, 1) as tenant, date, sandbox_type, total_cost, total_duration, session_count, unpriced_count
 from metrics.e2b_costs_daily;
--- Ann: one call, one session, one charge: 0.0035 + 0.009 + 0.25 = 0.2625. Nobody in particular: 2 × 0.0035.
+-- Ann: one call, one session, one charge: 0.0035 + 0.0027225 + 0.25 = 0.2562225. Nobody in particular: 2 × 0.0035.
 select right(tenant_id::text, 1) as tenant, right(user_id::text, 1) as who, llm_cost, e2b_cost, other_cost, total_cost, llm_request_count, e2b_session_count, unpriced_count
 from metrics.cost_by_user order by tenant_id, user_id;
--- The talk: two priced calls and the session: 0.007 + 0.009 = 0.016.
+-- The talk: two priced calls and the session: 0.007 + 0.0027225 = 0.0097225.
 select right(tenant_id::text, 1) as tenant, right(conversation_id::text, 1) as talk, llm_cost, e2b_cost, total_cost, llm_request_count, e2b_session_count, unpriced_count
 from metrics.cost_by_conversation;
--- 0.0105 + 0.009 + 0.25 = 0.2695. Nobody's is the platform's own charge.
+-- 0.0105 + 0.0027225 + 0.25 = 0.2632225. Nobody's is the platform's own charge.
 select right(tenant_id::text, 1) as tenant, llm_cost, e2b_cost, other_cost, total_cost, llm_request_count, e2b_session_count, unpriced_count
 from metrics.tenant_total_costs order by tenant_id;
 

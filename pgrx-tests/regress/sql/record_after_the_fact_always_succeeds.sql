@@ -17,7 +17,7 @@ select recorded, quota_status, overrun_usd, reason from record_e2b_cost(:'tenant
 -- Enforced, the same is refused and leaves nothing.
 select recorded, cost_record_id, cost_usd, quota_status, overrun_usd from record_llm_cost(:'tenant', 'acme', 'm', 1, 1, p_cost_usd => 0.6, p_enforce => true);
 select recorded, cost_record_id, cost_usd, quota_status, overrun_usd from record_e2b_cost(:'tenant', 'box', 'standard', 60, p_enforce => true);
--- 4 × 0.6 = 2.4 and 2 × 60 × 0.0001 = 0.012 are there.
+-- 4 × 0.6 = 2.4 and 2 × 60 × 0.00003025 = 0.00363 are there.
 select count(*), sum(cost_usd) from copilot_internal.llm_cost_records;
 select count(*), sum(cost_usd) from copilot_internal.e2b_cost_records;
 select resource_type, current_spend_usd, status from metrics.quota_status order by 1;

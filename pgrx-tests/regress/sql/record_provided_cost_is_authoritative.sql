@@ -12,7 +12,7 @@ from record_llm_cost(:'tenant', 'openai', 'gpt-4o', 1000, 100, p_cost_usd => 0);
 -- With it no price is needed, also when enforced.
 select recorded, cost_usd, cost_status, remaining_usd, reason
 from record_llm_cost(:'tenant', 'acme', 'unheard-of', 1000, 100, p_cost_usd => 0.25, p_enforce => true);
--- standard by the list: 60 × 0.0001 = 0.006.
+-- standard by the list: 60 × 0.00003025 = 0.001815.
 select cost_usd, cost_status, remaining_usd
 from record_e2b_cost(:'tenant', 'box', 'standard', 60, p_cost_usd => 0.125);
 

@@ -36,7 +36,7 @@ select recorded, replayed from record_llm_cost(:'other', 'openai', 'gpt-4o', 100
 select allowed from check_and_record_quota_atomic('tenant', :'tenant', 0.5, p_request_id => 'r1');
 select recorded, replayed from record_e2b_cost(:'tenant', 'box', 'standard', 60, p_request_id => 'r1');
 
--- record_e2b_cost: 60 × 0.0001 = 0.006 ---------------------------------------------------------------------------------
+-- record_e2b_cost: 60 × 0.00003025 = 0.001815 ---------------------------------------------------------------------------------
 select recorded, cost_usd, replayed from record_e2b_cost(:'tenant', 'box', 'standard', 60, p_request_id => 'r1');
 select recorded, cost_usd, replayed from record_e2b_cost(:'tenant', 'box', 'standard', 60.0, p_request_id => 'r1', p_metadata => '{"try": 2}');
 select * from record_e2b_cost(:'tenant', 'box', 'standard', 61, p_request_id => 'r1');
@@ -56,7 +56,7 @@ select allowed from check_and_record_quota_atomic('platform', null, 0.25, p_requ
 select allowed from check_and_record_quota_atomic('platform', null, 0.25, p_request_id => 'r1');
 select * from check_and_record_quota_atomic('platform', null, 0.26, p_request_id => 'r1');
 
--- A refusal is not remembered: 0.0035 + 1 + 0.5 + 0.006 = 1.5095 are spent, 9 do not fit until there is room. ----------
+-- A refusal is not remembered: 0.0035 + 1 + 0.5 + 0.001815 = 1.505315 are spent, 9 do not fit until there is room. ----------
 select recorded, quota_status, replayed from record_llm_cost(:'tenant', 'acme', 'm', 1, 1, p_cost_usd => 9, p_request_id => 'r2', p_enforce => true);
 select set_quota('tenant', :'tenant', 'all', 11, 'lifetime') is not null as made;
 select recorded, remaining_usd, replayed from record_llm_cost(:'tenant', 'acme', 'm', 1, 1, p_cost_usd => 9, p_request_id => 'r2', p_enforce => true);

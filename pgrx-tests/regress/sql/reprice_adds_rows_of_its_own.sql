@@ -33,7 +33,7 @@ select count(*) from copilot_internal.reprice('2024-01-01Z', '2024-02-01Z', fals
 select set_model_price('acme', 'later', 4, 4, '2020-01-01Z') is not null as made;
 select name, records, present_usd, repriced_usd, adjusted, adjustment_usd from copilot_internal.reprice('2024-01-01Z', '2024-02-01Z', false);
 select * from pg_temp.spent;
--- Sandboxes alike: 100 × (0.0002 − 0.0001).
+-- Sandboxes alike: 100 × (0.0002 − 0.00003025).
 select cost_usd from record_e2b_cost(:'tenant', 'box', 'standard', 100, p_occurred_at => '2024-01-01Z');
 insert into copilot_internal.e2b_pricing (sandbox_type, per_second_usd, effective_from) values ('standard', 0.0002, '2020-01-01Z');
 select resource_type, provider, name, adjusted, adjustment_usd from copilot_internal.reprice('2024-01-01Z', '2024-02-01Z', false);

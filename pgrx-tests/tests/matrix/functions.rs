@@ -97,6 +97,7 @@ const FUNCTIONS: &[(&str, For, &str)] = &[
     ("claim_quota_events", For::Server, "public.claim_quota_events()"),
     ("acknowledge_quota_events", For::Server, "public.acknowledge_quota_events('{}')"),
     ("charge_on_insert", For::Server, "copilot_internal.charge_on_insert()"),
+    ("set_sandbox_price", For::Server, "public.set_sandbox_price('shared', 'another', '{\"per_second\": 1}')"),
     ("set_model_price", For::Server, "public.set_model_price('shared', 'another', 1, 1)"),
     ("maintain", For::Server, "copilot_internal.maintain()"),
     ("verify", For::Server, "copilot_internal.verify()"),

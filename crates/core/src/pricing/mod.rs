@@ -25,7 +25,7 @@ pub use part::Part;
 pub use price_key::Tier;
 pub use rate::Rate;
 pub use rates::ModelPrice;
-pub use sandbox::{SandboxPrice, price_sandbox};
+pub use sandbox::{SANDBOX_PARTS, SandboxPrice, price_sandbox};
 pub use usage::{Usage, UsageError, has_fractions, is_known, known_key};
 
 use crate::money::AmountError;

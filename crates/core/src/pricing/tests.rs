@@ -265,34 +265,49 @@ fn costs_beyond_the_bound_are_refused() {
 
 #[test]
 fn sandboxes_are_priced_flat_and_by_allocation() {
-    let rate = |text| Some(Rate::parse(text).unwrap());
-    let flat = SandboxPrice { per_second: rate("0.0001"), ..Default::default() };
-    let total = |price, duration, vcpu, memory| {
-        breakdown(price_sandbox(price, duration, vcpu, memory, PriceConditions::default())).total().to_string()
+    let rate = |text: &str| Some(Rate::parse(text).unwrap());
+    let rates = |rates: [Option<&str>; 3]| {
+        let mut price = SandboxPrice::default();
+        for (place, text) in rates.into_iter().enumerate() {
+            price.rates[place] = text.and_then(rate);
+        }
+        price
     };
-    assert_eq!(total(&flat, "3600.5", None, None), "0.36005");
-    let both = SandboxPrice { per_second: None, vcpu_second: rate("0.000014"), memory_gib_second: rate("0.0000045") };
-    assert_eq!(total(&both, "10", Some("20"), Some("5.123456789")), "0.000303055556");
-    assert_eq!(
-        price_sandbox(&both, "10", Some("20"), None, PriceConditions::default()),
-        unpriced("memory_gib_seconds")
-    );
-    assert_eq!(
-        price_sandbox(&SandboxPrice::default(), "10", None, None, PriceConditions::default()),
-        unpriced("duration_seconds")
-    );
-    let refused = |duration, vcpu| {
-        price_sandbox(&flat, duration, vcpu, None, PriceConditions::default()).unwrap_err().to_string()
+    let price = |price: &SandboxPrice, told: &[Option<&str>]| {
+        let mut quantities = [None; SANDBOX_PARTS.len()];
+        quantities[..told.len()].copy_from_slice(told);
+        price_sandbox(price, &quantities, PriceConditions::default())
     };
-    assert_eq!(refused("-1", None), "duration_seconds must not be negative");
-    assert_eq!(refused("1", Some("NaN")), "vcpu_seconds must not be NaN");
-    let fine = SandboxPrice { per_second: rate("1e-19"), ..Default::default() };
+    let total = |row: &SandboxPrice, told: &[Option<&str>]| breakdown(price(row, told)).total().to_string();
+    let flat = rates([Some("0.0001"), None, None]);
+    assert_eq!(total(&flat, &[Some("3600.5")]), "0.36005");
+    let both = rates([None, Some("0.000014"), Some("0.0000045")]);
+    assert_eq!(total(&both, &[Some("10"), Some("20"), Some("5.123456789")]), "0.000303055556");
+    assert_eq!(price(&both, &[Some("10"), Some("20")]), unpriced("memory_gib_seconds"));
+    assert_eq!(price(&SandboxPrice::default(), &[Some("10")]), unpriced("duration_seconds"));
+    // Flat where the allocation is not told whole, else by it.
+    let mut either = rates([Some("0.00003025"), Some("0.000014"), Some("0.0000045")]);
+    either.flat_unless_allocated = true;
+    for (told, cost) in [
+        (&[Some("3600")] as &[_], "0.1089"),
+        (&[Some("3600"), Some("7200")], "0.1089"),
+        (&[Some("3600"), Some("28800"), Some("14400")], "0.468"),
+    ] {
+        assert_eq!(total(&either, told), cost);
+    }
+    // Events that are not told have not happened; an allocation that is not told is not known.
+    let mut all = SandboxPrice { rates: [rate("1"); SANDBOX_PARTS.len()], ..Default::default() };
+    assert_eq!(total(&all, &["1", "2", "3", "4", "5"].map(Some)), "15");
+    assert_eq!(total(&all, &["1", "2", "3", "4", "5", "6", "7"].map(Some)), "28");
+    assert_eq!(price(&all, &["1", "2", "3"].map(Some)), unpriced("disk_gib_seconds"));
+    all.rates[3] = None;
+    assert_eq!(price(&all, &["1", "2", "3"].map(Some)), unpriced("gpu_seconds"));
+    let refused = |told: &[Option<&str>]| price(&flat, told).unwrap_err().to_string();
+    assert_eq!(refused(&[Some("-1")]), "duration_seconds must not be negative");
+    assert_eq!(refused(&[Some("1"), Some("NaN")]), "vcpu_seconds must not be NaN");
     assert!(matches!(
-        price_sandbox(&fine, "1", None, None, PriceConditions::default()),
+        price(&rates([Some("1e-19"), None, None]), &[Some("1")]),
         Err(PricingError::RateTooPrecise { .. })
     ));
-    assert_eq!(
-        price_sandbox(&flat, &"9".repeat(20), None, None, PriceConditions::default()),
-        Err(PricingError::TooLarge)
-    );
+    assert_eq!(price(&flat, &[Some(&"9".repeat(20))]), Err(PricingError::TooLarge));
 }

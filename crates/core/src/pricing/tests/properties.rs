@@ -263,8 +263,11 @@ proptest! {
             }
         }
         let rate = Rate::parse("1e6").ok();
-        let price = SandboxPrice { per_second: rate, vcpu_second: rate, memory_gib_second: rate };
-        let _ = price_sandbox(&price, &text, Some(&input.to_string()), Some(&output.to_string()), PriceConditions::default());
-        let _ = price_sandbox(&price, "1e21", Some(&text), Some("1e-21"), PriceConditions::default());
+        let price = SandboxPrice { rates: [rate; SANDBOX_PARTS.len()], flat_unless_allocated: output % 2 == 0 };
+        let (first, second) = (input.to_string(), output.to_string());
+        for told in [[text.as_str(), &first, &second], ["1e21", &text, "1e-21"]] {
+            let quantities = std::array::from_fn(|place| told.get(place).copied());
+            let _ = price_sandbox(&price, &quantities, PriceConditions::default());
+        }
     }
 }
