@@ -51,6 +51,7 @@ pub extern "C-unwind" fn _PG_init() {
     pg::invalidation::register();
     pg::transaction::register();
     pg::notify::register();
+    pg::drop_guard::register();
     // SAFETY: reads a variable of the process.
     if unsafe { pgrx::pg_sys::process_shared_preload_libraries_in_progress } {
         pg::memory::register();

@@ -45,9 +45,20 @@ static ENFORCEMENT: GucSetting<bool> = GucSetting::<bool>::new(true);
 /// How far a clock may be ahead, in seconds.
 static CLOCK_SKEW: GucSetting<i32> = GucSetting::<i32>::new(300);
 
+/// Whether a ledger table that has rows may be dropped by anything but DROP EXTENSION.
+static DROP_LEDGER: GucSetting<bool> = GucSetting::<bool>::new(false);
+
 const PREFIX: &CStr = c"pg_tollgate";
 
 pub fn register() {
+    register_admission();
+    register_safeguards();
+    // SAFETY: takes a C string that lives as long as the program.
+    unsafe { pg_sys::MarkGUCPrefixReserved(PREFIX.as_ptr()) }
+}
+
+/// What decides about a charge.
+fn register_admission() {
     GucRegistry::define_enum_guc(
         c"pg_tollgate.no_quota",
         c"Whether an operation is allowed where no quota applies to it.",
@@ -90,6 +101,10 @@ pub fn register() {
         GucContext::Suset,
         GucFlags::UNIT_S,
     );
+}
+
+/// What bounds people and operators.
+fn register_safeguards() {
     GucRegistry::define_int_guc(
         c"pg_tollgate.tenants_per_user",
         c"How many tenants a signed-in user may make with create_tenant.",
@@ -110,12 +125,22 @@ pub fn register() {
         GucContext::Suset,
         GucFlags::default(),
     );
-    // SAFETY: takes a C string that lives as long as the program.
-    unsafe { pg_sys::MarkGUCPrefixReserved(PREFIX.as_ptr()) }
+    GucRegistry::define_bool_guc(
+        c"pg_tollgate.drop_ledger",
+        c"Whether what holds the ledger may be dropped, as by drop schema public cascade.",
+        c"off (the default: it is refused while a ledger row exists) or on. drop extension pg_tollgate needs no setting.",
+        &DROP_LEDGER,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
 }
 
 pub fn allow_without_quota() -> bool {
     NO_QUOTA.get() == NoQuota::Allow
+}
+
+pub fn may_drop_ledger() -> bool {
+    DROP_LEDGER.get()
 }
 
 pub fn allow_unpriced() -> bool {

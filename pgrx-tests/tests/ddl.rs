@@ -202,9 +202,8 @@ const CHANGES: &[(&str, &str, Outcome)] = &[
 fn concerns(written: &Written, change: &str) -> bool {
     let of_requests = change.contains("request_id");
     let lacks = |mark: &str, column: Option<&str>| change.contains(mark) && column.is_none();
-    !(of_requests && written.table == "pending_costs")
-        && !lacks("{empty}", written.empty)
-        && !lacks("{note}", written.note)
+    let has_no_requests = of_requests && written.table == "pending_costs";
+    !(has_no_requests || lacks("{empty}", written.empty) || lacks("{note}", written.note))
 }
 
 fn prepared(written: &Written) -> Result<(Database, Client, Client)> {

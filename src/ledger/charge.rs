@@ -9,7 +9,6 @@ use super::{Cost, Moments, Outcome, Record, RecordTerms, Row, Stored};
 use crate::admission::{Admission, AdmissionMode, Charge, Hold, quota_usage};
 use crate::error::{Error, Result};
 use crate::outbox::{self, Refusal};
-use crate::pg::duplicate::wait_for_duplicate;
 use crate::pg::lock;
 use crate::pg::spi::{self, Session, Snapshot};
 use crate::pg::{self, Timestamp, nil};
@@ -157,7 +156,7 @@ impl<'a> Attempt<'a> {
             self.gate.retract(*asked, &admission);
             self.gate.row_written();
             if let Some(request_id) = self.terms.request_id {
-                wait_for_duplicate(self.record.source().table, self.terms.payer.tenant, request_id)?;
+                self.record.source().table.wait_for_duplicate(self.terms.payer.tenant, request_id)?;
             }
             self.look_first = true;
             return Ok(None);
@@ -272,7 +271,7 @@ impl<'a> Attempt<'a> {
         self.look_first = true;
         // First the call that has taken room and not yet written its row, then one that has written and not committed.
         let waited = self.gate.wait_for_request(request_hash(self.record));
-        Ok(wait_for_duplicate(self.record.source().table, self.terms.payer.tenant, request_id)?
+        Ok(self.record.source().table.wait_for_duplicate(self.terms.payer.tenant, request_id)?
             || waited
             // Also after a first look: since then it may have been committed.
             || self.record.find(self.spi, request_id, self.terms.payer.user)?.is_some())

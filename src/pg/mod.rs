@@ -1,6 +1,7 @@
 //! The thin shell around Postgres: arguments and results, SPI, locks, identity, time zones. All `unsafe` lives here.
 
 pub mod call;
+pub mod drop_guard;
 pub mod duplicate;
 pub mod identity;
 pub mod invalidation;

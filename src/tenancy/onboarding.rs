@@ -5,7 +5,7 @@ use pgrx::Uuid;
 use super::slug::{attempt, is_reserved, is_slug, slug_of};
 use super::{Actor, Locked, acting_role, members};
 use crate::error::{Error, Result};
-use crate::pg::identity::Caller;
+use crate::pg::identity::{ActAs, Caller};
 use crate::pg::lock::LockTarget;
 use crate::pg::random_bits;
 use crate::pg::spi::types::{BIGINT, TEXT, UUID};
@@ -51,12 +51,16 @@ const INITIALIZE: &str = "
     from copilot_internal.effective_quotas q
     where q.tenant_id = $1 and q.is_default
     on conflict (tenant_id, scope, scope_id, resource_type, period) do nothing";
-/// The address that Supabase knows. Where there is no such table, or the extension's owner may not read it, the query
-/// that names it is not run.
-const KNOWS_USERS: &str = "
-    select case when pg_catalog.to_regclass('auth.users') is null then false
-        else pg_catalog.has_column_privilege(pg_catalog.to_regclass('auth.users'), 'id', 'select')
-         and pg_catalog.has_column_privilege(pg_catalog.to_regclass('auth.users'), 'email', 'select') end";
+/// The table in which Supabase knows people, by its owner. What another relation of that name would run is not run.
+const USERS: &str = "
+    select c.relowner::bigint from pg_catalog.pg_class c
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    where n.nspname = 'auth' and c.relname = 'users' and c.relkind = 'r'
+      and (select count(*) from pg_catalog.pg_attribute a
+           where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+             and (a.attname = 'id' and a.atttypid = 'pg_catalog.uuid'::pg_catalog.regtype
+                  or a.attname = 'email' and a.atttypid in ('pg_catalog.text'::pg_catalog.regtype,
+                      'pg_catalog.varchar'::pg_catalog.regtype))) = 2";
 
 static PERSONAL_PLAN: Plan = Plan::new(PERSONAL, &[UUID]);
 static REVIVE_PLAN: Plan = Plan::new(REVIVE, &[UUID]);
@@ -68,7 +72,7 @@ static SIGN_UPS_PLAN: Plan = Plan::new(SIGN_UPS, &[BIGINT]);
 static DELETE_PLAN: Plan = Plan::new(DELETE, &[UUID]);
 static IS_THERE_PLAN: Plan = Plan::new(IS_THERE, &[UUID]);
 static INITIALIZE_PLAN: Plan = Plan::new(INITIALIZE, &[UUID]);
-static KNOWS_USERS_PLAN: Plan = Plan::new(KNOWS_USERS, &[]);
+static USERS_PLAN: Plan = Plan::new(USERS, &[]);
 static EMAIL_PLAN: Plan = Plan::new("select u.email::text from auth.users u where u.id = $1", &[UUID]);
 
 const PERSONAL_TYPE: &str = "personal";
@@ -176,11 +180,13 @@ fn own_email(caller: &Caller, email: Option<String>) -> Result<String> {
     }
 }
 
+/// Read with the rights of the table's own owner: whatever a policy or a view of that name would run has no more rights
+/// than who put it there.
 fn known_email(spi: &Session, user: Uuid) -> Result<Option<String>> {
-    let rows = spi.run(&KNOWS_USERS_PLAN, Snapshot::Statement, &[])?;
-    if !rows.first().and_then(|row| row.get(1)).unwrap_or(false) {
-        return Ok(None);
-    }
+    let rows = spi.run(&USERS_PLAN, Snapshot::Statement, &[])?;
+    let Some(owner) = rows.first().and_then(|row| row.get::<i64>(1)) else { return Ok(None) };
+    let owner = u32::try_from(owner).map_err(|_| Error::internal("the owner of a table is no role"))?;
+    let _owner = ActAs::role(owner.into());
     let rows = spi.run(&EMAIL_PLAN, Snapshot::Statement, &[user.into()])?;
     Ok(rows.first().and_then(|row| row.get(1)))
 }

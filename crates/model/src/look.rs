@@ -1,4 +1,4 @@
-//! Whoever looks without charging, in the command of the call before: loads what is absent, if it has to wait for nobody.
+//! A check that charges nothing, in the command of the call before. It loads what is absent, if it has to wait for none.
 
 use crate::machine::Escrow;
 use crate::scenario::Op;
@@ -10,7 +10,7 @@ impl Escrow {
         self.op(state, who) == Some(Op::Look)
     }
 
-    /// The next quota: by its counter where that is there. Who changes definitions himself reads the tables.
+    /// The next quota: by its counter where that is there. A transaction that changed definitions reads the tables.
     pub fn look(&self, state: &mut State, who: usize, quota: u8) {
         if usize::from(quota) >= QUOTAS {
             self.finish_call(state, who);

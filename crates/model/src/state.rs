@@ -248,7 +248,7 @@ pub struct Session {
     /// By level. Rows inserted, and refunds apart from them.
     pub charged: [i8; 2],
     pub refunded: [i8; 2],
-    /// What the running command has charged and refunded, for who does not see that.
+    /// What the running command has charged and refunded, which a mutant does not see.
     pub fresh: i8,
     pub request_row: bool,
     pub changes: [Option<Change>; QUOTAS],
