@@ -26,7 +26,7 @@ pub use price_key::Tier;
 pub use rate::Rate;
 pub use rates::ModelPrice;
 pub use sandbox::{SANDBOX_PARTS, SandboxPrice, price_sandbox};
-pub use usage::{Usage, UsageError, has_fractions, is_known, known_key};
+pub use usage::{Usage, UsageError, has_fractions, is_known, known_keys};
 
 use crate::money::AmountError;
 use part::Unit;

@@ -88,12 +88,11 @@ pub fn is_known(key: &str) -> bool {
     TOKENS.contains(&key) || words.contains(&key) || QUANTITIES.iter().any(|(name, _)| *name == key)
 }
 
-/// A key of a usage object that says something else than how many tokens, and whether that is a word.
-pub fn known_key(key: &str) -> Option<(&'static str, bool)> {
+/// The keys of a usage object that say something else than how many tokens, and whether each is a word.
+pub fn known_keys() -> impl Iterator<Item = (&'static str, bool)> {
     let words = [SEARCH_SIZE, IMAGE_SIZE, RESOLUTION, REGION, SPEED, RESIDENCY, LOCATION];
     let counts = [WEB_SEARCH, MAX_RESULTS].into_iter().chain(QUANTITIES.iter().map(|(name, _)| *name));
-    let word = words.into_iter().find(|word| *word == key).map(|word| (word, true));
-    word.or_else(|| counts.into_iter().find(|name| *name == key).map(|name| (name, false)))
+    words.into_iter().map(|word| (word, true)).chain(counts.map(|name| (name, false)))
 }
 
 /// Whether a key counts in fractions.

@@ -2,12 +2,13 @@
 
 use serde_json::{Map, Value};
 
+use super::readers::Provider;
 use super::{OTHER_MODELS, UNKNOWN, reported};
 
 const MOST: usize = 1_000;
 
 /// Adds a compaction's tokens to the wholes, tells an adviser's apart under its model, and leaves what the totals include.
-pub fn add(provider: &str, usage: &Map<String, Value>, out: &mut Map<String, Value>) {
+pub fn add(provider: &Provider<'_>, usage: &Map<String, Value>, out: &mut Map<String, Value>) {
     let Some(list) = usage.get("iterations").and_then(Value::as_array) else { return };
     let mut others = Vec::new();
     let mut unknown = Vec::new();

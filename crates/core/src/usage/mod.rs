@@ -14,12 +14,14 @@
 mod beside;
 mod iterations;
 mod key;
+mod lexicon;
 mod locate;
 mod number;
 mod own;
 mod readers;
 mod reading;
 mod resolve;
+mod role;
 mod shape;
 mod slot;
 mod told;
@@ -29,9 +31,8 @@ pub use understood::{OtherModel, Understood, kept, understand, understand_parts}
 
 use serde_json::{Map, Value};
 
-use crate::pricing::names::canonical;
 use number::Count;
-use readers::Reader;
+use readers::{Compiled, Provider};
 use reading::Reading;
 use shape::Leaves;
 use slot::Place;
@@ -52,27 +53,24 @@ pub fn normalize(provider: &str, raw: &Value) -> Result<Map<String, Value>, Stri
     if own::is_own(raw) {
         return Ok(raw.clone());
     }
-    reported(&canonical(provider), raw)
+    reported(&Provider::new(provider), raw)
 }
 
 /// The same for an object that is in another form.
-fn reported(provider: &str, raw: &Map<String, Value>) -> Result<Map<String, Value>, String> {
-    let Some(found) = locate::locate(provider, raw) else {
+fn reported(provider: &Provider<'_>, raw: &Map<String, Value>) -> Result<Map<String, Value>, String> {
+    let Some(mut found) = locate::locate(provider, raw) else {
         return beside::without_usage(raw).ok_or_else(|| nothing(raw));
     };
-    if own::is_own(found.usage) && found.usage.contains_key(UNKNOWN) {
+    if found.usage.contains_key(UNKNOWN) && own::is_own(found.usage) {
         return Ok(found.usage.clone());
     }
-    let mut leaves = Leaves::default();
-    leaves.add(found.usage);
-    let rest = locate::beside(&found, &mut leaves);
-    let reader = Reader::of(provider, &leaves);
-    let mut reading = Reading::new(reader, rest);
-    reading.read(&leaves)?;
+    let rest = locate::beside(provider, &mut found);
+    let mut reading = Reading::new(found.reader, rest);
+    reading.read(&found.leaves)?;
     for (around, _) in &found.around {
         reading.beside(around);
     }
-    let mut out = reading.finish(&leaves);
+    let mut out = reading.finish(&found.leaves);
     iterations::add(provider, found.usage, &mut out);
     Ok(out)
 }
@@ -80,21 +78,19 @@ fn reported(provider: &str, raw: &Map<String, Value>) -> Result<Map<String, Valu
 /// The name of the reader that an object goes to; for tests of the table.
 #[cfg(test)]
 fn reader_of(provider: &str, raw: &Value) -> Option<&'static str> {
-    let provider = canonical(provider);
-    let found = locate::locate(&provider, raw.as_object()?)?;
-    let mut leaves = Leaves::default();
-    leaves.add(found.usage);
-    locate::beside(&found, &mut leaves);
-    Some(Reader::of(&provider, &leaves).name)
+    let provider = Provider::new(provider);
+    let mut found = locate::locate(&provider, raw.as_object()?)?;
+    locate::beside(&provider, &mut found);
+    Some(found.reader.reader.name)
 }
 
 /// Why an object without a count is refused.
 fn nothing(raw: &Map<String, Value>) -> String {
     let mut leaves = Leaves::default();
     leaves.add(raw);
-    let reader = Reader::of("", &leaves);
-    let unreadable = leaves.list.iter().find_map(|leaf| match (reader.place(&leaf.path), number::count(leaf.value)) {
-        (Some(Place::Tokens(_)), Count::Unreadable(why)) => Some(format!("{} {why}", leaf.path)),
+    let reader = Compiled::of(&Provider::new(""), &leaves);
+    let unreadable = leaves.list.iter().find_map(|leaf| match (reader.place(leaf), number::count(leaf.value)) {
+        (Some(Place::Tokens(_)), Count::Unreadable(why)) => Some(format!("{} {why}", lexicon::name(leaf.meaning.id))),
         _ => None,
     });
     unreadable.unwrap_or_else(|| "no count is recognised in it".to_owned())

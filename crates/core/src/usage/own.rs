@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::number::{self, Count};
-use super::readers::Reader;
+use super::readers::{Compiled, Provider};
 use super::shape::Leaves;
 use super::slot::{Place, Slot};
 use super::{OTHER_MODELS, REPORTED_COST, SERVICE_TIER, UNKNOWN};
@@ -42,12 +42,10 @@ pub fn is_own_key(key: &str) -> bool {
 }
 
 /// Whether an object itself counts as many tokens in and out as the caller says, or the caller says none.
-pub fn says_wholes(usage: &Map<String, Value>, input: i64, output: i64) -> bool {
-    let mut leaves = Leaves::default();
-    leaves.add(usage);
-    let reader = Reader::of("", &leaves);
+pub fn says_wholes(leaves: &Leaves<'_>, input: i64, output: i64) -> bool {
+    let reader = Compiled::of(&Provider::new(""), leaves);
     let says = |slot: Slot, whole: i64| {
-        let mut told = leaves.list.iter().filter(|leaf| reader.place(&leaf.path) == Some(Place::Tokens(slot)));
+        let mut told = leaves.list.iter().filter(|leaf| reader.place(leaf) == Some(Place::Tokens(slot)));
         told.any(|leaf| number::count(leaf.value) == Count::Whole(whole))
     };
     (input == 0 && output == 0) || (says(Slot::Input, input) && says(Slot::Output, output))

@@ -2,18 +2,20 @@
 
 use serde_json::{Map, Value};
 
+use super::lexicon::{self, Id};
 use super::number::{self, Count};
-use super::readers::{Counted, Reader};
+use super::readers::{Compiled, Counted};
 use super::resolve::{Counts, resolve};
+use super::role::role;
 use super::shape::{Leaf, Leaves};
 use super::slot::{Amount, Place, Slot};
 use super::{REPORTED_COST, SERVICE_TIER, UNKNOWN, beside, told};
 use crate::money::Picos;
-use crate::pricing::{has_fractions, known_key};
+use crate::pricing::has_fractions;
 
 /// What has been read of an object.
 pub struct Reading {
-    reader: &'static Reader,
+    reader: &'static Compiled,
     cached: Counted,
     reasoning: Counted,
     /// Whether a whole that cannot be read is passed over.
@@ -59,11 +61,11 @@ impl Cost {
 
 impl Reading {
     /// Nothing yet, but for what stands beside the object and was not understood.
-    pub fn new(reader: &'static Reader, rest: Map<String, Value>) -> Self {
+    pub fn new(reader: &'static Compiled, rest: Map<String, Value>) -> Self {
         Self {
             reader,
-            cached: reader.cached,
-            reasoning: reader.reasoning,
+            cached: reader.reader.cached,
+            reasoning: reader.reader.reasoning,
             lenient: false,
             rest,
             counts: Counts::default(),
@@ -81,9 +83,9 @@ impl Reading {
     /// Takes every leaf; fails where a whole is there and cannot be read.
     pub fn read(&mut self, leaves: &Leaves<'_>) -> Result<(), String> {
         // Elements of a list count to one place; keys that say the same are one.
-        let mut sums: Vec<(&str, usize, Slot, i64)> = Vec::new();
+        let mut sums: Vec<(Option<Id>, usize, Slot, i64)> = Vec::new();
         for leaf in &leaves.list {
-            match self.reader.place(&leaf.path) {
+            match self.reader.place(leaf) {
                 Some(Place::Tokens(slot)) => self.count(leaf, slot, &mut sums)?,
                 Some(Place::Length(slot)) => {
                     let length = leaf.value.as_array().map_or(0, Vec::len);
@@ -92,7 +94,8 @@ impl Reading {
                     }
                 }
                 Some(place) => self.place(leaf, place),
-                None => self.word_or_unread(leaf),
+                None if leaf.in_list && leaf.meaning.content => {}
+                None => self.unread.push(leaf.node),
             }
         }
         for (.., slot, sum) in sums {
@@ -106,11 +109,11 @@ impl Reading {
         Ok(())
     }
 
-    fn count<'a>(
+    fn count(
         &mut self,
-        leaf: &'a Leaf<'_>,
+        leaf: &Leaf<'_>,
         slot: Slot,
-        sums: &mut Vec<(&'a str, usize, Slot, i64)>,
+        sums: &mut Vec<(Option<Id>, usize, Slot, i64)>,
     ) -> Result<(), String> {
         if slot == Slot::Total {
             self.total_node = Some(leaf.node);
@@ -126,16 +129,16 @@ impl Reading {
             Count::Unreadable(why)
                 if !self.lenient && matches!(slot, Slot::Input | Slot::Output) && !is_empty(leaf.value) =>
             {
-                return Err(format!("{} {why}", leaf.path));
+                return Err(format!("{} {why}", lexicon::name(leaf.meaning.id)));
             }
             Count::Unreadable(_) => {
                 self.unread.push(leaf.node);
                 return Ok(());
             }
         };
-        match sums.iter_mut().find(|(path, node, ..)| *node == leaf.node && *path == leaf.path) {
+        match sums.iter_mut().find(|(id, node, ..)| *node == leaf.node && *id == leaf.meaning.id) {
             Some((.., sum)) => *sum = sum.saturating_add(count),
-            None => sums.push((&leaf.path, leaf.node, slot, count)),
+            None => sums.push((leaf.meaning.id, leaf.node, slot, count)),
         }
         Ok(())
     }
@@ -158,6 +161,10 @@ impl Reading {
             }
             Place::Guardrail(policy) => self.guardrail(policy, leaf.value),
             Place::ToolsRun => beside::tools_run(leaf.value, &mut self.quantities),
+            Place::CacheType => {
+                self.explicit = leaf.value.as_str() == Some("ephemeral");
+                true
+            }
             Place::Known => true,
             Place::Unknown | Place::Tokens(_) | Place::Length(_) => false,
         };
@@ -226,23 +233,6 @@ impl Reading {
         true
     }
 
-    /// Keys of our own form may stand in any object.
-    fn word_or_unread(&mut self, leaf: &Leaf<'_>) {
-        if leaf.path == "in.cache_type" {
-            self.explicit = leaf.value.as_str() == Some("ephemeral");
-            return;
-        }
-        let understood = match known_key(&leaf.path) {
-            Some((key, true)) => self.word(key, leaf.value),
-            Some((key, false)) => self.quantity(key, leaf.value),
-            None => false,
-        };
-        let last = leaf.path.rsplit('.').next().unwrap_or_default();
-        if !(understood || leaf.in_list && told::is_content(last)) {
-            self.unread.push(leaf.node);
-        }
-    }
-
     /// Takes the parts of wholes that the caller has counted, inclusively where they fit.
     pub fn read_parts(&mut self, leaves: &Leaves<'_>, input: i64, output: i64) {
         self.lenient = true;
@@ -296,7 +286,7 @@ impl Reading {
             out.insert(REPORTED_COST.to_owned(), number::decimal(cost.get(), 12));
         }
         let mut rest = leaves.rest(&self.unread);
-        rest.retain(|raw, _| !told::is_raw_content(raw));
+        rest.retain(|raw, _| !role(raw).content);
         for (key, value) in self.rest {
             rest.entry(key).or_insert(value);
         }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::key;
+use super::lexicon::{self, Meaning, Paths};
 use super::number::{self, Count};
 
 /// Deepest nesting and most values that are looked at; what is beyond stays unread and is told.
@@ -11,8 +11,7 @@ const MOST_LEAVES: usize = 400;
 
 /// One value of the object.
 pub struct Leaf<'a> {
-    /// In the spelling of [`key`].
-    pub path: String,
+    pub meaning: Meaning,
     pub value: &'a Value,
     /// The key, or the list that the value stands in, by its place in [`Leaves::nodes`].
     pub node: usize,
@@ -32,14 +31,18 @@ struct Node<'a> {
 pub struct Leaves<'a> {
     pub list: Vec<Leaf<'a>>,
     nodes: Vec<Node<'a>>,
+    /// The paths that are there and say something.
+    pub said: Paths,
     /// Whether keys had the prefix of a tracing convention.
-    traced: bool,
+    pub traced: bool,
 }
 
 impl<'a> Leaves<'a> {
     /// Adds an object's values; `within` is the raw key that it stands under, if any.
     pub fn add(&mut self, object: &'a Map<String, Value>) {
-        let mut path = String::new();
+        let mut path = String::with_capacity(64);
+        self.list.reserve(16);
+        self.nodes.reserve(16);
         self.object(object, &mut path, None, 0);
     }
 
@@ -61,7 +64,7 @@ impl<'a> Leaves<'a> {
             return;
         }
         let end = path.len();
-        key::push(path, raw);
+        join(path, raw);
         let node = self.nodes.len();
         self.nodes.push(Node { parent, key: raw, value });
         self.value(value, path, node, level);
@@ -112,13 +115,13 @@ impl<'a> Leaves<'a> {
         } else if let (Some(name), Some(value)) = (word("key"), item.get("value")) {
             // An attribute of OTLP: its value stands under the name of its type.
             let inner = value.as_object().and_then(|typed| typed.values().next()).unwrap_or(value);
-            key::push(path, name);
+            join(path, name);
             self.leaf(path, inner, node);
         } else {
             // All elements count to the same place.
             for (raw, value) in item {
                 let end = path.len();
-                key::push(path, raw);
+                join(path, raw);
                 self.value(value, path, node, level);
                 path.truncate(end);
             }
@@ -127,22 +130,18 @@ impl<'a> Leaves<'a> {
     }
 
     fn leaf(&mut self, path: &str, value: &'a Value, node: usize) {
-        if self.list.len() < MOST_LEAVES {
-            let (path, traced) = key::without_prefix(path);
-            self.traced |= traced;
-            let in_list = self.nodes.get(node).is_some_and(|node| node.value.is_array());
-            self.list.push(Leaf { path: path.to_owned(), value, node, in_list });
+        if self.list.len() >= MOST_LEAVES {
+            return;
         }
-    }
-
-    /// Whether a path is there and says something; a dot at the end stands for whatever follows, `@traced` for a prefix of
-    /// a tracing convention.
-    pub fn has(&self, path: &str) -> bool {
-        match path.strip_suffix('.') {
-            _ if path == "@traced" => self.traced,
-            Some(_) => self.list.iter().any(|leaf| leaf.path.starts_with(path) && says(leaf.value)),
-            None => self.list.iter().any(|leaf| leaf.path == path && (says(leaf.value) || path.contains('='))),
+        let meaning = lexicon::meaning(path);
+        let in_list = self.nodes.get(node).is_some_and(|node| node.value.is_array());
+        self.traced |= meaning.traced;
+        if says(value) || path.contains('=') {
+            for id in meaning.id.into_iter().chain(meaning.below) {
+                self.said.add(id);
+            }
         }
+        self.list.push(Leaf { meaning, value, node, in_list });
     }
 
     /// What was not read, under its own keys; empty values left out.
@@ -162,6 +161,14 @@ impl<'a> Leaves<'a> {
     }
 }
 
+/// Appends a raw key to a path.
+fn join(path: &mut String, raw: &str) {
+    if !path.is_empty() {
+        path.push('.');
+    }
+    path.push_str(raw);
+}
+
 /// Puts a value under its keys, the outermost of which comes last.
 fn insert(rest: &mut Map<String, Value>, keys: &[&str], value: &Value) {
     let Some((outermost, inner)) = keys.split_last() else { return };
@@ -176,7 +183,7 @@ fn insert(rest: &mut Map<String, Value>, keys: &[&str], value: &Value) {
 }
 
 /// Whether a value may be a count, or is a list or word.
-fn says(value: &Value) -> bool {
+pub fn says(value: &Value) -> bool {
     match value {
         Value::Number(_) => true,
         Value::String(_) => matches!(number::count(value), Count::Whole(_) | Count::RoundedUp(_)),

@@ -1,8 +1,5 @@
 //! Where what a usage object says can go, and what the keys that providers share mean.
 
-use std::collections::HashMap;
-use std::sync::LazyLock;
-
 /// A count of tokens. What includes what is the reader's to say; [`super::resolve`] takes it apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Slot {
@@ -73,6 +70,8 @@ pub enum Place {
     Guardrail(&'static str),
     /// A list of the tools that the provider ran.
     ToolsRun,
+    /// How a cache came to be.
+    CacheType,
     /// Understood, and said elsewhere or without weight.
     Known,
     /// Left to the caller, whatever other readers make of the key.
@@ -84,7 +83,7 @@ use Place::{Cost, Guardrail, Known, Quantity, Tier, Tokens, ToolsRun, Word};
 use Slot::*;
 
 /// Keys that mean the same wherever they stand, in the spelling of [`super::key`].
-const COMMON: &[(&str, Place)] = &[
+pub const COMMON: &[(&str, Place)] = &[
     // Input.
     ("prompt_tokens", Tokens(Input)),
     ("input_tokens", Tokens(Input)),
@@ -321,7 +320,7 @@ const COMMON: &[(&str, Place)] = &[
 ];
 
 /// The same for the last segment alone, wherever it stands: the lifetimes of what was written to a cache, and a guardrail's policies.
-const ENDINGS: &[(&str, Place)] = &[
+pub const ENDINGS: &[(&str, Place)] = &[
     ("ephemeral_5m_input_tokens", Tokens(CacheWrite5m)),
     ("ephemeral_1h_input_tokens", Tokens(CacheWrite1h)),
     ("ephemeral5m_input_tokens", Tokens(CacheWrite5m)),
@@ -339,24 +338,14 @@ const ENDINGS: &[(&str, Place)] = &[
     ("automated_reasoning_policy_units", Guardrail("automatedReasoningPolicyUnits")),
 ];
 
-static PLACES: LazyLock<HashMap<&'static str, Place>> = LazyLock::new(|| COMMON.iter().copied().collect());
-
-/// What a path says by itself.
-pub fn common(path: &str) -> Option<Place> {
-    if let Some(place) = PLACES.get(path) {
-        return Some(*place);
-    }
-    let last = path.rsplit_once('.').map_or(path, |(_, last)| last);
-    ENDINGS.iter().find(|(ending, _)| *ending == last).map(|(_, place)| *place)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn no_key_is_listed_twice_or_in_a_spelling_that_is_never_met() {
-        assert_eq!(PLACES.len(), COMMON.len());
+        let paths: std::collections::HashSet<&str> = COMMON.iter().map(|(path, _)| *path).collect();
+        assert_eq!(paths.len(), COMMON.len());
         for (path, _) in COMMON {
             let mut spelled = String::new();
             super::super::key::push(&mut spelled, path);

@@ -102,13 +102,6 @@ pub fn is_content(tidy: &str) -> bool {
     CONTENT.contains(&tidy)
 }
 
-/// The same of a key as it was written.
-pub fn is_raw_content(raw: &str) -> bool {
-    let mut tidy = String::new();
-    super::key::push(&mut tidy, raw);
-    is_content(&tidy)
-}
-
 /// Whether a key beside a usage object is about usage.
 pub fn is_measure(tidy: &str) -> bool {
     !tidy.starts_with("max_") && !is_content(tidy) && MEASURES.iter().any(|word| tidy.contains(word))
@@ -161,6 +154,9 @@ fn short_key(key: &str) -> String {
 
 /// The rest without what says nothing, and its keys alone where it would be too much.
 pub fn bounded(mut rest: Map<String, Value>) -> Map<String, Value> {
+    if rest.is_empty() {
+        return rest;
+    }
     rest.retain(|_, value| says_something(value));
     let size = Value::Object(rest.clone()).to_string().len();
     if size <= MOST_TOLD {

@@ -2,11 +2,11 @@
 
 use serde_json::{Map, Value};
 
+use super::readers::{Compiled, Provider};
 use super::reading::Reading;
 use super::shape::Leaves;
-use super::{OTHER_MODELS, REPORTED_COST, SERVICE_TIER, UNKNOWN, locate, normalize, number, own, readers, told};
+use super::{OTHER_MODELS, REPORTED_COST, SERVICE_TIER, UNKNOWN, locate, normalize, number, own, told};
 use crate::money::Picos;
-use crate::pricing::names::canonical;
 use crate::pricing::{Usage, UsageError};
 
 /// Most names of what was not understood.
@@ -53,7 +53,7 @@ pub fn understand_parts(provider: &str, input: i64, output: i64, raw: &Value) ->
     if object.keys().all(|key| own::is_own_key(key)) && (!has_wholes || own::is_own(object)) {
         return understood(&with_wholes(object.clone(), input, output));
     }
-    understood(&parts(&canonical(provider), input, output, object))
+    understood(&parts(&Provider::new(provider), input, output, object))
 }
 
 fn with_wholes(mut object: Map<String, Value>, input: i64, output: i64) -> Map<String, Value> {
@@ -62,27 +62,24 @@ fn with_wholes(mut object: Map<String, Value>, input: i64, output: i64) -> Map<S
     object
 }
 
-fn parts(provider: &str, input: i64, output: i64, object: &Map<String, Value>) -> Map<String, Value> {
-    let found = locate::locate(provider, object);
+fn parts(provider: &Provider<'_>, input: i64, output: i64, object: &Map<String, Value>) -> Map<String, Value> {
+    let mut found = locate::locate(provider, object);
     // A report whose own wholes are those that the caller gives, or who gives none, is read as one.
-    let reported = super::reported(provider, object).ok();
-    if let Some(reported) =
-        reported.filter(|_| found.as_ref().is_some_and(|found| own::says_wholes(found.usage, input, output)))
+    if found.as_ref().is_some_and(|found| own::says_wholes(&found.leaves, input, output))
+        && let Ok(reported) = super::reported(provider, object)
     {
         return reported;
     }
-    let mut leaves = Leaves::default();
-    let rest = match &found {
-        Some(found) => {
-            leaves.add(found.usage);
-            locate::beside(found, &mut leaves)
-        }
-        None => {
+    let rest = found.as_mut().map(|found| locate::beside(provider, found)).unwrap_or_default();
+    let (leaves, reader) = found.map_or_else(
+        || {
+            let mut leaves = Leaves::default();
             leaves.add(object);
-            Map::new()
-        }
-    };
-    let reader = readers::Reader::of(provider, &leaves);
+            let reader = Compiled::of(provider, &leaves);
+            (leaves, reader)
+        },
+        |found| (found.leaves, found.reader),
+    );
     let mut reading = Reading::new(reader, rest);
     reading.read_parts(&leaves, input, output);
     reading.finish(&leaves)
