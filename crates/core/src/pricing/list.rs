@@ -316,6 +316,12 @@ mod tests {
     }
 
     #[test]
+    fn a_price_of_a_thousand_dollars_is_the_largest_of_a_column() {
+        let text = r#"{"m": {"litellm_provider": "a", "output_cost_per_token": 1000}}"#;
+        assert_eq!(read(text).unwrap().rows[0]["output"], 1000);
+    }
+
+    #[test]
     fn what_is_no_list_is_told_in_a_sentence() {
         for (text, why) in [
             ("[]", "the price list must be an object of models"),

@@ -91,6 +91,23 @@ fn rates_are_exact_and_bounded() {
     assert_eq!(Rate::parse("1e-25"), Err(AmountError::TooPrecise));
     assert_eq!(Rate::parse("1000000.1"), Err(AmountError::TooLarge));
     assert_eq!(Rate::parse("1e20"), Err(AmountError::TooLarge));
+    let per_million = |text| Rate::parse_per_million(text).map(|rate| rate.to_string());
+    assert_eq!(per_million("1e-18").as_deref(), Ok("0.000000000000000000000001"));
+    assert_eq!(per_million("1e-19"), Err(AmountError::TooPrecise));
+    assert_eq!(
+        (per_million("1e12").as_deref(), per_million("1000000000000.1")),
+        (Ok("1000000"), Err(AmountError::TooLarge))
+    );
+}
+
+#[test]
+fn factors_are_exact_and_bounded() {
+    let factor = |text| Factor::parse(text).map(|factor| json!(factor));
+    for text in ["0", "0.000001", "1.17", "999.999999", "1000"] {
+        assert_eq!(factor(text), Ok(json!(text)));
+    }
+    assert_eq!((factor("1000.000001"), factor("1001")), (Err(AmountError::TooLarge), Err(AmountError::TooLarge)));
+    assert_eq!((factor("1.0000001"), factor("-1")), (Err(AmountError::TooPrecise), Err(AmountError::Negative)));
 }
 
 #[test]
@@ -234,11 +251,17 @@ fn costs_are_rounded_once() {
 fn a_bound_looks_between_the_thresholds() {
     let price = json!({"input_cost_per_token": 1, "input_cost_per_token_above_1k_tokens": 9, "input_cost_per_token_above_2k_tokens": 2,
         "tiered_pricing": null});
+    let equal = json!({"input_cost_per_token": 2, "input_cost_per_audio_token": 2, "output_cost_per_token": 5});
+    let both = breakdown(upper_bound(&model(equal), 3, 4, None, PriceConditions::default()));
+    // Of parts of one price the plain one is named; the two sides have sums of their own.
+    assert_eq!((both.lines()[0].component, both.lines()[1].component), ("input", "output"));
+    assert_eq!((both.input_cost().to_string(), both.output_cost().to_string()), ("6".into(), "20".into()));
     let bound = |price: &Value, input| {
         breakdown(upper_bound(&model(price.clone()), input, 0, None, PriceConditions::default())).total().to_string()
     };
     // A prompt of at most 3000 may turn out to have 2000, at 9 each; one of at most 1000 may not.
     assert_eq!((bound(&price, 3000), bound(&price, 1000)), ("27000".into(), "1000".into()));
+    assert_eq!(bound(&price, 1001), "9009");
     let bands = json!({"tiered_pricing": [{"range": [0, 10], "input_cost_per_token": 1}, {"range": [10, 20], "input_cost_per_token": 5},
         {"range": [20, 30], "input_cost_per_token": 2}]});
     assert_eq!((bound(&bands, 25), bound(&bands, 10)), ("125".into(), "10".into()));

@@ -235,6 +235,138 @@ fn off_peak_prices_hold_in_their_hours() {
 }
 
 #[test]
+fn hours_are_to_the_minute_and_days_are_those_of_the_zone() {
+    let off_peak = |more: Value| {
+        let mut object = json!({"input_cost_per_token": 1});
+        object.as_object_mut().unwrap().append(&mut more.as_object().unwrap().clone());
+        ModelPrice::new(None, None, &json!({ "off_peak_pricing": object }))
+    };
+    let holds = |more: Value, moments: &[(i64, i64, i64)], offset: i32| -> Vec<bool> {
+        let price = off_peak(more).unwrap();
+        let at = |(day, hour, minute): &(i64, i64, i64)| (day * 24 + hour) * 3600 + minute * 60 + 59;
+        moments
+            .iter()
+            .map(|moment| price.is_off_peak(at(moment), |zone, _| (zone == "Asia/Shanghai").then_some(offset)))
+            .collect()
+    };
+    // Every day of a week.
+    let edges = [(0, 16, 29), (1, 16, 30), (2, 17, 0), (3, 18, 4), (4, 18, 5), (5, 16, 31), (6, 0, 0)];
+    assert_eq!(holds(json!({"hours_utc": "16:30-18:05"}), &edges, 0), [false, true, true, true, false, true, false]);
+    let past_midnight = json!({"hours_utc": ["22:15 - 01:10"]});
+    assert_eq!(
+        holds(past_midnight, &[(0, 22, 14), (0, 22, 15), (1, 1, 9), (1, 1, 10), (1, 1, 11)], 0),
+        [false, true, true, false, false]
+    );
+    // 1970-01-02 was a Friday; at 17:00 UTC it was Saturday in Shanghai. A day that is named twice is one.
+    let friday = json!({"weekday_timezone": "Asia/Shanghai", "windows": [{"hours_utc": "15:00-18:00", "weekdays": ["fri", 5, "Friday"]}]});
+    let moments = [(0, 17, 0), (1, 15, 0), (1, 17, 0)];
+    assert_eq!(holds(friday.clone(), &moments, 8 * 3600), [true, true, false]);
+    assert_eq!(holds(friday, &moments, 0), [false, true, true]);
+    assert_eq!(holds(json!({"windows": [{"hours_utc": "15:00-18:00"}]}), &moments, 0), [true, true, true]);
+    let needs = "off_peak_pricing.hours_utc must be hours such as 16:30-00:30, or a list of them";
+    for hours in
+        ["24:00-01:00", "01:00-24:30", "05:60-06:00", "+5:00-06:00", "005:00-06:00", "5:-6:00", "5-6", "05:00", ""]
+    {
+        assert_eq!(off_peak(json!({ "hours_utc": hours })).unwrap_err().to_string(), needs, "{hours}");
+    }
+    for (more, told) in [
+        (json!({"hours_utc": 5}), needs),
+        (json!({"weekday_timezone": 5}), "off_peak_pricing.weekday_timezone must be a time zone"),
+        (json!({"windows": {}}), "off_peak_pricing.windows must be a list of windows"),
+        (
+            json!({"windows": [{"hours_utc": "x"}]}),
+            "off_peak_pricing.windows must be hours such as 16:30-00:30, or a list of them",
+        ),
+    ] {
+        assert_eq!(off_peak(more).unwrap_err().to_string(), told);
+    }
+    for rule in [
+        json!(5),
+        json!(["01:00-02:00", [1]]),
+        json!({"weekdays": [1]}),
+        json!({"hours_utc": "01:00-02:00", "weekdays": 1}),
+        json!({"hours_utc": "01:00-02:00", "weekdays": [0]}),
+        json!({"hours_utc": "01:00-02:00", "weekdays": [8]}),
+        json!({"hours_utc": "01:00-02:00", "weekdays": ["day"]}),
+    ] {
+        let told = off_peak(json!({ "windows": [rule] })).unwrap_err().to_string();
+        assert_eq!(told, "off_peak_pricing.windows must be a list of windows with hours_utc and weekdays", "{rule}");
+    }
+}
+
+#[test]
+fn a_range_is_two_whole_numbers_in_an_object_with_prices() {
+    let read = |band: Value| ModelPrice::new(None, None, &json!({"tiered_pricing": [band]}));
+    let needs = "tiered_pricing must be a list of objects, each with a range and prices";
+    for band in [
+        json!(5),
+        json!([[0, 5]]),
+        json!({}),
+        json!({"range": [0]}),
+        json!({"range": [0, 1, 2]}),
+        json!({"range": [0.5, 1]}),
+        json!({"range": ["0", 1]}),
+        json!({"range": [number("1e30"), 1]}),
+        json!({"range": [0, 1], "max_results_range": [0, 1]}),
+    ] {
+        assert_eq!(read(band.clone()).unwrap_err().to_string(), needs, "{band}");
+    }
+    let band =
+        json!({"range": [number("1e3"), null], "input_cost_per_token": 2, "odd": 1, "input_cost_per_token_flex": 1});
+    assert_eq!(read(band).unwrap().unknown, ["tiered_pricing.input_cost_per_token_flex", "tiered_pricing.odd"]);
+    let results = json!({"max_results_range": [0, 25], "input_cost_per_query": 1, "input_cost_per_token": 1});
+    assert_eq!(read(results).unwrap().unknown, ["tiered_pricing.input_cost_per_token"]);
+}
+
+#[test]
+fn of_two_names_of_one_price_the_present_one_counts() {
+    let price =
+        json!({"input_cost_per_token": 9, "cache_read_input_token_cost": 2, "input_cost_per_token_cache_hit": 5});
+    assert_eq!(cost(&price, 1, 0, json!({"cache_read_input_tokens": 1})), "2");
+}
+
+#[test]
+fn a_tier_without_a_price_costs_the_bands_price_and_a_batch_half() {
+    let price = json!({"tiered_pricing": [{"range": [0, 5], "input_cost_per_token": 6}]});
+    let of = |tier| shown(&price, 1, 0, json!({}), Some(tier).into());
+    assert_eq!((of("priority"), of("batch"), of("standard")), ("6".into(), "3".into(), "6".into()));
+}
+
+#[test]
+fn the_largest_multiplier_of_a_kind_bounds_and_the_first_of_equal_ones_is_named() {
+    let bound = |entry: Value| {
+        let price = json!({"input_cost_per_token": 10, "provider_specific_entry": entry});
+        json!(breakdown(upper_bound(&model(price), 1, 0, None, PriceConditions::default())))
+    };
+    let largest = bound(json!({"eu": number("1.5"), "us": number("1.1"), "zz": number("1.2")}));
+    let found = json!([{"name": "inference_geo eu", "factor": "1.5", "cost_usd": "5"}]);
+    assert_eq!((&largest["multipliers"], &largest["total_usd"]), (&found, &json!("15")));
+    assert_eq!(bound(json!({"eu": number("1.5"), "us": number("1.5")}))["multipliers"], found);
+    // One that raises no price is none.
+    assert_eq!(bound(json!({"eu": 1, "us": number("0.5")}))["multipliers"], Value::Null);
+    // The longest name of a region.
+    let price = json!({"input_cost_per_token": 10, "provider_specific_entry": {"abcdefghijkl": 2, "abcdefghijklm": 3}});
+    let of = |region: &str| cost(&price, 1, 0, json!({ "inference_geo": region }));
+    assert_eq!((of("abcdefghijkl"), of("abcdefghijklm")), ("20".into(), "10".into()));
+}
+
+#[test]
+fn another_measure_of_the_same_work_replaces_its_tokens() {
+    for (tokens, counted, measured, price_of_one) in [
+        ("input_video_tokens", "input_video_seconds", "input_cost_per_video_per_second", 3),
+        ("output_image_tokens", "output_images", "output_cost_per_image", 3),
+        ("output_video_tokens", "output_video_seconds", "output_cost_per_video_per_second", 3),
+        ("input_audio_tokens", "input_audio_seconds", "input_cost_per_audio_per_second", 3),
+        ("input_image_tokens", "input_images", "input_cost_per_image", 3),
+    ] {
+        let price = json!({"input_cost_per_token": 1, "output_cost_per_token": 1, measured: price_of_one});
+        // Two of the seven tokens are of that kind.
+        assert_eq!(cost(&price, 7, 7, json!({tokens: 2})), "14", "{tokens}");
+        assert_eq!(cost(&price, 7, 7, json!({tokens: 2, counted: 5})), "27", "{tokens}");
+    }
+}
+
+#[test]
 fn multipliers_apply_to_tokens_and_a_markup_to_all() {
     let price = json!({"input_cost_per_token": 10, "output_cost_per_token": 20,
         "provider_specific_entry": {"us": number("1.1"), "fast": 2, "first_frames": 5, "schema": "v2"},
