@@ -150,7 +150,6 @@ const FUNCTIONS: &[(&str, For, &str)] = &[
     ("keep_ledger", For::Nobody, "copilot_internal.keep_ledger()"),
     ("lock_platform", For::Nobody, "copilot_internal.lock_platform()"),
     ("configuration_changed", For::Nobody, "copilot_internal.configuration_changed()"),
-    ("people_changed", For::Nobody, "copilot_internal.people_changed()"),
     ("definitions_changed", For::Nobody, "copilot_internal.definitions_changed()"),
     ("holdings", For::Server, "copilot_internal.holdings()"),
     ("cost_summary", For::Nobody, "copilot_internal.cost_summary($T, null, null)"),
@@ -350,7 +349,8 @@ fn functions_where_somebody_has_granted_everything() -> Result<()> {
     Ok(())
 }
 
-const TRIGGERS: [&str; 9] = [
+const TRIGGERS: [&str; 10] = [
+    "rows_changed",
     "keep_ledger",
     "complete_quota",
     "lock_platform",
