@@ -471,18 +471,21 @@ mod tests {
             quota.limit.map_or(0, |limit| (total.min(wide(i64::MAX)) - wide(limit)).clamp(0, wide(amount)))
         };
         let overrun = speaking.iter().map(|(_, quota)| passed(quota)).max().unwrap_or(0) as i64;
-        let mut blocking: Vec<_> =
-            speaking.iter().filter(|(_, quota)| is_hard(quota) && over(quota, true)).copied().collect();
+        let is_free = |quota: &Quota| amount == 0 && !quota.suspended && quota.limit != Some(0);
+        let blocks = |quota: &Quota| is_hard(quota) && over(quota, true) && !is_free(quota);
+        let mut blocking: Vec<_> = speaking.iter().filter(|(_, quota)| blocks(quota)).copied().collect();
         blocking.sort_by_key(|(_, quota)| {
             (specific(quota), std::cmp::Reverse((quota.bounds.end.is_none(), quota.bounds.end)))
         });
-        if let Some((index, _)) = blocking.first() {
+        if let Some((index, quota)) = blocking.first() {
             let retryable = !speaking.iter().any(|(_, quota)| is_hard(quota) && over(quota, false));
-            return Verdict { allowed: false, status: Status::Exceeded, quota_index: Some(*index), retryable, overrun };
+            let status = if quota.suspended { Status::Suspended } else { Status::Exceeded };
+            return Verdict { allowed: false, status, quota_index: Some(*index), retryable, overrun };
         }
         let status = |quota: &Quota| {
             let total = wide(quota.spent) + wide(quota.held) + wide(amount);
             match quota.limit {
+                _ if quota.suspended => Status::Suspended,
                 _ if over(quota, true) => Status::Exceeded,
                 Some(_) if total >= wide(quota.warning) => Status::Warning,
                 _ => Status::Ok,
