@@ -1,128 +1,148 @@
-//! Escrow admission: the counters in shared memory, and who may touch them when. No Postgres in here.
+//! Escrow admission: the counters in shared memory, and which transaction may touch them when. No Postgres in here.
 //!
-//! One [`table::Entry`] per quota and period holds `reserved`: what is durably charged, plus live holds, plus what
-//! transactions in flight have charged, in nano-dollars. A charge is admitted by adding to it as long as the sum stays
-//! within the limit (O'Neil, "The Escrow Transactional Method", TODS 1986). Commit leaves the sum alone, abort takes it
-//! back. Tables hold the truth: an entry is a cache of them that may be lost at any time nobody is using it.
+//! One [`table::Entry`] per quota and period holds `reserved`, in nano-dollars. It is the sum of durable charges, live
+//! holds, and what transactions in flight have charged. A charge is admitted by adding to it while the sum stays within
+//! the limit (O'Neil, "The Escrow Transactional Method", TODS 1986). Commit leaves the sum alone; abort takes it back.
+//! Tables hold the truth: an entry is a cache of them. It may be lost at any time at which no transaction uses it.
 //!
 //! # Names
-//! *Definitions* are what quotas exist: rows of `cost_quotas`, defaults, a tenant's plan. *Partition*: definitions are
-//! guarded by tenant in 64 partitions, the platform being one of its own. *Epoch*: a number per partition that moves on
-//! when its definitions did; part of every entry's key. Limits and modes are no definitions: changing one changes what
-//! an entry is compared with and not what it counts.
+//! - *Definitions*: which quotas exist. They are rows of `cost_quotas`, defaults, and a tenant's plan. Limits and modes
+//!   are no definitions: changing one changes what an entry is compared with, not what it counts.
+//! - *Partition*: definitions of tenants are guarded in 64 partitions. The platform is a partition of its own.
+//! - *Epoch*: a number per partition. It moves on when definitions changed, and is part of every entry's key.
+//! - *Horizon*, T: a moment per entry, which only moves forward. The entry counts a hold that expires after T.
+//! - *Active expiry*: the earliest expiry of the holds that a transaction makes, extends or resolves, in its slot.
 //!
 //! # Protocol
 //! The crate `model` visits every state of it in small worlds, and finds the overshoot when any one rule is left out.
 //! Heavyweight locks are Postgres' own: cancellable, deadlock-checked, visible in `pg_locks`.
 //!
-//! **Whoever changes definitions** takes `Definitions(partition)` before, together with others who do (a trigger), and keeps
-//! it to the end. When his rows have become visible (commit callback) the epoch moves on; then his invalidation
-//! messages go out; then the lock is released. In neither mode may he prepare: no callback runs at `COMMIT PREPARED`. If he
-//! also charges, he first *closes* the partition: he takes the lock alone, the epoch becomes odd, and he waits for the
-//! transactions that have charged there. Others wait for his lock; who has charged there before goes on in the epoch before,
-//! for he is waited for anyway. Then the closer decides what that partition's quotas count from the tables, under the
-//! lock of the locked mode. If the subtransaction that closed it aborts, the partition opens again with its lock.
-//! A limit or mode that changes sends an invalidation message at commit and does nothing else.
+//! ## To change definitions, a transaction
+//! 1. takes `Definitions(partition)`, together with others that change them (a trigger does it), and keeps it to the
+//!    end;
+//! 2. in the commit callback, when its rows are visible, moves the epoch on;
+//! 3. sends its invalidation messages, and then releases the lock.
 //!
-//! **Whoever charges**
-//! 1. publishes in his own [`registry::Slot`] the epochs of the tenant's partition and of the platform's, the earliest in
-//!    which the transaction has charged, and the request that he answers; and looks at the epochs again;
-//! 2. handles pending invalidation messages and reads definitions: those kept from these very epochs, or in a snapshot
-//!    taken now; then looks at the epochs once more. If they moved, anew;
-//! 3. finds the entries of (quota, period, epoch) and *pins* them; what is absent he loads (below). Each pin is in his
-//!    [`journal::Journal`] at once, as an addition of nothing;
-//! 4. makes room in the journal for the charge: the last step that can fail;
-//! 5. adds to every entry, within its limit, or gives back what he added and is refused;
-//! 6. notes what he added in the journal, from where callbacks take it back;
-//! 7. handles pending invalidation messages again: if anything that is kept has changed since 2, he gives back and starts
-//!    anew, so that no charge is admitted by a limit whose change was acknowledged before;
-//! 8. inserts the ledger row, and takes the request out of his slot. An abort gives back.
+//! It cannot PREPARE, in neither mode: no callback runs at `COMMIT PREPARED`.
+//!
+//! If it also charges, it first *closes* the partition: it takes the lock alone, makes the epoch odd, and waits for the
+//! transactions that have charged there. Others wait for its lock. A transaction that has charged there before goes on
+//! in the earlier epoch, since the closer waits for it anyway. The closer then decides from the tables, under the lock
+//! of the locked mode. If the subtransaction that closed the partition aborts, the partition opens again with its lock.
+//!
+//! A limit or mode that changes sends an invalidation message at commit and does nothing else. A transaction that
+//! reloads counters changes the definitions of every partition: it takes the locks before it commits.
+//!
+//! ## To charge, a transaction
+//! 1. *enters*: publishes in its [`registry::Slot`] the epochs of both partitions (the earliest in which it has
+//!    charged) and the request that it answers; then reads the epochs again;
+//! 2. *reads definitions*: handles pending invalidation messages, takes definitions that were cached in these very
+//!    epochs or reads them in a snapshot taken now, and reads the epochs once more. If they moved, it starts again;
+//! 3. *pins counters*: finds the entries of (quota, period, epoch) and pins them, or loads those that are absent. Each
+//!    pin is in its [`journal::Journal`] at once, as an addition of nothing;
+//! 4. *makes room* in the journal: the last step that can fail;
+//! 5. *reserves within limits*: adds to every entry, or gives back what it added and is refused;
+//! 6. *notes* in the journal what it added: callbacks take it back from there;
+//! 7. *confirms that nothing changed*: handles pending invalidation messages again. If anything cached has changed
+//!    since 2, it gives back and starts again. So no charge is admitted by a limit whose change was acknowledged
+//!    before;
+//! 8. *writes* the ledger row, and takes the request out of its slot. An abort gives back.
 //!
 //! Recording after the fact does the same without the limit. Nothing between 5 and 6 allocates, raises or waits.
+//! Between 5 and the last row of 8 no entry is loaded for this transaction: its journal has a charge that the tables do
+//! not show yet.
 //!
-//! # Holds
-//! A hold is a row with an expiry; no transaction runs when it expires. An entry counts a hold that is held and expires after
-//! the entry's *horizon* T, which only moves forward.
+//! ## Holds
+//! A hold is a row with an expiry; no transaction runs when it expires.
 //!
-//! **Whoever has holds in hand** (resolves, extends, makes) shows in his slot when the earliest of them expires, his
-//! *hand*, from before he looks at T to after his callback has credited. Who moves T stores it and then looks at hands; with a
-//! fence between each one's store and looks, one of the two sees the other.
+//! A transaction that makes, extends or resolves holds publishes its active expiry before it reads T. It keeps it until
+//! its callback has credited. A transaction that moves T stores T and then reads all active expiries. Each has a fence
+//! between its store and its reads, so one of the two sees the other.
 //!
-//! **Whoever resolves a hold** locks its row, reads it in a snapshot taken then, pins what it counts in, shows his hand
-//! and reads each T. Not passed: it is counted to his end; what it cost above the hold he adds now, what is left his
-//! commit credits. Passed: T may have been there for a moment only, so he reads it again under the lock of the locked
-//! mode, one entry's lock at a time; passed still is late, and the whole cost is added. Late everywhere: the hold is out of
-//! his hand again. Who extends does the same, within the limit: what is new, or when late all of it; and the new expiry must
-//! be after T. Whoever marks holds as expired resolves them, at no cost.
+//! **To resolve a hold** (commit, release, expire), a transaction
+//! 1. locks the reservation row and reads it in a snapshot taken then;
+//! 2. pins every counter that includes the hold, and publishes its active expiry;
+//! 3. reads each counter's T:
+//!    - the expiry is after T, in time: the counter includes the hold until this transaction ends. It adds the cost
+//!      above the hold now; its commit credits the rest;
+//!    - T has passed the expiry: T may be on the move. It reads T again under the lock of the locked mode, one
+//!      counter's lock at a time. Still passed is late: it adds the whole cost;
+//! 4. where the hold is late in every counter, withdraws the active expiry, so that other horizons may pass.
 //!
-//! **Whoever makes a hold** pins, shows his hand, reads T, and if it has passed the new expiry lets the hold expire as long
-//! after T as it would have after the clock; then he adds within the limit. His commit adds to `held`.
+//! Extending does the same within the limit. It adds what is new, or all of it where the hold is late. The new expiry
+//! must be after T. Marking holds as expired resolves them at no cost.
 //!
-//! **Whoever charges an entry** in which holds may have expired (`next_expiry` is never later than the first that does), or would
-//! be refused by it, takes that lock, notes T for the callbacks, stores the clock (never less than T), looks at all
-//! hands of the partition, his own too, and stores T back to before the earliest, never below what it was. Only then he takes a
-//! snapshot, sums what T has passed, and subtracts it, `reserved` first and `held` next: nothing there can fail. If he
-//! fails before, the callback stores T as it was, and the lock goes after that. Whatever came of it he judges anew, and so
-//! does once who found nothing to expire: others may have given back meanwhile. If a hold that has expired is in somebody's
-//! hand, he waits a second for it before he refuses. A look does the same if the lock is free; else it reads the tables.
+//! **To make a hold**, a transaction pins, publishes its active expiry and reads T. If T has passed the new expiry, the
+//! hold expires as long after T as it would have after the clock. Then it adds within the limit. Its commit adds to
+//! `held`.
 //!
-//! **Whoever loads** sets T to the clock but before his own hand, which shows again the earliest of all his holds. The tables
-//! show him his own changes; what he will credit is added to `reserved`, and what he made or resolved counts in `held` as
-//! before, until his commit.
+//! **To let holds expire** (a charge does it where holds may have expired, for `next_expiry` is never later than the
+//! first that does, or where it would be refused), a transaction
+//! 1. takes the counter's lock and notes T for the callbacks;
+//! 2. stores the clock in T, never less than T was;
+//! 3. reads all active expiries of the partition, its own too, and stores T back to before the earliest, never below
+//!    what it was;
+//! 4. only then takes a snapshot, sums what T has passed, and subtracts it: `reserved` first, `held` next. Nothing
+//!    there can fail. If it fails before, the callback restores T, and the lock goes after that;
+//! 5. judges the charge again, also when nothing had expired: others may have given back meanwhile. If a hold that has
+//!    expired is active in another transaction, it waits a second for that one before it refuses.
+//!
+//! A check does the same if the lock is free; else it reads the tables.
+//!
+//! **To load a counter**, a transaction sets T to the clock, but before its own active expiry, which again covers all
+//! its holds. The tables show it its own changes. What it will credit is added to `reserved`. What it made or resolved
+//! counts in `held` as before, until its commit.
 //!
 //! **Corrections** are charges below zero: credited at commit, noted in the journal like what is left of a hold.
 //!
-//! # Duplicates, ends, loads
-//! **Of two calls with one request id** the one whose row meets the other's in the index gives back, waits for the other's
-//! transaction, and replays. One that is refused takes its own request out of its slot, waits for slots that show the same,
-//! then for a transaction that has written such a row, and starts anew if there was either: it may be its own duplicate that
-//! left no room.
+//! ## Duplicates
+//! Of two calls with one request id, one meets the other's row in the unique index. It gives back, waits for the
+//! other's transaction, and replays. A call that is refused takes its own request out of its slot, waits for slots that
+//! show the same request, then for a transaction that has written such a row. If there was either it starts again: its
+//! own duplicate may have left no room.
 //!
-//! **The callbacks** cannot fail, wait or allocate. At commit: credit, add to `held`, unpin. At abort: subtract, then unpin. At a subtransaction's
-//! abort the same for its part of the journal; at its commit the part becomes the parent's. Then the slot is cleared.
-//! `PREPARE TRANSACTION` is refused: nobody would be there to unpin.
+//! ## Callbacks
+//! They cannot fail, wait or allocate. At commit: credit, add to `held`, unpin. At abort: subtract, then unpin. At a
+//! subtransaction's abort the same for its part of the journal; at its commit the part becomes the parent's. Then the
+//! slot is cleared. `PREPARE TRANSACTION` is refused: no callback would unpin.
 //!
-//! **Whoever loads** an entry (absent in this epoch; nothing is admitted before)
-//! 1. takes `Definitions(partition)` shared and gives it back: a change in progress has ended and told everybody. If
-//!    the epoch moved, anew. Who goes on in a closed partition does without: the closer waits for him;
-//! 2. waits for the slots that show the partition in an earlier epoch: they may not know the quota, so they did not count
-//!    themselves in. For one that has charged he waits to its end, for one that is about to until it has or withdraws;
-//! 3. takes the tenant's (the platform's) lock of the locked mode, exclusively: loads of a tenant are serial, and
-//!    a transaction that the locked mode left prepared is waited for;
-//! 4. looks again whether the entry is there; else sums the tables in a snapshot taken *now*, which shows the rows
-//!    of its own command as well, adds what his own
-//!    transaction charged before to his journal, subtransaction by subtransaction, and publishes the entry in one step
-//!    that cannot fail;
-//! 5. gives the lock back. Whoever fails on the way leaves nothing behind but a lock that his abort releases.
+//! ## To load an entry (absent in this epoch; nothing is admitted before), a transaction
+//! 1. takes `Definitions(partition)` shared and gives it back: a change in progress has ended and sent its messages. If
+//!    the epoch moved, it starts again. A transaction that goes on in a closed partition skips this: the closer waits
+//!    for it;
+//! 2. waits for the slots that show the partition in an earlier epoch: those transactions may not know the quota, and
+//!    so are not counted in it. It waits for one that has charged to its end, for one that is about to until it has or
+//!    withdraws;
+//! 3. takes the tenant's (the platform's) lock of the locked mode, exclusively. Loads of a tenant are serial, and a
+//!    transaction that the locked mode left prepared is waited for;
+//! 4. looks again whether the entry is there. Else it sums the tables in a snapshot taken *now*, which shows every row
+//!    that this transaction has written, in the running command too. It adds what it charged before to its journal,
+//!    subtransaction by subtransaction, and publishes the entry in one step that cannot fail;
+//! 5. gives the lock back. A failure on the way leaves nothing behind but a lock that the abort releases.
 //!
-//! **Nobody waits while he is in a slot for nothing**: whoever has to wait, to load or for a closed partition, and has not
-//! charged in the partition yet, first takes himself out of his slot, and starts anew afterwards; so does whoever was
-//! refused. So two transactions wait for each other only when both have charged in an earlier epoch and both charge again
-//! in a later one, or one of them waits for a reservation that the other has locked; Postgres then ends one of them (`40P01`).
+//! ## Waiting
+//! A transaction that has to wait (to load, or for a closed partition) and has not charged in the partition yet first
+//! withdraws from its slot, and starts again afterwards. So does one that was refused. So two transactions wait for
+//! each other only in two cases: both have charged in an earlier epoch and charge again in a later one, or one waits
+//! for a reservation that the other has locked. Postgres then ends one of them (`40P01`).
 //!
-//! **Between an addition and its rows** nothing is loaded: a trigger on the ledger that looks reads the tables, and one that
-//! would have to load to charge is refused.
-//!
-//! **Whoever writes rows that counters are read from, and is no charge** (an import, a repair, a subscription), has changed
-//! all definitions from then on. The locks of all partitions are taken before the commit record, so imports that are open
-//! stop nobody; the epochs move in the callback.
-//!
-//! **Eviction** takes an entry nobody has pinned. An entry is pinned from before the first addition until after the
-//! commit is visible, so whoever loads it again finds in the tables whatever was counted in it.
+//! ## Eviction
+//! It takes an entry that no transaction has pinned. An entry is pinned from before the first addition until after the
+//! commit is visible, so the next load finds in the tables whatever was counted in it.
 //!
 //! # Why a stale entry cannot be met
 //! The key holds database, ledger table, quota, period and epoch. A quota that goes out of force and comes back does so
 //! in a later epoch; a dropped extension comes back with another table; a copied database is another one.
 //!
-//! # Who protects what
+//! # What protects which field
 //! | field | written by | read by |
 //! | --- | --- | --- |
-//! | key of an entry | the loader, while the entry is claimed (pins 0 → claimed by compare-and-swap) | anybody, between two equal looks at the word |
-//! | word (generation, state, pins) | everybody, by compare-and-swap | everybody |
-//! | `reserved`, `in_flight`, `held` | whoever has the entry pinned, by atomic addition | anybody; decisions by compare-and-swap only |
-//! | `horizon`, `next_expiry` | who holds the lock of the loaders and has the entry pinned; `next_expiry` also by makers, downwards | anybody |
-//! | slot | its own backend | everybody |
-//! | epoch | who holds `Definitions(partition)`, at commit; made odd and even again by who holds it alone | everybody |
+//! | key of an entry | the loader, while the entry is claimed (pins 0 → claimed by compare-and-swap) | all, between two equal reads of the word |
+//! | word (generation, state, pins) | all, by compare-and-swap | all |
+//! | `reserved`, `in_flight`, `held` | a transaction that has the entry pinned, by atomic addition | all; decisions by compare-and-swap only |
+//! | `horizon`, `next_expiry` | the holder of the loaders' lock that has the entry pinned; `next_expiry` also by makers, downwards | all |
+//! | slot | its own backend | all |
+//! | epoch | the holder of `Definitions(partition)`, at commit; made odd and even again by one that holds it alone | all |
 
 pub mod journal;
 pub mod registry;
