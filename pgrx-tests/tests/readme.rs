@@ -164,7 +164,9 @@ fn a_prepared_charge_counts_and_its_tenant_waits() -> Result<()> {
     one.batch_execute(LIMIT)?;
     two.batch_execute("set lock_timeout = '200ms'")?;
     for (ending, after) in [("rollback", "true 0.4"), ("commit", "false 0.4")] {
-        one.batch_execute("truncate copilot_internal.quota_charges, copilot_internal.pending_costs; begin")?;
+        // By itself: what has reloaded counters cannot be prepared.
+        one.batch_execute("truncate copilot_internal.quota_charges, copilot_internal.pending_costs")?;
+        one.batch_execute("begin")?;
         assert_eq!(charge(&mut one)?, "true 0.4");
         one.batch_execute("prepare transaction 'charge'")?;
         let Err(error) = charge(&mut two) else { bail!("a charge did not wait for a prepared one") };
@@ -213,15 +215,20 @@ fn a_setting_binds_from_the_first_call_of_a_session() -> Result<()> {
         "select allowed from check_quota_before_operation('a0000000-0000-4000-8000-000000000009', 'llm', 1)";
     let cluster = locked()?;
     let database = cluster.fresh_database()?;
+    let set = |setting: &str| -> Result<()> {
+        Ok(cluster
+            .superuser(&database)?
+            .batch_execute(&format!("alter database {database} set pg_tollgate.{setting}"))?)
+    };
+    // The tenant is none, so that no default applies to it.
+    set("unknown_tenant = 'allow'")?;
     let allowed = |before: &str| -> Result<bool> {
         let mut client = cluster.superuser(&database)?;
         client.batch_execute(before)?;
         Ok(client.query_one(ALLOWED, &[])?.get(0))
     };
     assert!(allowed("set role service_role")?);
-    cluster
-        .superuser(&database)?
-        .batch_execute(&format!("alter database {database} set pg_tollgate.no_quota = 'deny'"))?;
+    set("no_quota = 'deny'")?;
     assert!(!allowed("set role service_role")?);
     // The library is not loaded yet, so the name is only remembered; with the library it is refused.
     assert!(!allowed("set role service_role; set pg_tollgate.no_quota = 'allow'")?);
