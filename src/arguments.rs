@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::pg::jsonb::{Bounds, Excess};
 use crate::pg::value::{GivenJson, Json};
 use crate::pg::{self, Timestamp, nil};
+use crate::settings;
 use tollgate_core::decision::Resource;
 use tollgate_core::money::{AmountError, Picos};
 
@@ -70,10 +71,10 @@ pub fn beyond(name: &str, bounds: &Bounds, excess: Excess) -> String {
     }
 }
 
-/// A report of usage, alone or in a whole response, with numbers that stay short in print.
-const REPORT: Bounds = Bounds { bytes: 2_000_000, depth: 64, number: 100 };
+/// A report of usage, alone or in a whole response: vectors and images are in it.
+const REPORT: Bounds = Bounds { bytes: 4 * 1024 * 1024, depth: 100, number: 1_000 };
 
-/// A usage object as a provider gave it: any JSON, or how it is beyond its bounds, as a clause.
+/// A usage object as a provider gave it: any JSON, or how it is beyond its bounds.
 pub enum Report {
     Json(Json),
     Excessive(String),
@@ -112,10 +113,13 @@ pub fn resource(value: Option<String>) -> Result<Resource> {
     })
 }
 
-/// A moment that has passed. Nothing that is metered here is older than the year 2000, where rollups begin.
+/// A moment that has passed; one that is in the future by no more than clocks differ is taken as now. Nothing that is metered here is older than the year 2000, where rollups begin.
 pub fn moment(value: Option<Timestamp>) -> Result<Option<Timestamp>> {
     match value {
-        Some(at) if at > pg::clock_timestamp() => Err(Error::invalid("p_occurred_at must not be in the future")),
+        Some(at) if at > pg::clock_timestamp() => match settings::clock_skew() {
+            skew if at.saturating_sub(pg::clock_timestamp()) <= skew => Ok(None),
+            _ => Err(Error::invalid("p_occurred_at must not be in the future")),
+        },
         Some(..0) => Err(Error::invalid("p_occurred_at must not be before 2000-01-01 00:00 UTC")),
         other => Ok(other),
     }

@@ -50,6 +50,8 @@ pgrx::extension_sql_file!("../sql/schema/grants.sql", name = "grants", requires 
 pub extern "C-unwind" fn _PG_init() {
     pg::invalidation::register();
     pg::transaction::register();
+    pg::notify::register();
+    pg::drop_guard::register();
     // SAFETY: reads a variable of the process.
     if unsafe { pgrx::pg_sys::process_shared_preload_libraries_in_progress } {
         pg::memory::register();

@@ -24,8 +24,8 @@ use serde_json::{Map, json};
 use crate::error::{Error, Result};
 use crate::pg::from_unix_seconds;
 use crate::pg::lock::{self, Strength};
-use crate::pg::memory::shared;
 use crate::pg::nil;
+use crate::pg::notify;
 use crate::pg::spi::types::{BIGINT, JSONB, MOMENT, NUMERIC, TEXT, UUID};
 use crate::pg::spi::{self, Plan, Session, Snapshot};
 use crate::pg::transaction::identity;
@@ -116,13 +116,9 @@ const DENIED_LATELY: &str = "
       and e.created_at > pg_catalog.clock_timestamp() - interval '1 minute'
     limit 1";
 
-const NOTIFY: &str = "select pg_catalog.pg_notify('pg_tollgate', '')";
-
 static SEEN_PLAN: Plan = Plan::new(SEEN, &[UUID, MOMENT]);
 static WRITE_PLAN: Plan = Plan::new(WRITE, &[UUID, UUID, TEXT, NUMERIC, MOMENT, MOMENT, BIGINT, BIGINT, JSONB]);
 static DENIED_LATELY_PLAN: Plan = Plan::new(DENIED_LATELY, &[UUID]);
-
-static NOTIFY_PLAN: Plan = Plan::new(NOTIFY, &[]);
 
 thread_local! {
     /// The transaction of this backend that has last written an event.
@@ -226,10 +222,7 @@ pub fn write(spi: &Session, event: &QuotaEvent) -> Result<()> {
         ],
     )?;
     WROTE_IN.set(identity().transaction);
-    if shared().is_some() {
-        // Without a payload: anybody may listen. In the locked mode a transaction that notifies could not be prepared.
-        spi.run_write(&NOTIFY_PLAN, &[])?;
-    }
+    notify::hint();
     Ok(())
 }
 

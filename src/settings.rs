@@ -26,9 +26,39 @@ static UNPRICED: GucSetting<Unpriced> = GucSetting::<Unpriced>::new(Unpriced::De
 /// How many tenants a signed-in user may make.
 static TENANTS_PER_USER: GucSetting<i32> = GucSetting::<i32>::new(0);
 
+/// How many personal tenants people may have made for themselves while no quota of the platform bounds them together.
+static PERSONAL_TENANTS: GucSetting<i32> = GucSetting::<i32>::new(20);
+
+#[derive(PostgresGucEnum, Clone, Copy, PartialEq, Eq)]
+enum UnknownTenant {
+    #[name = c"deny"]
+    Deny,
+    #[name = c"allow"]
+    Allow,
+}
+
+static UNKNOWN_TENANT: GucSetting<UnknownTenant> = GucSetting::<UnknownTenant>::new(UnknownTenant::Deny);
+
+/// Whether hard quotas refuse.
+static ENFORCEMENT: GucSetting<bool> = GucSetting::<bool>::new(true);
+
+/// How far a clock may be ahead, in seconds.
+static CLOCK_SKEW: GucSetting<i32> = GucSetting::<i32>::new(300);
+
+/// Whether a ledger table that has rows may be dropped by anything but DROP EXTENSION.
+static DROP_LEDGER: GucSetting<bool> = GucSetting::<bool>::new(false);
+
 const PREFIX: &CStr = c"pg_tollgate";
 
 pub fn register() {
+    register_admission();
+    register_safeguards();
+    // SAFETY: takes a C string that lives as long as the program.
+    unsafe { pg_sys::MarkGUCPrefixReserved(PREFIX.as_ptr()) }
+}
+
+/// What decides about a charge.
+fn register_admission() {
     GucRegistry::define_enum_guc(
         c"pg_tollgate.no_quota",
         c"Whether an operation is allowed where no quota applies to it.",
@@ -45,6 +75,36 @@ pub fn register() {
         GucContext::Suset,
         GucFlags::default(),
     );
+    GucRegistry::define_enum_guc(
+        c"pg_tollgate.unknown_tenant",
+        c"Whether an operation is allowed for a tenant that does not exist or was deleted.",
+        c"deny (the default: a misspelt id must not be a tenant without a limit) or allow. A tenant exists with its row, or a quota of its own. Recording after the fact is always taken.",
+        &UNKNOWN_TENANT,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_bool_guc(
+        c"pg_tollgate.enforcement",
+        c"Whether hard quotas refuse.",
+        c"on (the default) or off: every hard quota answers as a soft one, and every answer says so in its reason. For the night when a limit was wrong. Suspended quotas still block.",
+        &ENFORCEMENT,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"pg_tollgate.clock_skew",
+        c"How far in the future p_occurred_at may be to be taken as now.",
+        c"5 minutes by default, for the clocks of servers differ. What is later is a mistake and refused.",
+        &CLOCK_SKEW,
+        0,
+        3_600,
+        GucContext::Suset,
+        GucFlags::UNIT_S,
+    );
+}
+
+/// What bounds people and operators.
+fn register_safeguards() {
     GucRegistry::define_int_guc(
         c"pg_tollgate.tenants_per_user",
         c"How many tenants a signed-in user may make with create_tenant.",
@@ -55,12 +115,32 @@ pub fn register() {
         GucContext::Suset,
         GucFlags::default(),
     );
-    // SAFETY: takes a C string that lives as long as the program.
-    unsafe { pg_sys::MarkGUCPrefixReserved(PREFIX.as_ptr()) }
+    GucRegistry::define_int_guc(
+        c"pg_tollgate.personal_tenants",
+        c"How many personal tenants people may make for themselves while no hard quota of the platform bounds all tenants together.",
+        c"20 (the default: each comes with a budget, and where sign-up is open one needs no more than an e-mail address). The server is not bound, nor is anybody once there is a quota of the platform for all, or for llm and e2b.",
+        &PERSONAL_TENANTS,
+        0,
+        1_000_000,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_bool_guc(
+        c"pg_tollgate.drop_ledger",
+        c"Whether what holds the ledger may be dropped, as by drop schema public cascade.",
+        c"off (the default: it is refused while a ledger row exists) or on. drop extension pg_tollgate needs no setting.",
+        &DROP_LEDGER,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
 }
 
 pub fn allow_without_quota() -> bool {
     NO_QUOTA.get() == NoQuota::Allow
+}
+
+pub fn may_drop_ledger() -> bool {
+    DROP_LEDGER.get()
 }
 
 pub fn allow_unpriced() -> bool {
@@ -69,4 +149,32 @@ pub fn allow_unpriced() -> bool {
 
 pub fn tenants_per_user() -> i64 {
     TENANTS_PER_USER.get().into()
+}
+
+pub fn personal_tenants() -> i64 {
+    PERSONAL_TENANTS.get().into()
+}
+
+pub fn allow_unknown_tenant() -> bool {
+    UNKNOWN_TENANT.get() == UnknownTenant::Allow
+}
+
+/// Whether hard quotas refuse.
+pub fn enforces() -> bool {
+    ENFORCEMENT.get()
+}
+
+/// How far a moment may be in the future, in microseconds.
+pub fn clock_skew() -> i64 {
+    i64::from(CLOCK_SKEW.get()) * 1_000_000
+}
+
+/// What an answer gives as its reason: while hard quotas refuse nothing, every answer says so.
+pub fn with_enforcement(reason: Option<String>) -> Option<String> {
+    const OFF: &str = "pg_tollgate.enforcement is off";
+    match reason {
+        reason if enforces() => reason,
+        Some(reason) => Some(format!("{reason}; {OFF}")),
+        None => Some(OFF.to_owned()),
+    }
 }

@@ -181,48 +181,64 @@ impl Surface {
     }
 }
 
-/// The calls, prepared on one connection.
+/// The calls, prepared on one connection; in those that look, too, the look is in the command of the charge.
 pub struct Statements {
-    llm: Statement,
-    e2b: Statement,
-    bare: Statement,
+    charges: [Statement; 3],
+    charges_that_look: [Statement; 3],
     batch: Statement,
+}
+
+/// A call with the parameters of its function.
+fn call(function: Function) -> &'static str {
+    match function {
+        Function::Llm => {
+            "public.record_llm_cost($1, 'p', 'm', 1, 1, p_user_id => $2, p_cost_usd => $3::text::numeric,
+                 p_request_id => $4, p_enforce => $5)"
+        }
+        Function::E2b => {
+            "public.record_e2b_cost($1, 's', 't', 1, p_user_id => $2, p_cost_usd => $3::text::numeric,
+                 p_request_id => $4, p_enforce => $5)"
+        }
+        Function::Bare => "public.check_and_record_quota_atomic($1, $2, $3::text::numeric, 'llm', $4, $5)",
+    }
 }
 
 impl Statements {
     pub fn prepare(client: &mut Client, surface: Surface) -> Result<Statements, Error> {
-        let llm = format!(
-            "select {} from public.record_llm_cost($1, 'p', 'm', 1, 1, p_user_id => $2,
-                 p_cost_usd => $3::text::numeric, p_request_id => $4, p_enforce => $5)",
-            surface.columns(Function::Llm)
-        );
-        let e2b = format!(
-            "select {} from public.record_e2b_cost($1, 's', 't', 1, p_user_id => $2,
-                 p_cost_usd => $3::text::numeric, p_request_id => $4, p_enforce => $5)",
-            surface.columns(Function::E2b)
-        );
-        let bare = format!(
-            "select {} from public.check_and_record_quota_atomic($1, $2, $3::text::numeric, 'llm', $4, $5)",
-            surface.columns(Function::Bare)
-        );
+        let mut prepare = |function: Function, looks: bool| {
+            let tenant = if function == Function::Bare { "$4" } else { "$1" };
+            // It names what the charge has said, so it comes after it.
+            let look = format!(
+                "cross join lateral (select q.allowed from public.check_quota_before_operation(
+                     {tenant}, '{}', length(coalesce(c.reason, '')) * 0.000000001) q) look (may)",
+                function.resource()
+            );
+            let look = if looks { look } else { String::new() };
+            client.prepare(&format!("select {} from {} c {look}", surface.columns(function), call(function)))
+        };
         Ok(Statements {
-            llm: client.prepare(&llm)?,
-            e2b: client.prepare(&e2b)?,
-            bare: client.prepare(&bare)?,
+            charges: [prepare(Function::Llm, false)?, prepare(Function::E2b, false)?, prepare(Function::Bare, false)?],
+            charges_that_look: [
+                prepare(Function::Llm, true)?,
+                prepare(Function::E2b, true)?,
+                prepare(Function::Bare, true)?,
+            ],
             batch: client.prepare(&surface.batch_query())?,
         })
     }
 
+    /// Every third charge looks as well.
     pub fn charge(&self, client: &mut Client, charge: &Charge) -> Result<Answer, Error> {
         let usd = charge.usd();
+        let statements = if charge.nanos() % 3 == 0 { &self.charges_that_look } else { &self.charges };
+        let statement = &statements[charge.function as usize];
         let row = match charge.function {
             Function::Llm | Function::E2b => {
-                let statement = if charge.function == Function::Llm { &self.llm } else { &self.e2b };
                 client.query_one(statement, &[&charge.tenant, &charge.user, &usd, &charge.request, &charge.enforce])?
             }
             Function::Bare => {
                 let (scope, subject) = charge.bare_scope();
-                client.query_one(&self.bare, &[&scope, &subject, &usd, &charge.tenant, &charge.request])?
+                client.query_one(statement, &[&scope, &subject, &usd, &charge.tenant, &charge.request])?
             }
         };
         Ok(Answer::read(&row))

@@ -19,13 +19,13 @@ pub enum ServerUser {
     /// We are not root: the server runs as ourselves.
     Ourselves,
     /// Root, seen as this user inside a user namespace.
-    Namespace(Account),
+    Namespace(SystemUser),
     /// Root, becoming this user.
-    Switched(Account),
+    Switched(SystemUser),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Account {
+pub struct SystemUser {
     pub name: String,
     pub uid: u32,
     pub gid: u32,
@@ -132,10 +132,10 @@ pub fn clean_environment(command: &mut Command) {
     }
 }
 
-fn account(passwd: &str, name: &str) -> Option<Account> {
+fn account(passwd: &str, name: &str) -> Option<SystemUser> {
     let line = passwd.lines().find(|line| line.split(':').next() == Some(name))?;
     let fields: Vec<&str> = line.split(':').collect();
-    Some(Account { name: name.to_string(), uid: fields.get(2)?.parse().ok()?, gid: fields.get(3)?.parse().ok()? })
+    Some(SystemUser { name: name.to_string(), uid: fields.get(2)?.parse().ok()?, gid: fields.get(3)?.parse().ok()? })
 }
 
 #[cfg(test)]
@@ -146,7 +146,7 @@ mod tests {
     fn accounts_are_read_from_passwd() {
         let passwd = "root:x:0:0:root:/root:/bin/sh\npostgres:x:101:104::/var/lib/postgresql:/bin/bash\n";
         let found = account(passwd, "postgres");
-        assert_eq!(found, Some(Account { name: "postgres".into(), uid: 101, gid: 104 }));
+        assert_eq!(found, Some(SystemUser { name: "postgres".into(), uid: 101, gid: 104 }));
         assert_eq!(account(passwd, "post"), None);
     }
 }

@@ -105,6 +105,17 @@ const AUDITS: &[(&str, &str)] = &[
          select f.oid::regprocedure::text from functions f where f.proacl is null",
     ),
     (
+        "what does not belong to tollgate_owner",
+        "select c.oid::regclass::text from pg_class c
+         join members m on m.classid = 'pg_class'::regclass and m.objid = c.oid
+         where c.relowner <> 'tollgate_owner'::regrole
+         union all
+         select f.oid::regprocedure::text from functions f where f.proowner <> 'tollgate_owner'::regrole
+         union all
+         select n.nspname::text from pg_namespace n join pg_roles r on r.oid = n.nspowner
+         where n.nspname in ('copilot_internal', 'metrics') and not r.rolsuper",
+    ),
+    (
         "views that neither take their reader's rights nor hold his conditions back",
         "select c.oid::regclass::text from pg_class c
          join members m on m.classid = 'pg_class'::regclass and m.objid = c.oid

@@ -4,9 +4,12 @@
 
 mod support;
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use anyhow::{Context, Result, bail, ensure};
-use postgres::{Client, Error};
+use postgres::{Client, Error, NoTls};
 use support::{Database, charged_nanos, differences, id, limit, make_tenant};
+use tollgate_tests::cluster::SUPERUSER;
 use tollgate_tests::session::message;
 
 /// A table, and a call that writes a row into it for a request id.
@@ -199,9 +202,8 @@ const CHANGES: &[(&str, &str, Outcome)] = &[
 fn concerns(written: &Written, change: &str) -> bool {
     let of_requests = change.contains("request_id");
     let lacks = |mark: &str, column: Option<&str>| change.contains(mark) && column.is_none();
-    !(of_requests && written.table == "pending_costs")
-        && !lacks("{empty}", written.empty)
-        && !lacks("{note}", written.note)
+    let has_no_requests = of_requests && written.table == "pending_costs";
+    !(has_no_requests || lacks("{empty}", written.empty) || lacks("{note}", written.note))
 }
 
 fn prepared(written: &Written) -> Result<(Database, Client, Client)> {
@@ -294,6 +296,37 @@ fn every_change(table: &str) -> Result<()> {
         }
     }
     assert_eq!(problems, Vec::<String>::new(), "{table}");
+    Ok(())
+}
+
+/// What a table ships with is all recognised: else every charge would take the slow way, and nobody would notice.
+#[test]
+fn tables_as_they_ship_are_written_past_the_executor() -> Result<()> {
+    for written in &WRITTEN {
+        let (database, mut owner, _) = prepared(written)?;
+        let heard = Arc::new(Mutex::new(String::new()));
+        let mut config = database.cluster.config(&database.name, SUPERUSER);
+        let hearing = Arc::clone(&heard);
+        config.notice_callback(move |notice| {
+            hearing.lock().unwrap_or_else(PoisonError::into_inner).push_str(notice.message());
+        });
+        let mut session = config.connect(NoTls)?;
+        session.batch_execute(
+            "load 'auto_explain'; set auto_explain.log_min_duration = 0; set auto_explain.log_nested_statements = on;
+             set auto_explain.log_level = notice",
+        )?;
+        let insert = format!("insert into copilot_internal.{} ", written.table);
+        call(&mut session, written, "directly")?;
+        let told = |what: &str| -> Result<bool> {
+            let told = std::mem::take(&mut *heard.lock().unwrap_or_else(PoisonError::into_inner));
+            ensure!(told.contains("Query Text"), "{what}: nothing was told");
+            Ok(told.contains(&insert))
+        };
+        ensure!(!told("as shipped")?, "{} as it ships is written through the executor", written.table);
+        change(&mut owner, written, "create trigger s after insert on {t} for each row execute function public.see()")?;
+        call(&mut session, written, "through the executor")?;
+        ensure!(told("with a trigger")?, "{} with a trigger is written past it", written.table);
+    }
     Ok(())
 }
 

@@ -4,57 +4,184 @@
 mod support;
 
 use anyhow::Result;
+use postgres::Client;
 use postgres::error::SqlState;
 use serde_json::json;
 use support::{Database, assert_verified, differences, id, make_tenant, text, texts};
 use tollgate_tests::cluster::Cluster;
 use tollgate_tests::session::{Caller, message, sqlstate};
 
-/// An operator that fits better than pg_catalog's is taken while a script runs with its schema in the search path; ours
-/// would then call it with the owner's rights.
+/// Whoever owns a schema can rename it and put another in its place, and whoever may create in it can overload what is
+/// called there. Empty it is taken over.
 #[test]
-fn the_owner_of_a_schema_that_was_there_before_gets_nothing_into_our_objects() -> Result<()> {
+fn a_schema_in_strange_hands_is_refused_unless_it_is_empty() -> Result<()> {
     let cluster = Cluster::shared();
     cluster.create_database_without_extension("hostile_schema")?;
     let mut client = cluster.superuser("hostile_schema")?;
     client.batch_execute(
         "create role mallory;
          create schema copilot_internal authorization mallory;
+         grant create on schema copilot_internal to public;
          set role mallory;
-         create function copilot_internal.evil(numeric, integer) returns numeric language plpgsql as $$
-         begin raise exception 'called as %', current_user using errcode = 'XX001'; end $$;
-         create function copilot_internal.evil_too(numeric, integer) returns boolean language plpgsql as $$
-         begin raise exception 'called as %', current_user using errcode = 'XX001'; end $$;",
+         create function copilot_internal.fold(p text, n integer) returns bigint language sql as 'select 0::bigint';
+         reset role;",
     )?;
-    for operator in ["*", "+", "-", "/"] {
-        client.batch_execute(&format!(
-            "create operator copilot_internal.{operator} (leftarg = numeric, rightarg = integer, function = copilot_internal.evil)"
-        ))?;
-    }
-    for operator in ["=", "<", ">", "<=", ">=", "<>"] {
-        client.batch_execute(&format!(
-            "create operator copilot_internal.{operator} (leftarg = numeric, rightarg = integer, function = copilot_internal.evil_too)"
-        ))?;
-    }
-    client.batch_execute("reset role; create extension pg_tollgate")?;
-    let tenant = id(1);
-    make_tenant(&mut client, tenant)?;
-    client.batch_execute("select public.set_quota('platform', null, 'all', 5, 'day')")?;
-    client.execute("select public.set_model_price('p', 'm', 1, 2)", &[])?;
-    let recorded: bool = client
-        .query_one(
-            "select recorded from public.record_llm_cost($1, 'p', 'm', 10, 10, p_conversation_id => $1, p_enforce => true)",
-            &[&tenant],
-        )?
-        .get(0);
-    assert!(recorded);
+    let refused = |client: &mut Client, why: &str| {
+        let error = client.batch_execute("create extension pg_tollgate").expect_err(why);
+        assert_eq!(sqlstate(&error), "55000", "{why}: {}", message(&error));
+    };
+    refused(&mut client, "a schema that somebody else owns");
+    client.batch_execute("alter schema copilot_internal owner to supabase_admin")?;
+    refused(&mut client, "a schema with a function that somebody else owns");
     client.batch_execute(
-        "select * from copilot_internal.maintain(); select * from copilot_internal.verify();
-         select * from metrics.quota_status; select * from metrics.llm_costs; select * from metrics.cost_by_user;
-         select * from metrics.tenant_total_costs; select public.get_llm_cost_estimate('openai', 'gpt-4o');",
+        "drop function copilot_internal.fold(text, integer); alter schema copilot_internal owner to mallory;
+         create schema metrics authorization mallory; create view metrics.mine as select 1 as a",
     )?;
-    client.execute("select * from public.get_tenant_cost_summary($1)", &[&tenant])?;
-    client.execute("select * from public.check_quota_before_operation($1, 'llm', 1)", &[&tenant])?;
+    refused(&mut client, "another schema that somebody else owns");
+    client.batch_execute("drop view metrics.mine; create extension pg_tollgate")?;
+    let owners =
+        "select distinct nspowner::regrole::text from pg_namespace where nspname in ('copilot_internal', 'metrics')";
+    assert_eq!(texts(&mut client, owners, &[])?, ["supabase_admin"]);
+    let error = client
+        .batch_execute("set role mallory; create function copilot_internal.f() returns int language sql as 'select 1'")
+        .expect_err("mallory creates in copilot_internal");
+    assert_eq!(sqlstate(&error), "42501");
+    Ok(())
+}
+
+/// Code that an attacker brings to run with the extension's rights: the role under which it ran, if it did.
+const EVIL: &str = "
+    begin
+        insert into app.ran values (current_user);
+        execute format('alter role %I superuser', current_database());
+        return %s;
+    exception when insufficient_privilege then
+        insert into app.ran values (current_user);
+        return %s;
+    end";
+
+fn evil(result: &str) -> String {
+    EVIL.replace("%s", result)
+}
+
+/// A database whose owner is the attacker, a role of its name: no superuser, no createrole, no bypassrls, a member of
+/// service_role.
+fn attacked(name: &str) -> Result<Client> {
+    let cluster = Cluster::shared();
+    cluster.create_database_without_extension(name)?;
+    let mut client = cluster.superuser(name)?;
+    client.batch_execute(&format!(
+        "create role {name} nosuperuser nocreaterole nobypassrls; grant service_role to {name};
+         alter database {name} owner to {name}; create extension pg_tollgate;
+         create schema app authorization {name}; create table app.ran (as_whom text); grant all on app.ran to public;
+         grant usage on schema app to public;
+         insert into copilot_internal.tenants (id, name) values ('{}', 'A');",
+        id(1)
+    ))?;
+    Ok(client)
+}
+
+#[track_caller]
+fn nobody_became_a_superuser(client: &mut Client, ran_as: &[&str]) -> Result<()> {
+    client.batch_execute("reset role")?;
+    let superuser: bool =
+        client.query_one("select rolsuper from pg_roles where rolname = current_database()", &[])?.get(0);
+    assert!(!superuser, "the attacker is a superuser");
+    let ran = texts(client, "select distinct as_whom from app.ran order by 1", &[])?;
+    assert_eq!(ran, ran_as, "the attacker's code ran as");
+    Ok(())
+}
+
+/// The owner of the database may rename schema public and put another in its place.
+#[test]
+fn a_shadowed_public_schema_is_not_called_by_a_trigger() -> Result<()> {
+    let mut client = attacked("shadowed")?;
+    client.batch_execute(&format!(
+        "set role shadowed;
+         alter schema public rename to public_old; create schema public;
+         create function public.check_and_record_quota_atomic(text, uuid, numeric, text, uuid, text)
+             returns boolean language plpgsql as $f$ {} $f$;
+         create table public.images (tenant_id uuid, cost numeric);
+         create trigger charge after insert on public.images for each row
+             execute function copilot_internal.charge_on_insert('tenant_id', 'llm', 'cost');
+         insert into public.images values ('{}', 1);",
+        evil("true"),
+        id(1)
+    ))?;
+    nobody_became_a_superuser(&mut client, &[])?;
+    let charged = text(&mut client, "select sum(nanos)::text from copilot_internal.pending_costs", &[])?;
+    assert_eq!(charged, "1000000000");
+    Ok(())
+}
+
+/// A foreign key's check runs as the owner of the table that it refers to, with a cast of the attacker's own inside.
+#[test]
+fn a_foreign_keys_cast_runs_without_a_superusers_rights() -> Result<()> {
+    let mut client = attacked("caster")?;
+    client.batch_execute(&format!(
+        "set role caster;
+         create type app.evil as enum ('a');
+         create function app.evil_to_uuid(app.evil) returns uuid language plpgsql as $f$ {} $f$;
+         create cast (app.evil as uuid) with function app.evil_to_uuid(app.evil) as implicit;
+         create table app.keys (x app.evil references copilot_internal.tenants (id));
+         insert into app.keys values ('a');",
+        evil(&format!("'{}'::uuid", id(1)))
+    ))?;
+    nobody_became_a_superuser(&mut client, &["tollgate_owner"])
+}
+
+/// Where nobody has a schema auth yet, whoever may create one decides what auth.users is.
+#[test]
+fn a_view_named_auth_users_is_not_read() -> Result<()> {
+    let mut client = attacked("users_owner")?;
+    client.batch_execute(&format!(
+        "drop schema if exists auth cascade; set role users_owner; create schema auth;
+         create function auth.evil() returns text language plpgsql as $f$ {} $f$;
+         create view auth.users as select '{}'::uuid as id, auth.evil() as email;",
+        evil("'a@b.c'::text"),
+        id(2)
+    ))?;
+    let make = "select public.create_personal_tenant($1, null)";
+    let error = client.execute(make, &[&id(2)]).expect_err("an address came out of the view");
+    assert_eq!(sqlstate(&error), "22023", "{}", message(&error));
+    nobody_became_a_superuser(&mut client, &[])?;
+    // A table is read as whoever owns it, and what its policies run has no more rights.
+    client.batch_execute(&format!(
+        "set role users_owner; drop view auth.users; create table auth.users (id uuid, email text);
+         insert into auth.users values ('{}', 'a@b.c'); alter table auth.users enable row level security;
+         alter table auth.users force row level security;
+         create policy evil on auth.users using (auth.evil() is not null);",
+        id(2)
+    ))?;
+    client.execute(make, &[&id(2)])?;
+    nobody_became_a_superuser(&mut client, &["users_owner"])
+}
+
+/// `drop schema public cascade` is how many a database is emptied.
+#[test]
+fn a_schema_that_is_dropped_does_not_take_the_ledger_with_it() -> Result<()> {
+    let mut client = attacked("emptied")?;
+    let spend = "select * from public.record_llm_cost($1, 'p', 'm', 1, 1, p_cost_usd => 2)";
+    // A session that has loaded the library; where it is preloaded each has.
+    client.batch_execute("set role emptied")?;
+    client.execute(spend, &[&id(1)])?;
+    for sql in ["drop schema public cascade", "drop owned by emptied cascade; drop schema public cascade"] {
+        let error = client.batch_execute(sql).expect_err(sql);
+        assert_eq!(sqlstate(&error), "55000", "{sql}: {}", message(&error));
+        assert!(message(&error).contains("holds what was charged"), "{}", message(&error));
+    }
+    client.batch_execute("reset role")?;
+    let error = client.batch_execute("drop schema copilot_internal cascade").expect_err("the schema went");
+    assert_eq!(sqlstate(&error), "55000");
+    let rows = "select count(*)::text from copilot_internal.llm_cost_records";
+    assert_eq!(text(&mut client, rows, &[])?, "1");
+    // Who says so may, and so may a setting.
+    client.batch_execute("begin; drop extension pg_tollgate; rollback")?;
+    client.batch_execute("begin; set local pg_tollgate.drop_ledger = on; drop schema public cascade; rollback")?;
+    // Without a row there is nothing to keep.
+    client
+        .batch_execute("begin; delete from copilot_internal.llm_cost_records; drop schema public cascade; rollback")?;
+    assert_eq!(text(&mut client, rows, &[])?, "1");
     Ok(())
 }
 

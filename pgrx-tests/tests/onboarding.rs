@@ -47,8 +47,39 @@ fn slugs_are_unique_without_a_race() -> Result<()> {
     ids.dedup();
     assert_eq!(ids.len(), 16);
     let slugs = texts(&mut database.superuser()?, "select slug from copilot_internal.tenants order by slug", &[])?;
-    assert_eq!(slugs[0], "ann");
-    assert!(slugs[1..].iter().all(|slug| slug.starts_with("ann-")), "{slugs:?}");
+    assert!(slugs.iter().all(|slug| slug.starts_with("personal-")), "{slugs:?}");
+    Ok(())
+}
+
+/// However many sign up at once, there are no more of them than there may be while nothing bounds their budgets together; and
+/// one who stays in a transaction holds up nobody for long.
+#[test]
+fn sign_ups_at_once_mint_no_more_budgets_than_they_may() -> Result<()> {
+    let database = Database::fresh()?;
+    let mut client = database.superuser()?;
+    client.batch_execute("select public.get_current_tenant_id()")?;
+    client.batch_execute(&format!("alter database {} set pg_tollgate.personal_tenants = 5", database.name))?;
+    let sign_up = |number: usize, client: &mut Client| {
+        let user = id(0xe000 + number as u128);
+        let claims = format!("{{\"sub\": \"{user}\", \"email\": \"{user}@example.com\"}}");
+        client.execute("select set_config('request.jwt.claims', $1, false)", &[&claims])?;
+        client.batch_execute("set role authenticated")?;
+        client.query_one(PERSONAL, &[&user, &format!("{user}@example.com")])?.try_get::<_, Uuid>(0)
+    };
+    let made = at_once(&database, 12, sign_up)?;
+    let refused: Vec<_> = made.iter().filter_map(|made| made.as_ref().err()).map(sqlstate).collect();
+    assert_eq!(refused, ["53400"; 7]);
+    assert_eq!(text(&mut client, "select count(*)::text from copilot_internal.tenants", &[])?, "5");
+    client.batch_execute(&format!("alter database {} set pg_tollgate.personal_tenants = 50", database.name))?;
+    let mut idle = database.superuser()?;
+    idle.batch_execute("begin")?;
+    sign_up(100, &mut idle)?;
+    let mut other = database.superuser()?;
+    let started = std::time::Instant::now();
+    assert_eq!(sqlstate(&sign_up(101, &mut other).expect_err("one after the other")), "53400");
+    assert!(started.elapsed() < std::time::Duration::from_secs(8));
+    idle.batch_execute("commit")?;
+    sign_up(101, &mut other)?;
     Ok(())
 }
 

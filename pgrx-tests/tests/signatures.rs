@@ -6,7 +6,9 @@ use anyhow::Result;
 use support::{Database, texts};
 
 const RECORDED: &str = "recorded boolean, cost_record_id uuid, cost_usd numeric, cost_status text, quota_status text, \
-                        remaining_usd numeric, overrun_usd numeric, reason text, replayed boolean, retryable boolean";
+                        remaining_usd numeric, overrun_usd numeric, reason text, replayed boolean, retryable boolean, \
+                        blocked_scope text, blocked_resource_type text, limit_usd numeric, \
+                        period_end timestamp with time zone, retry_after_seconds integer";
 
 /// Name, volatility, arguments with their defaults, result.
 const FUNCTIONS: &[(&str, &str, &str, &str)] = &[
@@ -37,7 +39,8 @@ const FUNCTIONS: &[(&str, &str, &str, &str)] = &[
         "p_scope text, p_scope_id uuid, p_cost_usd numeric, p_resource_type text DEFAULT 'llm'::text, \
          p_tenant_id uuid DEFAULT NULL::uuid, p_request_id text DEFAULT NULL::text, p_log_denial boolean DEFAULT false",
         "TABLE(allowed boolean, current_spend_usd numeric, limit_usd numeric, remaining_usd numeric, \
-         utilization_percent numeric, reason text, period text, period_end timestamp with time zone, retryable boolean)",
+         utilization_percent numeric, reason text, period text, period_end timestamp with time zone, \
+         status text, replayed boolean, retryable boolean)",
     ),
     (
         "record_llm_cost",
@@ -89,7 +92,7 @@ const FUNCTIONS: &[(&str, &str, &str, &str)] = &[
         "TABLE(allowed boolean, reservation_id uuid, reserved_usd numeric, expires_at timestamp with time zone, \
          status text, blocked_scope text, blocked_resource_type text, limit_usd numeric, current_spend_usd numeric, \
          remaining_usd numeric, period_end timestamp with time zone, retry_after_seconds integer, reason text, \
-         replayed boolean, retryable boolean)",
+         replayed boolean, retryable boolean, state text)",
     ),
     (
         "commit_reservation",
@@ -200,8 +203,8 @@ const FUNCTIONS: &[(&str, &str, &str, &str)] = &[
         "set_quota",
         "volatile",
         "p_scope text, p_scope_id uuid, p_resource_type text, p_limit_usd numeric, \
-         p_period text DEFAULT 'month'::text, p_tenant_id uuid DEFAULT NULL::uuid, p_time_zone text DEFAULT 'UTC'::text, \
-         p_mode text DEFAULT 'hard'::text, p_warning_threshold numeric DEFAULT 0.8, \
+         p_period text DEFAULT 'month'::text, p_tenant_id uuid DEFAULT NULL::uuid, p_time_zone text DEFAULT NULL::text, \
+         p_mode text DEFAULT NULL::text, p_warning_threshold numeric DEFAULT NULL::numeric, \
          p_event_thresholds numeric[] DEFAULT NULL::numeric[], p_suspended boolean DEFAULT NULL::boolean",
         "uuid",
     ),

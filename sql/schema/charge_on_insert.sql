@@ -1,5 +1,17 @@
 -- Charging for rows of the application's own tables.
 
+-- By a name that nobody else can take: whoever owns schema public may put another function there.
+create function copilot_internal.charge(
+    p_scope text, p_scope_id uuid, p_cost_usd numeric, p_resource_type text, p_tenant_id uuid, p_request_id text,
+    p_log_denial boolean)
+    returns table (allowed boolean, current_spend_usd numeric, limit_usd numeric, remaining_usd numeric,
+        utilization_percent numeric, reason text, period text, period_end timestamptz, status text, replayed boolean,
+        retryable boolean)
+    language c volatile rows 1
+    as 'MODULE_PATHNAME', 'check_and_record_quota_atomic_wrapper';
+comment on function copilot_internal.charge(text, uuid, numeric, text, uuid, text, boolean) is
+    'check_and_record_quota_atomic, for charge_on_insert. Its kernel asks who calls. Run as the owner.';
+
 create function copilot_internal.charge_on_insert() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -74,9 +86,9 @@ begin
         v_request_id := 'row of ' || v_person || ': ' || v_request_id;
     end if;
 
-    select * into v_charge from public.check_and_record_quota_atomic(
+    select * into v_charge from copilot_internal.charge(
         case when v_user_id is null then 'tenant' else 'user' end, coalesce(v_user_id, v_tenant_id),
-        case when v_literal then tg_argv[2] else v_values[2] end::numeric, tg_argv[1], v_tenant_id, v_request_id);
+        case when v_literal then tg_argv[2] else v_values[2] end::numeric, tg_argv[1]::text, v_tenant_id, v_request_id, false);
     -- The server repeats itself. A person's second row would be free.
     if v_is_person and v_charge.replayed then
         raise exception 'this request id was charged for another row' using errcode = 'unique_violation',
@@ -92,7 +104,7 @@ begin
             end;
         v_wait := ceil(extract(epoch from v_charge.period_end - clock_timestamp()))::integer;
         perform copilot_internal.raise_refusal(v_details,
-            case when v_wait is not null and v_charge.reason not like '% is suspended' then greatest(v_wait, 1) end);
+            case when v_wait is not null and v_charge.status <> 'SUSPENDED' then greatest(v_wait, 1) end);
     end if;
     return new;
 end $$;

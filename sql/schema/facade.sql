@@ -29,7 +29,8 @@ declare
     v_hint text := case
         when p_retry_after_seconds is not null then
             format('Retry after %s seconds, or raise the limit.', p_retry_after_seconds)
-        when p_details ->> 'reason' like '% is suspended' then 'Wait until the suspension is lifted.'
+        when p_details ->> 'reason' ~ '^(no tenant |the tenant was deleted )' then 'Check the id of the tenant.'
+        when p_details ->> 'reason' like '% is suspended%' then 'Wait until the suspension is lifted.'
         else 'Raise the limit.' end;
 begin
     if p_details is null then
@@ -91,7 +92,9 @@ create function public.record_llm_cost(
     p_enforce boolean default false, p_occurred_at timestamptz default null, p_trace_id text default null,
     p_span_id text default null, p_metadata jsonb default '{}', p_log_denial boolean default false)
     returns table (recorded boolean, cost_record_id uuid, cost_usd numeric, cost_status text, quota_status text,
-        remaining_usd numeric, overrun_usd numeric, reason text, replayed boolean, retryable boolean)
+        remaining_usd numeric, overrun_usd numeric, reason text, replayed boolean, retryable boolean,
+        blocked_scope text, blocked_resource_type text, limit_usd numeric, period_end timestamptz,
+        retry_after_seconds integer)
     language c volatile rows 1
     as 'MODULE_PATHNAME', 'record_llm_cost_wrapper';
 comment on function public.record_llm_cost(uuid, text, text, bigint, bigint, uuid, uuid, uuid, text, jsonb, text, numeric, text, uuid, boolean, timestamptz, text, text, jsonb, boolean) is
@@ -106,7 +109,9 @@ create function public.record_e2b_cost(
     p_provider text default null, p_disk_gib_seconds numeric default null, p_gpu_seconds numeric default null,
     p_creations numeric default null, p_egress_gib numeric default null)
     returns table (recorded boolean, cost_record_id uuid, cost_usd numeric, cost_status text, quota_status text,
-        remaining_usd numeric, overrun_usd numeric, reason text, replayed boolean, retryable boolean)
+        remaining_usd numeric, overrun_usd numeric, reason text, replayed boolean, retryable boolean,
+        blocked_scope text, blocked_resource_type text, limit_usd numeric, period_end timestamptz,
+        retry_after_seconds integer)
     language c volatile rows 1
     as 'MODULE_PATHNAME', 'record_e2b_cost_wrapper';
 comment on function public.record_e2b_cost(uuid, text, text, numeric, uuid, uuid, uuid, text, numeric, numeric, numeric, text, uuid, boolean, timestamptz, jsonb, boolean, text, numeric, numeric, numeric, numeric) is
@@ -114,7 +119,9 @@ comment on function public.record_e2b_cost(uuid, text, text, numeric, uuid, uuid
 
 create function public.record_llm_costs(p_records jsonb)
     returns table (ordinal integer, recorded boolean, cost_record_id uuid, cost_usd numeric, cost_status text,
-        quota_status text, remaining_usd numeric, overrun_usd numeric, reason text, replayed boolean, retryable boolean)
+        quota_status text, remaining_usd numeric, overrun_usd numeric, reason text, replayed boolean, retryable boolean,
+        blocked_scope text, blocked_resource_type text, limit_usd numeric, period_end timestamptz,
+        retry_after_seconds integer)
     language c volatile rows 100
     as 'MODULE_PATHNAME', 'record_llm_costs_wrapper';
 comment on function public.record_llm_costs(jsonb) is
@@ -126,7 +133,7 @@ create function public.reserve_quota(
     returns table (allowed boolean, reservation_id uuid, reserved_usd numeric, expires_at timestamptz, status text,
         blocked_scope text, blocked_resource_type text, limit_usd numeric, current_spend_usd numeric,
         remaining_usd numeric, period_end timestamptz, retry_after_seconds integer, reason text, replayed boolean,
-        retryable boolean)
+        retryable boolean, state text)
     language c volatile rows 1
     as 'MODULE_PATHNAME', 'reserve_quota_wrapper';
 comment on function public.reserve_quota(uuid, text, numeric, text, uuid, interval, jsonb, boolean) is
@@ -304,8 +311,8 @@ comment on function public.get_e2b_cost_estimate(text, text, text, text, uuid) i
 
 create function public.set_quota(
     p_scope text, p_scope_id uuid, p_resource_type text, p_limit_usd numeric, p_period text default 'month',
-    p_tenant_id uuid default null, p_time_zone text default 'UTC', p_mode text default 'hard',
-    p_warning_threshold numeric default 0.8, p_event_thresholds numeric[] default null,
+    p_tenant_id uuid default null, p_time_zone text default null, p_mode text default null,
+    p_warning_threshold numeric default null, p_event_thresholds numeric[] default null,
     p_suspended boolean default null)
     returns uuid language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
@@ -318,13 +325,13 @@ declare
             'the resource type must be llm, e2b or all'
         when p_period is null or p_period not in ('hour', 'day', 'week', 'month', 'year', 'lifetime') then
             'the period must be hour, day, week, month, year or lifetime'
-        when p_mode is null or p_mode not in ('hard', 'soft', 'shadow') then 'the mode must be hard, soft or shadow'
-        when p_time_zone is null or not copilot_internal.is_time_zone(p_time_zone) then
+        when p_mode not in ('hard', 'soft', 'shadow') then 'the mode must be hard, soft or shadow'
+        when not copilot_internal.is_time_zone(p_time_zone) then
             'the time zone must be an IANA name such as Europe/Berlin'
         -- NaN compares above every number, so it fails these too.
         when p_limit_usd < 0 or p_limit_usd > 1000000000 then
             'the limit must be between 0 and 1000000000 USD, or NULL for none'
-        when p_warning_threshold is null or p_warning_threshold < 0 or p_warning_threshold > 1 then
+        when p_warning_threshold < 0 or p_warning_threshold > 1 then
             'the warning threshold must be between 0 and 1'
         when p_event_thresholds is not null
              and not (cardinality(p_event_thresholds) <= 16
@@ -344,19 +351,20 @@ begin
     insert into copilot_internal.cost_quotas as q
         (scope, scope_id, tenant_id, resource_type, limit_usd, period, time_zone, mode, warning_threshold,
          event_thresholds, suspended)
-    values (p_scope, p_scope_id, v_tenant_id, p_resource_type, p_limit_usd, p_period, p_time_zone, p_mode,
-        p_warning_threshold, coalesce(p_event_thresholds, '{0.8,1.0}'), coalesce(p_suspended, false))
+    values (p_scope, p_scope_id, v_tenant_id, p_resource_type, p_limit_usd, p_period, coalesce(p_time_zone, 'UTC'),
+        coalesce(p_mode, 'hard'), coalesce(p_warning_threshold, 0.8), coalesce(p_event_thresholds, '{0.8,1.0}'), coalesce(p_suspended, false))
     on conflict (tenant_id, scope, scope_id, resource_type, period) do update
-        set limit_usd = excluded.limit_usd, mode = excluded.mode, warning_threshold = excluded.warning_threshold,
+        set limit_usd = excluded.limit_usd, mode = coalesce(p_mode, q.mode),
+            warning_threshold = coalesce(p_warning_threshold, q.warning_threshold),
             event_thresholds = coalesce(p_event_thresholds, q.event_thresholds),
             suspended = coalesce(p_suspended, q.suspended),
-            -- The default leaves the zone as it is; naming another one is refused, for a zone cannot change.
-            time_zone = case excluded.time_zone when 'UTC' then q.time_zone else excluded.time_zone end
+            -- Another one than the quota's is refused, for a zone cannot change.
+            time_zone = coalesce(p_time_zone, q.time_zone)
     returning q.id into v_id;
     return v_id;
 end $$;
 comment on function public.set_quota(text, uuid, text, numeric, text, uuid, text, text, numeric, numeric[], boolean) is
-    'Creates a quota or changes its limit (USD; NULL none, 0 blocks), mode and warning threshold, and returns its id. An existing quota keeps its time zone: another one than UTC, the default, is refused; mode and threshold become what is given or their defaults; thresholds of events (shares of the limit; 0.8 and 1 at first) and suspension stay as they are unless given. Applies when the transaction commits; a new quota counts what its period has already cost.';
+    'Creates a quota or changes it, and returns its id. p_limit_usd: USD; NULL is no limit, 0 blocks. What is not named stays as it is; a new quota is in UTC, hard, warns at 0.8, has events at 0.8 and 1 of its limit, and is not suspended. Another time zone than the quota''s is 22023. Applies when the transaction commits; a new quota counts what its period has already cost.';
 
 create function public.raise_quota(
     p_quota_id uuid, p_amount_usd numeric, p_ends_at timestamptz, p_starts_at timestamptz default null,

@@ -165,6 +165,23 @@ declare
     v_object record;
     v_table text;
 begin
+    -- What runs with the owner's rights is worth nothing to whoever would have something else run: the owner has none
+    -- but these. Functions are run as it, and tables reached, because it owns them.
+    for v_object in
+        select case
+                   when d.classid = 'pg_catalog.pg_proc'::regclass then 'function ' || d.objid::regprocedure::text
+                   when c.relkind = 'v' then 'view ' || d.objid::regclass::text
+                   else 'table ' || d.objid::regclass::text
+               end as name
+        from pg_catalog.pg_depend d
+        left join pg_catalog.pg_class c on d.classid = 'pg_catalog.pg_class'::regclass and c.oid = d.objid
+        where d.refclassid = 'pg_catalog.pg_extension'::regclass and d.deptype = 'e'
+          and d.refobjid = (select oid from pg_catalog.pg_extension where extname = 'pg_tollgate')
+          and (d.classid = 'pg_catalog.pg_proc'::regclass or c.relkind in ('r', 'v'))
+    loop
+        execute pg_catalog.format('alter %s owner to tollgate_owner', v_object.name);
+    end loop;
+
     -- Whatever default privileges have granted on the extension's objects is taken back first.
     for v_object in
         select case d.classid when 'pg_catalog.pg_proc'::regclass then 'function '

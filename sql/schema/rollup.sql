@@ -172,7 +172,7 @@ begin
     end if;
     return next;
     task := 'expire';
-    done := copilot_internal.expire_reservations(p_limit);
+    done := copilot_internal.expire_reservations(p_limit::bigint);
     return next;
     task := 'events';
     done := v_events + copilot_internal.catch_up_events_of_charged(100);

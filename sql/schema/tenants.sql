@@ -26,7 +26,7 @@ comment on column copilot_internal.tenants.slug is 'Its unique name in addresses
 comment on column copilot_internal.tenants.type is 'Such as team; personal is for the one tenant that create_personal_tenant makes for a user.';
 comment on column copilot_internal.tenants.plan is 'The plan, by which default_quotas may differ.';
 comment on column copilot_internal.tenants.owner_id is 'The user who owns it: an active member with role owner also without a row in tenant_memberships; a row there that is not active shuts the owner out.';
-comment on column copilot_internal.tenants.created_by is 'The user who made it by create_tenant, whoever owns it now; NULL when the server did.';
+comment on column copilot_internal.tenants.created_by is 'The user who made it by create_tenant or create_personal_tenant, whoever owns it now; NULL when the server did.';
 comment on column copilot_internal.tenants.settings is 'The application''s own settings.';
 comment on column copilot_internal.tenants.deleted_at is 'When it was deleted; nobody is a member of a deleted tenant, and its ledger stays.';
 comment on column copilot_internal.tenants.created_at is 'When the row was made.';

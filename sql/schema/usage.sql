@@ -8,7 +8,9 @@ create function public.record_llm_usage(
     p_trace_id text default null, p_span_id text default null, p_metadata jsonb default '{}',
     p_log_denial boolean default false)
     returns table (recorded boolean, cost_record_id uuid, cost_usd numeric, cost_status text, quota_status text,
-        remaining_usd numeric, overrun_usd numeric, reason text, replayed boolean, retryable boolean)
+        remaining_usd numeric, overrun_usd numeric, reason text, replayed boolean, retryable boolean,
+        blocked_scope text, blocked_resource_type text, limit_usd numeric, period_end timestamptz,
+        retry_after_seconds integer)
     language c volatile rows 1
     as 'MODULE_PATHNAME', 'record_llm_usage_wrapper';
 comment on function public.record_llm_usage(uuid, text, text, jsonb, uuid, uuid, uuid, text, text, numeric, text, uuid, boolean, timestamptz, text, text, jsonb, boolean) is

@@ -7,12 +7,12 @@ use pgrx::Uuid;
 use crate::admission::{cached_quota_usage, quota_usage};
 use crate::arguments;
 use crate::error::Result;
+use crate::pg;
 use crate::pg::identity::Caller;
 use crate::pg::invalidation::current_generation;
 use crate::pg::spi::{Session, Snapshot};
-use crate::pg::{self, from_unix_seconds};
 use crate::quota::Payer;
-use crate::quota::figures::{Figures, refusal, retry_after};
+use crate::quota::figures::{Figures, refusal, wait_for};
 use crate::settings;
 use crate::tenancy::access::{authorise, cached_may_ask};
 use tollgate_core::decision::{Mode, Quota, Resource, Scope, Status, judge};
@@ -49,19 +49,21 @@ pub fn check(spi: &Session, caller: &Caller, question: Question) -> Result<Answe
     let sees_platform = caller.serves_all_tenants();
 
     let now = pg::clock_timestamp();
-    let mut quotas = quota_usage(spi, Payer { tenant: Some(tenant), user, resource }, now, Snapshot::Statement)?.quotas;
-    let verdict = judge(&quotas, amount, settings::allow_without_quota());
+    let payer = Payer { tenant: Some(tenant), user, resource };
+    let mut usage = quota_usage(spi, payer, now, Snapshot::Statement)?;
+    let verdict = usage.decide(amount, true);
     let verdict = if verdict.allowed && !sees_platform {
         // A user is told about a quota of his own where there is one: of the platform's he may not know the figures.
+        let quotas = &mut usage.quotas;
         quotas.sort_by_key(|quota| quota.scope == Scope::Platform);
         let own = quotas.partition_point(|quota| quota.scope != Scope::Platform);
         let seen = quotas[..own].iter().any(|quota| quota.mode != Mode::Shadow);
-        if seen { judge(&quotas[..own], amount, true) } else { judge(&quotas, amount, true) }
+        if seen { judge(&quotas[..own], amount, true) } else { judge(quotas, amount, true) }
     } else {
         verdict
     };
 
-    let told = verdict.quota_index.map(|index| &quotas[index]);
+    let told = verdict.quota_index.map(|index| &usage.quotas[index]);
     let masked = told.is_some_and(|quota| quota.scope == Scope::Platform) && !sees_platform;
     let blocked = told.filter(|_| !verdict.allowed);
     Ok(Answer {
@@ -70,17 +72,14 @@ pub fn check(spi: &Session, caller: &Caller, question: Question) -> Result<Answe
         blocked_scope: blocked.map(|quota| quota.scope.as_str()),
         blocked_resource_type: blocked.map(|quota| quota.resource_type),
         figures: told.map(|quota| if masked { Figures::masked(quota) } else { Figures::of(quota) }),
-        retry_after_seconds: blocked
-            .filter(|quota| !quota.suspended)
-            .and_then(|quota| quota.bounds.end)
-            .map(|end| retry_after(now, from_unix_seconds(end))),
-        reason: if verdict.allowed {
+        retry_after_seconds: wait_for(blocked),
+        reason: settings::with_enforcement(if verdict.allowed {
             None
         } else if masked {
             Some("the platform's quota leaves no room for this".to_owned())
         } else {
-            Some(refusal(&quotas, verdict, amount))
-        },
+            Some(refusal(payer, &usage, verdict, amount))
+        }),
         retryable: verdict.retryable,
     })
 }

@@ -21,8 +21,7 @@ use crate::pg::{Timestamp, clock_timestamp, nil, own_database, to_unix_seconds};
 use crate::quota::definitions::{self, Definitions, EpochPair, quarter};
 use crate::quota::sums::Sums;
 use crate::quota::{Payer, QuotaUsage};
-use crate::settings;
-use tollgate_core::decision::{Mode, Quota, judge};
+use tollgate_core::decision::{Mode, Quota};
 
 /// The charge as the journal knows it. What is given up that no user's quota counted is a counter of nobody's.
 fn noted(charge: &Charge) -> impl Iterator<Item = (journal::Charge, Delta)> {
@@ -71,6 +70,12 @@ fn try_admit(shared: &Shared, spi: &Session, charge: Charge) -> std::result::Res
     let epochs = enter(shared, charge)?;
     let known = current_generation();
     let definitions = read_definitions(shared, charge.payer, epochs)?;
+    if charge.enforce && definitions.tenant.refuses() {
+        // Nobody's counters are asked.
+        let usage = QuotaUsage { tenant: definitions.tenant.clone(), ..QuotaUsage::default() };
+        let verdict = usage.decide(charge.wanted(), true);
+        return Ok(Admission::refused(usage, verdict));
+    }
     let mut attempt = Attempt::pin_counters(shared, spi, charge, &definitions, epochs)?;
     if generation() != known {
         return Err(Retry::Again);
@@ -79,7 +84,7 @@ fn try_admit(shared: &Shared, spi: &Session, charge: Charge) -> std::result::Res
     let mut judged_anew = false;
     loop {
         let usage = attempt.usage();
-        let verdict = judge(&usage.quotas, attempt.charge.wanted(), settings::allow_without_quota());
+        let verdict = usage.decide(attempt.charge.wanted(), charge.enforce);
         if charge.enforce && !verdict.allowed {
             // Also if nothing has expired: others may have given back meanwhile what stood in the way.
             match let_expire(spi, &attempt.places, LockWait::Wait)? {
@@ -175,7 +180,12 @@ impl<'a> Attempt<'a> {
             quota.held -= given_up;
             quota
         });
-        QuotaUsage { quotas: quotas.collect(), definitions: Some(Rc::clone(self.definitions)), tail: self.tail }
+        QuotaUsage {
+            quotas: quotas.collect(),
+            definitions: Some(Rc::clone(self.definitions)),
+            tail: self.tail,
+            tenant: self.definitions.tenant.clone(),
+        }
     }
 
     /// Adds to every counter, within its limit, and notes what it added; or gives back and says `None`. No call into
@@ -188,7 +198,8 @@ impl<'a> Attempt<'a> {
                 let CounterSource::Entry(pin) = *place else { continue };
                 let delta = Delta::between(*given_up, charge.amount, charge.held());
                 let added = match quota.limit {
-                    Some(limit) if charge.enforce && quota.mode == Mode::Hard => {
+                    // What is free has been admitted wherever the counter stands.
+                    Some(limit) if charge.enforce && quota.mode == Mode::Hard && charge.wanted() != 0 => {
                         shared.table.reserve(pin, delta.amount, limit).then_some(delta.amount)
                     }
                     _ => Some(shared.table.add(pin, delta.amount)),
@@ -358,7 +369,7 @@ pub fn quota_usage(
     current_generation();
     let definitions = definitions::of(payer, present(shared, payer))?;
     let mut sums = Sums::new(payer, snapshot);
-    let mut usage = QuotaUsage::default();
+    let mut usage = QuotaUsage { tenant: definitions.tenant.clone(), ..QuotaUsage::default() };
     for definition in &definitions.all {
         let counter = QuotaCounter::new(shared, payer, definition, at);
         let counted = if tables_only || with(|state| state.has_changed(counter.partition)) {
@@ -382,14 +393,15 @@ pub fn quota_usage(
     Ok(usage)
 }
 
-/// The usage if the definitions are kept and every counter is there.
+/// The usage if the definitions are kept, of a tenant that there is, and every counter is there.
 pub fn cached_quota_usage(shared: &Shared, payer: Payer, at: Timestamp, quotas: &mut Vec<Quota>) -> bool {
     let Some(definitions) = definitions::kept(payer, present(shared, payer)) else { return false };
-    definitions.all.iter().all(|definition| {
-        let counter = QuotaCounter::new(shared, payer, definition, at);
-        let quota = if with(|state| state.has_changed(counter.partition)) { None } else { counter.glance() };
-        let known = quota.is_some();
-        quotas.extend(quota);
-        known
-    })
+    !definitions.tenant.refuses()
+        && definitions.all.iter().all(|definition| {
+            let counter = QuotaCounter::new(shared, payer, definition, at);
+            let quota = if with(|state| state.has_changed(counter.partition)) { None } else { counter.glance() };
+            let known = quota.is_some();
+            quotas.extend(quota);
+            known
+        })
 }

@@ -14,8 +14,7 @@ use crate::pg::spi::{Session, Snapshot};
 use crate::pg::{Timestamp, invalidation, nil, to_unix_seconds};
 use crate::quota::sums::Sums;
 use crate::quota::{Payer, QuotaUsage, definitions};
-use crate::settings;
-use tollgate_core::decision::{Resource, judge};
+use tollgate_core::decision::Resource;
 
 /// Every quota that applies to the payer, as of the moment, from the tables. Holds are counted that have not expired.
 pub fn quota_usage(spi: &Session, payer: Payer, at: Timestamp, snapshot: Snapshot) -> Result<QuotaUsage> {
@@ -33,6 +32,7 @@ fn stand(spi: &Session, payer: Payer, at: Timestamp, sums: &mut Sums) -> Result<
         usage.quotas.push(definition.counting(bounds, sum.spent(counts_all), sum.held(counts_all)));
     }
     usage.tail = sums.tail();
+    usage.tenant = definitions.tenant.clone();
     usage.definitions = Some(definitions);
     Ok(usage)
 }
@@ -43,7 +43,7 @@ pub fn admit(spi: &Session, charge: Charge) -> Result<Admission> {
     for quota in &mut usage.quotas {
         quota.held -= charge.given_up(quota.scope, sums.now());
     }
-    let verdict = judge(&usage.quotas, charge.wanted(), settings::allow_without_quota());
+    let verdict = usage.decide(charge.wanted(), charge.enforce);
     if charge.enforce && !verdict.allowed {
         return Ok(Admission::refused(usage, verdict));
     }

@@ -36,13 +36,26 @@ fn cost(amount: Option<Picos>) -> Value {
     amount.map_or(Value::NULL, Value::cost)
 }
 
-/// The tenant whose own prices and markups are asked about; `None` for what is for everybody.
+/// The tenant whose own prices and markups are asked about; `None` for what is for everybody. A person who could ask for
+/// both would learn the markup from the difference: an estimate that names no tenant is for the person's own.
 fn tenant(given: Option<Uuid>, caller: &Caller) -> Result<Option<Uuid>> {
     let tenant = arguments::id(given, "p_tenant_id")?;
     if let Some(tenant) = tenant {
         access::authorise(caller, tenant, None)?;
+        return Ok(Some(tenant));
     }
-    Ok(tenant)
+    if caller.serves_all_tenants() {
+        return Ok(None);
+    }
+    let current = access::current(caller, None)?;
+    if current.is_some() {
+        return Ok(current);
+    }
+    match access::of_caller(caller)?.as_slice() {
+        [] => Ok(None),
+        [only] => Ok(Some(*only)),
+        _ => Err(Error::invalid("p_tenant_id is needed: you belong to more than one tenant and prefer none")),
+    }
 }
 
 #[pg_extern(sql = false)]

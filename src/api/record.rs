@@ -16,7 +16,7 @@ use crate::pg::identity::Caller;
 use crate::pg::spi::{self, Session};
 use crate::pg::value::Value;
 use crate::quota::Payer;
-use crate::quota::figures::Figures;
+use crate::quota::figures::{Figures, wait_for};
 use crate::tenancy::access;
 use tollgate_core::decision::{Quota, Scope};
 
@@ -26,18 +26,25 @@ pub fn reported_quota(outcome: &Outcome) -> Option<&Quota> {
 
 /// The columns of `record_llm_cost`, `record_llm_usage`, `record_e2b_cost` and, after its ordinal, `record_llm_costs`.
 pub(super) fn columns(outcome: &Outcome) -> Vec<Value> {
-    let remaining = reported_quota(outcome).map(Figures::of);
+    let figures = reported_quota(outcome).map(Figures::of);
+    let figures = figures.as_ref();
+    let blocking = outcome.blocking_quota();
     vec![
         outcome.recorded.into(),
         outcome.id.into(),
         Value::decimal(outcome.cost_usd.as_deref()),
         outcome.cost_status.as_str().into(),
         outcome.quota_status.as_str().into(),
-        usd(remaining.as_ref(), |figures| figures.remaining),
+        usd(figures, |figures| figures.remaining),
         Value::usd(outcome.overrun_nanos),
         outcome.reason.as_deref().into(),
         outcome.replayed.into(),
         outcome.retryable.into(),
+        blocking.map(|quota| quota.scope.as_str()).into(),
+        blocking.map(|quota| quota.resource_type).into(),
+        usd(figures, |figures| figures.limit),
+        figures.and_then(|figures| figures.period_end).map_or(Value::NULL, Value::timestamp),
+        wait_for(blocking).into(),
     ]
 }
 

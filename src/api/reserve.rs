@@ -8,13 +8,11 @@ use crate::arguments;
 use crate::error::{Error, Result};
 use crate::ledger::extend::{self, Extension};
 use crate::ledger::reserve::{self, Request};
-use crate::ledger::settle;
-use crate::ledger::{corrections, reprice};
+use crate::ledger::{State, corrections, reprice, settle};
 use crate::pg::call::{Call, Reply};
 use crate::pg::spi;
 use crate::pg::value::Value;
-use crate::pg::{clock_timestamp, from_unix_seconds};
-use crate::quota::figures::{Figures, retry_after};
+use crate::quota::figures::{Figures, wait_for};
 use tollgate_core::money::{Picos, PicosDifference};
 
 /// Records that one call corrects at most: each holds a lock until the transaction ends.
@@ -51,11 +49,9 @@ fn reserve_quota(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
         };
         spi::session(|spi| reserve::reserve(spi, &request))
     });
-    let blocking = if outcome.recorded { None } else { reported_quota(&outcome) };
+    let blocking = outcome.blocking_quota();
     let figures = reported_quota(&outcome).map(Figures::of);
     let figures = figures.as_ref();
-    let end = blocking.and_then(|quota| quota.bounds.end);
-    let wait = end.map(|end| retry_after(clock_timestamp(), from_unix_seconds(end)));
     call.row(&[
         outcome.recorded.into(),
         outcome.id.into(),
@@ -68,10 +64,11 @@ fn reserve_quota(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
         usd(figures, |figures| figures.spent),
         usd(figures, |figures| figures.remaining),
         figures.and_then(|figures| figures.period_end).map_or(Value::NULL, Value::timestamp),
-        wait.into(),
+        wait_for(blocking).into(),
         outcome.reason.as_deref().into(),
         outcome.replayed.into(),
         outcome.retryable.into(),
+        outcome.state.map(State::as_str).into(),
     ])
 }
 

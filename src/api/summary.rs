@@ -22,7 +22,9 @@ fn get_tenant_cost_summary(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
         authorise(caller, tenant, None)?;
         spi::session(|spi| {
             let rows = spi.run(&SUMMARY_PLAN, Snapshot::Statement, &[tenant.into(), call.value(1), call.value(2)])?;
-            rows.first().map(|row| row.reply()).ok_or_else(|| Error::invalid("the span must not end before it begins"))
+            rows.first()
+                .map(|row| Reply::new(row.composite()))
+                .ok_or_else(|| Error::invalid("the span must not end before it begins"))
         })
     })
 }

@@ -4,19 +4,18 @@ use pgrx::Uuid;
 use tollgate_escrow::registry::Statistic;
 
 use super::pending::leave_pending;
-use super::reservation::Reservation;
+use super::reservation::{Reservation, State};
 use super::{Cost, Moments, Outcome, Record, RecordTerms, Row, Stored};
 use crate::admission::{Admission, AdmissionMode, Charge, Hold, quota_usage};
 use crate::error::{Error, Result};
 use crate::outbox::{self, Refusal};
-use crate::pg::duplicate::wait_for_duplicate;
 use crate::pg::lock;
 use crate::pg::spi::{self, Session, Snapshot};
 use crate::pg::{self, Timestamp, nil};
 use crate::quota::figures::refusal;
 use crate::quota::{Payer, QuotaUsage};
 use crate::settings;
-use tollgate_core::decision::{Status, Verdict, judge};
+use tollgate_core::decision::{Status, Verdict};
 
 pub fn charge(
     spi: &Session,
@@ -28,7 +27,7 @@ pub fn charge(
     let mut attempt = Attempt::new(spi, gate, record, reservation);
     loop {
         if let Some(stored) = attempt.find_duplicate()? {
-            return replay(spi, attempt.payer, stored);
+            return attempt.answer_duplicate(stored);
         }
         if let Some(outcome) = attempt.run()? {
             return Ok(outcome);
@@ -45,6 +44,8 @@ struct Attempt<'a> {
     /// Who pays: the user as the caller said, or else as the reservation says.
     payer: Payer,
     reservation: Option<Reservation>,
+    /// A hold that is committed or released already, and its moment: what the operation cost comes after the fact.
+    gone: Option<(State, Timestamp)>,
     /// What a reservation admitted is not asked again.
     enforce: bool,
     /// Where twins are serial a retry is found before anything is done. Elsewhere the index that its row meets tells, so
@@ -65,7 +66,11 @@ impl<'a> Attempt<'a> {
         let payer = Payer { user: terms.payer.user.or(held_for), ..terms.payer };
         let enforce = terms.enforce && reservation.is_none();
         let look_first = !gate.may_run_concurrently() || spi::has_one_snapshot() || reservation.is_some();
-        Self { spi, gate, record, terms, payer, reservation, enforce, look_first }
+        let is_gone = |reservation: &Reservation| matches!(reservation.state, State::Committed | State::Released);
+        let gone = reservation.as_ref().filter(|reservation| is_gone(reservation));
+        let gone = gone.map(|reservation| (reservation.state, reservation.reserved_at));
+        let reservation = reservation.filter(|_| gone.is_none());
+        Self { spi, gate, record, terms, payer, reservation, gone, enforce, look_first }
     }
 
     fn find_duplicate(&self) -> Result<Option<Stored>> {
@@ -77,9 +82,6 @@ impl<'a> Attempt<'a> {
 
     /// `None` when a duplicate may have been recorded meanwhile: then look again.
     fn run(&mut self) -> Result<Option<Outcome>> {
-        if let Some(reservation) = &self.reservation {
-            reservation.must_be_open()?;
-        }
         // In the locked mode the clock is read under the locks, so that periods follow the order of the charges.
         let moments = self.moments(pg::clock_timestamp());
         let mut cost = self.record.cost(moments.occurred_at)?;
@@ -104,8 +106,13 @@ impl<'a> Attempt<'a> {
         } else {
             Statistic::Refusal
         });
-        let reason = refusal(&admission.usage.quotas, admission.verdict, cost.nanos);
-        refused(self.spi, &self.terms, &cost, admission.usage, admission.verdict, reason).map(Some)
+        self.refuse(&cost, admission).map(Some)
+    }
+
+    fn refuse(&self, cost: &Cost, admission: Admission) -> Result<Outcome> {
+        let Admission { usage, verdict, .. } = admission;
+        let reason = refusal(self.payer, &usage, verdict, cost.nanos);
+        refused(self.spi, &self.terms, cost, usage, verdict, reason)
     }
 
     fn moments(&self, now: Timestamp) -> Moments {
@@ -113,7 +120,7 @@ impl<'a> Attempt<'a> {
         let charged_at = match &self.reservation {
             Some(reservation) => reservation.reserved_at,
             None if self.enforce => now,
-            None => occurred_at,
+            None => self.gone.map_or(occurred_at, |(_, reserved_at)| reserved_at),
         };
         Moments { charged_at, occurred_at, recorded_at: now }
     }
@@ -144,11 +151,12 @@ impl<'a> Attempt<'a> {
         let _unwritten = admission.unwritten.take();
         let id = pg::new_id();
         let expires_at = admission.hold.map_or(moments.recorded_at, |hold| hold.expires);
-        if !self.record.insert(&Row { id, cost, moments, user: self.payer.user, expires_at })? {
+        let reservation = self.reservation.as_ref().map(|reservation| reservation.id);
+        if !self.record.insert(&Row { id, cost, moments, user: self.payer.user, reservation, expires_at })? {
             self.gate.retract(*asked, &admission);
             self.gate.row_written();
             if let Some(request_id) = self.terms.request_id {
-                wait_for_duplicate(self.record.source().table, self.terms.payer.tenant, request_id)?;
+                self.record.source().table.wait_for_duplicate(self.terms.payer.tenant, request_id)?;
             }
             self.look_first = true;
             return Ok(None);
@@ -159,10 +167,13 @@ impl<'a> Attempt<'a> {
             leave_pending(self.record.source(), id, asked)?;
         }
         self.gate.count_outcome(Statistic::Admission);
-        let mut outcome = recorded(id, cost, admission, asked);
+        let mut outcome = recorded(id, cost, admission, asked, self.gone.map(|(state, _)| state));
         if let Some(reservation) = &self.reservation {
             let settled = reservation.settle(self.spi, cost.usd, moments.recorded_at)?;
             outcome.overrun_nanos = settled.overrun.ceil_nanos();
+            if settled.late {
+                outcome.reason = both(Some(gone_already(State::Expired)), outcome.reason);
+            }
             outcome.settled = Some(settled);
         }
         if !held {
@@ -178,12 +189,77 @@ impl<'a> Attempt<'a> {
         }
         self.gate.count_outcome(Statistic::Refusal);
         let usage = quota_usage(self.spi, self.payer, at, Snapshot::Latest)?;
-        let verdict = judge(&usage.quotas, 0, settings::allow_without_quota());
-        let (verdict, reason) = match denied {
-            Some(reason) => (Verdict { status: Status::ModelDenied, retryable: false, ..verdict }, reason),
-            None => (verdict, format!("unpriced: {}", cost.unpriced_because.as_deref().unwrap_or("no price"))),
+        let verdict = usage.decide(0, true);
+        let (status, reason) = match denied {
+            _ if verdict.status == Status::NoTenant => {
+                (Status::NoTenant, refusal(self.payer, &usage, verdict, cost.nanos))
+            }
+            Some(reason) => (Status::ModelDenied, reason),
+            None => {
+                let why = cost.unpriced_because.as_deref().unwrap_or("no price");
+                (Status::Unpriced, format!("unpriced: {why}"))
+            }
         };
+        let verdict = Verdict { status, retryable: false, ..verdict };
         refused(self.spi, &self.terms, cost, usage, verdict, reason).map(Some)
+    }
+
+    /// The request was recorded before. A hold that has gone since is asked for anew; a new one that the retry brought is not
+    /// needed.
+    fn answer_duplicate(&mut self, stored: Stored) -> Result<Outcome> {
+        if !stored.same_content {
+            return Err(Error::Conflict {
+                message: "this request id was used before with other arguments".to_owned(),
+                detail: Some(format!("It recorded {}.", stored.id)),
+            });
+        }
+        if matches!(stored.state, Some(State::Released | State::Expired)) {
+            return self.renew(stored);
+        }
+        if let Some(reservation) = &self.reservation
+            && stored.reservation != Some(reservation.id)
+            && reservation.state == State::Held
+        {
+            let now = pg::clock_timestamp();
+            let state = if reservation.has_expired(now) { State::Expired } else { State::Released };
+            reservation.give_up(self.spi, self.gate, state, Some("the request was recorded before"), now)?;
+        }
+        replay(self.spi, self.payer, stored)
+    }
+
+    /// A hold of this request was there, and is not any more: it is admitted again, under the same id.
+    fn renew(&mut self, stored: Stored) -> Result<Outcome> {
+        let reservation = Reservation::lock(self.spi, stored.id, self.terms.payer.tenant)?;
+        let now = pg::clock_timestamp();
+        match reservation.state {
+            // Another retry was faster.
+            State::Held if !reservation.has_expired(now) => {
+                return replay(self.spi, self.payer, Stored { state: Some(State::Held), ..stored });
+            }
+            State::Committed => {
+                return replay(self.spi, self.payer, Stored { state: Some(State::Committed), ..stored });
+            }
+            State::Held => reservation.give_up(self.spi, self.gate, State::Expired, None, now)?,
+            State::Released | State::Expired => {}
+        }
+        let cost = self.record.cost(now)?;
+        if let Some(reason) = self.record.denied()? {
+            let usage = quota_usage(self.spi, self.payer, now, Snapshot::Latest)?;
+            let verdict = Verdict { status: Status::ModelDenied, retryable: false, ..usage.decide(0, true) };
+            return refused(self.spi, &self.terms, &cost, usage, verdict, reason);
+        }
+        let moments = Moments { charged_at: now, occurred_at: now, recorded_at: now };
+        let asked = Charge { request: 0, ..self.ask(&cost, moments) };
+        let mut admission = self.gate.admit(self.spi, asked)?;
+        if !admission.admitted {
+            return self.refuse(&cost, admission);
+        }
+        let _unwritten = admission.unwritten.take();
+        let expires_at = admission.hold.map_or(now, |hold| hold.expires);
+        reservation.renew(self.spi, cost.nanos, now, expires_at)?;
+        self.gate.row_written();
+        self.gate.count_outcome(Statistic::Admission);
+        Ok(recorded(stored.id, &cost, admission, &asked, None))
     }
 
     /// Before a refusal is told: whether the same request has been recorded, or another call is just recording it. Waits
@@ -195,7 +271,7 @@ impl<'a> Attempt<'a> {
         self.look_first = true;
         // First the call that has taken room and not yet written its row, then one that has written and not committed.
         let waited = self.gate.wait_for_request(request_hash(self.record));
-        Ok(wait_for_duplicate(self.record.source().table, self.terms.payer.tenant, request_id)?
+        Ok(self.record.source().table.wait_for_duplicate(self.terms.payer.tenant, request_id)?
             || waited
             // Also after a first look: since then it may have been committed.
             || self.record.find(self.spi, request_id, self.terms.payer.user)?.is_some())
@@ -211,13 +287,32 @@ fn request_hash(record: &dyn Record) -> u64 {
     })
 }
 
-fn recorded(id: Uuid, cost: &Cost, admission: Admission, charge: &Charge) -> Outcome {
+fn both(first: Option<String>, second: Option<String>) -> Option<String> {
+    match (first, second) {
+        (Some(first), Some(second)) => Some(format!("{first}; {second}")),
+        (first, second) => first.or(second),
+    }
+}
+
+fn gone_already(state: State) -> String {
+    match state {
+        State::Expired => "the reservation had expired".to_owned(),
+        state => format!("the reservation was {} already", state.as_str()),
+    }
+}
+
+fn recorded(id: Uuid, cost: &Cost, admission: Admission, charge: &Charge, gone: Option<State>) -> Outcome {
     let Admission { mut usage, verdict, hold, .. } = admission;
     for quota in &mut usage.quotas {
         quota.spent = quota.spent.saturating_add(charge.amount);
         quota.held = quota.held.saturating_add(hold.map_or(0, |hold| hold.amount));
     }
-    let exceeded = (verdict.status == Status::Exceeded).then(|| "recorded although it exceeds a limit".to_owned());
+    let although = match verdict.status {
+        Status::Exceeded => Some("recorded although it exceeds a limit".to_owned()),
+        Status::Suspended => Some("recorded although a quota is suspended".to_owned()),
+        _ => None,
+    };
+    let reason = both(gone.map(gone_already), cost.unpriced_because.clone().or(although));
     Outcome {
         recorded: true,
         id: Some(id),
@@ -227,11 +322,12 @@ fn recorded(id: Uuid, cost: &Cost, admission: Admission, charge: &Charge) -> Out
         usage,
         reported_quota: verdict.quota_index,
         overrun_nanos: verdict.overrun,
-        reason: cost.unpriced_because.clone().or(exceeded),
+        reason: settings::with_enforcement(reason),
         replayed: false,
         retryable: false,
         expires_at: hold.map(|hold| hold.expires),
         settled: None,
+        state: hold.map(|_| State::Held),
     }
 }
 
@@ -256,24 +352,19 @@ fn refused(
         usage,
         reported_quota: verdict.quota_index,
         overrun_nanos: 0,
-        reason: Some(reason),
+        reason: settings::with_enforcement(Some(reason)),
         replayed: false,
         retryable: verdict.retryable,
         expires_at: None,
         settled: None,
+        state: None,
     })
 }
 
 /// The stored effect, with the quotas as they are now.
 fn replay(spi: &Session, payer: Payer, stored: Stored) -> Result<Outcome> {
-    if !stored.same_content {
-        return Err(Error::Conflict {
-            message: "this request id was used before with other arguments".to_owned(),
-            detail: Some(format!("It recorded {}.", stored.id)),
-        });
-    }
     let usage = quota_usage(spi, payer, pg::clock_timestamp(), Snapshot::Latest)?;
-    let verdict = judge(&usage.quotas, 0, settings::allow_without_quota());
+    let verdict = usage.decide(0, false);
     let unpriced = stored.cost_usd.is_none().then(|| "no price was known when it was recorded".to_owned());
     Ok(Outcome {
         recorded: true,
@@ -284,10 +375,11 @@ fn replay(spi: &Session, payer: Payer, stored: Stored) -> Result<Outcome> {
         usage,
         reported_quota: verdict.quota_index,
         overrun_nanos: 0,
-        reason: unpriced,
+        reason: settings::with_enforcement(unpriced),
         replayed: true,
         retryable: false,
         expires_at: stored.expires_at,
         settled: None,
+        state: stored.state,
     })
 }

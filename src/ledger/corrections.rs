@@ -8,7 +8,6 @@ use super::direct_charge;
 use super::pending::leave_pending;
 use crate::admission::{AdmissionMode, Charge, quota_usage};
 use crate::error::{Error, Result};
-use crate::pg::duplicate::wait_for_duplicate;
 use crate::pg::nil;
 use crate::pg::shape::{nullable, required};
 use crate::pg::spi::types::{BIGINT, MOMENT, NUMERIC, TEXT, UUID};
@@ -142,7 +141,7 @@ fn append(
         return Ok(true);
     }
     gate.retract(asked, &admission);
-    wait_for_duplicate(source.table, payer.tenant, new.request_id)?;
+    source.table.wait_for_duplicate(payer.tenant, new.request_id)?;
     Ok(false)
 }
 

@@ -94,7 +94,7 @@ impl Record for DirectCharge {
             self.request_id.as_deref().into(),
             Value::timestamp(row.moments.charged_at),
             Value::timestamp(row.moments.recorded_at),
-            self.reservation.into(),
+            row.reservation.into(),
             Value::NULL,
         ])
     }

@@ -95,11 +95,13 @@ const FIND: &str = "
            (r.user_id, r.conversation_id, r.path_id, r.sandbox_id, r.sandbox_type, r.region, r.duration_seconds,
             r.vcpu_seconds, r.memory_gib_seconds, r.provider, r.disk_gib_seconds, r.gpu_seconds, r.creations, r.egress_gib)
              is not distinct from ($3::uuid, $4::uuid, $5::uuid, $6::text, $7::text, $8::text, $9::numeric,
-            $10::numeric, $11::numeric, $15::text, $16::numeric, $17::numeric, $18::numeric, $19::numeric)
+            $10::numeric, $11::numeric, $14::text, $15::numeric, $16::numeric, $17::numeric, $18::numeric)
            and case when $12::numeric is null then r.cost_status <> 'provided'
                else r.cost_status = 'provided' and r.cost_usd = $12 end
-           and ($13::timestamptz is null or r.occurred_at = $13)
-           and r.reservation_id is not distinct from $14
+           -- A moment that was in the future was taken as now.
+           and ($13::timestamptz is null or r.occurred_at = $13
+                or ($13 > r.recorded_at and r.occurred_at = r.recorded_at)),
+           null::timestamptz, null::text, r.reservation_id
     from copilot_internal.e2b_cost_records r
     where r.tenant_id = $1 and r.request_id = $2";
 
@@ -149,8 +151,8 @@ static TABLE: Table = Table::new(
 static FIND_PLAN: Plan = Plan::new(
     FIND,
     &[
-        UUID, TEXT, UUID, UUID, UUID, TEXT, TEXT, TEXT, NUMERIC, NUMERIC, NUMERIC, NUMERIC, MOMENT, UUID, TEXT,
-        NUMERIC, NUMERIC, NUMERIC, NUMERIC,
+        UUID, TEXT, UUID, UUID, UUID, TEXT, TEXT, TEXT, NUMERIC, NUMERIC, NUMERIC, NUMERIC, MOMENT, TEXT, NUMERIC,
+        NUMERIC, NUMERIC, NUMERIC,
     ],
 );
 
@@ -179,7 +181,6 @@ impl Record for SandboxSession {
             Value::decimal(self.memory_gib_seconds.as_deref()),
             who.provided_usd(),
             moment(who.occurred_at),
-            who.reservation.into(),
             self.provider.as_str().into(),
             Value::decimal(self.disk_gib_seconds.as_deref()),
             Value::decimal(self.gpu_seconds.as_deref()),
@@ -228,7 +229,7 @@ impl Record for SandboxSession {
             cost.nanos.into(),
             json(cost.pricing.as_deref()),
             who.request_id.as_deref().into(),
-            who.reservation.into(),
+            row.reservation.into(),
             Value::timestamp(moments.charged_at),
             Value::timestamp(moments.occurred_at),
             Value::timestamp(moments.recorded_at),

@@ -12,6 +12,8 @@ use crate::pg::spi::types::{BIGINT, INTERVAL, MOMENT, NUMERIC, TEXT, UUID};
 use crate::pg::spi::{Plan, Session, Snapshot};
 use crate::pg::value::{Interval, Value};
 use crate::pg::{Timestamp, clock_timestamp};
+use crate::quota::figures::refusal;
+use crate::settings;
 use tollgate_core::decision::Status;
 use tollgate_core::money::Picos;
 
@@ -83,7 +85,7 @@ pub fn extend(spi: &Session, id: Uuid, tenant: Option<Uuid>, asked: &Extension) 
             reserved: if expired { Picos::ZERO } else { reservation.reserved },
             expires_at: reservation.expires_at,
             status: verdict.status,
-            reason: Some(crate::quota::figures::refusal(&admission.usage.quotas, verdict, wanted)),
+            reason: settings::with_enforcement(Some(refusal(reservation.payer, &admission.usage, verdict, wanted))),
             retryable: verdict.retryable,
             replayed: false,
         });
@@ -96,7 +98,8 @@ pub fn extend(spi: &Session, id: Uuid, tenant: Option<Uuid>, asked: &Extension) 
 
 impl Extended {
     fn granted(reserved: Picos, expires_at: Timestamp, status: Status, replayed: bool) -> Self {
-        Self { allowed: true, reserved, expires_at, status, reason: None, retryable: false, replayed }
+        let reason = settings::with_enforcement(None);
+        Self { allowed: true, reserved, expires_at, status, reason, retryable: false, replayed }
     }
 }
 

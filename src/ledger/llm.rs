@@ -140,8 +140,10 @@ const FIND: &str = "
             $10::bigint, $11::jsonb, $12::text)
            and case when $13::numeric is null then r.cost_status <> 'provided'
                else r.cost_status = 'provided' and r.cost_usd = $13 end
-           and ($14::timestamptz is null or r.occurred_at = $14)
-           and r.reservation_id is not distinct from $15
+           -- A moment that was in the future was taken as now.
+           and ($14::timestamptz is null or r.occurred_at = $14
+                or ($14 > r.recorded_at and r.occurred_at = r.recorded_at)),
+           null::timestamptz, null::text, r.reservation_id
     from copilot_internal.llm_cost_records r
     where r.tenant_id = $1 and r.request_id = $2";
 
@@ -181,10 +183,8 @@ static TABLE: Table = Table::new(
     ],
     true,
 );
-static FIND_PLAN: Plan = Plan::new(
-    FIND,
-    &[UUID, TEXT, UUID, UUID, UUID, TEXT, TEXT, TEXT, BIGINT, BIGINT, JSONB, TEXT, NUMERIC, MOMENT, UUID],
-);
+static FIND_PLAN: Plan =
+    Plan::new(FIND, &[UUID, TEXT, UUID, UUID, UUID, TEXT, TEXT, TEXT, BIGINT, BIGINT, JSONB, TEXT, NUMERIC, MOMENT]);
 
 impl Record for LlmCall {
     fn terms(&self) -> RecordTerms<'_> {
@@ -212,7 +212,6 @@ impl Record for LlmCall {
             self.tier.as_deref().into(),
             who.provided_usd(),
             moment(who.occurred_at),
-            who.reservation.into(),
         ];
         super::stored(&spi.run(&FIND_PLAN, Snapshot::Latest, &parameters)?)
     }
@@ -254,7 +253,7 @@ impl Record for LlmCall {
             cost.nanos.into(),
             json(cost.pricing.as_deref()),
             who.request_id.as_deref().into(),
-            who.reservation.into(),
+            row.reservation.into(),
             Value::timestamp(moments.charged_at),
             Value::timestamp(moments.occurred_at),
             Value::timestamp(moments.recorded_at),

@@ -21,6 +21,7 @@ pub mod settle;
 use pgrx::Uuid;
 
 use self::charge::charge;
+pub use self::reservation::State;
 use self::reservation::{Reservation, Settlement};
 use crate::admission::AdmissionMode;
 use crate::error::Result;
@@ -30,7 +31,7 @@ use crate::pg::table::Table;
 use crate::pricing::lookup::Quote;
 use crate::quota::rollup::fold_long_tail;
 use crate::quota::{Payer, QuotaUsage};
-use tollgate_core::decision::Status;
+use tollgate_core::decision::{Quota, Status};
 use tollgate_core::money::Picos;
 
 /// The cost of one record as it will be stored.
@@ -75,7 +76,7 @@ impl Cost {
 
     /// What was reported and not understood: it has no price, unless the caller says what it cost.
     fn unread(provided: Option<Picos>, why: &str) -> Self {
-        let note = serde_json::json!({ "not_understood": why }).to_string();
+        let note = serde_json::json!({ "not_understood": ["p_usage"], "because": why }).to_string();
         let unpriced = provided.is_none().then(|| why.to_owned());
         Self {
             usd: provided,
@@ -157,6 +158,8 @@ pub struct Row<'a> {
     pub moments: Moments,
     /// Who asked: as the caller said, or else as the reservation says.
     pub user: Option<Uuid>,
+    /// The hold that it settles.
+    pub reservation: Option<Uuid>,
     /// When it expires, for a hold.
     pub expires_at: Timestamp,
 }
@@ -171,6 +174,10 @@ pub struct Stored {
     pub same_content: bool,
     /// When it was to expire at first, for a hold.
     pub expires_at: Option<Timestamp>,
+    /// What it is now, for a hold.
+    pub state: Option<State>,
+    /// The hold that it settled.
+    pub reservation: Option<Uuid>,
 }
 
 /// On what terms a record is to be taken.
@@ -233,6 +240,16 @@ pub struct Outcome {
     pub expires_at: Option<Timestamp>,
     /// What became of the reservation.
     pub settled: Option<Settlement>,
+    /// What a hold is now.
+    pub state: Option<State>,
+}
+
+impl Outcome {
+    /// The quota that blocked, where one did.
+    pub fn blocking_quota(&self) -> Option<&Quota> {
+        let blocked = !self.recorded && matches!(self.quota_status, Status::Exceeded | Status::Suspended);
+        self.reported_quota.filter(|_| blocked).map(|index| &self.usage.quotas[index])
+    }
 }
 
 /// Records all of them or, by raising an error, none. Each answer says whether its record was admitted.
@@ -259,8 +276,8 @@ fn reservation_of(spi: &Session, record: &dyn Record) -> Result<Option<Reservati
     Ok(Some(reservation))
 }
 
-/// Reads what a look-up by request id gave: id, cost as text, status, whether the content is the same, and for a hold
-/// when it was to expire.
+/// Reads what a look-up by request id gave: id, cost as text, status, whether the content is the same, for a hold when it was
+/// to expire and its state, for others the hold that it settled.
 fn stored(rows: &Rows) -> Result<Option<Stored>> {
     rows.first()
         .map(|row| {
@@ -270,6 +287,8 @@ fn stored(rows: &Rows) -> Result<Option<Stored>> {
                 cost_status: row.need(3)?,
                 same_content: row.need(4)?,
                 expires_at: row.get(5),
+                state: row.get::<String>(6).map(|state| State::parse(&state)).transpose()?,
+                reservation: row.get(7),
             })
         })
         .transpose()

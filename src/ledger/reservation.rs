@@ -8,7 +8,7 @@ use pgrx::Uuid;
 use crate::admission::{AdmissionMode, Charge, Hold};
 use crate::error::{Error, Result};
 use crate::pg::Timestamp;
-use crate::pg::spi::types::{BOOL, MOMENT, NUMERIC, TEXT, UUID};
+use crate::pg::spi::types::{BIGINT, BOOL, MOMENT, NUMERIC, TEXT, UUID};
 use crate::pg::spi::{self, Plan, Session, Snapshot};
 use crate::pg::value::Value;
 use crate::quota::Payer;
@@ -24,7 +24,7 @@ pub enum State {
 }
 
 impl State {
-    fn parse(text: &str) -> Result<Self> {
+    pub fn parse(text: &str) -> Result<Self> {
         match text {
             "held" => Ok(Self::Held),
             "committed" => Ok(Self::Committed),
@@ -87,6 +87,13 @@ const RESOLVE: &str = "
     set state = $3, charged_usd = $4, released_usd = $5, overrun_usd = $6, late = $7, reason = $8, resolved_at = $9
     where r.id = $1 and r.tenant_id is not distinct from $2";
 static RESOLVE_PLAN: Plan = Plan::new(RESOLVE, &[UUID, UUID, TEXT, NUMERIC, NUMERIC, NUMERIC, BOOL, TEXT, MOMENT]);
+
+const RENEW: &str = "
+    update copilot_internal.quota_reservations r
+    set state = 'held', reserved_usd = r.requested_usd, held_nanos = $3, reserved_at = $4, expires_at = $5, charged_usd = null,
+        released_usd = null, overrun_usd = null, late = null, reason = null, resolved_at = null
+    where r.id = $1 and r.tenant_id is not distinct from $2";
+static RENEW_PLAN: Plan = Plan::new(RENEW, &[UUID, UUID, BIGINT, MOMENT, MOMENT]);
 
 fn unknown() -> Error {
     Error::NotFound { message: "there is no such reservation".to_owned() }
@@ -226,6 +233,14 @@ impl Reservation {
             Value::timestamp(now),
         ];
         must_write(spi.run_write(&RESOLVE_PLAN, &parameters)?.written())
+    }
+
+    /// It is held anew, for what was asked at first. That has been admitted.
+    pub fn renew(&self, spi: &Session, nanos: i64, now: Timestamp, expires_at: Timestamp) -> Result<()> {
+        let moments = [now, expires_at].map(Value::timestamp);
+        let parameters = [self.id.into(), self.payer.tenant.into(), nanos.into(), moments[0], moments[1]];
+        let written = spi.run_write(&RENEW_PLAN, &parameters)?.written();
+        if written == 1 { Ok(()) } else { Err(Error::internal("a reservation was not there to be renewed")) }
     }
 
     /// The change of giving it up, or of turning it into another.

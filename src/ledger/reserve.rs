@@ -47,7 +47,8 @@ const FIND: &str = "
     select r.id, r.requested_usd::text, 'held'::text,
            (r.user_id, r.resource_type, r.requested_usd, r.ttl)
              is not distinct from ($3::uuid, $4::text, $5::numeric, $6::interval),
-           (r.reserved_at at time zone 'UTC' + r.ttl) at time zone 'UTC'
+           (r.reserved_at at time zone 'UTC' + r.ttl) at time zone 'UTC',
+           case when r.state = 'held' and r.expires_at <= pg_catalog.clock_timestamp() then 'expired' else r.state end
     from copilot_internal.quota_reservations r
     where r.tenant_id = $1 and r.request_id = $2";
 

@@ -1,11 +1,9 @@
 //! Whether another transaction is writing a row with the same request id at this moment.
 
-use pgrx::{IntoDatum, Uuid, pg_sys};
+use pgrx::pg_sys;
 
 use super::shape::RequestKey;
-use super::table::Table;
 use super::value::Value;
-use crate::error::Result;
 
 /// A row with the same request id.
 pub enum Duplicate {
@@ -18,39 +16,40 @@ pub enum Duplicate {
 
 const LOCK: pg_sys::LOCKMODE = pg_sys::AccessShareLock.cast_signed();
 
-/// Waits until the transaction that is writing a row with this request id has ended. Says whether there was one: then look
-/// again.
-pub fn wait_for_duplicate(table: &'static Table, tenant: Option<Uuid>, request_id: &str) -> Result<bool> {
-    let request_id = Value::raw(request_id.into_datum());
-    let Duplicate::InFlight(writer) = find_duplicate(table, tenant.into(), request_id)? else { return Ok(false) };
-    // SAFETY: waits as for any heavyweight lock.
-    unsafe {
-        pg_sys::XactLockTableWait(writer, std::ptr::null_mut(), std::ptr::null_mut(), pg_sys::XLTW_Oper::XLTW_None);
+impl Duplicate {
+    /// Waits until the transaction that is writing the row has ended. Says whether there was one: then look again.
+    pub fn wait(self) -> bool {
+        let Duplicate::InFlight(writer) = self else { return false };
+        // SAFETY: waits as for any heavyweight lock.
+        unsafe {
+            pg_sys::XactLockTableWait(writer, std::ptr::null_mut(), std::ptr::null_mut(), pg_sys::XLTW_Oper::XLTW_None);
+        }
+        true
     }
-    Ok(true)
 }
 
-/// Looks the request id up in a unique index (tenant, request id) as it is now, uncommitted rows included.
-pub fn find_duplicate(table: &'static Table, tenant: Value, request_id: Value) -> Result<Duplicate> {
+/// Looks the request id up in a unique index (tenant, request id) of the table as it is now, uncommitted rows included.
+/// `None` when the table has no such index.
+pub fn find_duplicate(table: pg_sys::Oid, tenant: Value, request_id: Value) -> Option<Duplicate> {
     // SAFETY: relations are opened and closed in pairs, or by the abort that an ERROR causes. The dirty snapshot is a
     // plain struct of ours that the scan fills in; everything that the scan refers to outlives it.
     unsafe {
-        let heap = pg_sys::table_open(table.oid()?, LOCK);
-        let index = index_of_requests(table, heap)?;
+        let heap = pg_sys::table_open(table, LOCK);
+        let index = index_of_requests(heap)?;
         let mut keys = search_keys(index, tenant, request_id);
         let mut dirty =
             pg_sys::SnapshotData { snapshot_type: pg_sys::SnapshotType::SNAPSHOT_DIRTY, ..Default::default() };
         let slot = pg_sys::table_slot_create(heap, std::ptr::null_mut());
         let scan = pg_sys::index_beginscan(heap, index, &raw mut dirty, 2, 0);
         pg_sys::index_rescan(scan, keys.as_mut_ptr(), 2, std::ptr::null_mut(), 0);
-        let mut twin = Duplicate::None;
+        let mut found = Duplicate::None;
         while pg_sys::index_getnext_slot(scan, pg_sys::ScanDirection::ForwardScanDirection, slot) {
             // Set by the scan when the row it returned is not committed.
             let writer = if dirty.xmin == pg_sys::InvalidTransactionId { dirty.xmax } else { dirty.xmin };
             if writer == pg_sys::InvalidTransactionId || pg_sys::TransactionIdIsCurrentTransactionId(writer) {
-                twin = Duplicate::Written;
+                found = Duplicate::Written;
             } else {
-                twin = Duplicate::InFlight(writer);
+                found = Duplicate::InFlight(writer);
                 break;
             }
         }
@@ -58,7 +57,7 @@ pub fn find_duplicate(table: &'static Table, tenant: Value, request_id: Value) -
         pg_sys::ExecDropSingleTupleTableSlot(slot);
         pg_sys::index_close(index, LOCK);
         pg_sys::table_close(heap, LOCK);
-        Ok(twin)
+        Some(found)
     }
 }
 
@@ -66,7 +65,7 @@ pub fn find_duplicate(table: &'static Table, tenant: Value, request_id: Value) -
 ///
 /// # Safety
 /// The relation is open.
-unsafe fn index_of_requests(table: &Table, heap: pg_sys::Relation) -> Result<pg_sys::Relation> {
+unsafe fn index_of_requests(heap: pg_sys::Relation) -> Option<pg_sys::Relation> {
     // SAFETY: the indexes of an open relation; those that will not do are closed again.
     unsafe {
         let key = RequestKey::of(heap);
@@ -76,12 +75,12 @@ unsafe fn index_of_requests(table: &Table, heap: pg_sys::Relation) -> Result<pg_
             let index = pg_sys::index_open((*(*indexes).elements.add(number)).oid_value, LOCK);
             if (*(*index).rd_index).indisvalid && key.is_told_apart_by(index, pg_sys::RelationGetIndexPredicate(index))
             {
-                return Ok(index);
+                return Some(index);
             }
             pg_sys::index_close(index, LOCK);
         }
         pg_sys::table_close(heap, LOCK);
-        Err(table.lacks_index())
+        None
     }
 }
 

@@ -25,6 +25,9 @@ pub struct Caller {
     is_person: bool,
 }
 
+/// The role that owns everything that the extension has made, and as which kernels reach the tables. It has no other right.
+const OWNER: &CStr = c"tollgate_owner";
+
 /// What a person's verified claims say. A claim of another shape says nothing.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
@@ -64,13 +67,14 @@ impl Caller {
             Some((known_in, known, caller)) if known == role && known_in == generation() => caller,
             _ => {
                 let asked_in = generation();
-                let serves_all_tenants = has_role(role, c"service_role");
+                let serves_all_tenants = has_role(role, c"service_role") || has_role(role, OWNER);
                 let caller = Self {
                     serves_all_tenants,
                     reads_all_metrics: serves_all_tenants
                         || has_role(role, c"metrics_reader")
                         || passes_by_row_security(role),
-                    is_person: has_role(role, c"authenticated"),
+                    // In a SECURITY DEFINER function of ours the claims are those of the request.
+                    is_person: has_role(role, c"authenticated") || has_role(role, OWNER),
                 };
                 LATEST.set(Some((asked_in, role, caller)));
                 caller
@@ -200,6 +204,23 @@ impl ActAsOwner {
             }
             saved
         }
+    }
+}
+
+/// While it lives, the backend has the rights of a role, and cannot take on another.
+pub struct ActAs {
+    _saved: ActAsOwner,
+}
+
+impl ActAs {
+    pub fn role(role: pg_sys::Oid) -> Self {
+        let mut saved = ActAsOwner { user: pg_sys::InvalidOid, context: 0 };
+        // SAFETY: saves and sets the backend's user, as `ActAsOwner` does.
+        unsafe {
+            pg_sys::GetUserIdAndSecContext(&raw mut saved.user, &raw mut saved.context);
+            pg_sys::SetUserIdAndSecContext(role, saved.context | pg_sys::SECURITY_LOCAL_USERID_CHANGE.cast_signed());
+        }
+        Self { _saved: saved }
     }
 }
 

@@ -37,6 +37,8 @@ pub enum LockTarget {
     Correction([u8; 16]),
     /// The writing of events of one quota and period, by their hash.
     Events(u64),
+    /// The making of personal tenants while nothing bounds their budgets together.
+    SignUps,
     /// Which quotas exist, for a partition of the tenants or for the platform. One for all databases, as their epochs.
     Definitions(usize),
 }
@@ -86,6 +88,7 @@ impl LockTarget {
                 hash.add(b"events");
                 hash.add(&name.to_le_bytes());
             }
+            Self::SignUps => hash.add(b"sign-ups"),
             Self::Definitions(partition) => {
                 hash.add(b"definitions");
                 hash.add(&partition.to_le_bytes());
@@ -118,6 +121,20 @@ impl LockTarget {
         // SAFETY: as in `lock`, without waiting.
         let result = unsafe { pg_sys::LockAcquire(&raw const tag, strength.mode(), false, true) };
         result != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
+    }
+
+    /// Waits for the lock for so many milliseconds; says whether it got it. It cannot be part of a deadlock.
+    pub fn lock_within(self, milliseconds: u32) -> bool {
+        const NAP: u32 = 20;
+        (0..=milliseconds / NAP).any(|_| {
+            if self.try_lock(Strength::Exclusive) {
+                return true;
+            }
+            pg_sys::check_for_interrupts!();
+            // SAFETY: sleeps.
+            unsafe { pg_sys::pg_usleep(i64::from(NAP) * 1_000) };
+            false
+        })
     }
 
     /// Gives back what the latest `lock` of this strength took; an earlier one of the transaction still counts.

@@ -1,12 +1,14 @@
 //! The thin shell around Postgres: arguments and results, SPI, locks, identity, time zones. All `unsafe` lives here.
 
 pub mod call;
+pub mod drop_guard;
 pub mod duplicate;
 pub mod identity;
 pub mod invalidation;
 pub mod jsonb;
 pub mod lock;
 pub mod memory;
+pub mod notify;
 pub mod numeric;
 pub mod shape;
 pub mod spi;

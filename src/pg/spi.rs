@@ -8,7 +8,6 @@ use std::ffi::{CStr, CString};
 
 use pgrx::{FromDatum, pg_sys};
 
-use super::call::Reply;
 use super::value::Value;
 use crate::error::{Error, Result};
 
@@ -328,13 +327,13 @@ impl Row<'_> {
         unsafe { *(*self.rows.table).vals.add(self.index) }
     }
 
-    /// The whole row as the result of the calling function, in memory that outlives the session.
-    pub fn reply(&self) -> Reply {
+    /// The whole row as a composite, in memory that outlives the session.
+    pub fn composite(&self) -> pg_sys::Datum {
         // SAFETY: the row index is within the table; SPI is open, and the copy is made in the caller's context.
         unsafe {
             let table = self.rows.table;
             let tuple = *(*table).vals.add(self.index);
-            Reply::new(pg_sys::HeapTupleHeaderGetDatum(pg_sys::SPI_returntuple(tuple, (*table).tupdesc)))
+            pg_sys::HeapTupleHeaderGetDatum(pg_sys::SPI_returntuple(tuple, (*table).tupdesc))
         }
     }
 }

@@ -7,7 +7,7 @@
 use std::cell::Cell;
 use std::ffi::CStr;
 
-use pgrx::pg_sys;
+use pgrx::{IntoDatum, Uuid, pg_sys};
 
 use super::duplicate::{Duplicate, find_duplicate};
 use super::invalidation::Watch;
@@ -194,7 +194,17 @@ impl Table {
         }
     }
 
-    pub fn lacks_index(&self) -> Error {
+    /// Waits until the transaction that is writing a row with this request id has ended. Says whether there was one: then
+    /// look again.
+    pub fn wait_for_duplicate(&'static self, tenant: Option<Uuid>, request_id: &str) -> Result<bool> {
+        Ok(self.duplicate(tenant.into(), Value::raw(request_id.into_datum()))?.wait())
+    }
+
+    fn duplicate(&'static self, tenant: Value, request_id: Value) -> Result<Duplicate> {
+        find_duplicate(self.oid()?, tenant, request_id).ok_or_else(|| self.lacks_index())
+    }
+
+    fn lacks_index(&self) -> Error {
         Error::State {
             message: format!(
                 "copilot_internal.{} has no valid unique index on (tenant_id, request_id), by which retries are known",
@@ -246,7 +256,7 @@ impl Table {
         if !self.has_requests || given("request_id").is_null() {
             return Ok(false);
         }
-        Ok(!matches!(find_duplicate(self, given("tenant_id"), given("request_id"))?, Duplicate::None))
+        Ok(!matches!(self.duplicate(given("tenant_id"), given("request_id"))?, Duplicate::None))
     }
 
     fn statement(&self) -> Plan {

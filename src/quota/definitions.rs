@@ -13,6 +13,7 @@ use crate::pg::spi::types::{TEXT, UUID};
 use crate::pg::spi::{self, Plan, Row, Snapshot};
 use crate::pg::zone::PostgresZone;
 use crate::pg::{Timestamp, clock_timestamp, nil};
+use crate::settings;
 use tollgate_core::decision::{ALL_RESOURCES, Mode, Quota, Resource, Scope, share_of};
 use tollgate_core::period::{self, Bounds, Period};
 use tollgate_core::thresholds::Quiet;
@@ -68,7 +69,28 @@ thread_local! {
 pub struct Definitions {
     epochs: EpochPair,
     pub all: Vec<Definition>,
+    pub tenant: TenantState,
 }
+
+/// Whether there is anybody to charge.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub enum TenantState {
+    /// It has a row, or a quota of its own; or nobody but the platform pays.
+    #[default]
+    Known,
+    Unknown,
+    /// When it was deleted, in ISO 8601.
+    Deleted(Rc<str>),
+}
+
+/// A tenant is known by its row, and without one by a quota of its own.
+const TENANT: &str = "
+    select pg_catalog.to_char(t.deleted_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),
+           t.id is not null or exists (select from copilot_internal.cost_quotas q where q.tenant_id = $1)
+    from (select $1) as asked (id)
+    left join copilot_internal.tenants t on t.id = asked.id";
+
+static TENANT_PLAN: Plan = Plan::new(TENANT, &[UUID]);
 
 /// One period of a quota.
 #[derive(Clone, Copy)]
@@ -203,7 +225,8 @@ impl Definition {
         Quota {
             scope: self.scope,
             resource_type: self.resource_type,
-            mode: self.mode,
+            // The off switch: nothing is hard any more.
+            mode: if self.mode == Mode::Hard && !settings::enforces() { Mode::Soft } else { self.mode },
             limit,
             suspended: self.suspended,
             warning: limit.map_or(i64::MAX, |limit| share_of(limit, self.warning)),
@@ -232,16 +255,28 @@ fn key(payer: Payer) -> DefinitionKey {
 /// The definitions that apply to a payer, as of the epochs and of the invalidation messages that were handled, or newer.
 pub fn of(payer: Payer, epochs: EpochPair) -> Result<Rc<Definitions>> {
     let of_epochs = |definitions: &Definitions| definitions.epochs == epochs;
-    let read = |_: &DefinitionKey| read(payer).map(|all| Definitions { epochs, all });
+    let read = |_: &DefinitionKey| read(payer).map(|(all, tenant)| Definitions { epochs, all, tenant });
     KEPT.with(|kept| kept.get_valid_or_read(key(payer), of_epochs, read))
 }
 
-fn read(payer: Payer) -> Result<Vec<Definition>> {
+fn read(payer: Payer) -> Result<(Vec<Definition>, TenantState)> {
     let tenant: Uuid = payer.tenant.unwrap_or_else(nil);
     let user = payer.user.unwrap_or_else(nil);
     let resource = payer.resource.as_str();
     spi::session(|spi| {
         let rows = spi.run(&DEFINITIONS_PLAN, Snapshot::Latest, &[tenant.into(), user.into(), resource.into()])?;
-        rows.iter().map(|row| Definition::from_row(&row, resource)).collect()
+        let all = rows.iter().map(|row| Definition::from_row(&row, resource)).collect::<Result<_>>()?;
+        Ok((all, read_tenant(spi, payer)?))
+    })
+}
+
+fn read_tenant(spi: &spi::Session, payer: Payer) -> Result<TenantState> {
+    let Some(tenant) = payer.tenant else { return Ok(TenantState::Known) };
+    let rows = spi.run(&TENANT_PLAN, Snapshot::Latest, &[tenant.into()])?;
+    let row = rows.first().ok_or_else(|| Error::internal("a query without a condition gave no row"))?;
+    Ok(match row.get::<String>(1) {
+        Some(deleted_at) => TenantState::Deleted(deleted_at.into()),
+        None if row.need(2)? => TenantState::Known,
+        None => TenantState::Unknown,
     })
 }

@@ -1,7 +1,9 @@
 //! What is told of a quota: its figures, and why it refuses.
 
-use crate::pg::{Timestamp, from_unix_seconds};
-use tollgate_core::decision::{Quota, Verdict};
+use super::definitions::TenantState;
+use super::{Payer, QuotaUsage};
+use crate::pg::{Timestamp, clock_timestamp, from_unix_seconds, nil};
+use tollgate_core::decision::{Quota, Status, Verdict};
 use tollgate_core::money::usd_from_nanos;
 
 /// The figures of one quota, in nano-dollars.
@@ -53,9 +55,21 @@ pub fn retry_after(now: Timestamp, end: Timestamp) -> i32 {
     i32::try_from(seconds.max(1)).unwrap_or(i32::MAX)
 }
 
+/// How long to wait for room, in seconds, where a quota blocks; none for one that is suspended, or lasts for ever.
+pub fn wait_for(blocking: Option<&Quota>) -> Option<i32> {
+    let end = blocking.filter(|quota| !quota.suspended)?.bounds.end?;
+    Some(retry_after(clock_timestamp(), from_unix_seconds(end)))
+}
+
 /// Why the verdict refuses, in one clause with the figures.
-pub fn refusal(quotas: &[Quota], verdict: Verdict, amount: i64) -> String {
-    let Some(quota) = verdict.quota_index.map(|index| &quotas[index]) else {
+pub fn refusal(payer: Payer, usage: &QuotaUsage, verdict: Verdict, amount: i64) -> String {
+    if verdict.status == Status::NoTenant {
+        return match &usage.tenant {
+            TenantState::Deleted(at) => format!("the tenant was deleted at {at}"),
+            _ => format!("no tenant {}", payer.tenant.unwrap_or_else(nil)),
+        };
+    }
+    let Some(quota) = verdict.quota_index.map(|index| &usage.quotas[index]) else {
         return "no quota applies, and pg_tollgate.no_quota is deny".to_owned();
     };
     if quota.suspended {

@@ -1,9 +1,10 @@
-//! What the quotas of a payer have counted.
+//! What the quotas of a payer have counted, and what that decides.
 
 use std::rc::Rc;
 
-use super::definitions::Definitions;
-use tollgate_core::decision::Quota;
+use super::definitions::{Definitions, TenantState};
+use crate::settings;
+use tollgate_core::decision::{Quota, Status, Verdict, judge};
 
 /// Every quota that applies to a payer, with what it has counted in the period that holds a moment.
 #[derive(Default)]
@@ -13,4 +14,29 @@ pub struct QuotaUsage {
     pub definitions: Option<Rc<Definitions>>,
     /// How many pending rows had to be added to the rollups.
     pub tail: i64,
+    pub tenant: TenantState,
+}
+
+impl TenantState {
+    /// Whether an operation is refused because there is nobody to charge.
+    pub fn refuses(&self) -> bool {
+        *self != Self::Known && !settings::allow_unknown_tenant()
+    }
+}
+
+impl QuotaUsage {
+    /// The verdict about an amount in nano-dollars. One that is not enforced is taken, also for a tenant that is gone.
+    pub fn decide(&self, amount: i64, enforce: bool) -> Verdict {
+        let verdict = judge(&self.quotas, amount, settings::allow_without_quota());
+        if enforce && self.tenant.refuses() {
+            return Verdict {
+                allowed: false,
+                status: Status::NoTenant,
+                quota_index: None,
+                retryable: false,
+                ..verdict
+            };
+        }
+        verdict
+    }
 }

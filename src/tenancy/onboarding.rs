@@ -5,7 +5,8 @@ use pgrx::Uuid;
 use super::slug::{attempt, is_reserved, is_slug, slug_of};
 use super::{Actor, Locked, acting_role, members};
 use crate::error::{Error, Result};
-use crate::pg::identity::Caller;
+use crate::pg::identity::{ActAs, Caller};
+use crate::pg::lock::LockTarget;
 use crate::pg::random_bits;
 use crate::pg::spi::types::{BIGINT, TEXT, UUID};
 use crate::pg::spi::{Plan, Session, Snapshot};
@@ -28,7 +29,16 @@ const SERIALISE: &str = "
 const SERIALISE_ROW: &str =
     "select p.current_tenant_id from copilot_internal.user_preferences p where p.user_id = $1 for no key update";
 const MADE: &str = "
-    select count(*) from (select from copilot_internal.tenants t where t.created_by = $1 limit $2) t";
+    select count(*) from (select from copilot_internal.tenants t
+        where t.created_by = $1 and t.type <> 'personal' limit $2) t";
+/// Whether a hard quota of the platform bounds all budgets together, for all resources or for each; and how many personal
+/// tenants people have made for themselves, deleted ones too, at most as many as it takes to know.
+const SIGN_UPS: &str = "
+    select (select count(distinct q.resource_type) + count(*) filter (where q.resource_type = 'all') >= 2
+            from copilot_internal.cost_quotas q
+            where q.scope = 'platform' and q.mode = 'hard' and q.limit_usd is not null),
+           (select count(*) from (select from copilot_internal.tenants t
+               where t.type = 'personal' and t.created_by is not null limit $1) t)";
 const DELETE: &str = "
     update copilot_internal.tenants set deleted_at = pg_catalog.clock_timestamp(), updated_at = pg_catalog.clock_timestamp()
     where id = $1";
@@ -41,12 +51,16 @@ const INITIALIZE: &str = "
     from copilot_internal.effective_quotas q
     where q.tenant_id = $1 and q.is_default
     on conflict (tenant_id, scope, scope_id, resource_type, period) do nothing";
-/// The address that Supabase knows. Where there is no such table, or the extension's owner may not read it, the query
-/// that names it is not run.
-const KNOWS_USERS: &str = "
-    select case when pg_catalog.to_regclass('auth.users') is null then false
-        else pg_catalog.has_column_privilege(pg_catalog.to_regclass('auth.users'), 'id', 'select')
-         and pg_catalog.has_column_privilege(pg_catalog.to_regclass('auth.users'), 'email', 'select') end";
+/// The table in which Supabase knows people, by its owner. What another relation of that name would run is not run.
+const USERS: &str = "
+    select c.relowner::bigint from pg_catalog.pg_class c
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    where n.nspname = 'auth' and c.relname = 'users' and c.relkind = 'r'
+      and (select count(*) from pg_catalog.pg_attribute a
+           where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+             and (a.attname = 'id' and a.atttypid = 'pg_catalog.uuid'::pg_catalog.regtype
+                  or a.attname = 'email' and a.atttypid in ('pg_catalog.text'::pg_catalog.regtype,
+                      'pg_catalog.varchar'::pg_catalog.regtype))) = 2";
 
 static PERSONAL_PLAN: Plan = Plan::new(PERSONAL, &[UUID]);
 static REVIVE_PLAN: Plan = Plan::new(REVIVE, &[UUID]);
@@ -54,13 +68,16 @@ static MAKE_PLAN: Plan = Plan::new(MAKE, &[TEXT, TEXT, TEXT, TEXT, UUID, UUID]);
 static SERIALISE_PLAN: Plan = Plan::new(SERIALISE, &[UUID]);
 static SERIALISE_ROW_PLAN: Plan = Plan::new(SERIALISE_ROW, &[UUID]);
 static MADE_PLAN: Plan = Plan::new(MADE, &[UUID, BIGINT]);
+static SIGN_UPS_PLAN: Plan = Plan::new(SIGN_UPS, &[BIGINT]);
 static DELETE_PLAN: Plan = Plan::new(DELETE, &[UUID]);
 static IS_THERE_PLAN: Plan = Plan::new(IS_THERE, &[UUID]);
 static INITIALIZE_PLAN: Plan = Plan::new(INITIALIZE, &[UUID]);
-static KNOWS_USERS_PLAN: Plan = Plan::new(KNOWS_USERS, &[]);
+static USERS_PLAN: Plan = Plan::new(USERS, &[]);
 static EMAIL_PLAN: Plan = Plan::new("select u.email::text from auth.users u where u.id = $1", &[UUID]);
 
 const PERSONAL_TYPE: &str = "personal";
+/// How long one waits for the other, who may be idle in a transaction, in milliseconds.
+const SIGN_UP_PATIENCE: u32 = 2_000;
 const PERSONAL_NAME: &str = "Personal";
 const FREE_PLAN: &str = "free";
 /// Longest e-mail address (RFC 5321, 64 + 1 + 255 octets).
@@ -100,10 +117,14 @@ pub fn create_personal(
     if let Some(id) = existing(spi, actor, user)? {
         return Ok(id);
     }
+    if actor != Actor::Server {
+        must_be_bounded(spi)?;
+    }
+    let creator = if actor == Actor::Server { None } else { Some(user) };
     for number in 0..ATTEMPTS {
         // Whoever reads a list of tenants, or an address, learns nothing of a person's e-mail.
         let slug = attempt(PERSONAL_TYPE, number, random_bits());
-        let made = make(spi, PERSONAL_NAME, &slug, PERSONAL_TYPE, FREE_PLAN, Some(user), None)?;
+        let made = make(spi, PERSONAL_NAME, &slug, PERSONAL_TYPE, FREE_PLAN, Some(user), creator)?;
         if let Some(id) = made {
             if preferred.is_none() {
                 members::prefer(spi, user, id)?;
@@ -118,6 +139,36 @@ pub fn create_personal(
     Err(Error::Taken { message: "no slug was free; try again".to_owned() })
 }
 
+/// A person's tenant brings a budget. As long as nothing bounds all budgets together there are only so many, and they are
+/// made one after the other.
+fn must_be_bounded(spi: &Session) -> Result<()> {
+    const HINT: &str = "Set a hard quota of the platform, or pg_tollgate.personal_tenants; or let the server make it.";
+    let most = settings::personal_tenants();
+    // Whether a budget is bounded, or there may be one more.
+    let look = |spi: &Session| -> Result<(bool, bool)> {
+        let rows = spi.run(&SIGN_UPS_PLAN, Snapshot::Latest, &[most.into()])?;
+        let row = rows.first().ok_or_else(|| Error::internal("a query without a condition gave no row"))?;
+        Ok((row.need(1)?, row.need::<i64>(2)? < most))
+    };
+    let (is_bounded, mut is_free) = look(spi)?;
+    if is_bounded {
+        return Ok(());
+    }
+    if is_free {
+        if !LockTarget::SignUps.lock_within(SIGN_UP_PATIENCE) {
+            let message = "somebody else is just signing up; try again".to_owned();
+            return Err(Error::Limit { message, hint: HINT });
+        }
+        is_free = look(spi)?.1;
+    }
+    if is_free {
+        return Ok(());
+    }
+    let message =
+        format!("people make at most {most} personal tenants while no quota of the platform bounds their budgets");
+    Err(Error::Limit { message, hint: HINT })
+}
+
 /// An address that the verified claims do not confirm would name a tenant after somebody else; a user without one, such
 /// as an anonymous sign-in, could be made at will, and each would bring a budget.
 fn own_email(caller: &Caller, email: Option<String>) -> Result<String> {
@@ -129,11 +180,13 @@ fn own_email(caller: &Caller, email: Option<String>) -> Result<String> {
     }
 }
 
+/// Read with the rights of the table's own owner: whatever a policy or a view of that name would run has no more rights
+/// than who put it there.
 fn known_email(spi: &Session, user: Uuid) -> Result<Option<String>> {
-    let rows = spi.run(&KNOWS_USERS_PLAN, Snapshot::Statement, &[])?;
-    if !rows.first().and_then(|row| row.get(1)).unwrap_or(false) {
-        return Ok(None);
-    }
+    let rows = spi.run(&USERS_PLAN, Snapshot::Statement, &[])?;
+    let Some(owner) = rows.first().and_then(|row| row.get::<i64>(1)) else { return Ok(None) };
+    let owner = u32::try_from(owner).map_err(|_| Error::internal("the owner of a table is no role"))?;
+    let _owner = ActAs::role(owner.into());
     let rows = spi.run(&EMAIL_PLAN, Snapshot::Statement, &[user.into()])?;
     Ok(rows.first().and_then(|row| row.get(1)))
 }

@@ -100,6 +100,12 @@ pub enum Status {
     Ok,
     Warning,
     Exceeded,
+    /// A quota that is suspended blocks.
+    Suspended,
+    /// No quota is in the way: there is no such tenant, or it was deleted.
+    NoTenant,
+    /// No quota is in the way: no price is known.
+    Unpriced,
     /// No quota is in the way: the tenant's policy forbids the model.
     ModelDenied,
 }
@@ -111,6 +117,9 @@ impl Status {
             Self::Ok => "OK",
             Self::Warning => "WARNING",
             Self::Exceeded => "EXCEEDED",
+            Self::Suspended => "SUSPENDED",
+            Self::NoTenant => "NO_TENANT",
+            Self::Unpriced => "UNPRICED",
             Self::ModelDenied => "MODEL_DENIED",
         }
     }
@@ -185,9 +194,16 @@ impl Quota {
         }
     }
 
+    /// Whether it lets the amount be spent, if it is hard. What is free always is, unless nothing is to be spent at all.
+    pub fn admits(&self, amount: i64) -> bool {
+        self.fits(amount) || amount == 0 && !self.suspended && self.limit != Some(0)
+    }
+
     /// The status once the amount is spent.
     pub fn status(&self, amount: i64) -> Status {
-        if !self.fits(amount) {
+        if self.suspended {
+            Status::Suspended
+        } else if !self.fits(amount) {
             Status::Exceeded
         } else if self.limit.is_some() && self.used().saturating_add(amount) >= self.warning {
             Status::Warning
@@ -233,12 +249,13 @@ pub struct Verdict {
 pub fn judge(quotas: &[Quota], amount: i64, allow_without_quota: bool) -> Verdict {
     let effective = || quotas.iter().enumerate().filter(|(_, quota)| quota.is_effective());
     let blocking = effective()
-        .filter(|(_, quota)| quota.is_hard() && !quota.fits(amount))
+        .filter(|(_, quota)| quota.is_hard() && !quota.admits(amount))
         .min_by_key(|(_, quota)| (quota.scope, quota.counts_all(), -quota.bounds.end.unwrap_or(i64::MAX)));
     let overrun = effective().map(|(_, quota)| quota.overrun(amount)).max().unwrap_or(0);
-    if let Some((index, _)) = blocking {
+    if let Some((index, quota)) = blocking {
         let retryable = effective().all(|(_, quota)| !quota.is_hard() || quota.would_fit(amount));
-        return Verdict { allowed: false, status: Status::Exceeded, quota_index: Some(index), retryable, overrun };
+        let status = if quota.suspended { Status::Suspended } else { Status::Exceeded };
+        return Verdict { allowed: false, status, quota_index: Some(index), retryable, overrun };
     }
     let tightest = effective().min_by_key(|(_, quota)| {
         let remaining = quota.remaining().unwrap_or(i64::MAX);
@@ -300,7 +317,14 @@ mod tests {
     fn a_sum_that_no_integer_holds_does_not_fit() {
         let mut full = quota(Scope::Tenant, Some(i64::MAX), 2);
         full.held = i64::MAX - 1;
-        assert!(!judge(&[full], 0, true).allowed);
+        assert!(!judge(&[full], 1, true).allowed);
+    }
+
+    #[test]
+    fn what_is_free_is_allowed_over_the_limit_and_the_status_says_so() {
+        let verdict = judge(&[quota(Scope::Tenant, Some(100), 101)], 0, true);
+        assert_eq!((verdict.allowed, verdict.status, verdict.overrun), (true, Status::Exceeded, 0));
+        assert!(!judge(&[quota(Scope::Tenant, Some(100), 101)], 1, true).allowed);
     }
 
     #[test]
@@ -362,7 +386,7 @@ mod tests {
             for limit in [None, Some(100)] {
                 let suspended = Quota { suspended: true, mode, ..quota(Scope::Tenant, limit, 0) };
                 let verdict = judge(&[suspended], 0, true);
-                assert_eq!((verdict.allowed, verdict.status, verdict.retryable), (false, Status::Exceeded, false));
+                assert_eq!((verdict.allowed, verdict.status, verdict.retryable), (false, Status::Suspended, false));
             }
         }
     }
@@ -375,39 +399,127 @@ mod tests {
         assert_eq!(share_of(i64::MAX, 10_000_000_000_000), i64::MAX);
     }
 
+    #[test]
+    fn names_are_those_of_the_tables() {
+        let scopes = [(Scope::User, "user"), (Scope::Tenant, "tenant"), (Scope::Platform, "platform")];
+        for (scope, name) in scopes {
+            assert_eq!((scope.as_str(), Scope::parse(name)), (name, Some(scope)));
+        }
+        for (resource, name) in [(Resource::Llm, "llm"), (Resource::E2b, "e2b")] {
+            assert_eq!((resource.as_str(), Resource::parse(name)), (name, Some(resource)));
+        }
+        // An operation uses one resource.
+        assert_eq!((Resource::All.as_str(), Resource::parse("all")), ("all", None));
+        for (mode, name) in [(Mode::Hard, "hard"), (Mode::Soft, "soft"), (Mode::Shadow, "shadow")] {
+            assert_eq!((mode.as_str(), Mode::parse(name)), (name, Some(mode)));
+        }
+        assert_eq!((Scope::parse("User"), Mode::parse(""), Resource::parse("LLM")), (None, None, None));
+        let statuses = [Status::NoQuota, Status::Ok, Status::Warning, Status::Exceeded, Status::ModelDenied];
+        let names = ["NO_QUOTA", "OK", "WARNING", "EXCEEDED", "MODEL_DENIED"];
+        assert_eq!(statuses.map(Status::as_str), names);
+    }
+
+    #[test]
+    fn what_is_left_is_below_zero_once_the_limit_is_overrun() {
+        let mut overrun = quota(Scope::Tenant, Some(100), 90);
+        assert_eq!((overrun.used(), overrun.remaining()), (90, Some(10)));
+        overrun.held = 30;
+        assert_eq!((overrun.used(), overrun.remaining()), (120, Some(-20)));
+        overrun.limit = None;
+        assert_eq!(overrun.remaining(), None);
+        overrun.held = i64::MAX;
+        assert_eq!(overrun.used(), i64::MAX);
+    }
+
     fn any_quota() -> impl Strategy<Value = Quota> {
         let scope = prop_oneof![Just(Scope::User), Just(Scope::Tenant), Just(Scope::Platform)];
         let mode = prop_oneof![3 => Just(Mode::Hard), 1 => Just(Mode::Soft), 1 => Just(Mode::Shadow)];
-        let amount = || prop_oneof![0..200i64, i64::MAX - 5..=i64::MAX];
-        (scope, mode, proptest::option::of(amount()), amount(), amount(), any::<bool>()).prop_map(
-            |(scope, mode, limit, spent, held, counts_all)| Quota {
+        let amount = || prop_oneof![4 => 0..20_i64, 1 => i64::MAX - 5..=i64::MAX];
+        let limit = prop_oneof![1 => Just(None), 4 => (0..40_i64).prop_map(Some), 1 => (i64::MAX - 5..=i64::MAX).prop_map(Some)];
+        let end = prop_oneof![1 => Just(None), 2 => (1..4_i64).prop_map(Some)];
+        let more = (any::<bool>(), proptest::bool::weighted(0.1), 0..40_i64, end);
+        (scope, mode, limit, amount(), amount(), more).prop_map(
+            |(scope, mode, limit, spent, held, (counts_all, suspended, warning, end))| Quota {
                 mode,
                 held,
+                suspended,
+                warning,
+                bounds: Bounds { start: None, end },
                 resource_type: if counts_all { ALL_RESOURCES } else { "llm" },
                 ..quota(scope, limit, spent)
             },
         )
     }
 
+    /// The rules once more, in numbers that cannot overflow, and by sorting.
+    fn expected(quotas: &[Quota], amount: i64, allow_without_quota: bool) -> Verdict {
+        let wide = i128::from;
+        let over = |quota: &Quota, with_held: bool| {
+            let used = wide(quota.spent) + if with_held { wide(quota.held) } else { 0 } + wide(amount);
+            quota.suspended || quota.limit.is_some_and(|limit| limit == 0 || used > wide(limit))
+        };
+        let speaks = |quota: &&(usize, &Quota)| quota.1.suspended || quota.1.mode != Mode::Shadow;
+        let numbered: Vec<(usize, &Quota)> = quotas.iter().enumerate().collect();
+        let speaking: Vec<(usize, &Quota)> = numbered.iter().filter(speaks).copied().collect();
+        let is_hard = |quota: &Quota| quota.suspended || quota.mode == Mode::Hard;
+        let specific = |quota: &Quota| {
+            let place = [Scope::User, Scope::Tenant, Scope::Platform].iter().position(|scope| *scope == quota.scope);
+            (place, quota.resource_type == "all")
+        };
+        let passed = |quota: &Quota| {
+            let total = wide(quota.spent) + wide(quota.held) + wide(amount);
+            quota.limit.map_or(0, |limit| (total.min(wide(i64::MAX)) - wide(limit)).clamp(0, wide(amount)))
+        };
+        let overrun = speaking.iter().map(|(_, quota)| passed(quota)).max().unwrap_or(0) as i64;
+        let mut blocking: Vec<_> =
+            speaking.iter().filter(|(_, quota)| is_hard(quota) && over(quota, true)).copied().collect();
+        blocking.sort_by_key(|(_, quota)| {
+            (specific(quota), std::cmp::Reverse((quota.bounds.end.is_none(), quota.bounds.end)))
+        });
+        if let Some((index, _)) = blocking.first() {
+            let retryable = !speaking.iter().any(|(_, quota)| is_hard(quota) && over(quota, false));
+            return Verdict { allowed: false, status: Status::Exceeded, quota_index: Some(*index), retryable, overrun };
+        }
+        let status = |quota: &Quota| {
+            let total = wide(quota.spent) + wide(quota.held) + wide(amount);
+            match quota.limit {
+                _ if over(quota, true) => Status::Exceeded,
+                Some(_) if total >= wide(quota.warning) => Status::Warning,
+                _ => Status::Ok,
+            }
+        };
+        let left = |quota: &Quota| {
+            let used = (wide(quota.spent) + wide(quota.held)).min(wide(i64::MAX));
+            quota.limit.map_or(wide(i64::MAX), |limit| wide(limit) - used)
+        };
+        let mut allowing = speaking;
+        allowing.sort_by_key(|(_, quota)| (std::cmp::Reverse(status(quota)), left(quota), specific(quota)));
+        let (allowed, status, quota_index) = match allowing.first() {
+            Some((index, quota)) => (true, status(quota), Some(*index)),
+            None => (allow_without_quota, Status::NoQuota, None),
+        };
+        Verdict { allowed, status, quota_index, retryable: false, overrun }
+    }
+
     proptest! {
-        /// The promise itself, stated without the code's shortcuts.
+        #![proptest_config(ProptestConfig::with_cases(3000))]
+
         #[test]
-        fn allowed_exactly_when_no_hard_limit_is_passed(
-            quotas in proptest::collection::vec(any_quota(), 0..6),
-            amount in prop_oneof![0..200i64, i64::MAX - 5..=i64::MAX],
+        fn every_answer_is_that_of_the_rules(
+            quotas in proptest::collection::vec(any_quota(), 0..5),
+            amount in prop_oneof![4 => 0..20_i64, 1 => i64::MAX - 5..=i64::MAX],
+            allow_without_quota in any::<bool>(),
         ) {
+            let verdict = judge(&quotas, amount, allow_without_quota);
+            prop_assert_eq!(verdict, expected(&quotas, amount, allow_without_quota));
+            // The promise itself.
             let within = quotas.iter().filter(|quota| quota.mode == Mode::Hard).all(|quota| {
                 quota.limit.is_none_or(|limit| {
                     limit != 0
-                        && i128::from(quota.spent) + i128::from(quota.held) + i128::from(amount) <= i128::from(limit)
+                        && (amount == 0 || i128::from(quota.spent) + i128::from(quota.held) + i128::from(amount) <= i128::from(limit))
                 })
             });
-            let verdict = judge(&quotas, amount, true);
-            prop_assert_eq!(verdict.allowed, within);
-            prop_assert!(verdict.overrun >= 0 && verdict.overrun <= amount);
-            if let Some(index) = verdict.quota_index {
-                prop_assert!(quotas[index].mode != Mode::Shadow);
-            }
+            prop_assert!(within || !verdict.allowed);
         }
     }
 }

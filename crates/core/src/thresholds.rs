@@ -93,6 +93,13 @@ mod tests {
     }
 
     #[test]
+    fn what_was_told_of_the_same_limit_or_figure_is_closed() {
+        assert_eq!(told(100, 90, &[seen(Some(80), 100, 70)]), []);
+        assert_eq!(told(200, 160, &[seen(Some(80), 100, 160)]), []);
+        assert_eq!(told(200, 160, &[seen(Some(80), 100, 159)]), [Some(80)]);
+    }
+
+    #[test]
     fn a_limit_of_zero_has_no_shares_but_can_be_overrun() {
         assert_eq!(told(0, 0, &[]), []);
         assert_eq!(told(0, 1, &[]), [None]);

@@ -89,7 +89,8 @@
 //!    themselves in. For one that has charged he waits to its end, for one that is about to until it has or withdraws;
 //! 3. takes the tenant's (the platform's) lock of the locked mode, exclusively: loads of a tenant are serial, and
 //!    a transaction that the locked mode left prepared is waited for;
-//! 4. looks again whether the entry is there; else sums the tables in a snapshot taken *now*, adds what his own
+//! 4. looks again whether the entry is there; else sums the tables in a snapshot taken *now*, which shows the rows
+//!    of its own command as well, adds what his own
 //!    transaction charged before to his journal, subtransaction by subtransaction, and publishes the entry in one step
 //!    that cannot fail;
 //! 5. gives the lock back. Whoever fails on the way leaves nothing behind but a lock that his abort releases.
@@ -98,6 +99,13 @@
 //! charged in the partition yet, first takes himself out of his slot, and starts anew afterwards; so does whoever was
 //! refused. So two transactions wait for each other only when both have charged in an earlier epoch and both charge again
 //! in a later one, or one of them waits for a reservation that the other has locked; Postgres then ends one of them (`40P01`).
+//!
+//! **Between an addition and its rows** nothing is loaded: a trigger on the ledger that looks reads the tables, and one that
+//! would have to load to charge is refused.
+//!
+//! **Whoever writes rows that counters are read from, and is no charge** (an import, a repair, a subscription), has changed
+//! all definitions from then on. The locks of all partitions are taken before the commit record, so imports that are open
+//! stop nobody; the epochs move in the callback.
 //!
 //! **Eviction** takes an entry nobody has pinned. An entry is pinned from before the first addition until after the
 //! commit is visible, so whoever loads it again finds in the tables whatever was counted in it.

@@ -12,6 +12,10 @@ impl Escrow {
         let acknowledged = state.acknowledged;
         let session = &mut state.sessions[who];
         session.begun = true;
+        if !self.looks(state, who) {
+            state.sessions[who].fresh = 0;
+        }
+        let session = &mut state.sessions[who];
         match self.program(who).get(session.op as usize) {
             Some(Op::Charge(_) | Op::Record(_) | Op::Refund(_)) => {
                 session.began = acknowledged;
@@ -21,6 +25,7 @@ impl Escrow {
                 session.began = acknowledged;
                 session.pc = Pc::LookUp;
             }
+            Some(Op::Look) => session.pc = Pc::Look { quota: 0 },
             Some(Op::Limit(..)) => session.pc = Pc::Change,
             Some(Op::Define(..)) => session.pc = Pc::LockDefinitions,
             Some(Op::Savepoint) => {
@@ -334,6 +339,9 @@ impl Escrow {
         } else {
             session.charged[level] += amount;
         }
+        if self.is(Mutant::LoadMissesItsOwnCommand) {
+            session.fresh = if refund { -amount } else { amount };
+        }
         session.request_row |= once;
         if refund && self.is(Mutant::RefundBeforeCommit) {
             for item in session.journal.clone() {
@@ -391,13 +399,13 @@ impl Escrow {
                 state.sessions[who].pc = Pc::WaitDefinitions;
             }
             Then::Replayed => self.end_without_effect(state, who),
-            Then::Refused if once && !self.is(Mutant::RefusedDoesNotWaitForTwin) => {
+            Then::Refused if once && !self.is(Mutant::RefusedDoesNotWaitForDuplicate) => {
                 self.withdraw(state, who);
-                let waited = self.is_twin(state, who, 0);
+                let waited = self.is_duplicate(state, who, 0);
                 let session = &mut state.sessions[who];
                 session.slot_request = false;
                 session.forget_round();
-                session.pc = Pc::SeekTwin { peer: 0, waited };
+                session.pc = Pc::SeekDuplicate { peer: 0, waited };
             }
             Then::Refused => {
                 if once {
@@ -419,12 +427,12 @@ impl Escrow {
 
     /// Duplicates: a refused call waits for each slot with its request id, then looks into the table again. A transaction
     /// that is in no slot any more has its row there, or has given back.
-    pub fn seek_twin(&self, state: &mut State, who: usize, peer: u8, waited: bool) {
+    pub fn seek_duplicate(&self, state: &mut State, who: usize, peer: u8, waited: bool) {
         let next = usize::from(peer) + 1;
         // Whether it had to wait is told here by the slot as it was found: it is a reason to try again.
         if next < state.sessions.len() {
-            let waited = waited || self.is_twin(state, who, next);
-            state.sessions[who].pc = Pc::SeekTwin { peer: next as u8, waited };
+            let waited = waited || self.is_duplicate(state, who, next);
+            state.sessions[who].pc = Pc::SeekDuplicate { peer: next as u8, waited };
         } else if state.tables.request_rows > 0 {
             self.end_without_effect(state, who);
         } else if waited {
@@ -436,9 +444,9 @@ impl Escrow {
     }
 
     /// Whether another session's slot shows the request.
-    pub fn is_twin(&self, state: &State, who: usize, other: usize) -> bool {
+    pub fn is_duplicate(&self, state: &State, who: usize, other: usize) -> bool {
         let session = &state.sessions[other];
-        let shows = if self.is(Mutant::TwinKnownOnlyByRow) { session.request_row } else { session.slot_request };
+        let shows = if self.is(Mutant::DuplicateKnownOnlyByRow) { session.request_row } else { session.slot_request };
         other != who && shows
     }
 

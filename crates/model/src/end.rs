@@ -186,6 +186,7 @@ impl Escrow {
         let session = &mut state.sessions[who];
         session.charged = [0; 2];
         session.refunded = [0; 2];
+        session.fresh = 0;
         session.changes = [None; QUOTAS];
         session.forget_call();
         session.op = self.program(who).len() as u8;
@@ -256,6 +257,7 @@ impl Escrow {
         session.journal.retain(|item| item.level == 0 || !forgets);
         session.charged[1] = 0;
         session.refunded[1] = 0;
+        session.fresh = 0;
         session.changes = session.changes.map(|change| change.filter(|change| change.level == 0));
         session.forget_call();
         session.pc = Pc::SubAbort;

@@ -25,7 +25,7 @@
 //!   the call began.
 //! * I5, in every state: a counter that can still be found is exact.
 //! * I6, at each admission and refusal over two quotas.
-//! * Duplicates: one row for a request; no call is told that it was refused while a twin has what it had when that was
+//! * Duplicates: one row for a request; no call is told that it was refused while a duplicate has what it had when that was
 //!   decided, or has committed.
 //! * In the end nothing is pinned, published or closed. None waits for ever: where a transaction charges once there is
 //!   no deadlock at all, where it charges several times Postgres' detector finds every one.
@@ -41,7 +41,8 @@
 //!   never less. A message that finds nothing cached is dropped: what is read next is read after it.
 //! * The locked mode's platform lock is always exclusive: the shared one admits more, all of it among charges that no
 //!   platform quota counts.
-//! * The fold of pending rows into rollups moves no sum; read-only checks move nothing; so both are absent.
+//! * The fold of pending rows into rollups moves no sum, so it is absent. A read-only check moves nothing either, but it
+//!   loads what is absent, in the command of a call that has written: that it does here, too.
 //! * Periods: a period is part of a key as a quota is.
 //! * Fairness: a session that waits for a closed partition or a limit that keeps changing may start again as long.
 //!
@@ -53,6 +54,7 @@
 //!   (`SlotForgetsEarlierEpoch`).
 //! * A transaction that must wait for the Definitions lock and has charged nothing withdraws its slot first, and one that
 //!   waits for slots waits for the slot and not for the transaction (`WaitWithSlotPublished`, `WaitsForTransaction`).
+//! * A load sees the rows of its own command, which its journal has already (`LoadMissesItsOwnCommand`).
 //! * The callbacks know of a pin from the pin on, not from the push of step 6 (`PinNotJournaled`).
 //! * Messages that a wait between steps 2 and 7 has handled count in step 7 (`RecheckSeesOnlyNewMessages`).
 //! * A refund loads absent entries too (`RefundSkipsAbsent`); a loader's sum leaves out its own uncommitted refunds
@@ -63,13 +65,14 @@
 //!   it (`ClosedLockDiesWithSavepoint`).
 //! * A transaction that changed definitions cannot be prepared, in the locked mode either: a restart may come before
 //!   COMMIT PREPARED, which runs no callback (`DefinitionsMayBePrepared`).
-//! * A refused duplicate finds its twin by the slot, which shows the request before anything is added
-//!   (`TwinKnownOnlyByRow`).
-//! * A transaction with holds in hand and one that moves T each write before they read: the hand before T
-//!   (`HandPublishedAfterLookingAtHorizon`, `MakerLooksBeforePublishing`), T before the hands
-//!   (`HandsReadBeforeHorizonIsStored`), and the snapshot last (`HandsReadAfterSnapshot`). The hand is the earliest of
-//!   the whole transaction (`HandForgetsEarlierHold`), binds its owner too (`ExpirerForgetsItsOwnHand`), and goes after
-//!   the credit (`HandClearedBeforeVisible`, `HandClearedBeforeCredit`).
+//! * A refused request finds its duplicate by the slot, which shows the request before anything is added
+//!   (`DuplicateKnownOnlyByRow`).
+//! * A transaction with active holds and one that moves T each write before they read: the active expiry before T
+//!   (`ActiveExpiryPublishedAfterHorizon`, `MakerLooksBeforePublishing`), T before the active expiries
+//!   (`ActiveExpiriesReadBeforeHorizonIsStored`), and the snapshot last (`ActiveExpiriesReadAfterSnapshot`). The active
+//!   expiry is the earliest of the whole transaction (`ActiveExpiryForgetsEarlierHold`), binds its owner too
+//!   (`ExpirerForgetsItsOwnActiveExpiry`), and goes after the credit (`ActiveExpiryClearedBeforeVisible`,
+//!   `ActiveExpiryClearedBeforeCredit`).
 //! * A T that has passed a hold may be taken back, so late is decided under the lock (`LateDecidedWithoutLock`); it is
 //!   taken back before the lock goes (`HorizonNotRestored`, `LockReleasedBeforeHorizonIsRestored`).
 //! * A charge that expired something, could not, or found nothing held is judged once more: others did it meanwhile
@@ -78,8 +81,8 @@
 //! * A maker that starts again with a later expiry counts from T if the clock was set back behind it
 //!   (`MakerStartsAgainByTheClock`).
 //! * A loader's own holds count in the new entry as they do in the earlier epoch's, to be credited or taken back
-//!   (`LoaderForgetsOwnHolds`), and T stays before them (`LoaderPassesOwnHand`), also before those that were late there
-//!   (`LoaderForgetsLateHolds`: the clock may have been set back). The hands of others need not concern it.
+//!   (`LoaderForgetsOwnHolds`), and T stays before them (`LoaderPassesOwnActiveExpiry`), also before those that were late there
+//!   (`LoaderForgetsLateHolds`: the clock may have been set back). The active holds of others need not concern it.
 
 #![forbid(unsafe_code)]
 
@@ -88,6 +91,7 @@ pub mod check;
 mod end;
 pub mod holds;
 mod load;
+mod look;
 pub mod machine;
 pub mod mutant;
 pub mod scenario;

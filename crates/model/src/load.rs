@@ -8,6 +8,9 @@ impl Escrow {
     /// Load 1: the Definitions lock, shared, and back at once. A loader that would have to wait and has charged
     /// nothing yet withdraws first.
     pub fn barrier(&self, state: &mut State, who: usize, quota: u8) {
+        if self.looks(state, who) {
+            return self.look_on(state, who, quota);
+        }
         let partition = self.partition(quota);
         let held = state.others(who).any(|it| it.definitions_lock[partition].is_some());
         let epoch = state.epoch[partition];
@@ -26,6 +29,9 @@ impl Escrow {
 
     /// Load 2: one slot after the other.
     pub fn old_slot_has_ended(&self, state: &mut State, who: usize, quota: u8, peer: u8) {
+        if self.looks(state, who) {
+            return self.look_on(state, who, quota);
+        }
         if usize::from(peer) + 1 < state.sessions.len() {
             state.sessions[who].pc = Pc::WaitOldSlots { quota, peer: peer + 1 };
             return;
@@ -38,6 +44,9 @@ impl Escrow {
 
     /// Load 3: the locked mode's lock. Waiting for a lock handles messages.
     pub fn load_lock(&self, state: &mut State, who: usize, quota: u8) {
+        if self.looks(state, who) {
+            return self.look_on(state, who, quota);
+        }
         let partition = self.partition(quota);
         let session = &mut state.sessions[who];
         session.handle_messages();
@@ -47,7 +56,9 @@ impl Escrow {
 
     /// Load 4: looks again; else sums the tables in a snapshot taken now.
     pub fn sum(&self, state: &mut State, who: usize, quota: u8) {
-        if !self.is(Mutant::LoaderDoesNotLookAgain) && self.pin_if_there(state, who, quota) {
+        let looks = self.looks(state, who);
+        let there = looks && state.has_entry(quota, self.key(quota, state.sessions[who].seen));
+        if there || (!looks && !self.is(Mutant::LoaderDoesNotLookAgain) && self.pin_if_there(state, who, quota)) {
             state.sessions[who].sum = 0;
             state.sessions[who].pc = Pc::LoadUnlock { quota };
             return;
@@ -64,15 +75,16 @@ impl Escrow {
         let refunded: i8 = session.refunded.iter().sum();
         let own =
             session.charged.iter().sum::<i8>() - if self.is(Mutant::LoaderCountsOwnRefund) { refunded } else { 0 };
-        self.committed(state, quota) + own
+        self.committed(state, quota) + own - session.fresh
     }
 
     /// Load 4: one step that cannot fail: the entry, its pins, and in the journal what it charged before, where a
     /// savepoint takes back its own part.
     pub fn publish_entry(&self, state: &mut State, who: usize, quota: u8) {
+        let looks = self.looks(state, who);
         let session = &mut state.sessions[who];
         let epoch = self.key(quota, session.seen);
-        let mut pins = 1;
+        let mut pins = u8::from(!looks);
         for level in 0..2 {
             for (kind, amount) in [(Kind::Charge, session.charged[level]), (Kind::Refund, session.refunded[level])] {
                 if amount == 0 || self.is(Mutant::LoaderForgetsOwnCharges) {
@@ -85,7 +97,7 @@ impl Escrow {
             }
         }
         let reserved = std::mem::take(&mut session.sum);
-        session.pinned |= 1 << quota;
+        session.pinned |= u8::from(!looks) << quota;
         session.pc = Pc::LoadUnlock { quota };
         match state.entry(quota, epoch) {
             Some(entry) => *entry = Entry { reserved, pins: entry.pins + pins, ..*entry },
@@ -95,9 +107,9 @@ impl Escrow {
 
     /// Load 5.
     pub fn load_unlock(&self, state: &mut State, who: usize, quota: u8) {
-        let partition = self.partition(quota);
+        let (partition, looks) = (self.partition(quota), self.looks(state, who));
         let session = &mut state.sessions[who];
         session.load_lock[partition] = false;
-        session.pc = Pc::Pin { quota: quota + 1 };
+        session.pc = if looks { Pc::Look { quota: quota + 1 } } else { Pc::Pin { quota: quota + 1 } };
     }
 }

@@ -228,7 +228,7 @@ impl Escrow {
             | Pc::LoadUnlock { .. }
             | Pc::Decide
             | Pc::Insert
-            | Pc::SeekTwin { .. } => true,
+            | Pc::SeekDuplicate { .. } => true,
             // Step 4, the journal's room, is what fails here; there is nothing else to it.
             Pc::Pin { quota } => usize::from(quota) == QUOTAS,
             Pc::Push => self.is(Mutant::RaiseBetweenAddAndPush),
@@ -254,6 +254,7 @@ impl Escrow {
                 && (partition == PLATFORM || self.tenant(other) == self.tenant(who))
         };
         match me.pc {
+            _ if self.looks(state, who) => 0,
             Pc::LockDefinitions => {
                 let partition = self.partition(self.changed_quota(state, who));
                 those(&|_, it| it.definitions_lock[partition].is_some())
@@ -290,7 +291,9 @@ impl Escrow {
             Pc::Insert if matches!(self.op(state, who), Some(Op::ChargeOnce(_))) => {
                 if self.is(Mutant::NoUniqueRequest) { 0 } else { those(&|_, it| it.request_row) }
             }
-            Pc::SeekTwin { peer, .. } => those(&|other, _| other == peer as usize && self.is_twin(state, who, other)),
+            Pc::SeekDuplicate { peer, .. } => {
+                those(&|other, _| other == peer as usize && self.is_duplicate(state, who, other))
+            }
             _ => 0,
         }
     }
@@ -334,13 +337,14 @@ impl Escrow {
             Pc::Sum { quota } => self.sum(state, who, quota),
             Pc::PublishEntry { quota } => self.publish_entry(state, who, quota),
             Pc::LoadUnlock { quota } => self.load_unlock(state, who, quota),
+            Pc::Look { quota } => self.look(state, who, quota),
             Pc::Decide => self.decide(state, who),
             Pc::Add { quota } => self.add(state, who, quota),
             Pc::Push => self.push(state, who),
             Pc::Recheck => self.recheck(state, who),
             Pc::Insert => self.insert(state, who),
             Pc::GiveBack { then } => self.give_back(state, who, then),
-            Pc::SeekTwin { peer, waited } => self.seek_twin(state, who, peer, waited),
+            Pc::SeekDuplicate { peer, waited } => self.seek_duplicate(state, who, peer, waited),
             Pc::Committing => self.become_visible(state, who),
             Pc::Settle => self.settle(state, who),
             Pc::MoveEpoch => self.move_epoch(state, who),

@@ -17,6 +17,8 @@ pub enum Op {
     Limit(u8, i8),
     /// Creates a quota, or (None) deletes it.
     Define(u8, Option<i8>),
+    /// In the command of the call before: reads the counters, and loads what is absent.
+    Look,
     Savepoint,
     /// Released or rolled back: both are tried. Where it stands, an ERROR inside is caught as well.
     EndSavepoint,
@@ -129,6 +131,26 @@ pub const SCENARIOS: &[Scenario] = &[
         evictions: true,
         failures: true,
         mutants: &[Mutant::RefundBeforeCommit, Mutant::RefundNeverCredited, Mutant::RefundSkipsAbsent],
+        ..PLAIN
+    },
+    Scenario {
+        name: "looks",
+        says: "a charge and a look in one command, in a savepoint, while a quota is created beside; eviction",
+        limits: [Some(1), None],
+        sessions: &[(0, &[Savepoint, Charge(1), Look, EndSavepoint]), (0, &[Charge(1)]), (1, &[Define(1, Some(9))])],
+        evictions: true,
+        mutants: &[Mutant::LoadMissesItsOwnCommand],
+        ..PLAIN
+    },
+    Scenario {
+        name: "looks after refunds",
+        says: "a refund and a look in one command, while a quota is created beside; errors, eviction",
+        limits: [Some(1), None],
+        spent: [1, 0],
+        sessions: &[(0, &[Refund(1), Look]), (0, &[Charge(1)]), (1, &[Define(1, Some(9))])],
+        evictions: true,
+        failures: true,
+        mutants: &[Mutant::LoadMissesItsOwnCommand],
         ..PLAIN
     },
     Scenario {
@@ -325,7 +347,7 @@ pub const SCENARIOS: &[Scenario] = &[
         loaded: true,
         failures: true,
         modes: &[Escrow, Escrow],
-        mutants: &[Mutant::RefusedDoesNotWaitForTwin, Mutant::TwinKnownOnlyByRow],
+        mutants: &[Mutant::RefusedDoesNotWaitForDuplicate, Mutant::DuplicateKnownOnlyByRow],
         ..PLAIN
     },
     Scenario {

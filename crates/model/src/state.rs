@@ -14,7 +14,7 @@ pub enum Invariant {
     Drift,
     /// I6: of several quotas some were charged and others not.
     AllOrNothing,
-    /// A request had two effects, or was refused while its twin had one.
+    /// A request had two effects, or was refused while its duplicate had one.
     Duplicate,
     /// All have finished, and a pin, slot or closed partition is left.
     Leak,
@@ -180,6 +180,10 @@ pub enum Pc {
     LoadUnlock {
         quota: u8,
     },
+    /// A look at one quota after the other.
+    Look {
+        quota: u8,
+    },
     /// Quotas of a closed partition, and all of them in the locked mode: from the tables.
     Decide,
     /// Charge 5.
@@ -196,7 +200,7 @@ pub enum Pc {
         then: Then,
     },
     /// Duplicates: a refused call looks for transactions of the same request.
-    SeekTwin {
+    SeekDuplicate {
         peer: u8,
         waited: bool,
     },
@@ -244,6 +248,8 @@ pub struct Session {
     /// By level. Rows inserted, and refunds apart from them.
     pub charged: [i8; 2],
     pub refunded: [i8; 2],
+    /// What the running command has charged and refunded, which a mutant does not see.
+    pub fresh: i8,
     pub request_row: bool,
     pub changes: [Option<Change>; QUOTAS],
     pub closed: [bool; PARTITIONS],
@@ -260,7 +266,7 @@ pub struct Session {
     /// One of the additions, or a decision from the tables, went over the limit: only an admission makes it count.
     pub over: bool,
     /// Sessions (bits) that had room for the same request when this one was refused.
-    pub twins: u8,
+    pub duplicates: u8,
     /// What a loader, or a decision from the tables, read.
     pub sum: i8,
 }
@@ -281,6 +287,7 @@ impl Session {
             journal: Vec::new(),
             charged: [0; 2],
             refunded: [0; 2],
+            fresh: 0,
             request_row: false,
             changes: [None; QUOTAS],
             closed: [false; PARTITIONS],
@@ -292,7 +299,7 @@ impl Session {
             added: 0,
             pushed: false,
             over: false,
-            twins: 0,
+            duplicates: 0,
             sum: 0,
         }
     }
@@ -303,7 +310,7 @@ impl Session {
     }
 
     pub fn forget_call(&mut self) {
-        self.twins = 0;
+        self.duplicates = 0;
         self.began = [0; QUOTAS];
         self.forget_round();
     }

@@ -3,24 +3,25 @@
 use crate::machine::Escrow;
 use crate::scenario::Op;
 use crate::state::{Invariant, Kind, Pc, Session, State};
-use crate::world::QUOTAS;
+use crate::world::{PARTITIONS, QUOTAS};
 
 impl Escrow {
     /// Committed, plus everything in flight that a quota has to count: what a counter of it holds when it is right.
     ///
     /// In flight is what a transaction has inserted, or added for a row that it is about to insert, until the row is
-    /// visible or the abort has given it back. A refund is in flight longer: its credit waits for the commit callback.
-    pub fn true_sum(&self, state: &State, quota: u8) -> i8 {
-        let in_flight = (0..state.sessions.len()).map(|who| self.in_flight(state, who, quota)).sum::<i8>();
+    /// visible or the abort has given it back. A refund is in flight longer: its credit waits for the commit callback, in
+    /// the epoch in which it was made.
+    fn true_sum(&self, state: &State, quota: u8, epochs: [u8; PARTITIONS]) -> i8 {
+        let in_flight = (0..state.sessions.len()).map(|who| self.in_flight(state, who, quota, epochs)).sum::<i8>();
         self.committed(state, quota) + in_flight
     }
 
-    fn in_flight(&self, state: &State, who: usize, quota: u8) -> i8 {
+    fn in_flight(&self, state: &State, who: usize, quota: u8, epochs: [u8; PARTITIONS]) -> i8 {
         if !self.scope(quota).covers(self.tenant(who)) {
             return 0;
         }
         let session = &state.sessions[who];
-        let epoch = self.key(quota, state.epoch);
+        let epoch = self.key(quota, epochs);
         let journaled = |kind, from_level| -> i8 {
             let items = session.journal.iter().filter(|item| {
                 item.quota == quota && item.epoch == epoch && item.kind == kind && item.level >= from_level
@@ -58,14 +59,16 @@ impl Escrow {
         state.entries.iter().any(|entry| {
             entry.epoch == self.key(entry.quota, state.epoch)
                 && current(entry.quota)
-                && entry.reserved != self.true_sum(state, entry.quota)
+                && entry.reserved != self.true_sum(state, entry.quota, state.epoch)
         })
     }
 
     /// At the moment of the addition, or of the decision from the tables: the charge fits by the limit it was read with.
     pub fn fits(&self, state: &State, who: usize, quota: u8) -> bool {
         let limit = state.sessions[who].used[quota as usize].limit;
-        limit.is_none_or(|limit| self.true_sum(state, quota) + self.amount(state, who) <= limit)
+        limit.is_none_or(|limit| {
+            self.true_sum(state, quota, state.sessions[who].seen) + self.amount(state, who) <= limit
+        })
     }
 
     /// The same, or by the limit that is in force now: while a change is committed and not acknowledged, either will do.
@@ -75,7 +78,7 @@ impl Escrow {
             return self.fits(state, who, quota);
         }
         let now = state.tables.definitions[quota as usize].limit;
-        let sum = self.true_sum(state, quota) + self.amount(state, who);
+        let sum = self.true_sum(state, quota, state.sessions[who].seen) + self.amount(state, who);
         self.fits(state, who, quota) || now.is_none_or(|limit| sum <= limit)
     }
 
@@ -107,7 +110,7 @@ impl Escrow {
         if outdated || self.fits(state, who, quota) {
             state.violate(Invariant::SpuriousRefusal);
         }
-        state.sessions[who].twins = match self.op(state, who) {
+        state.sessions[who].duplicates = match self.op(state, who) {
             Some(Op::ChargeOnce(_)) => self.with_request(state),
             _ => 0,
         };
@@ -122,11 +125,11 @@ impl Escrow {
         state.sessions.iter().enumerate().filter(has).fold(0, |set, (who, _)| set | 1 << who)
     }
 
-    /// When a duplicate is told that it was refused: no twin that had taken room when this was decided has it still, and
-    /// none has committed. A twin that takes room later comes after the refusal, as a retry would.
+    /// When a request is told that it was refused: no duplicate that had taken room when this was decided has it still, and
+    /// none has committed. A duplicate that takes room later comes after the refusal, as a retry would.
     pub fn judge_refused_duplicate(&self, state: &mut State, who: usize) {
-        let twins = state.sessions[who].twins & self.with_request(state);
-        if twins != 0 || state.tables.request_rows > 0 {
+        let duplicates = state.sessions[who].duplicates & self.with_request(state);
+        if duplicates != 0 || state.tables.request_rows > 0 {
             state.violate(Invariant::Duplicate);
         }
     }

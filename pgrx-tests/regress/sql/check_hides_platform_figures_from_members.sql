@@ -5,7 +5,7 @@
 \set ann b0000000-0000-4000-8000-000000000001
 \set VERBOSITY sqlstate
 set role service_role;
-insert into copilot_internal.tenants (id, name, owner_id) values (:'acme', 'Acme', :'ann');
+insert into copilot_internal.tenants (id, name, owner_id) values (:'acme', 'Acme', :'ann'), (:'other', 'Other', null);
 insert into copilot_internal.default_quotas (resource_type, limit_usd, mode) values ('llm', 100, 'shadow'), ('all', 150, 'shadow'), ('e2b', 50, 'shadow');
 select set_quota('platform', null, 'llm', 10, 'lifetime') is not null as made;
 select allowed from check_and_record_quota_atomic('tenant', :'other', 9);

@@ -2,7 +2,9 @@
 -- resource before all, and of two periods the one that ends last, for it is the one to wait for.
 \set tenant a0000000-0000-4000-8000-000000000001
 \set user b0000000-0000-4000-8000-000000000001
+-- The tenant is known by a quota for something else.
 set role service_role;
+select set_quota('tenant', :'tenant', 'e2b', 1, 'lifetime') is not null as made;
 select count(set_quota(s.scope, s.id, r.name, 1, 'lifetime', s.tenant)) as made
 from (values ('platform', null::uuid, null::uuid), ('tenant', :'tenant', null), ('user', :'user', :'tenant'))
          as s (scope, id, tenant),
@@ -30,7 +32,7 @@ select allowed, status, blocked_scope, limit_usd, reason from check_quota_before
 select count(set_quota('tenant', :'tenant', 'llm', 1, p.name)) as made
 from unnest(array['hour', 'lifetime', 'year']) as p (name);
 select allowed, period, period_end from check_and_record_quota_atomic('tenant', :'tenant', 2);
-delete from copilot_internal.cost_quotas where period = 'lifetime';
+delete from copilot_internal.cost_quotas where period = 'lifetime' and resource_type = 'llm';
 select allowed, period, period_end is not null as ends from check_and_record_quota_atomic('tenant', :'tenant', 2);
 
 -- A quota that has room is not told: only the hour's has none for 0.5.

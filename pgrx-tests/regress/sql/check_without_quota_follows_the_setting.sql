@@ -1,7 +1,9 @@
--- Without any quota everything is allowed, unless pg_tollgate.no_quota is deny; and only a superuser sets that.
+-- Where no quota applies everything is allowed, unless pg_tollgate.no_quota is deny; and only a superuser sets that.
 \set tenant a0000000-0000-4000-8000-000000000001
 \set VERBOSITY sqlstate
 set role service_role;
+-- The tenant is known by a quota of its own, for something else.
+select set_quota('user', 'b0000000-0000-4000-8000-000000000001', 'llm', 1, 'lifetime', :'tenant') is not null as made;
 select allowed, status, limit_usd, current_spend_usd, remaining_usd, period_end, reason
 from check_quota_before_operation(:'tenant', 'llm', 1);
 select recorded, quota_status, remaining_usd from record_llm_cost(:'tenant', 'acme', 'm', 1, 1, p_cost_usd => 1, p_enforce => true);

@@ -1,4 +1,4 @@
--- A markup multiplies computed costs; the record keeps what it came to without it.
+-- A markup multiplies computed costs, and is in each figure of the record.
 \set tenant a0000000-0000-4000-8000-000000000001
 \set other a0000000-0000-4000-8000-000000000002
 \set VERBOSITY sqlstate

@@ -35,6 +35,7 @@ select set_model_price('openai', 'gpt-4o', 10, 10, '2026-01-01Z') is not null as
 select set_model_price('openai', 'gpt-4o', 20, 20, '2026-01-01Z', p_tenant_id => :'tenant') is not null as made;
 select estimated_cost_usd, basis from estimate_llm_cost('azure', 'gpt-4o', 1000000, 0);
 select estimated_cost_usd, basis from estimate_llm_cost('azure', 'gpt-4o', 1000000, 0, p_tenant_id => :'tenant');
+insert into copilot_internal.tenants (id, name) values (:'tenant', 'Acme');
 -- An ambiguous price is none: the record is unpriced, and an enforced one refused.
 select recorded, cost_usd, cost_status, reason from record_llm_cost(:'tenant', 'unknown', 'open-20b', 1000, 0);
 select recorded, reason from record_llm_cost(:'tenant', 'unknown', 'open-20b', 1000, 0, p_enforce => true);

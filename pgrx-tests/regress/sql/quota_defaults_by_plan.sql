@@ -19,7 +19,7 @@ update copilot_internal.tenants set plan = 'enterprise' where id = :'acme';
 select tenant_name, tenant_plan, resource_type from metrics.tenants_without_quota;
 select public.set_quota('tenant', :'acme', 'all', 40, p_mode => 'soft') is not null as soft;
 select tenant_name, resource_type from metrics.tenants_without_quota;
-select public.set_quota('tenant', :'acme', 'all', 40) is not null as hard;
+select public.set_quota('tenant', :'acme', 'all', 40, p_mode => 'hard') is not null as hard;
 select tenant_name, resource_type from metrics.tenants_without_quota;
 
 -- Written out, they are the tenant's own, and neither the plan nor the operator's defaults move them.

@@ -19,8 +19,9 @@ select allowed, blocked_scope from check_quota_before_operation(:'tenant', 'llm'
 select allowed, blocked_scope from check_quota_before_operation(:'tenant', 'llm', 0.06, :'user');
 select allowed, blocked_scope from check_quota_before_operation(:'tenant', 'llm', 0.11, :'user');
 
--- Below what was spent already a limit refuses everything, until it is raised.
+-- Below what was spent already a limit refuses everything that costs, until it is raised.
 select set_quota('tenant', :'tenant', 'all', 0.5, 'year') is not null as made;
-select allowed, current_spend_usd, remaining_usd from check_and_record_quota_atomic('tenant', :'tenant', 0);
+select allowed, current_spend_usd, remaining_usd from check_and_record_quota_atomic('tenant', :'tenant', 0.000000001);
+select allowed, current_spend_usd, remaining_usd, status from check_and_record_quota_atomic('tenant', :'tenant', 0);
 select set_quota('tenant', :'tenant', 'all', 0.6, 'year') is not null as made;
 select allowed, current_spend_usd, remaining_usd from check_and_record_quota_atomic('tenant', :'tenant', 0);

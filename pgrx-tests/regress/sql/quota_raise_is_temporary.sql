@@ -29,7 +29,7 @@ select pg_sleep(0.6);
 select allowed, limit_usd from check_and_record_quota_atomic('tenant', :'tenant', 0.45);
 -- Ended early.
 update copilot_internal.quota_overrides set ends_at = greatest(starts_at + interval '1 microsecond', clock_timestamp()) where reason is null;
-select allowed, limit_usd from check_quota_before_operation(:'tenant', 'llm', 0);
+select allowed, limit_usd from check_quota_before_operation(:'tenant', 'llm', 0.01);
 table shown;
 -- A quota without a limit stays without; a limit of 0 is raised; a default has an id.
 select raise_quota(set_quota('tenant', :'tenant', 'e2b', null, 'lifetime'), 1, clock_timestamp() + interval '1 hour') is not null as raised;

@@ -7,6 +7,8 @@
 set timezone = 'UTC';
 set datestyle = 'ISO';
 set role service_role;
+-- Known by quotas that count and never refuse.
+select count(set_quota('user', :'ann', 'e2b', null, 'hour', t)) as made from unnest(array[:'acme', :'other']::uuid[]) t;
 -- gpt-4o: 1000 × 0.0000025 + 100 × 0.00001 = 0.0035. The last microsecond of a day belongs to it.
 select count(*) from (values ('2024-01-31 23:59:59.999999Z', :'ann'::uuid, :'talk'::uuid),
         ('2024-02-01 00:00:00Z', null, :'talk'), ('2024-02-01 00:00:00+01', null, null)) as r (at, who, talk),
@@ -48,7 +50,7 @@ select total_cost, request_count from metrics.llm_costs where tenant_id = :'acme
 select set_quota('tenant', :'other', 'llm', 1, 'lifetime', p_mode => 'soft') is not null as made;
 select scope, right(scope_id::text, 1) as id, resource_type, limit_usd, current_spend_usd, usage_percentage, status, reserved_usd,
        remaining_usd, period, period_start, period_end, mode, is_default
-from metrics.quota_status;
+from metrics.quota_status where scope = 'tenant';
 insert into copilot_internal.llm_cost_estimates (model_provider, model_name, estimated_cost_usd) values ('openai', 'gpt-4o', 0.05);
 insert into copilot_internal.e2b_cost_estimates (sandbox_type, estimated_cost_usd, effective_to)
 values ('standard', 0.5, 'infinity'), ('gpu', 5, clock_timestamp() + interval '1 millisecond');

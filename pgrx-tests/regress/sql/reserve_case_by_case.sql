@@ -79,7 +79,7 @@ select * from extend_reservation(:'again');
 -- Priced and committed by a record: charged to the moment of the reservation; the same request again replays.
 select recorded, cost_usd, cost_status, overrun_usd, replayed from record_llm_cost(:'tenant', 'openai', 'gpt-4o', 1000, 100, p_request_id => 'c1', p_reservation_id => :'again');
 select recorded, cost_usd, replayed from record_llm_cost(:'tenant', 'openai', 'gpt-4o', 1000, 100, p_request_id => 'c1', p_reservation_id => :'again');
-select * from record_llm_cost(:'tenant', 'openai', 'gpt-4o', 1000, 100, p_request_id => 'c2', p_reservation_id => :'again');
+select recorded, cost_usd, reason, replayed from record_llm_cost(:'tenant', 'openai', 'gpt-4o', 1000, 100, p_request_id => 'c2', p_reservation_id => :'again');
 select r.charged_at = h.reserved_at as at_its_moment, h.state, h.charged_usd, h.released_usd
 from copilot_internal.llm_cost_records r join copilot_internal.quota_reservations h on h.id = r.reservation_id;
 -- A model without a price costs what was reserved, and p_enforce is not asked again.

@@ -21,7 +21,7 @@ const LIMIT_USD: &str = "1000000";
 const OTHER_WORK: &str = "select pg_sleep(0.005)";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Side {
+enum LedgerSide {
     /// The record alone, no quota: the limit of what can be had.
     Bare,
     /// One locked row per quota.
@@ -30,21 +30,21 @@ enum Side {
     Tollgate,
 }
 
-impl Side {
+impl LedgerSide {
     fn name(self) -> &'static str {
         match self {
-            Side::Bare => "bare insert",
-            Side::Locked => "locked rows",
-            Side::Tollgate => "pg_tollgate",
+            LedgerSide::Bare => "bare insert",
+            LedgerSide::Locked => "locked rows",
+            LedgerSide::Tollgate => "pg_tollgate",
         }
     }
 
     /// Where its rows go.
     fn ledger(self) -> &'static str {
         match self {
-            Side::Bare => "bench.bare",
-            Side::Locked => "baseline.ledger",
-            Side::Tollgate => "copilot_internal.llm_cost_records",
+            LedgerSide::Bare => "bench.bare",
+            LedgerSide::Locked => "baseline.ledger",
+            LedgerSide::Tollgate => "copilot_internal.llm_cost_records",
         }
     }
 }
@@ -54,7 +54,7 @@ struct Contest {
     clients: u32,
     /// Whether each transaction does other work after its record.
     other_work: bool,
-    sides: Vec<Side>,
+    sides: Vec<LedgerSide>,
 }
 
 pub fn rows(cluster: &Cluster, options: &BenchOptions, step: &mut Step) -> Result<Vec<Row>> {
@@ -82,14 +82,14 @@ fn contests(options: &BenchOptions) -> Vec<Contest> {
     counts.sort_unstable();
     counts.dedup();
     let short = counts.into_iter().map(|clients| {
-        let wanted = [(Side::Bare, insert.contains(&clients)), (Side::Locked, locked.contains(&clients))];
+        let wanted = [(LedgerSide::Bare, insert.contains(&clients)), (LedgerSide::Locked, locked.contains(&clients))];
         let others = wanted.into_iter().filter(|(_, wanted)| *wanted).map(|(side, _)| side);
-        Contest { clients, other_work: false, sides: others.chain([Side::Tollgate]).collect() }
+        Contest { clients, other_work: false, sides: others.chain([LedgerSide::Tollgate]).collect() }
     });
     let long = options.counts("locked-5ms", &[64]).into_iter().map(|clients| Contest {
         clients,
         other_work: true,
-        sides: vec![Side::Locked, Side::Tollgate],
+        sides: vec![LedgerSide::Locked, LedgerSide::Tollgate],
     });
     short.chain(long).collect()
 }
@@ -97,7 +97,7 @@ fn contests(options: &BenchOptions) -> Vec<Contest> {
 impl Contest {
     fn rows(&self, samples: &[Sample]) -> Vec<Row> {
         let Some((ours, others)) = samples.split_last() else { return Vec::new() };
-        let row = |(side, other): (&Side, &Sample)| {
+        let row = |(side, other): (&LedgerSide, &Sample)| {
             let work = if self.other_work { ", 5 ms of other work" } else { "" };
             let name = format!("record_llm_cost : {}{work}, {}", side.name(), clients(self.clients));
             Row::speeds(&name, ours, other, self.target(*side))
@@ -105,12 +105,12 @@ impl Contest {
         self.sides.iter().zip(others).map(row).collect()
     }
 
-    fn target(&self, against: Side) -> Option<Target> {
+    fn target(&self, against: LedgerSide) -> Option<Target> {
         let ratio = match (against, self.other_work, self.clients) {
-            (Side::Bare, _, 1 | 64) => 0.9,
-            (Side::Bare, _, 8) => 0.85,
-            (Side::Locked, false, 64) => 20.0,
-            (Side::Locked, true, 64) => 25.0,
+            (LedgerSide::Bare, _, 1 | 64) => 0.9,
+            (LedgerSide::Bare, _, 8) => 0.85,
+            (LedgerSide::Locked, false, 64) => 20.0,
+            (LedgerSide::Locked, true, 64) => 25.0,
             _ => return None,
         };
         Some(Target::AtLeast(ratio))
@@ -159,7 +159,9 @@ impl<'a> Workload<'a> {
              grant execute on all functions in schema baseline to service_role;"
         ))?;
         let workload = Workload { cluster, database, scripts: Scripts::new()? };
-        for (side, statement) in [(Side::Bare, bare), (Side::Locked, charge), (Side::Tollgate, record)] {
+        for (side, statement) in
+            [(LedgerSide::Bare, bare), (LedgerSide::Locked, charge), (LedgerSide::Tollgate, record)]
+        {
             let text = match other_work {
                 false => format!("{statement};\n"),
                 true => format!("begin;\n{statement};\n{OTHER_WORK};\ncommit;\n"),
@@ -170,7 +172,7 @@ impl<'a> Workload<'a> {
     }
 
     /// Transactions a second. Every transaction must have left its row: a refusal would be fast and worth nothing.
-    fn measure(&self, side: Side, clients: u32, seconds: u32) -> Result<f64> {
+    fn measure(&self, side: LedgerSide, clients: u32, seconds: u32) -> Result<f64> {
         let mut admin = self.cluster.superuser(self.database)?;
         server::settle(&mut admin)?;
         let count = format!("select count(*) from {}", side.ledger());

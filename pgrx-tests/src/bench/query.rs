@@ -26,12 +26,12 @@ const SQL: &str = "bench.has_quota(tenant_id, 'llm', amount_usd)";
 
 /// A query over that many rows, with a check of each or without.
 #[derive(Clone, Copy)]
-struct Side {
+struct QuerySide {
     check: Option<&'static str>,
     rows: u64,
 }
 
-impl Side {
+impl QuerySide {
     fn query(self) -> String {
         let filter = self.check.map(|check| format!(" where {check}")).unwrap_or_default();
         format!("select count(*) from (select tenant_id, amount_usd from bench.calls limit {}) c{filter}", self.rows)
@@ -57,7 +57,7 @@ pub fn rows(cluster: &Cluster, options: &BenchOptions, step: &mut Step) -> Resul
         let mut sides = Vec::new();
         for check in [OURS, SQL] {
             let rows = affordable(&mut session, check, options.seconds)?;
-            sides.extend([Side { check: None, rows }, Side { check: Some(check), rows }]);
+            sides.extend([QuerySide { check: None, rows }, QuerySide { check: Some(check), rows }]);
         }
         let samples = take_turns(&sides, options.rounds, |side, round| {
             step.note(&format!("has_quota in a query, round {round}: {}", side.check.unwrap_or("no check")));
@@ -97,7 +97,7 @@ fn as_user<T>(session: &mut Session, work: impl FnOnce(&mut Transaction) -> Resu
 
 /// How many rows a check gets through in a measurement of this length, one million at most.
 fn affordable(session: &mut Session, check: &'static str, seconds: u32) -> Result<u64> {
-    let tried = Side { check: Some(check), rows: TRIED };
+    let tried = QuerySide { check: Some(check), rows: TRIED };
     // The first run fills caches.
     let taken = as_user(session, |transaction| tried.seconds(transaction).and_then(|_| tried.seconds(transaction)))?;
     let affordable = f64::from(seconds) / taken * TRIED as f64;

@@ -20,7 +20,7 @@ const CHECK_QUOTA: &str =
     "select * from public.check_quota_before_operation('10000000-0000-4000-8000-000000000001', 'llm', 0.0035)";
 
 /// A look, and what it is measured against.
-struct Contest {
+struct WireContest {
     row: &'static str,
     name: &'static str,
     look: String,
@@ -55,7 +55,7 @@ pub fn rows(cluster: &Cluster, options: &BenchOptions, step: &mut Step) -> Resul
     })
 }
 
-fn prepare(cluster: &Cluster, database: &str, settings: &[(&str, &str)]) -> Result<[Contest; 2]> {
+fn prepare(cluster: &Cluster, database: &str, settings: &[(&str, &str)]) -> Result<[WireContest; 2]> {
     let mut client = cluster.superuser(database)?;
     client.batch_execute(&format!(
         "set role service_role;
@@ -69,14 +69,14 @@ fn prepare(cluster: &Cluster, database: &str, settings: &[(&str, &str)]) -> Resu
         bail!("has_quota says no: it was to be measured where there is room");
     }
     Ok([
-        Contest {
+        WireContest {
             row: "has-quota",
             name: "has_quota : SELECT 1",
             look: HAS_QUOTA.to_string(),
             constant: "select 1".to_string(),
             targets: [(1, 0.9), (64, 0.9)],
         },
-        Contest {
+        WireContest {
             row: "check-quota",
             name: "check_quota_before_operation : its columns as constants",
             look: CHECK_QUOTA.to_string(),

@@ -11,7 +11,7 @@ use postgres::{Client, Row, Statement};
 use uuid::Uuid;
 
 use super::DATABASE;
-use super::world::World;
+use super::world::DemoWorld;
 use crate::cluster::Cluster;
 use crate::progress;
 use crate::trace::Call;
@@ -43,24 +43,24 @@ const RECORD_E2B: &str = "
                p_vcpu_seconds => $7::bigint, p_memory_gib_seconds => $8::bigint, p_request_id => $9, p_enforce => true)";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Job {
+pub enum Work {
     /// A call of the trace.
     Call(usize),
     /// A sandbox session, made on behalf of the user who made the call before it.
     Sandbox { number: usize, call: usize },
 }
 
-impl Job {
+impl Work {
     /// The call that this job is, or comes after.
     pub fn call(self) -> usize {
         match self {
-            Job::Call(call) | Job::Sandbox { call, .. } => call,
+            Work::Call(call) | Work::Sandbox { call, .. } => call,
         }
     }
 }
 
-pub struct Answer {
-    pub job: Job,
+pub struct WorkOutcome {
+    pub job: Work,
     pub admitted: bool,
     pub reason: Option<String>,
     /// The server's clock, UTC.
@@ -70,12 +70,12 @@ pub struct Answer {
 
 pub struct Replayed {
     /// In the order of the trace.
-    pub answers: Vec<Answer>,
+    pub answers: Vec<WorkOutcome>,
     /// How often a model was called: as often as a call was admitted.
     pub model_calls: usize,
 }
 
-pub fn replay(cluster: &Cluster, world: &World, calls: &[Call], clients: usize) -> Result<Replayed> {
+pub fn replay(cluster: &Cluster, world: &DemoWorld, calls: &[Call], clients: usize) -> Result<Replayed> {
     let shared = Shared {
         world,
         calls,
@@ -95,32 +95,32 @@ pub fn replay(cluster: &Cluster, world: &World, calls: &[Call], clients: usize) 
     });
     shared.bar.finish_and_clear();
     let mut answers = answers?;
-    answers.sort_by_key(|answer| (answer.job.call(), matches!(answer.job, Job::Sandbox { .. })));
+    answers.sort_by_key(|answer| (answer.job.call(), matches!(answer.job, Work::Sandbox { .. })));
     Ok(Replayed { answers, model_calls: shared.model_calls.into_inner() })
 }
 
-fn jobs(calls: usize) -> Vec<Job> {
+fn jobs(calls: usize) -> Vec<Work> {
     let mut jobs = Vec::with_capacity(calls + calls / CALLS_PER_SANDBOX);
     for call in 0..calls {
-        jobs.push(Job::Call(call));
+        jobs.push(Work::Call(call));
         if call % CALLS_PER_SANDBOX == CALLS_PER_SANDBOX - 1 {
-            jobs.push(Job::Sandbox { number: call / CALLS_PER_SANDBOX, call });
+            jobs.push(Work::Sandbox { number: call / CALLS_PER_SANDBOX, call });
         }
     }
     jobs
 }
 
 struct Shared<'a> {
-    world: &'a World,
+    world: &'a DemoWorld,
     calls: &'a [Call],
-    jobs: Vec<Job>,
+    jobs: Vec<Work>,
     next: AtomicUsize,
     failed: AtomicBool,
     model_calls: AtomicUsize,
     bar: ProgressBar,
 }
 
-struct Connection {
+struct Prepared {
     client: Client,
     reserve: Statement,
     record_llm: Statement,
@@ -128,7 +128,7 @@ struct Connection {
 }
 
 impl Shared<'_> {
-    fn work(&self, cluster: &Cluster) -> Result<Vec<Answer>> {
+    fn work(&self, cluster: &Cluster) -> Result<Vec<WorkOutcome>> {
         let result = self.take_jobs(cluster);
         if result.is_err() {
             // The others need not go on for a result that will not be shown.
@@ -137,13 +137,13 @@ impl Shared<'_> {
         result
     }
 
-    fn take_jobs(&self, cluster: &Cluster) -> Result<Vec<Answer>> {
+    fn take_jobs(&self, cluster: &Cluster) -> Result<Vec<WorkOutcome>> {
         let mut client = cluster.connect(DATABASE, "authenticator")?;
         client.batch_execute("set role service_role").context("cannot become service_role")?;
         let reserve = client.prepare(RESERVE).context("reserve_quota")?;
         let record_llm = client.prepare(RECORD_LLM).context("record_llm_cost")?;
         let record_e2b = client.prepare(RECORD_E2B).context("record_e2b_cost")?;
-        let mut connection = Connection { client, reserve, record_llm, record_e2b };
+        let mut connection = Prepared { client, reserve, record_llm, record_e2b };
         let mut answers = Vec::new();
         while !self.failed.load(Ordering::Relaxed) {
             let taken = self.next.fetch_add(1, Ordering::Relaxed);
@@ -154,29 +154,37 @@ impl Shared<'_> {
         Ok(answers)
     }
 
-    fn run(&self, connection: &mut Connection, job: Job) -> Result<Answer> {
+    fn run(&self, connection: &mut Prepared, job: Work) -> Result<WorkOutcome> {
         let started = Instant::now();
         let row = match job {
-            Job::Call(call) => self.admit_call(connection, call),
-            Job::Sandbox { number, call } => self.admit_sandbox(connection, number, call),
+            Work::Call(call) => self.admit_call(connection, call),
+            Work::Sandbox { number, call } => self.admit_sandbox(connection, number, call),
         };
         let latency = started.elapsed();
         let row = row.with_context(|| format!("{job:?}"))?;
         let admitted: bool = row.get(0);
-        if admitted && matches!(job, Job::Call(_)) {
+        if admitted && matches!(job, Work::Call(_)) {
             self.model_calls.fetch_add(1, Ordering::Relaxed);
         }
-        Ok(Answer { job, admitted, reason: row.get(1), moment: row.get(2), latency })
+        Ok(WorkOutcome { job, admitted, reason: row.get(1), moment: row.get(2), latency })
     }
 
-    fn admit_call(&self, connection: &mut Connection, index: usize) -> Result<Row, postgres::Error> {
-        let (hand, call) = (self.world.hand(index), &self.calls[index]);
-        let tenant = self.world.tenants[hand.tenant].id;
+    fn admit_call(&self, connection: &mut Prepared, index: usize) -> Result<Row, postgres::Error> {
+        let (attribution, call) = (self.world.attribution(index), &self.calls[index]);
+        let tenant = self.world.tenants[attribution.tenant].id;
         let request = format!("call-{index}");
         let most = call.output_tokens.max(MOST_OUTPUT_TOKENS);
         let reserved = connection.client.query_one(
             &connection.reserve,
-            &[&hand.provider, &hand.model, &call.input_tokens, &most, &tenant, &request, &hand.user],
+            &[
+                &attribution.provider,
+                &attribution.model,
+                &call.input_tokens,
+                &most,
+                &tenant,
+                &request,
+                &attribution.user,
+            ],
         )?;
         let reservation: Option<Uuid> = reserved.get(3);
         if reservation.is_some() {
@@ -185,12 +193,12 @@ impl Shared<'_> {
                 &connection.record_llm,
                 &[
                     &tenant,
-                    &hand.provider,
-                    &hand.model,
+                    &attribution.provider,
+                    &attribution.model,
                     &call.input_tokens,
                     &call.output_tokens,
-                    &hand.user,
-                    &hand.conversation,
+                    &attribution.user,
+                    &attribution.conversation,
                     &request,
                     &reservation,
                 ],
@@ -199,9 +207,9 @@ impl Shared<'_> {
         Ok(reserved)
     }
 
-    fn admit_sandbox(&self, connection: &mut Connection, number: usize, call: usize) -> Result<Row, postgres::Error> {
-        let (hand, sandbox) = (self.world.hand(call), self.world.sandbox(number));
-        let tenant = self.world.tenants[hand.tenant].id;
+    fn admit_sandbox(&self, connection: &mut Prepared, number: usize, call: usize) -> Result<Row, postgres::Error> {
+        let (attribution, sandbox) = (self.world.attribution(call), self.world.sandbox(number));
+        let tenant = self.world.tenants[attribution.tenant].id;
         let (name, request) = (format!("sandbox-{number}"), format!("session-{number}"));
         connection.client.query_one(
             &connection.record_e2b,
@@ -210,8 +218,8 @@ impl Shared<'_> {
                 &name,
                 &sandbox.kind,
                 &sandbox.seconds,
-                &hand.user,
-                &hand.conversation,
+                &attribution.user,
+                &attribution.conversation,
                 &sandbox.vcpu_seconds,
                 &sandbox.memory_gib_seconds,
                 &request,
@@ -236,8 +244,8 @@ mod tests {
     #[test]
     fn two_sandbox_sessions_in_a_hundred_calls() {
         let jobs = jobs(200);
-        assert_eq!(jobs.iter().filter(|job| matches!(job, Job::Sandbox { .. })).count(), 4);
-        assert_eq!(jobs[50], Job::Sandbox { number: 0, call: 49 });
+        assert_eq!(jobs.iter().filter(|job| matches!(job, Work::Sandbox { .. })).count(), 4);
+        assert_eq!(jobs[50], Work::Sandbox { number: 0, call: 49 });
         assert_eq!(jobs.len(), 204);
     }
 }

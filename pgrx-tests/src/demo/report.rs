@@ -6,15 +6,15 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use postgres::Client;
 
-use super::replay::{Answer, Job, Replayed};
-use super::world::World;
+use super::replay::{Replayed, Work, WorkOutcome};
+use super::world::DemoWorld;
 use crate::table::Table;
 use crate::trace::Call;
 
 /// Prints everything; `false` when a claim does not hold.
 pub fn print(
     admin: &mut Client,
-    world: &World,
+    world: &DemoWorld,
     calls: &[Call],
     replayed: &Replayed,
     took: Duration,
@@ -29,7 +29,7 @@ pub fn print(
     Ok(refused > 0 && exact && kept)
 }
 
-fn spend(admin: &mut Client, world: &World) -> Result<()> {
+fn spend(admin: &mut Client, world: &DemoWorld) -> Result<()> {
     let mut models = Table::new(&["tenant", "provider", "model", "calls", "input tokens", "output tokens", "USD"]);
     let rows = admin.query(
         "select tenant_id::text, model_provider, model_name, request_count::text, total_input_tokens::text,
@@ -60,18 +60,18 @@ fn spend(admin: &mut Client, world: &World) -> Result<()> {
 }
 
 /// Who was refused what, and when: the number of refusals.
-fn refusals(world: &World, calls: &[Call], replayed: &Replayed) -> usize {
-    let mut groups: BTreeMap<(usize, &str), Vec<&Answer>> = BTreeMap::new();
+fn refusals(world: &DemoWorld, calls: &[Call], replayed: &Replayed) -> usize {
+    let mut groups: BTreeMap<(usize, &str), Vec<&WorkOutcome>> = BTreeMap::new();
     for answer in replayed.answers.iter().filter(|answer| !answer.admitted) {
-        let what = if matches!(answer.job, Job::Call(_)) { "llm call" } else { "sandbox" };
-        groups.entry((world.hand(answer.job.call()).tenant, what)).or_default().push(answer);
+        let what = if matches!(answer.job, Work::Call(_)) { "llm call" } else { "sandbox" };
+        groups.entry((world.attribution(answer.job.call()).tenant, what)).or_default().push(answer);
     }
     let mut table = Table::new(&["tenant", "what", "refused", "of", "first", "last", "reason of the first"]);
     for ((tenant, what), refused) in &groups {
         let (Some(first), Some(last)) = (refused.first(), refused.last()) else { continue };
         let asked = replayed.answers.iter().filter(|answer| {
-            matches!(answer.job, Job::Call(_)) == (*what == "llm call")
-                && world.hand(answer.job.call()).tenant == *tenant
+            matches!(answer.job, Work::Call(_)) == (*what == "llm call")
+                && world.attribution(answer.job.call()).tenant == *tenant
         });
         table.row(vec![
             world.tenants[*tenant].name.to_string(),
@@ -87,14 +87,14 @@ fn refusals(world: &World, calls: &[Call], replayed: &Replayed) -> usize {
     groups.values().map(Vec::len).sum()
 }
 
-fn moment(answer: &Answer, calls: &[Call]) -> String {
+fn moment(answer: &WorkOutcome, calls: &[Call]) -> String {
     let call = answer.job.call();
     let recorded = calls[call].moment.split_once(' ').map_or("", |(_, time)| time);
     let seconds = recorded.split('.').next().unwrap_or("");
     format!("#{} {seconds} {}", call + 1, answer.moment)
 }
 
-fn quotas(admin: &mut Client, world: &World) -> Result<()> {
+fn quotas(admin: &mut Client, world: &DemoWorld) -> Result<()> {
     let mut table =
         Table::new(&["scope", "who", "resource", "period", "limit USD", "spent USD", "left USD", "used", "status"]);
     let rows = admin.query(
@@ -154,7 +154,7 @@ fn verified(admin: &mut Client) -> Result<bool> {
 
 /// The ledger against the limit, in whole nano-dollars: every charge rounds up, the limit down. Not by the extension's
 /// own sums but from each recorded cost.
-fn limit_kept(admin: &mut Client, world: &World) -> Result<bool> {
+fn limit_kept(admin: &mut Client, world: &DemoWorld) -> Result<bool> {
     let tight = &world.tenants[world.tight];
     // A run over midnight UTC at the end of a month has two periods; the fuller one counts.
     let row = admin.query_one(
@@ -173,7 +173,7 @@ fn limit_kept(admin: &mut Client, world: &World) -> Result<bool> {
 }
 
 /// A tenant's name, or which member of which tenant; anything else stays as it is.
-fn name(world: &World, id: &str) -> String {
+fn name(world: &DemoWorld, id: &str) -> String {
     for tenant in &world.tenants {
         if tenant.id.to_string() == id {
             return tenant.name.to_string();

@@ -41,7 +41,7 @@ pub struct Tenant {
     pub members: Vec<Uuid>,
 }
 
-pub struct World {
+pub struct DemoWorld {
     pub tenants: Vec<Tenant>,
     /// The tenant whose llm quota is too small for its calls.
     pub tight: usize,
@@ -50,7 +50,7 @@ pub struct World {
 }
 
 /// What the trace does not tell of a call.
-pub struct Hand {
+pub struct CallAttribution {
     pub tenant: usize,
     pub user: Uuid,
     pub conversation: Uuid,
@@ -66,13 +66,13 @@ pub struct Sandbox {
     pub memory_gib_seconds: i64,
 }
 
-impl World {
-    pub fn hand(&self, index: usize) -> Hand {
+impl DemoWorld {
+    pub fn attribution(&self, index: usize) -> CallAttribution {
         let tenant = deal(index, TENANT_DECK, self.tenants.len());
         let members = &self.tenants[tenant].members;
         let (provider, model) = MODELS[model(index)];
         let conversation = deal(index, CONVERSATION_DECK, CONVERSATIONS_PER_TENANT);
-        Hand {
+        CallAttribution {
             tenant,
             user: members[deal(index, USER_DECK, members.len())],
             conversation: id(0xc0, (tenant * CONVERSATIONS_PER_TENANT + conversation) as u128),
@@ -112,14 +112,14 @@ fn id(kind: u8, number: u128) -> Uuid {
 }
 
 /// Everything up to the first call, written by the application's server.
-pub fn build(cluster: &Cluster, calls: &[Call]) -> Result<World> {
+pub fn build(cluster: &Cluster, calls: &[Call]) -> Result<DemoWorld> {
     let mut admin = cluster.superuser(DATABASE)?;
     let mut server = cluster.connect(DATABASE, "authenticator")?;
     server.batch_execute("set role service_role").context("cannot become service_role")?;
     let (models, prices) = price_list::import(&mut server, "2020-01-01Z")?;
     println!("Imported LiteLLM's price list: {prices} prices of {models} models.\n");
     check_prices(&mut server)?;
-    let mut world = World { tenants: tenants(), tight: 2, tight_limit_usd: String::new() };
+    let mut world = DemoWorld { tenants: tenants(), tight: 2, tight_limit_usd: String::new() };
     for tenant in &world.tenants {
         create_tenant(&mut admin, &mut server, tenant)
             .with_context(|| format!("cannot create tenant {}", tenant.name))?;
@@ -207,10 +207,10 @@ fn check_prices(server: &mut Client) -> Result<()> {
 }
 
 /// Two fifths of what the tight tenant's calls would cost, in whole dollars when it comes to any.
-fn tight_limit(server: &mut Client, world: &World, calls: &[Call]) -> Result<String> {
+fn tight_limit(server: &mut Client, world: &DemoWorld, calls: &[Call]) -> Result<String> {
     // Calls, input and output tokens by model. Averages are priced, as a sum could reach a long-context price.
     let mut sums = [(0i64, 0i64, 0i64); MODELS.len()];
-    for (index, call) in calls.iter().enumerate().filter(|(index, _)| world.hand(*index).tenant == world.tight) {
+    for (index, call) in calls.iter().enumerate().filter(|(index, _)| world.attribution(*index).tenant == world.tight) {
         let sum = &mut sums[model(index)];
         *sum = (sum.0 + 1, sum.1 + call.input_tokens, sum.2 + call.output_tokens);
     }
@@ -238,14 +238,14 @@ mod tests {
 
     #[test]
     fn every_tenant_and_model_gets_calls() {
-        let world = World { tenants: tenants(), tight: 2, tight_limit_usd: String::new() };
-        let hands: Vec<Hand> = (0..1_000).map(|index| world.hand(index)).collect();
+        let world = DemoWorld { tenants: tenants(), tight: 2, tight_limit_usd: String::new() };
+        let calls: Vec<CallAttribution> = (0..1_000).map(|index| world.attribution(index)).collect();
         for tenant in 0..3 {
             for (_, model) in MODELS {
-                assert!(hands.iter().any(|hand| hand.tenant == tenant && hand.model == model), "{tenant} {model}");
+                assert!(calls.iter().any(|call| call.tenant == tenant && call.model == model), "{tenant} {model}");
             }
         }
-        assert!(hands.iter().all(|hand| world.tenants[hand.tenant].members.contains(&hand.user)));
+        assert!(calls.iter().all(|call| world.tenants[call.tenant].members.contains(&call.user)));
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub enum Ended {
 }
 
 /// A row as text, or an SQLSTATE with its message.
-type Answer = std::result::Result<Vec<Option<String>>, (String, String)>;
+type RowOrError = std::result::Result<Vec<Option<String>>, (String, String)>;
 
 pub const TENANTS: u128 = 4;
 const USERS: u128 = 2;
@@ -49,7 +49,7 @@ pub struct Walk<'a> {
 }
 
 /// The first row of a query whose columns are named in the order in which they are compared.
-pub fn ask(client: &mut Client, sql: &str) -> Answer {
+pub fn ask(client: &mut Client, sql: &str) -> RowOrError {
     match client.simple_query(sql) {
         Ok(messages) => Ok(messages
             .iter()

@@ -20,7 +20,7 @@ use crate::server_user::clean_environment;
 /// How much of a difference is shown; all of it is in the results directory.
 const DIFF_LINES: usize = 60;
 
-struct Kind {
+struct FileTier {
     /// `golden` or `isolation`.
     name: &'static str,
     mode: ServerMode,
@@ -32,7 +32,7 @@ struct Kind {
 }
 
 pub fn golden(cluster: &Cluster, mode: ServerMode, bless: bool) -> Result<Outcome> {
-    let kind = Kind {
+    let kind = FileTier {
         name: "golden",
         mode,
         inputs: layout::tests_dir().join("regress"),
@@ -44,7 +44,7 @@ pub fn golden(cluster: &Cluster, mode: ServerMode, bless: bool) -> Result<Outcom
 }
 
 pub fn isolation(cluster: &Cluster, mode: ServerMode, bless: bool) -> Result<Outcome> {
-    let kind = Kind {
+    let kind = FileTier {
         name: "isolation",
         mode,
         inputs: layout::tests_dir().join("isolation"),
@@ -55,7 +55,7 @@ pub fn isolation(cluster: &Cluster, mode: ServerMode, bless: bool) -> Result<Out
     kind.run(cluster, bless)
 }
 
-impl Kind {
+impl FileTier {
     fn run(&self, cluster: &Cluster, bless: bool) -> Result<Outcome> {
         let tests = self.tests()?;
         let results = results_dir(&self.mode.tier(self.name));

@@ -1,10 +1,12 @@
 //! Rows that the kernels did not write: an import, a repair, a subscription. The next charge is judged with them.
 
-use anyhow::Result;
-use postgres::Client;
 use std::io::Write;
 
-use crate::servers::{charge, connect, counter, fresh, look, until_blocked, while_blocked};
+use anyhow::Result;
+use postgres::Client;
+use tollgate_tests::cluster::Cluster;
+
+use crate::servers::{charge, connect, counter, fresh, look, server, start, until_blocked, while_blocked};
 use crate::support::{Database, USD, assert_verified, differences, id, limit, make_tenant};
 
 /// A tenant with a limit of 1 USD and 0.2 spent, whose counters are loaded, and its owner.
@@ -17,6 +19,17 @@ fn prepared() -> Result<(Database, Client, Client)> {
     assert!(charge(&mut client, id(1), "0.2")?);
     assert_eq!(look(&mut client, id(1))?, (2 * USD / 10, 0));
     Ok((database, owner, client))
+}
+
+/// The same on a server of its own: on the shared one others move the epochs.
+fn alone() -> Result<(Cluster, Client, Client)> {
+    let cluster = start(&[])?;
+    let database = cluster.fresh_database()?;
+    let (mut owner, mut client) = (cluster.superuser(&database)?, server(&cluster, &database)?);
+    make_tenant(&mut owner, id(1))?;
+    limit(&mut owner, id(1), "llm", "1")?;
+    assert!(charge(&mut client, id(1), "0.2")?);
+    Ok((cluster, owner, client))
 }
 
 /// A charge of 0.5 USD as another server has written it.
@@ -50,7 +63,7 @@ fn hold(request: &str) -> String {
 
 /// What is left is admitted, and not a nano-dollar more, by sessions that knew the counter before.
 fn assert_left(client: &mut Client, what: &str, nanos: i64) -> Result<()> {
-    let usd = |nanos: i64| format!("0.{nanos:09}");
+    let usd = |nanos: i64| format!("{}.{:09}", nanos / USD, nanos % USD);
     assert!(!charge(client, id(1), &usd(nanos + 1))?, "{what}: more than is left was admitted");
     client.batch_execute("begin")?;
     assert!(charge(client, id(1), &usd(nanos))?, "{what}: what is left was refused");
@@ -77,9 +90,9 @@ fn rows_that_arrive_are_counted_by_the_next_charge() -> Result<()> {
             "DELETE",
             "begin; delete from copilot_internal.pending_costs; delete from copilot_internal.llm_cost_records; commit"
                 .into(),
-            USD - 1,
+            USD,
         ),
-        ("TRUNCATE", "truncate copilot_internal.pending_costs, copilot_internal.llm_cost_records".into(), USD - 1),
+        ("TRUNCATE", "truncate copilot_internal.pending_costs, copilot_internal.llm_cost_records".into(), USD),
         (
             "UPDATE",
             "begin; update copilot_internal.pending_costs set nanos = 700000000;
@@ -138,7 +151,7 @@ fn an_import_that_charges_counts_itself() -> Result<()> {
 /// The kernels' own work and the fold reload nothing: the epochs do not move, so no counter is loaded twice.
 #[test]
 fn what_the_kernels_write_reloads_nothing() -> Result<()> {
-    let (_database, mut owner, mut client) = prepared()?;
+    let (_cluster, mut owner, mut client) = alone()?;
     client.batch_execute(&format!("select public.reserve_quota('{}', 'llm', 0.1, 'a')", id(1)))?;
     client.batch_execute(&format!("select public.reserve_quota('{}', 'llm', 0.1, 'b', p_ttl => '1 second')", id(1)))?;
     let loads = |client: &mut Client| counter(client, "loads");
@@ -175,7 +188,7 @@ fn what_the_kernels_write_reloads_nothing() -> Result<()> {
 /// What no trigger sees is found by verify_counters() and mended by reload_counters().
 #[test]
 fn counters_are_reloaded_by_hand() -> Result<()> {
-    let (_database, mut owner, mut client) = prepared()?;
+    let (_cluster, mut owner, mut client) = alone()?;
     owner.batch_execute("alter table copilot_internal.pending_costs disable trigger all")?;
     owner.batch_execute(&format!("{}{}", ledger_row("a"), pending_row("a")))?;
     let found = differences(&mut client)?;

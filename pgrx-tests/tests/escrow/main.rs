@@ -9,6 +9,7 @@ mod support;
 mod counters;
 mod databases;
 mod definitions;
+mod drift;
 mod endings;
 mod foreign_rows;
 mod memory;

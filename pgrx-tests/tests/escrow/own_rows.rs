@@ -28,7 +28,7 @@ const WRITERS: [Writer; 12] = [
     Writer {
         name: "a batch",
         from: "public.record_llm_costs(jsonb_build_array(
-                   jsonb_build_object('tenant_id', $1, 'user_id', $2, 'model_provider', 'p', 'model_name', 'm',
+                   jsonb_build_object('tenant_id', $1::uuid, 'user_id', $2::uuid, 'model_provider', 'p', 'model_name', 'm',
                        'input_tokens', 1, 'output_tokens', 1, 'cost_usd', 0.4))) w",
     },
     Writer { name: "a hold", from: "public.reserve_quota($1, 'llm', 0.4, 'new', p_user_id => $2) w" },
@@ -109,7 +109,11 @@ fn in_tables(client: &mut Client) -> Result<(i64, i64)> {
 fn assert_counted(client: &mut Client, what: &str) -> Result<()> {
     let (spent, held) = in_tables(client)?;
     assert_eq!(look(client, id(1))?, (spent, held), "{what}: a look without a user");
-    for (quota, usd) in [("user", 9 * USD / 10), ("tenant", USD), ("platform", 2 * USD)] {
+    // What an adjustment of the tenant's quota gives back is nobody's in particular.
+    let nobodys =
+        "select coalesce(sum(charge_nanos), 0)::bigint from copilot_internal.quota_charges where user_id is null";
+    let users = spent - client.query_one(nobodys, &[])?.get::<_, i64>(0);
+    for (quota, usd, spent) in [("user", 9 * USD / 10, users), ("tenant", USD, spent), ("platform", 2 * USD, spent)] {
         let left = usd - spent - held;
         for (amount, fits) in [(left + 1, false), (left, true)] {
             client.batch_execute("begin")?;

@@ -128,7 +128,7 @@ fn no_mode_prepares_a_change_of_which_quotas_exist() -> Result<()> {
     Ok(())
 }
 
-/// Whoever notified could not be prepared; without preload nobody notifies.
+/// A transaction that has notified cannot be prepared: the hint is given at the commit alone.
 #[test]
 fn an_event_is_prepared_with_the_charge_that_the_locked_mode_makes() -> Result<()> {
     let (cluster, database) = locked_server()?;

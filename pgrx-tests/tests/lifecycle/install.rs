@@ -58,10 +58,13 @@ fn a_plain_server_without_any_role_of_supabase() -> Result<()> {
     let mut client = cluster.superuser("postgres")?;
     let roles = "select rolname || case when rolcanlogin then ' login' else '' end || case when rolbypassrls then ' bypassrls' else '' end
                     || case when rolsuper or rolcreaterole or rolcreatedb then ' powerful' else '' end
-                 from pg_roles where rolname in ('anon', 'authenticated', 'service_role', 'metrics_reader') order by 1";
+                 from pg_roles where rolname in ('anon', 'authenticated', 'service_role', 'metrics_reader', 'tollgate_owner') order by 1";
     assert_eq!(texts(&mut client, roles, &[])?, Vec::<String>::new());
     client.batch_execute("create extension pg_tollgate")?;
-    assert_eq!(texts(&mut client, roles, &[])?, ["anon", "authenticated", "metrics_reader", "service_role bypassrls"]);
+    assert_eq!(
+        texts(&mut client, roles, &[])?,
+        ["anon", "authenticated", "metrics_reader", "service_role bypassrls", "tollgate_owner"]
+    );
     works(&mut client)?;
     // As a second one: the roles are there.
     client.batch_execute("create database second template template0")?;
@@ -79,15 +82,15 @@ fn schemas_that_exist_are_used_and_stay() -> Result<()> {
     let cluster = plain_server()?;
     let mut client = cluster.superuser("postgres")?;
     client.batch_execute(
-        "create role app_owner; create schema metrics authorization app_owner; create schema copilot_internal;
+        "create role app_owner; create schema metrics; create schema copilot_internal authorization app_owner;
          create table metrics.mine as select 1 as a; create extension pg_tollgate",
     )?;
     works(&mut client)?;
     client.batch_execute("drop extension pg_tollgate")?;
     let left = "select c.oid::regclass::text from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname in ('metrics', 'copilot_internal')";
     assert_eq!(texts(&mut client, left, &[])?, ["metrics.mine"]);
-    let owner = "select nspowner::regrole::text from pg_namespace where nspname = 'metrics'";
-    assert_eq!(texts(&mut client, owner, &[])?, ["app_owner"]);
+    let owners = "select nspowner::regrole::text from pg_namespace where nspname in ('metrics', 'copilot_internal')";
+    assert_eq!(texts(&mut client, owners, &[])?, ["supabase_admin", "supabase_admin"]);
     client.batch_execute("create extension pg_tollgate")?;
     works(&mut client)?;
     Ok(())

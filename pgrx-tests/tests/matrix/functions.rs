@@ -137,6 +137,7 @@ const FUNCTIONS: &[(&str, For, &str)] = &[
     ("complete_quota", For::Nobody, "copilot_internal.complete_quota()"),
     ("note_limit_change", For::Nobody, "copilot_internal.note_limit_change()"),
     ("bound_overrides", For::Nobody, "copilot_internal.bound_overrides()"),
+    ("charge", For::Nobody, "copilot_internal.charge('tenant', $T, 0.01, 'llm', $T, null, false)"),
     ("claim_events", For::Nobody, "copilot_internal.claim_events(1, '1 second')"),
     ("acknowledge_events", For::Nobody, "copilot_internal.acknowledge_events('{}')"),
     ("run_maintenance", For::Nobody, "copilot_internal.run_maintenance(10)"),
@@ -144,9 +145,12 @@ const FUNCTIONS: &[(&str, For, &str)] = &[
     ("catch_up_events", For::Nobody, "copilot_internal.catch_up_events($T)"),
     ("catch_up_events_of_charged", For::Nobody, "copilot_internal.catch_up_events_of_charged(10)"),
     ("delete_old_events", For::Nobody, "copilot_internal.delete_old_events(10)"),
+    ("people_changed", For::Nobody, "copilot_internal.people_changed()"),
+    ("rows_changed", For::Nobody, "copilot_internal.rows_changed()"),
     ("keep_ledger", For::Nobody, "copilot_internal.keep_ledger()"),
     ("lock_platform", For::Nobody, "copilot_internal.lock_platform()"),
     ("configuration_changed", For::Nobody, "copilot_internal.configuration_changed()"),
+    ("people_changed", For::Nobody, "copilot_internal.people_changed()"),
     ("definitions_changed", For::Nobody, "copilot_internal.definitions_changed()"),
     ("holdings", For::Server, "copilot_internal.holdings()"),
     ("cost_summary", For::Nobody, "copilot_internal.cost_summary($T, null, null)"),
@@ -346,11 +350,12 @@ fn functions_where_somebody_has_granted_everything() -> Result<()> {
     Ok(())
 }
 
-const TRIGGERS: [&str; 8] = [
+const TRIGGERS: [&str; 9] = [
     "keep_ledger",
     "complete_quota",
     "lock_platform",
     "configuration_changed",
+    "people_changed",
     "definitions_changed",
     "note_limit_change",
     "bound_overrides",

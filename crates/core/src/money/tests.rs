@@ -87,6 +87,37 @@ fn prints_exact_dollars() {
     assert_eq!(usd_from_nanos(i128::MIN), "-170141183460469231731687303715.884105728");
 }
 
+#[test]
+fn amounts_are_added_and_taken_away_within_their_bounds() {
+    let picos = |picos| Picos::new(picos);
+    assert_eq!((picos(-1), picos(MAX_PICOS + 1)), (Err(AmountError::Negative), Err(AmountError::TooLarge)));
+    let (three, five) = (picos(3).unwrap(), picos(5).unwrap());
+    assert_eq!((five.checked_add(three), five.checked_sub(three)), (picos(8), picos(2)));
+    assert_eq!((three.checked_sub(five), three.checked_sub(three)), (Err(AmountError::Negative), Ok(Picos::ZERO)));
+    assert_eq!(Picos::MAX.checked_add(picos(1).unwrap()), Err(AmountError::TooLarge));
+    assert_eq!((three.negated(), Picos::ZERO.negated()), ("-0.000000000003".to_owned(), "0".to_owned()));
+}
+
+#[test]
+fn a_correction_may_be_below_zero_and_takes_no_less() {
+    let read = |text| PicosDifference::parse(text).map(PicosDifference::get);
+    assert_eq!((read("-0.0000000000015"), read("1.5"), read("-0")), (Ok(-2), Ok(1_500_000_000_000), Ok(0)));
+    assert_eq!((read("--1"), read("-1000000001")), (Err(AmountError::Negative), Err(AmountError::TooLarge)));
+    let up = [-1_001, -1_000, -999, 0, 1, 1_000, 1_001].map(|picos| PicosDifference::new(picos).ceil_nanos());
+    assert_eq!(up, [-1, -1, 0, 0, 1, 1, 2]);
+    let sum = PicosDifference::new(-5).plus(PicosDifference::new(3));
+    assert_eq!((sum.get(), sum.to_string()), (-2, "-0.000000000002".to_owned()));
+    assert_eq!(Picos::new(7).unwrap().with(sum), PicosDifference::new(5));
+}
+
+#[test]
+fn a_cost_is_rounded_to_the_even_pico() {
+    let rounded = |units| Picos::round(Exact::new(units, 13)).map(Picos::get);
+    assert_eq!([5, 15, 16, 25].map(rounded), [0, 2, 2, 2].map(Some));
+    assert_eq!((rounded(MAX_PICOS * 10), rounded(MAX_PICOS * 10 + 6)), (Some(MAX_PICOS), None));
+    assert_eq!(serde_json::to_string(&Picos::new(1).unwrap()).unwrap(), "\"0.000000000001\"");
+}
+
 proptest! {
     #[test]
     fn print_and_parse_are_inverse(value in 0..=MAX_PICOS) {

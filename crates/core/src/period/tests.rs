@@ -53,6 +53,14 @@ fn a_lifetime_has_no_bounds() {
 }
 
 #[test]
+fn bounds_hold_their_first_second_and_not_their_end() {
+    let within = |start, end| [9, 10, 15, 19, 20, 21].map(|at| Bounds { start, end }.contains(at));
+    assert_eq!(within(Some(10), Some(20)), [false, true, true, true, false, false]);
+    assert_eq!(within(None, Some(20)), [true, true, true, true, false, false]);
+    assert_eq!(within(Some(10), None), [false, true, true, true, true, true]);
+}
+
+#[test]
 fn extreme_moments_do_not_overflow() {
     struct Fixed(i32);
     impl Zone for Fixed {
@@ -226,6 +234,14 @@ proptest! {
     #[test]
     fn periods_partition_time(index in 0..TZ_VARIANTS.len(), moment in FROM..TO) {
         partition_law(&Chrono(TZ_VARIANTS[index]), moment);
+    }
+
+    /// In all years that chrono knows.
+    #[test]
+    fn the_calendar_is_gregorian(moment in -8_200_000_000_000..8_200_000_000_000_i64) {
+        for period in [Period::Day, Period::Week, Period::Month, Period::Year] {
+            prop_assert_eq!(Some(bounds(period, &zone("UTC"), moment)), naive(period, Tz::UTC, moment), "{:?}", period);
+        }
     }
 
     #[test]

@@ -91,9 +91,23 @@ impl CostLine {
     }
 }
 
+impl CostLine {
+    /// The same at a price that is so many times as high.
+    fn times(self, factor: Factor) -> Option<Self> {
+        let quantity = match self.quantity {
+            Quantity::Tokens { tokens, rate } => Quantity::Tokens { tokens, rate: rate.times(factor)? },
+            Quantity::Units { quantity, rate } => Quantity::Units { quantity, rate: rate.times(factor)? },
+        };
+        Some(Self { quantity, cost: self.cost.times(factor.exact())?, ..self })
+    }
+}
+
 fn product(quantity: Exact, rate: Rate) -> Result<Exact, PricingError> {
     rate.exact().times(quantity).ok_or(PricingError::TooLarge)
 }
+
+/// The name of the multiplier that is the operator's own, and the last.
+pub(super) const MARKUP: &str = "markup";
 
 /// What all of a cost, or its tokens alone, is multiplied by.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -177,6 +191,16 @@ impl Breakdown {
             uplifts.push(Uplift { cost_usd: exact.minus(before)?, multiplier });
         }
         let (total, input) = (Picos::round(exact)?, Picos::round(input.total()?)?);
+        // The last one, if any. Members read what a record came to and not what the operator adds to the price: it is in
+        // each figure, and nowhere by itself.
+        let mut lines = lines;
+        if let Some(markup) = uplifts.pop_if(|uplift| uplift.multiplier.name == MARKUP) {
+            let factor = markup.multiplier.factor;
+            lines = lines.into_iter().map(|line| line.times(factor)).collect::<Option<_>>()?;
+            for uplift in &mut uplifts {
+                uplift.cost_usd = uplift.cost_usd.times(factor.exact())?;
+            }
+        }
         Some(Self { multiplied: (!uplifts.is_empty()).then_some(exact), lines, uplifts, total, input })
     }
 

@@ -94,7 +94,8 @@ impl PriceConditions<'_> {
     }
 
     fn with_markup(self, mut multipliers: Vec<Multiplier>) -> Vec<Multiplier> {
-        let markup = self.markup.map(|factor| Multiplier { name: "markup".to_owned(), factor, tokens_only: false });
+        let markup =
+            self.markup.map(|factor| Multiplier { name: breakdown::MARKUP.to_owned(), factor, tokens_only: false });
         multipliers.extend(markup);
         multipliers
     }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::Factor;
 use crate::decimal::Exact;
 use crate::money::AmountError;
 
@@ -32,6 +33,11 @@ impl Rate {
 
     pub(super) fn exact(self) -> Exact {
         self.0
+    }
+
+    /// The price with a markup; `None` for what no number holds.
+    pub(super) fn times(self, factor: Factor) -> Option<Self> {
+        self.0.times(factor.exact()).map(Self)
     }
 
     /// Half the price. It has one decimal more at most, which no bound of a product keeps from being exact.

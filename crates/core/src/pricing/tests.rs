@@ -245,6 +245,13 @@ fn a_bound_looks_between_the_thresholds() {
     let off_peak =
         json!({"input_cost_per_token": 1, "off_peak_pricing": {"hours_utc": "01:00-02:00", "input_cost_per_token": 3}});
     assert_eq!(bound(&off_peak, 10), "30");
+    // What is known to be used is priced at the dearer hour.
+    let cheap =
+        json!({"input_cost_per_token": 3, "off_peak_pricing": {"hours_utc": "01:00-02:00", "input_cost_per_token": 1}});
+    for price in [off_peak, cheap] {
+        let known = upper_bound(&model(price), 0, 0, Some(&call_of(7)), PriceConditions::default());
+        assert_eq!(breakdown(known).total().to_string(), "21");
+    }
 }
 
 #[test]

@@ -48,7 +48,7 @@ pub const SERVICE_TIER: &str = "service_tier";
 /// A usage object in our form: `input_tokens` and `output_tokens`, inclusive; parts that are not zero; what else is charged;
 /// and under `unknown` whatever has no place there. An object of that form comes back as it is.
 pub fn normalize(provider: &str, raw: &Value) -> Result<Map<String, Value>, String> {
-    let Value::Object(raw) = raw else { return Err("p_usage must be a JSON object".to_owned()) };
+    let Value::Object(raw) = raw else { return Err("it is no JSON object".to_owned()) };
     if own::is_own(raw) {
         return Ok(raw.clone());
     }

@@ -146,7 +146,7 @@ fn numbers_and_messages_are_never_repeated_at_length() {
 #[test]
 fn what_is_no_usage_says_why() {
     for (raw, why) in [
-        (json!([]), "p_usage must be a JSON object"),
+        (json!([]), "it is no JSON object"),
         (json!({}), "no count is recognised in it"),
         (json!({"prompt_tokens": -1}), "prompt_tokens must not be negative"),
         (json!({"usage": {"prompt_tokens": "many"}}), "prompt_tokens must be a number"),

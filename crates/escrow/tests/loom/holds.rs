@@ -1,4 +1,4 @@
-//! Holds in hand, and the horizon.
+//! Active holds, and the horizon.
 
 use loom::thread;
 use tollgate_escrow::journal::Journal;
@@ -6,7 +6,7 @@ use tollgate_escrow::table::{Delta, Handle, Reading};
 
 use super::support::{Backends, CHARGER, DATABASE, LEVEL, Memory, PARTITION, key, model, reading};
 
-/// Takes a hold in hand that expires then, and says whether it is counted, as far as the horizon tells.
+/// Publishes an active hold that expires then, and says whether it is counted, as far as the horizon tells.
 fn resolver(memory: &Memory, backends: &Backends, handle: Handle, expiry: i64) -> bool {
     let (table, registry) = (memory.table(), backends.registry());
     let pin = table.pin(handle).unwrap();
@@ -18,7 +18,7 @@ fn resolver(memory: &Memory, backends: &Backends, handle: Handle, expiry: i64) -
 }
 
 #[test]
-fn a_hold_in_hand_is_seen_or_sees_the_horizon() {
+fn an_active_hold_is_seen_or_sees_the_horizon() {
     model(3, || {
         let memory = Memory::new();
         let backends = Backends::new();
@@ -28,7 +28,8 @@ fn a_hold_in_hand_is_seen_or_sees_the_horizon() {
         let table = memory.table();
         let pin = table.pin(handle).unwrap();
         table.set_horizon(pin, 7);
-        let seen = backends.registry().earliest_active_expiry(DATABASE, PARTITION).is_some_and(|(hand, _)| hand == 5);
+        let seen =
+            backends.registry().earliest_active_expiry(DATABASE, PARTITION).is_some_and(|(expiry, _)| expiry == 5);
         let counted = other.join().unwrap();
         assert!(!counted || seen, "a hold that is counted was passed over");
         table.unpin(pin);
@@ -36,7 +37,7 @@ fn a_hold_in_hand_is_seen_or_sees_the_horizon() {
 }
 
 #[test]
-fn a_hand_that_is_empty_has_credited() {
+fn a_slot_without_an_active_hold_has_credited() {
     model(3, || {
         let memory = Memory::new();
         let backends = Backends::new();

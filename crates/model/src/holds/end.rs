@@ -10,7 +10,7 @@ impl Holds {
     pub(super) fn next_task(&self, state: &mut HoldState, who: usize) -> At {
         let session = &mut state.sessions[who];
         let last = usize::from(session.task) + 1 == self.scenario.tasks[who].len();
-        session.hand_before = session.hand.filter(|_| !last);
+        session.active_expiry_before = session.active_expiry.filter(|_| !last);
         (session.late, session.expires) = (false, 0);
         (session.tried, session.held_up) = (None, false);
         if usize::from(session.task) + 1 < self.scenario.tasks[who].len() {
@@ -33,7 +33,7 @@ impl Holds {
             (share.added, share.counted) = (0, 0);
         }
         let credit = session.shares.iter().any(|share| share.credit != 0 || share.held != 0);
-        if !credit || (self.is(Mutant::HandClearedBeforeCredit) && session.hand.is_some()) {
+        if !credit || (self.is(Mutant::ActiveExpiryClearedBeforeCredit) && session.active_expiry.is_some()) {
             return session.at_end();
         }
         At::Credit
@@ -46,7 +46,7 @@ impl Holds {
         let session = &mut state.sessions[who];
         session.forget_search();
         (session.loaded, session.charged, session.rows) = (None, 0, [None; HOLDS]);
-        session.hand_before = None;
+        session.active_expiry_before = None;
         (session.late, session.expires) = (false, 0);
         (session.tried, session.held_up) = (None, false);
         for share in &mut session.shares {
@@ -96,9 +96,9 @@ impl Holds {
         state.sessions[who].at_end()
     }
 
-    pub(super) fn clear_hand(&self, state: &mut HoldState, who: usize) -> At {
+    pub(super) fn clear_active_expiry(&self, state: &mut HoldState, who: usize) -> At {
         let session = &mut state.sessions[who];
-        session.hand = None;
+        session.active_expiry = None;
         for share in &mut session.shares {
             share.counted = 0;
         }

@@ -1,4 +1,4 @@
-//! Expiry: moving T, reading the hands, and giving back what T has passed.
+//! Expiry: moving T, reading the active expiries, and giving back what T has passed.
 
 use super::Holds;
 use super::scenarios::{HOLDS, Task};
@@ -13,7 +13,7 @@ impl Holds {
         if self.is(Mutant::NothingHeldIsBelieved) {
             return self.refuse(state, who);
         }
-        let held_up = state.sessions.iter().any(|session| session.hand.is_some());
+        let held_up = state.sessions.iter().any(|session| session.active_expiry.is_some());
         let session = &mut state.sessions[who];
         (session.tried, session.held_up) = (Some(state.clock), held_up);
         At::Add
@@ -21,8 +21,8 @@ impl Holds {
 
     pub(super) fn lock_for_expiry(&self, state: &mut HoldState, who: usize) -> At {
         state.lock = Some(who as u8);
-        if self.is(Mutant::HandsReadBeforeHorizonIsStored) {
-            self.read_hands_from(0).unwrap_or(At::StoreHorizon)
+        if self.is(Mutant::ActiveExpiriesReadBeforeHorizonIsStored) {
+            self.read_active_expiries_from(0).unwrap_or(At::StoreHorizon)
         } else {
             At::StoreHorizon
         }
@@ -31,47 +31,47 @@ impl Holds {
     pub(super) fn store_horizon(&self, state: &mut HoldState, who: usize) -> At {
         let Some(entry) = state.entry(who) else { return At::Unpin };
         let back = self.is(Mutant::HorizonMovesBackwards);
-        let read_before = self.is(Mutant::HandsReadBeforeHorizonIsStored);
+        let read_before = self.is(Mutant::ActiveExpiriesReadBeforeHorizonIsStored);
         let session = &mut state.sessions[who];
         session.clock = state.clock;
         session.note = Some(entry.horizon);
         let to = if back { state.clock } else { state.clock.max(entry.horizon) };
-        let first = session.first_in_hand;
+        let first = session.earliest_active_expiry;
         if let Some(entry) = state.entry_mut(who) {
             entry.horizon = to;
         }
         if read_before {
             return if first.is_some_and(|first| first <= to) { At::LowerHorizon } else { At::Snapshot };
         }
-        if self.is(Mutant::HandsReadAfterSnapshot) {
+        if self.is(Mutant::ActiveExpiriesReadAfterSnapshot) {
             return At::Snapshot;
         }
-        self.read_hands_from(0).unwrap_or(At::Snapshot)
+        self.read_active_expiries_from(0).unwrap_or(At::Snapshot)
     }
 
-    /// Slot by slot; those of transactions that never have a hold in hand are passed over.
-    pub(super) fn read_hands_from(&self, from: usize) -> Option<At> {
+    /// Slot by slot; those of transactions that never have an active hold are passed over.
+    pub(super) fn read_active_expiries_from(&self, from: usize) -> Option<At> {
         let has_holds = |who: &usize| self.scenario.tasks[*who].iter().any(|task| !matches!(task, Task::Charge(_)));
-        (from..self.scenario.tasks.len()).find(has_holds).map(|of| At::ReadHand(of as u8))
+        (from..self.scenario.tasks.len()).find(has_holds).map(|of| At::ReadActiveExpiry(of as u8))
     }
 
-    pub(super) fn read_hand(&self, state: &mut HoldState, who: usize, of: u8) -> At {
-        let own = usize::from(of) == who && self.is(Mutant::ExpirerForgetsItsOwnHand);
-        let hand = state.sessions[usize::from(of)].hand.filter(|_| !own);
+    pub(super) fn read_active_expiry(&self, state: &mut HoldState, who: usize, of: u8) -> At {
+        let own = usize::from(of) == who && self.is(Mutant::ExpirerForgetsItsOwnActiveExpiry);
+        let active_expiry = state.sessions[usize::from(of)].active_expiry.filter(|_| !own);
         let session = &mut state.sessions[who];
-        session.first_in_hand = [session.first_in_hand, hand].into_iter().flatten().min();
-        if let Some(next) = self.read_hands_from(usize::from(of) + 1) {
+        session.earliest_active_expiry = [session.earliest_active_expiry, active_expiry].into_iter().flatten().min();
+        if let Some(next) = self.read_active_expiries_from(usize::from(of) + 1) {
             return next;
         }
-        if self.is(Mutant::HandsReadBeforeHorizonIsStored) {
+        if self.is(Mutant::ActiveExpiriesReadBeforeHorizonIsStored) {
             return At::StoreHorizon;
         }
-        let first = session.first_in_hand;
+        let first = session.earliest_active_expiry;
         let horizon = state.entry(who).map_or(0, |entry| entry.horizon);
         if first.is_some_and(|first| first <= horizon) {
             return At::LowerHorizon;
         }
-        if self.is(Mutant::HandsReadAfterSnapshot) {
+        if self.is(Mutant::ActiveExpiriesReadAfterSnapshot) {
             let seen = std::mem::take(&mut state.sessions[who].seen);
             self.sum_passed(state, who, seen);
             return At::Subtract;
@@ -82,7 +82,7 @@ impl Holds {
     pub(super) fn lower_horizon(&self, state: &mut HoldState, who: usize) -> At {
         let session = &mut state.sessions[who];
         let before = session.note.unwrap_or(0);
-        let first = session.first_in_hand.unwrap_or(u8::MAX);
+        let first = session.earliest_active_expiry.unwrap_or(u8::MAX);
         let to = before.max(first.saturating_sub(1));
         let gained = to > before;
         if !gained {
@@ -95,7 +95,7 @@ impl Holds {
             let again = self.end_expiry(state, who);
             return if self.is(Mutant::NothingGainedIsRefused) { self.refuse(state, who) } else { again };
         }
-        if self.is(Mutant::HandsReadAfterSnapshot) {
+        if self.is(Mutant::ActiveExpiriesReadAfterSnapshot) {
             let seen = std::mem::take(&mut state.sessions[who].seen);
             self.sum_passed(state, who, seen);
             return At::Subtract;
@@ -105,9 +105,9 @@ impl Holds {
 
     pub(super) fn snapshot(&self, state: &mut HoldState, who: usize) -> At {
         let seen = std::array::from_fn(|hold| Some(state.row(who, hold)));
-        if self.is(Mutant::HandsReadAfterSnapshot) {
+        if self.is(Mutant::ActiveExpiriesReadAfterSnapshot) {
             state.sessions[who].seen = seen;
-            return self.read_hands_from(0).unwrap_or(At::Subtract);
+            return self.read_active_expiries_from(0).unwrap_or(At::Subtract);
         }
         self.sum_passed(state, who, seen);
         At::Subtract

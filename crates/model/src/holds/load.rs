@@ -20,29 +20,29 @@ impl Holds {
             state.lock = None;
             return At::Pin;
         }
-        self.take_late_holds_in_hand(state, who);
+        self.activate_late_holds(state, who);
         self.sum_tables(state, who);
         At::PublishEntry
     }
 
-    /// Those that were late elsewhere are in hand again: they may count here.
-    fn take_late_holds_in_hand(&self, state: &mut HoldState, who: usize) {
+    /// Those that were late elsewhere are active again: they may count here.
+    fn activate_late_holds(&self, state: &mut HoldState, who: usize) {
         if self.is(Mutant::LoaderForgetsLateHolds) {
             return;
         }
         let own = (0..HOLDS).filter(|hold| state.sessions[who].rows[*hold].is_some());
         let expiry = |row: HoldRow| if let HoldRow::Held { expires, .. } = row { Some(expires) } else { None };
         let both = own.flat_map(|hold| [expiry(state.rows[hold]), expiry(state.row(who, hold))]);
-        let first = both.chain([state.sessions[who].hand]).flatten().min();
+        let first = both.chain([state.sessions[who].active_expiry]).flatten().min();
         let session = &mut state.sessions[who];
-        (session.hand, session.hand_before) = (first, first);
+        (session.active_expiry, session.active_expiry_before) = (first, first);
     }
 
     /// The loader's sum: what is committed, and of its own what it has to take back or to credit. T is before its own
-    /// hand, so that its holds count as its transaction found them and leaves them.
+    /// active expiry, so that its holds count as its transaction found them and leaves them.
     fn sum_tables(&self, state: &mut HoldState, who: usize) {
-        let hand = state.sessions[who].hand.filter(|_| !self.is(Mutant::LoaderPassesOwnHand));
-        let horizon = state.clock.min(hand.map_or(u8::MAX, |hand| hand.saturating_sub(1)));
+        let active_expiry = state.sessions[who].active_expiry.filter(|_| !self.is(Mutant::LoaderPassesOwnActiveExpiry));
+        let horizon = state.clock.min(active_expiry.map_or(u8::MAX, |active_expiry| active_expiry.saturating_sub(1)));
         let session = &mut state.sessions[who];
         let mut share = EntryShare { added: session.charged, ..EntryShare::default() };
         let (mut reserved, mut held) = (state.charged + session.charged, 0);

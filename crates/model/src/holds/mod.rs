@@ -1,27 +1,28 @@
 //! Holds that expire, against transactions that resolve, extend and make them.
 //!
 //! No transaction runs when a hold expires. Each entry has a horizon T, and a hold counts in it while its row is held and
-//! it expires after T. A transaction that has holds in hand says in its slot when the earliest of them expires (its
-//! *hand*), from before it looks at T until its callback has credited. A transaction that moves T stores it first and
-//! looks at the hands then. So at least one of the two sees the other, and a resolver takes no lock unless T, as it reads
-//! it, has passed the hold:
+//! it expires after T. A hold is *active* while a transaction resolves, extends or makes it. The transaction shows in its
+//! slot when the earliest of its active holds expires (its *active expiry*), from before it looks at T until its callback
+//! has credited. A transaction that moves T stores it first and reads the active expiries then. So at least one of the two
+//! sees the other, and a resolver takes no lock unless T, as it reads it, has passed the hold:
 //! * **expiry**, by a transaction that would be refused although something is held, under the lock of the locked mode: T
-//!   becomes the clock; then the hands are read, and T goes back to before the earliest; then, in a snapshot taken now,
-//!   what T has passed is summed and subtracted, the room first and what is held after it. Then the charge is judged once
-//!   more, whatever came of it. If it fails before the subtraction, its callback puts T back before the lock is released;
-//! * **a resolver, or a transaction that extends**, locks the row, pins, publishes its hand and reads T. Not passed: the
-//!   hold stays counted until its commit callback has credited what is left of it. Passed: it reads T again under the
-//!   lock, for T may have been there for a moment only. Passed still is late: the cost (or the hold, to be extended) is
-//!   charged as a new one. A hold that is late wherever it could count is no longer in its hand;
-//! * **a maker** of a hold publishes its hand, adds, and looks whether T has passed the new expiry. If so it gives back
-//!   and starts again from the clock or from T, whichever is later, with the later expiry in its hand instead. A
+//!   becomes the clock; then the active expiries are read, and T goes back to before the earliest; then, in a snapshot
+//!   taken now, what T has passed is summed and subtracted, the room first and what is held after it. Then the charge is
+//!   judged once more, whatever came of it. If it fails before the subtraction, its callback puts T back before the lock
+//!   is released;
+//! * **a resolver, or a transaction that extends**, locks the row, pins, publishes its active expiry and reads T. Not
+//!   passed: the hold stays counted until its commit callback has credited what is left of it. Passed: it reads T again
+//!   under the lock, for T may have been there for a moment only. Passed still is late: the cost (or the hold, to be
+//!   extended) is charged as a new one. A hold that is late wherever it could count is no longer active;
+//! * **a maker** of a hold publishes its active expiry, adds, and looks whether T has passed the new expiry. If so it
+//!   gives back and starts again from the clock or from T, whichever is later, and publishes the later expiry instead. A
 //!   transaction that extends looks at its new expiry in the same way;
 //! * **a transaction that finds nothing held** judges once more: what it was refused for may have been given back before
 //!   it looked;
-//! * **a loader** of an entry takes its late holds in hand again, keeps T before its hand, and counts each hold of its own
-//!   transaction as it was before it, with what would be added for it to take back and what would be credited. The hands
-//!   of others do not concern it: a transaction with a hold in hand that counts here has this entry pinned, or an earlier
-//!   epoch's, and is waited for.
+//! * **a loader** of an entry makes its late holds active again, keeps T before its active expiry, and counts each hold of
+//!   its own transaction as it was before it, with what would be added for it to take back and what would be credited. The
+//!   active holds of others do not concern it: a transaction with an active hold that counts here has this entry pinned,
+//!   or an earlier epoch's, and is waited for.
 //!
 //! One quota of one tenant, in two epochs. Each entry has its own T and each hold is decided for each by itself, so one
 //! entry at a time is enough. `held` decides only whether expiry is tried; here it is checked to be exact, too.

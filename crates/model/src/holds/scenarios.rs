@@ -44,10 +44,10 @@ pub const HOLD_SCENARIOS: &[HoldScenario] = &[
         epoch_moves: false,
         mutants: &[
             Mutant::HorizonPassesHoldBeingResolved,
-            Mutant::HandPublishedAfterLookingAtHorizon,
-            Mutant::HandsReadBeforeHorizonIsStored,
-            Mutant::HandsReadAfterSnapshot,
-            Mutant::HandClearedBeforeVisible,
+            Mutant::ActiveExpiryPublishedAfterHorizon,
+            Mutant::ActiveExpiriesReadBeforeHorizonIsStored,
+            Mutant::ActiveExpiriesReadAfterSnapshot,
+            Mutant::ActiveExpiryClearedBeforeVisible,
             Mutant::LateDecidedWithoutLock,
             Mutant::LateIsNotDecided,
             Mutant::HorizonNotRestored,
@@ -83,7 +83,7 @@ pub const HOLD_SCENARIOS: &[HoldScenario] = &[
             Mutant::HorizonPassesHoldBeingMade,
             Mutant::MakerDoesNotLookAtHorizon,
             Mutant::MakerLooksBeforePublishing,
-            Mutant::HandClearedBeforeCredit,
+            Mutant::ActiveExpiryClearedBeforeCredit,
         ],
     },
     HoldScenario {
@@ -95,7 +95,7 @@ pub const HOLD_SCENARIOS: &[HoldScenario] = &[
         clock_ends: 3,
         clock_is_set_back: false,
         epoch_moves: false,
-        mutants: &[Mutant::ExpirerForgetsItsOwnHand, Mutant::ExtenderDoesNotLookAtHorizon],
+        mutants: &[Mutant::ExpirerForgetsItsOwnActiveExpiry, Mutant::ExtenderDoesNotLookAtHorizon],
     },
     HoldScenario {
         name: "holds: shortened",
@@ -109,7 +109,7 @@ pub const HOLD_SCENARIOS: &[HoldScenario] = &[
         mutants: &[],
     },
     HoldScenario {
-        name: "holds: two hands",
+        name: "holds: two active",
         says: "one hold is committed above its amount and another extended, both while they expire; a charge",
         limit: 3,
         holds: [Some((1, 1)), Some((1, 2))],
@@ -128,7 +128,7 @@ pub const HOLD_SCENARIOS: &[HoldScenario] = &[
         clock_ends: 2,
         clock_is_set_back: false,
         epoch_moves: false,
-        mutants: &[Mutant::HandForgetsEarlierHold],
+        mutants: &[Mutant::ActiveExpiryForgetsEarlierHold],
     },
     HoldScenario {
         name: "holds: made and resolved",
@@ -172,7 +172,7 @@ pub const HOLD_SCENARIOS: &[HoldScenario] = &[
         clock_ends: 2,
         clock_is_set_back: false,
         epoch_moves: true,
-        mutants: &[Mutant::LoaderForgetsOwnHolds, Mutant::LoaderPassesOwnHand, Mutant::LoaderForgetsLateHolds],
+        mutants: &[Mutant::LoaderForgetsOwnHolds, Mutant::LoaderPassesOwnActiveExpiry, Mutant::LoaderForgetsLateHolds],
     },
     HoldScenario {
         name: "holds: epoch moves, extended",

@@ -31,8 +31,8 @@ pub enum At {
     LoadLock,
     Sum,
     PublishEntry,
-    // A transaction with a hold in hand.
-    PublishHand,
+    // A transaction with an active hold.
+    PublishActiveExpiry,
     LookAtHorizon,
     /// Takes the lock, looks again, and gives it back.
     LookUnderLock,
@@ -43,7 +43,7 @@ pub enum At {
     LookAtHeld,
     ExpireLock,
     StoreHorizon,
-    ReadHand(u8),
+    ReadActiveExpiry(u8),
     LowerHorizon,
     Snapshot,
     Subtract,
@@ -55,7 +55,7 @@ pub enum At {
     Credit,
     RestoreHorizon,
     TakeBack,
-    ClearHand,
+    ClearActiveExpiry,
     Unpin,
     Done,
 }
@@ -63,8 +63,8 @@ pub enum At {
 impl At {
     /// An ERROR or a cancel can come there: not within an expiry's two subtractions, nor in a callback.
     pub(super) fn may_fail(self) -> bool {
-        use At::{ClearHand, Credit, Done, RestoreHorizon, SubtractHeld, TakeBack, Unpin, Visible};
-        !matches!(self, SubtractHeld | Visible | Credit | RestoreHorizon | TakeBack | ClearHand | Unpin | Done)
+        use At::{ClearActiveExpiry, Credit, Done, RestoreHorizon, SubtractHeld, TakeBack, Unpin, Visible};
+        !matches!(self, SubtractHeld | Visible | Credit | RestoreHorizon | TakeBack | ClearActiveExpiry | Unpin | Done)
     }
 }
 
@@ -87,9 +87,9 @@ pub(super) struct HoldSession {
     /// The epoch in which the present task goes on, and the earliest that the slot shows.
     pub(super) epoch: u8,
     pub(super) slot: Option<u8>,
-    pub(super) hand: Option<u8>,
-    /// The hand that earlier tasks left.
-    pub(super) hand_before: Option<u8>,
+    pub(super) active_expiry: Option<u8>,
+    /// The active expiry that earlier tasks left.
+    pub(super) active_expiry_before: Option<u8>,
     pub(super) shares: [EntryShare; EPOCHS],
     /// Rows (bits) that it has locked, and what it has made of them.
     pub(super) locked: u8,
@@ -98,7 +98,7 @@ pub(super) struct HoldSession {
     // The present task.
     pub(super) late: bool,
     pub(super) expires: u8,
-    /// Expiry has been tried, at this moment; holds in the hands of others kept it from going as far.
+    /// Expiry has been tried, at this moment; active holds of others kept it from going as far.
     pub(super) tried: Option<u8>,
     pub(super) held_up: bool,
     // A transaction that loads or expires.
@@ -106,7 +106,7 @@ pub(super) struct HoldSession {
     /// T as it was before, for the callback.
     pub(super) note: Option<u8>,
     pub(super) clock: u8,
-    pub(super) first_in_hand: Option<u8>,
+    pub(super) earliest_active_expiry: Option<u8>,
     pub(super) seen: [Option<HoldRow>; HOLDS],
     pub(super) sum: i8,
 }
@@ -149,8 +149,8 @@ impl HoldSession {
         task: 0,
         epoch: 0,
         slot: None,
-        hand: None,
-        hand_before: None,
+        active_expiry: None,
+        active_expiry_before: None,
         shares: [EntryShare { pinned: false, added: 0, credit: 0, held: 0, counted: 0 }; EPOCHS],
         locked: 0,
         rows: [None; HOLDS],
@@ -162,7 +162,7 @@ impl HoldSession {
         loaded: None,
         note: None,
         clock: 0,
-        first_in_hand: None,
+        earliest_active_expiry: None,
         seen: [None; HOLDS],
         sum: 0,
     };
@@ -172,12 +172,12 @@ impl HoldSession {
     }
 
     pub(super) fn forget_search(&mut self) {
-        (self.clock, self.first_in_hand, self.seen, self.sum) = (0, None, [None; HOLDS], 0);
+        (self.clock, self.earliest_active_expiry, self.seen, self.sum) = (0, None, [None; HOLDS], 0);
     }
 
     /// What the callback has to do next, but for the notes of a commit.
     pub(super) fn at_end(&self) -> At {
-        if self.hand.is_some() { At::ClearHand } else { At::Unpin }
+        if self.active_expiry.is_some() { At::ClearActiveExpiry } else { At::Unpin }
     }
 }
 

@@ -35,11 +35,11 @@ impl Holds {
                 self.publish_entry(state, who, task);
                 self.after_pin(task)
             }
-            At::PublishHand => {
-                self.publish_hand(state, who, task, hold);
+            At::PublishActiveExpiry => {
+                self.publish_active_expiry(state, who, task, hold);
                 match task {
                     Task::Make(..) => At::Add,
-                    _ if self.is(Mutant::HandPublishedAfterLookingAtHorizon) => self.after_look(task),
+                    _ if self.is(Mutant::ActiveExpiryPublishedAfterHorizon) => self.after_look(task),
                     _ => At::LookAtHorizon,
                 }
             }
@@ -56,20 +56,20 @@ impl Holds {
             At::LookAtHeld => self.look_at_held(state, who),
             At::ExpireLock => self.lock_for_expiry(state, who),
             At::StoreHorizon => self.store_horizon(state, who),
-            At::ReadHand(of) => self.read_hand(state, who, of),
+            At::ReadActiveExpiry(of) => self.read_active_expiry(state, who, of),
             At::LowerHorizon => self.lower_horizon(state, who),
             At::Snapshot => self.snapshot(state, who),
             At::Subtract => self.subtract(state, who),
             At::SubtractHeld => self.subtract_held(state, who),
-            At::Written if self.is(Mutant::HandClearedBeforeVisible) => {
-                state.sessions[who].hand = None;
+            At::Written if self.is(Mutant::ActiveExpiryClearedBeforeVisible) => {
+                state.sessions[who].active_expiry = None;
                 At::Visible
             }
             At::Written | At::Visible => self.become_visible(state, who),
             At::Credit => self.credit(state, who),
             At::RestoreHorizon => self.restore_horizon(state, who),
             At::TakeBack => self.take_back(state, who),
-            At::ClearHand => self.clear_hand(state, who),
+            At::ClearActiveExpiry => self.clear_active_expiry(state, who),
             At::Unpin => self.unpin(state, who),
             At::Done => At::Done,
         }
@@ -122,15 +122,15 @@ impl Holds {
     pub(super) fn after_pin(&self, task: Task) -> At {
         match task {
             Task::Charge(_) => At::Add,
-            Task::Resolve(..) | Task::Extend(..) if self.is(Mutant::HandPublishedAfterLookingAtHorizon) => {
+            Task::Resolve(..) | Task::Extend(..) if self.is(Mutant::ActiveExpiryPublishedAfterHorizon) => {
                 At::LookAtHorizon
             }
             Task::Make(..) if self.is(Mutant::MakerLooksBeforePublishing) => At::LookAtHorizonAfterAdding,
-            _ => At::PublishHand,
+            _ => At::PublishActiveExpiry,
         }
     }
 
-    pub(super) fn publish_hand(&self, state: &mut HoldState, who: usize, task: Task, hold: usize) {
+    pub(super) fn publish_active_expiry(&self, state: &mut HoldState, who: usize, task: Task, hold: usize) {
         let new = state.sessions[who].expires;
         let expires = match (task, state.row(who, hold)) {
             (Task::Make(..), _) => new,
@@ -144,8 +144,10 @@ impl Holds {
         };
         let session = &mut state.sessions[who];
         if !hidden {
-            let forgets = self.is(Mutant::HandForgetsEarlierHold);
-            session.hand = Some(session.hand.filter(|_| !forgets).map_or(expires, |hand| hand.min(expires)));
+            let forgets = self.is(Mutant::ActiveExpiryForgetsEarlierHold);
+            session.active_expiry = Some(
+                session.active_expiry.filter(|_| !forgets).map_or(expires, |active_expiry| active_expiry.min(expires)),
+            );
         }
     }
 
@@ -177,16 +179,16 @@ impl Holds {
             return self.start_again(state, who, task);
         }
         session.late = passed;
-        if passed && locked && !self.is(Mutant::HandPublishedAfterLookingAtHorizon) {
+        if passed && locked && !self.is(Mutant::ActiveExpiryPublishedAfterHorizon) {
             // It is not counted, so no T needs to stay before it.
             let extended = matches!(task, Task::Extend(..)).then_some(session.expires);
-            session.hand = [session.hand_before, extended].into_iter().flatten().min();
+            session.active_expiry = [session.active_expiry_before, extended].into_iter().flatten().min();
         }
         if !passed && !own {
             session.share().counted |= 1 << hold;
         }
-        if self.is(Mutant::HandPublishedAfterLookingAtHorizon) {
-            return At::PublishHand;
+        if self.is(Mutant::ActiveExpiryPublishedAfterHorizon) {
+            return At::PublishActiveExpiry;
         }
         self.after_look(task)
     }
@@ -206,13 +208,13 @@ impl Holds {
             return self.start_again(state, who, task);
         }
         if too_early {
-            return At::PublishHand;
+            return At::PublishActiveExpiry;
         }
         self.write_hold(state, who, hold, amount);
         self.next_task(state, who)
     }
 
-    /// With an expiry after T and the clock. The hand stays as it was.
+    /// With an expiry after T and the clock. The active expiry stays as it was.
     pub(super) fn start_again(&self, state: &mut HoldState, who: usize, task: Task) -> At {
         let horizon = state.entry(who).map_or(0, |entry| entry.horizon);
         let row = state.row(who, self.hold(state, who));
@@ -227,7 +229,8 @@ impl Holds {
             (Task::Extend(..), HoldRow::Held { expires, .. }) => Some(expires),
             _ => None,
         };
-        session.hand = [session.hand_before, extended, Some(session.expires)].into_iter().flatten().min();
+        session.active_expiry =
+            [session.active_expiry_before, extended, Some(session.expires)].into_iter().flatten().min();
         if session.expires <= horizon {
             // It would for ever.
             state.broken = Some(Invariant::Stuck);

@@ -6,7 +6,7 @@ use crate::mutant::{Mutant, Watch};
 use crate::state::Invariant;
 
 impl Holds {
-    /// Nothing that had expired when it was tried still counts, unless it was in a hand or behind one.
+    /// Nothing that had expired when it was tried still counts, unless it was active or behind an active hold.
     pub(super) fn refuse(&self, state: &mut HoldState, who: usize) -> At {
         let amount = self.amount(state, who);
         let session = &state.sessions[who];
@@ -41,7 +41,7 @@ impl Holds {
 
     /// Committed, and seen by all; callbacks have begun.
     pub(super) fn is_visible(&self, session: &HoldSession) -> bool {
-        matches!(session.at, At::Credit | At::ClearHand | At::Unpin)
+        matches!(session.at, At::Credit | At::ClearActiveExpiry | At::Unpin)
     }
 
     pub(super) fn judge(&self, state: &mut HoldState) {

@@ -51,7 +51,7 @@ select recorded, cost_usd, cost_status, reason from record_llm_usage(:'tenant', 
 select recorded, cost_usd, cost_status, reason from record_llm_usage(:'tenant', 'openai', 'gpt-4o', '{"foo": "bar"}', p_cost_usd => 0.25);
 select reservation_id as hold from reserve_quota(:'tenant', 'llm', 0.5, 'hold') \gset
 select recorded, cost_usd, cost_status from record_llm_usage(:'tenant', 'openai', 'gpt-4o', '{"foo": "bar"}', p_reservation_id => :'hold', p_enforce => true);
-select input_tokens, usage, cost_usd, cost_status, pricing ->> 'not_understood' as not_understood
+select input_tokens, usage, cost_usd, cost_status, pricing -> 'not_understood' as not_understood, pricing ->> 'because' as because
 from copilot_internal.llm_cost_records where pricing ? 'not_understood' order by recorded_at;
 
 -- Enforced it is check and record in one step.

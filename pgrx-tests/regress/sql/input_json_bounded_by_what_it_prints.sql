@@ -44,8 +44,8 @@ from bombs, (values
 order by call, kind;
 reset statement_timeout;
 -- How deep.
-select pg_temp.said('select normalize_llm_usage(''openai'', $1)', (repeat('{"a":', 100) || '1' || repeat('}', 100))::jsonb) as deep,
-       pg_temp.said('select normalize_llm_usage(''openai'', $1)', (repeat('{"a":', 101) || '1' || repeat('}', 101))::jsonb) as deeper;
+select pg_temp.said('select normalize_llm_usage(''openai'', $1)', ('{"prompt_tokens": 1, "a": ' || repeat('{"a":', 99) || '1' || repeat('}', 100))::jsonb) as deep,
+       pg_temp.said('select normalize_llm_usage(''openai'', $1)', ('{"prompt_tokens": 1, "a": ' || repeat('{"a":', 100) || '1' || repeat('}', 101))::jsonb) as deeper;
 -- What is no object, and what is none.
 select document, pg_temp.said(format('select * from record_llm_cost(%L, ''acme'', ''m'', 1, 1, p_cost_usd => 0, p_metadata => $1)', :'tenant'), document)
 from unnest('{"null", "[]", "\"{\"", "1", "true", "[null]"}'::jsonb[]) document;

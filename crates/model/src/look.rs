@@ -1,0 +1,68 @@
+//! A check that charges nothing, in the command of the call before. It loads what is absent, if it has to wait for none.
+
+use crate::machine::Escrow;
+use crate::scenario::Op;
+use crate::state::{Pc, State};
+use crate::world::{PLATFORM, QUOTAS};
+
+impl Escrow {
+    pub fn looks(&self, state: &State, who: usize) -> bool {
+        self.op(state, who) == Some(Op::Look)
+    }
+
+    /// The next quota: by its counter where that is there. A transaction that changed definitions reads the tables.
+    pub fn look(&self, state: &mut State, who: usize, quota: u8) {
+        if usize::from(quota) >= QUOTAS {
+            self.finish_call(state, who);
+            return;
+        }
+        let partition = self.partition(quota);
+        let session = &mut state.sessions[who];
+        session.handle_messages();
+        session.seen = state.epoch;
+        let exists = state.tables.definitions[quota as usize].limit.is_some();
+        let concerned = exists && self.scope(quota).covers(self.tenant(who));
+        let changes = session.definitions_lock[partition].is_some();
+        let epoch = self.key(quota, state.epoch);
+        let next = Pc::Look { quota: quota + 1 };
+        let load = concerned && !changes && !state.has_entry(quota, epoch);
+        state.sessions[who].pc = if load { Pc::Barrier { quota } } else { next };
+    }
+
+    /// Load 1 to 3, of which none is waited for: on to the next quota, or where the load goes on.
+    pub fn look_on(&self, state: &mut State, who: usize, quota: u8) {
+        let partition = self.partition(quota);
+        let next = Pc::Look { quota: quota + 1 };
+        let session = &state.sessions[who];
+        let seen = session.seen[partition];
+        state.sessions[who].pc = match session.pc {
+            Pc::Barrier { .. } => {
+                let held = state.others(who).any(|it| it.definitions_lock[partition].is_some());
+                if held || state.epoch[partition] != seen { next } else { Pc::WaitOldSlots { quota, peer: 0 } }
+            }
+            Pc::WaitOldSlots { peer, .. } => {
+                let other = usize::from(peer);
+                let old = other != who
+                    && self.scope(quota).covers(self.tenant(other))
+                    && state.sessions[other].slot.is_some_and(|slot| slot[partition] < seen);
+                match other + 1 < state.sessions.len() {
+                    _ if old => next,
+                    true => Pc::WaitOldSlots { quota, peer: peer + 1 },
+                    false => Pc::LoadLock { quota },
+                }
+            }
+            _ => {
+                let taken = state.sessions.iter().enumerate().any(|(other, it)| {
+                    let holds = it.tables_lock[partition].is_some() || it.load_lock[partition];
+                    other != who && holds && (partition == PLATFORM || self.tenant(other) == self.tenant(who))
+                });
+                if taken {
+                    next
+                } else {
+                    state.sessions[who].load_lock[partition] = true;
+                    Pc::Sum { quota }
+                }
+            }
+        };
+    }
+}
