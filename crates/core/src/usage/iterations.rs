@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::readers::Provider;
+use super::compiled::Provider;
 use super::{OTHER_MODELS, UNKNOWN, reported};
 
 const MOST: usize = 1_000;

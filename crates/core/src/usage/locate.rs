@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::readers::{Compiled, Provider};
+use super::compiled::{Compiled, Provider};
 use super::role::{Role, role};
 use super::shape::{Leaves, says};
 use super::slot::Place;

@@ -12,6 +12,7 @@
 //! no answer rather than 0.
 
 mod beside;
+mod compiled;
 mod iterations;
 mod key;
 mod lexicon;
@@ -31,8 +32,8 @@ pub use understood::{OtherModel, Understood, kept, understand, understand_parts}
 
 use serde_json::{Map, Value};
 
+use compiled::{Compiled, Provider};
 use number::Count;
-use readers::{Compiled, Provider};
 use reading::Reading;
 use shape::Leaves;
 use slot::Place;

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use super::compiled::{Compiled, Provider};
 use super::number::{self, Count};
-use super::readers::{Compiled, Provider};
 use super::shape::Leaves;
 use super::slot::{Place, Slot};
 use super::{OTHER_MODELS, REPORTED_COST, SERVICE_TIER, UNKNOWN};

@@ -2,9 +2,10 @@
 
 use serde_json::{Map, Value};
 
+use super::compiled::Compiled;
 use super::lexicon::{self, Id};
 use super::number::{self, Count};
-use super::readers::{Compiled, Counted};
+use super::readers::Counted;
 use super::resolve::{Counts, resolve};
 use super::role::role;
 use super::shape::{Leaf, Leaves};

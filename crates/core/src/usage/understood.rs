@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::readers::{Compiled, Provider};
+use super::compiled::{Compiled, Provider};
 use super::reading::Reading;
 use super::shape::Leaves;
 use super::{OTHER_MODELS, REPORTED_COST, SERVICE_TIER, UNKNOWN, locate, normalize, number, own, told};
