@@ -194,9 +194,10 @@ fn a_replay_tells_when_it_was_to_expire_in_every_time_zone() -> Result<()> {
     // Europe's clocks went back on the 25th.
     database.superuser()?.execute(
         "insert into copilot_internal.quota_reservations (id, tenant_id, resource_type, request_id, requested_usd, ttl,
-             reserved_usd, held_nanos, reserved_at, expires_at, state, metadata)
+             reserved_usd, held_nanos, reserved_at, expires_at, state, charged_usd, released_usd, overrun_usd, late,
+             resolved_at, metadata)
          values (gen_random_uuid(), $1, 'llm', 'r', 0.5, '2 days', 0.5, 500000000,
-             '2025-10-25 12:00+00', '2025-10-27 12:00+00', 'held', '{}')",
+             '2025-10-25 12:00+00', '2025-10-27 12:00+00', 'committed', 0.5, 0, 0, false, '2025-10-26 12:00+00', '{}')",
         &[&id(TENANT)],
     )?;
     for zone in ["UTC", "Europe/Berlin"] {

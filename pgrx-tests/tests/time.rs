@@ -276,7 +276,9 @@ fn a_summary_between_any_two_moments_is_the_sum_of_the_ledger() -> Result<()> {
               from public.get_tenant_cost_summary($1, $2::text::timestamptz, $3::text::timestamptz)) s,
              (select coalesce(sum(cost_usd) filter (where source = 'llm'), 0), coalesce(sum(cost_usd) filter (where source = 'e2b'), 0),
                      coalesce(sum(cost_usd) filter (where source = 'charge'), 0), coalesce(sum(cost_usd), 0),
-                     count(*) filter (where source = 'llm'), count(*) filter (where source = 'e2b'),
+                     count(*) filter (where source = 'llm'),
+                     (select count(distinct coalesce(r.sandbox_id, r.id::text)) from copilot_internal.e2b_cost_records r
+                      where r.tenant_id = $1 and r.occurred_at >= $2::text::timestamptz and r.occurred_at < $3::text::timestamptz),
                      coalesce(sum(input_tokens), 0)::bigint, coalesce(sum(output_tokens), 0)::bigint,
                      coalesce(sum(duration_seconds), 0), count(*) filter (where cost_usd is null),
                      nullif(count(*) filter (where source = 'llm'), 0), sum(duration_seconds) filter (where source = 'e2b')

@@ -158,6 +158,11 @@ impl Hold {
         self.state == ReservationState::Held && self.expires_at > now
     }
 
+    /// Settled by somebody: what the operation costs beyond that comes after the fact.
+    pub fn is_gone(&self) -> bool {
+        matches!(self.state, ReservationState::Committed | ReservationState::Released)
+    }
+
     pub fn has_expired(&self, now: i64) -> bool {
         self.state == ReservationState::Expired || (self.state == ReservationState::Held && self.expires_at <= now)
     }
@@ -331,6 +336,11 @@ impl ModelWorld {
         self.status(counted, amount) != Status::Exceeded
     }
 
+    /// What is free fits everywhere but under a limit of nothing.
+    fn admits(&self, counted: &Counted, amount: i64) -> bool {
+        self.fits(counted, amount) || amount == 0 && self.quotas[counted.quota].limit != Some(0)
+    }
+
     pub fn judge(&self, standing: &[Counted], amount: i64, at: i64) -> Prediction {
         let quota = |counted: &Counted| &self.quotas[counted.quota];
         let effective: Vec<&Counted> =
@@ -342,7 +352,7 @@ impl ModelWorld {
                 .map_or(0, |limit| (counted.spent + counted.held + amount - limit).clamp(0, amount.max(0)))
         };
         let overrun = effective.iter().map(overrun).max().unwrap_or(0);
-        let blocking: Vec<&Counted> = hard().copied().filter(|counted| !self.fits(counted, amount)).collect();
+        let blocking: Vec<&Counted> = hard().copied().filter(|counted| !self.admits(counted, amount)).collect();
         if !blocking.is_empty() {
             let key = |counted: &Counted| {
                 let quota = quota(counted);

@@ -147,19 +147,10 @@ fn set_quota_and_set_model_price_refuse() -> Result<()> {
             ("p_period", &["null", "''", "'fortnight'", "'MONTH'"]),
             (
                 "p_time_zone",
-                &[
-                    "null",
-                    "''",
-                    "'Mars/Olympus'",
-                    "'../UTC'",
-                    "'UTC+3'",
-                    "'europe/berlin'",
-                    "'EST5EDT,M3.2.0,M11.1.0'",
-                    LONG,
-                ],
+                &["''", "'Mars/Olympus'", "'../UTC'", "'UTC+3'", "'europe/berlin'", "'EST5EDT,M3.2.0,M11.1.0'", LONG],
             ),
-            ("p_mode", &["null", "''", "'gentle'"]),
-            ("p_warning_threshold", &["null", "-0.1", "1.1", "'NaN'", "'Infinity'"]),
+            ("p_mode", &["''", "'gentle'"]),
+            ("p_warning_threshold", &["-0.1", "1.1", "'NaN'", "'Infinity'"]),
             ("p_tenant_id", &[NIL, "'00000000-0000-0000-0000-000000000002'"]),
         ],
     );

@@ -46,6 +46,8 @@ fn the_settings_are_the_superuser_s_and_do_what_they_say() -> Result<()> {
         let row = client.query_one(&check, &[])?;
         Ok((row.get("allowed"), row.get("status")))
     };
+    assert_eq!(answer(&mut client)?, (false, "NO_TENANT".to_string()));
+    client.batch_execute("set pg_tollgate.unknown_tenant = 'allow'")?;
     assert_eq!(answer(&mut client)?, (true, "NO_QUOTA".to_string()));
     client.batch_execute("set pg_tollgate.no_quota = 'deny'")?;
     assert_eq!(answer(&mut client)?, (false, "NO_QUOTA".to_string()));

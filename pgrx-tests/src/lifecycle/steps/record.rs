@@ -60,7 +60,7 @@ impl Walk<'_> {
             Err(ended) => return Ok(ended),
         };
         match known {
-            Some(known) => self.record_again(&known, &standing, row),
+            Some(known) => self.record_again(&plan, &known, &standing, row),
             None => self.record_first(plan, at, standing, row),
         }
     }
@@ -85,6 +85,10 @@ impl Walk<'_> {
             Some(_) => None,
             None => Some(self.amount()),
         };
+        // Without a hold to estimate by it would have no price.
+        if provided.is_none() && hold.as_ref().is_some_and(Hold::is_gone) {
+            provided = Some(self.amount());
+        }
         let mut reservation = hold.as_ref().map(|hold| hold.id);
         let enforce = self.chance(60);
         let mut occurred = (hold.is_none() && !enforce && self.chance(20))
@@ -132,22 +136,37 @@ impl Walk<'_> {
 
     /// The error that must come, if any.
     fn error_of(plan: &RecordPlan, known: Option<&Record>) -> Option<&'static str> {
-        let RecordPlan { payer, provided, reservation, hold, .. } = plan;
+        let RecordPlan { payer, provided, hold, .. } = plan;
         let fits = hold.as_ref().is_none_or(|hold| hold.payer.resource == payer.resource) && !plan.wrong_user;
-        let same = known
-            .is_some_and(|known| (known.payer, known.provided, known.reservation) == (*payer, *provided, *reservation));
-        let open =
-            hold.as_ref().is_none_or(|hold| matches!(hold.state, ReservationState::Held | ReservationState::Expired));
+        let same = known.is_none_or(|known| (known.payer, known.provided) == (*payer, *provided));
         match known {
             _ if !fits => Some("22023"),
             Some(_) if !same => Some("23505"),
-            Some(_) => None,
-            None if !open => Some("55000"),
-            None => None,
+            _ => None,
         }
     }
 
-    fn record_again(&mut self, known: &Record, standing: &[Counted], mut row: Comparison) -> Result<Ended> {
+    /// A replay. A hold that it brings and its record did not settle is let go.
+    fn record_again(
+        &mut self,
+        plan: &RecordPlan,
+        known: &Record,
+        standing: &[Counted],
+        mut row: Comparison,
+    ) -> Result<Ended> {
+        let mut standing = standing.to_vec();
+        if let Some(hold) = &plan.hold
+            && known.reservation != Some(hold.id)
+            && hold.state == ReservationState::Held
+        {
+            let now = self.now;
+            self.world.change_hold(hold.id, |hold| {
+                let expired = hold.has_expired(now);
+                hold.state = if expired { ReservationState::Expired } else { ReservationState::Released };
+            });
+            self.count("record again: lets another hold go");
+        }
+        let standing = &mut standing;
         let prediction = self.world.judge(standing, 0, self.now);
         row.says("recorded", true);
         row.is("cost_record_id", Some(known.id));
@@ -171,6 +190,9 @@ impl Walk<'_> {
         mut row: Comparison,
     ) -> Result<Ended> {
         let RecordPlan { payer, provided, request, reservation, hold, enforce, occurred, .. } = plan;
+        let is_gone = hold.as_ref().is_some_and(Hold::is_gone);
+        let (hold, reservation) = if is_gone { (None, None) } else { (hold, reservation) };
+        let enforce = enforce && !is_gone;
         let cost = provided.or(hold.as_ref().map(|hold| hold.reserved)).unwrap_or_default();
         let nanos = ceil_nanos(cost);
         if let Some(hold) = &hold {
@@ -209,6 +231,7 @@ impl Walk<'_> {
             refunded: 0,
         });
         self.count(match (&hold, enforce, occurred) {
+            _ if is_gone => "record: on a hold that is gone",
             (Some(_), ..) => "record: on a reservation",
             (None, true, _) => "record: enforced",
             (None, false, Some(_)) => "record: of the past",

@@ -54,9 +54,15 @@ impl Walk<'_> {
             interval(ttl)
         );
         let plan = ReservePlan { payer, request, amount, ttl };
+        let same = |known: &Hold| (known.payer, known.requested, known.ttl) == (plan.payer, plan.amount, plan.ttl);
         match known {
+            Some(known)
+                if same(&known) && (known.state == ReservationState::Released || known.has_expired(self.now)) =>
+            {
+                self.reserve_first(plan, Some(&known), &sql)
+            }
             Some(known) => self.reserve_again(&plan, &known, &sql),
-            None => self.reserve_first(plan, &sql),
+            None => self.reserve_first(plan, None, &sql),
         }
     }
 
@@ -82,7 +88,8 @@ impl Walk<'_> {
         Ok(Ended::Well)
     }
 
-    fn reserve_first(&mut self, plan: ReservePlan, sql: &str) -> Result<Ended> {
+    /// A request that is new, or whose hold is there no more: that one is admitted again.
+    fn reserve_first(&mut self, plan: ReservePlan, gone: Option<&Hold>, sql: &str) -> Result<Ended> {
         let ReservePlan { payer, request, amount, ttl } = plan;
         let standing = self.world.standing(payer, self.now, self.now);
         let nanos = ceil_nanos(amount);
@@ -93,7 +100,13 @@ impl Walk<'_> {
         };
         row.says("allowed", prediction.allowed);
         if prediction.allowed {
-            let id = row.id("reservation_id");
+            let id = match gone {
+                Some(gone) => {
+                    row.is("reservation_id", Some(gone.id));
+                    gone.id
+                }
+                None => row.id("reservation_id"),
+            };
             row.money("reserved_usd", Some(amount));
             let expires_at = row.between("expires_at", self.now + ttl, clock() + ttl);
             row.says("replayed", false);
@@ -102,6 +115,7 @@ impl Walk<'_> {
             let figures = self.figures(&prediction, &standing, 0, nanos);
             self.compare_figures(&mut row, prediction.status, &figures, &FIGURES);
             row.end()?;
+            self.world.holds.retain(|hold| hold.id != id);
             self.world.holds.push(Hold {
                 id,
                 payer,
@@ -114,7 +128,7 @@ impl Walk<'_> {
                 state: ReservationState::Held,
                 settled: None,
             });
-            self.count("reserve: held");
+            self.count(if gone.is_some() { "reserve: held again" } else { "reserve: held" });
         } else {
             row.is("reservation_id", None::<Uuid>);
             row.money("reserved_usd", None);
