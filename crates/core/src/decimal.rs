@@ -58,8 +58,23 @@ pub struct Exact(Form);
 enum Form {
     /// Nearly every number.
     Decimal(Decimal),
-    /// `units` × 10^-`scale` where no `Decimal` holds it, without trailing zeros: equal numbers have one form.
-    Wide { units: i128, scale: u32 },
+    /// So many units of 10 to the power of minus the scale, where no `Decimal` holds them, without trailing zeros: equal
+    /// numbers have one form.
+    Wide(Units, u32),
+}
+
+/// A whole number in two words: an `i128` would make every [`Exact`] half as large again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Units(i64, u64);
+
+impl Units {
+    fn new(units: i128) -> Self {
+        Self((units >> 64) as i64, units as u64)
+    }
+
+    fn get(self) -> i128 {
+        i128::from(self.0) << 64 | i128::from(self.1)
+    }
 }
 
 impl Exact {
@@ -78,7 +93,9 @@ impl Exact {
             units /= 10;
             scale -= 1;
         }
-        Self(Decimal::try_from_i128_with_scale(units, scale).map_or(Form::Wide { units, scale }, Form::Decimal))
+        Self(
+            Decimal::try_from_i128_with_scale(units, scale).map_or(Form::Wide(Units::new(units), scale), Form::Decimal),
+        )
     }
 
     /// Reads a non-negative number as [`parse_scaled`] does, refusing more decimals than so many.
@@ -126,9 +143,13 @@ impl Exact {
 
     /// A non-negative number as a whole number of 10^-`scale`, rounded half-even; `None` when 128 bits do not hold it.
     pub fn round(self, scale: u32) -> Option<i128> {
-        let (units, own) = self.parts();
+        let (units, own) = match self.0 {
+            Form::Decimal(number) => (number.mantissa(), number.scale()),
+            Form::Wide(units, scale) => (units.get(), scale),
+        };
         match own.checked_sub(scale) {
-            None | Some(0) => self.units(scale),
+            None => self.units(scale),
+            Some(0) => Some(units),
             Some(more) => div_half_even(units, 10_i128.checked_pow(more)?),
         }
     }
@@ -136,8 +157,11 @@ impl Exact {
     /// Units and scale, without trailing zeros.
     fn parts(self) -> (i128, u32) {
         match self.0 {
-            Form::Decimal(number) => (number.normalize().mantissa(), number.normalize().scale()),
-            Form::Wide { units, scale } => (units, scale),
+            Form::Decimal(number) => {
+                let number = number.normalize();
+                (number.mantissa(), number.scale())
+            }
+            Form::Wide(units, scale) => (units.get(), scale),
         }
     }
 

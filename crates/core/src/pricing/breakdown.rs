@@ -153,13 +153,15 @@ struct Sums {
 }
 
 impl Sums {
-    fn of<'a>(lines: impl Iterator<Item = &'a CostLine>) -> Option<Self> {
-        lines.into_iter().try_fold(Self { tokens: Exact::ZERO, rest: Exact::ZERO }, |sums, line| {
-            Some(match line.quantity {
-                Quantity::Tokens { .. } => Self { tokens: sums.tokens.plus(line.cost)?, ..sums },
-                Quantity::Units { .. } => Self { rest: sums.rest.plus(line.cost)?, ..sums },
-            })
-        })
+    const NOTHING: Self = Self { tokens: Exact::ZERO, rest: Exact::ZERO };
+
+    fn add(&mut self, line: &CostLine) -> Option<()> {
+        let sum = match line.quantity {
+            Quantity::Tokens { .. } => &mut self.tokens,
+            Quantity::Units { .. } => &mut self.rest,
+        };
+        *sum = sum.plus(line.cost)?;
+        Some(())
     }
 
     fn total(self) -> Option<Exact> {
@@ -180,14 +182,16 @@ impl Breakdown {
 
     /// `None` when a number leaves its bounds.
     fn sum(lines: Vec<CostLine>, multipliers: Vec<Multiplier>) -> Option<Self> {
-        let mut all = Sums::of(lines.iter())?;
-        let mut input = Sums::of(lines.iter().filter(|line| line.side == Side::Input))?;
-        let mut exact = all.total()?;
+        let (mut input, mut rest) = (Sums::NOTHING, Sums::NOTHING);
+        for line in &lines {
+            if line.side == Side::Input { input.add(line) } else { rest.add(line) }?;
+        }
+        let mut exact = input.total()?.plus(rest.total()?)?;
         let mut uplifts = Vec::new();
         for multiplier in multipliers {
             let before = exact;
-            (all, input) = (all.times(&multiplier)?, input.times(&multiplier)?);
-            exact = all.total()?;
+            (input, rest) = (input.times(&multiplier)?, rest.times(&multiplier)?);
+            exact = input.total()?.plus(rest.total()?)?;
             uplifts.push(Uplift { cost_usd: exact.minus(before)?, multiplier });
         }
         let (total, input) = (Picos::round(exact)?, Picos::round(input.total()?)?);

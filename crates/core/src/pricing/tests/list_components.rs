@@ -258,7 +258,8 @@ fn hours_are_to_the_minute_and_days_are_those_of_the_zone() {
         [false, true, true, false, false]
     );
     // 1970-01-02 was a Friday; at 17:00 UTC it was Saturday in Shanghai. A day that is named twice is one.
-    let friday = json!({"weekday_timezone": "Asia/Shanghai", "windows": [{"hours_utc": "15:00-18:00", "weekdays": ["fri", 5, "Friday"]}]});
+    let friday =
+        json!({"weekday_timezone": "Asia/Shanghai", "windows": [{"hours_utc": "15:00-18:00", "weekdays": ["fri", 5]}]});
     let moments = [(0, 17, 0), (1, 15, 0), (1, 17, 0)];
     assert_eq!(holds(friday.clone(), &moments, 8 * 3600), [true, true, false]);
     assert_eq!(holds(friday, &moments, 0), [false, true, true]);
@@ -316,6 +317,73 @@ fn a_range_is_two_whole_numbers_in_an_object_with_prices() {
     assert_eq!(read(band).unwrap().unknown, ["tiered_pricing.input_cost_per_token_flex", "tiered_pricing.odd"]);
     let results = json!({"max_results_range": [0, 25], "input_cost_per_query": 1, "input_cost_per_token": 1});
     assert_eq!(read(results).unwrap().unknown, ["tiered_pricing.input_cost_per_token"]);
+}
+
+/// What a call costs by the price of whose model it is.
+fn described(price: Value, (provider, name, mode): (&str, &str, Option<&str>), usage: &Usage) -> String {
+    let mut price = model(price);
+    price.describe(provider, name, mode);
+    breakdown(price_llm(&price, usage, None)).total().to_string()
+}
+
+#[test]
+fn a_threshold_is_reached_by_its_last_token_at_xai_alone() {
+    let price = json!({"input_cost_per_token": 1, "input_cost_per_token_above_1k_tokens": 2});
+    let at = |provider| described(price.clone(), (provider, "m", None), &usage(1000, 0, json!({})));
+    assert_eq!((at("xai"), at("x-ai"), at("openai")), ("2000".into(), "2000".into(), "1000".into()));
+}
+
+#[test]
+fn google_bills_the_searches_of_a_prompt_once_up_to_gemini_2() {
+    let price = json!({"input_cost_per_token": 0, "search_context_cost_per_query": {"search_context_size_medium": 5}});
+    let searched = |more: Value, provider, name, requests: Value| {
+        let mut price = price.clone();
+        price.as_object_mut().unwrap().append(&mut more.as_object().unwrap().clone());
+        described(price, (provider, name, None), &usage(1, 0, json!({"web_search_requests": 4, "requests": requests})))
+    };
+    for (provider, name, expected) in [
+        ("gemini", "gemini-2.5-pro", "5"),
+        ("vertex_ai-language-models", "Gemini-1.5-pro", "5"),
+        ("gemini", "gemini-pro", "5"),
+        ("gemini", "gemini-3-pro", "20"),
+        ("gemini", "gemini-4", "20"),
+        ("gemini", "gemma-2", "20"),
+        ("openrouter", "gemini-2.5-pro", "20"),
+    ] {
+        assert_eq!(searched(json!({}), provider, name, Value::Null), expected, "{provider} {name}");
+    }
+    assert_eq!(searched(json!({}), "gemini", "gemini-2.0", json!(3)), "15");
+    // What the list says goes before.
+    let unit = |unit: &str| json!({ "web_search_billing_unit": unit });
+    assert_eq!(searched(unit("per_prompt"), "gemini", "gemini-3-pro", Value::Null), "5");
+    assert_eq!(searched(unit("per_query"), "gemini", "gemini-2.0", Value::Null), "20");
+}
+
+#[test]
+fn undivided_output_of_an_image_model_is_images() {
+    let images = json!({"output_cost_per_image_token": 5});
+    let both = json!({"output_cost_per_image_token": 5, "output_cost_per_token": 1});
+    let of =
+        |price: &Value, provider, mode, parts| described(price.clone(), (provider, "m", mode), &usage(0, 10, parts));
+    let (generation, edit, chat) = (Some("image_generation"), Some("image_edit"), Some("chat"));
+    assert_eq!(of(&images, "openai", generation, json!({})), "50");
+    assert_eq!(
+        (of(&both, "openai", generation, json!({})), of(&both, "openai", edit, json!({}))),
+        ("50".into(), "50".into())
+    );
+    assert_eq!(
+        (of(&both, "openai", chat, json!({})), of(&both, "openai", None, json!({}))),
+        ("10".into(), "10".into())
+    );
+    // Divided, the rest is text.
+    assert_eq!(of(&both, "openai", generation, json!({"output_image_tokens": 4})), "26");
+    assert_eq!(of(&both, "openai", generation, json!({"output_image_tokens": 0})), "10");
+    // Google divides what is; without a price of text there is nothing to divide.
+    assert_eq!(
+        (of(&both, "gemini", generation, json!({})), of(&images, "gemini", generation, json!({}))),
+        ("10".into(), "50".into())
+    );
+    assert_eq!(of(&json!({"output_cost_per_token": 1}), "openai", generation, json!({})), "10");
 }
 
 #[test]
