@@ -307,7 +307,8 @@ fn edge(
     let Some(left) = applying().filter_map(|it| it.limit.map(|limit| limit - it.ledger)).min() else {
         return Ok(None);
     };
-    let blocked = left < 0 || applying().any(|it| it.limit == Some(0));
+    // What is free is admitted under every limit but 0, also where that is overrun.
+    let blocked = applying().any(|it| it.limit == Some(0));
     let function = if resource == "llm" { Function::Llm } else { Function::E2b };
     let charge =
         |nanos: i64| Charge { function, tenant: tenant.id, user, picos: nanos * 1_000, enforce: true, request: None };
