@@ -357,7 +357,15 @@ fn well_known_models_cost_what_their_prices_say() -> Result<()> {
     // Without a count of the answer it is as long as it gets: 1000 × 0.00000125 + 128000 × 0.00001.
     let sql = "select estimated_cost_usd::text from public.estimate_llm_cost('openai', 'gpt-5', 1000, null)";
     assert_eq!(text(&mut client, sql, &[])?, "1.28125");
-    // Of the newer list: (1000 × 0.000005 + 100 × 0.00003) × 1.1 under FedRAMP; and three searches of one prompt are one.
+    Ok(())
+}
+
+/// What the newer list says besides.
+#[test]
+fn premiums_and_searches_cost_as_the_newer_list_says() -> Result<()> {
+    let mut client = server(&Database::fresh()?)?;
+    import(&mut client, "list", "2026-01-01Z")?;
+    // (1000 × 0.000005 + 100 × 0.00003) × 1.1 under FedRAMP; and three searches of one prompt are one.
     client.execute(
         "select i.* from copilot_internal.import_model_pricing(copilot_internal.price_list($1), 'newer', '2026-01-01Z', p_force => true) i",
         &[&price_list::newer_text()?],
