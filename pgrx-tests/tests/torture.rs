@@ -23,7 +23,7 @@ fn assert_kept(report: &Report) {
     // A run in which nothing was charged or nothing refused has shown nothing.
     assert_eq!(report.cycles(), 5);
     assert!(report.admitted() > 200, "only {} charges were admitted", report.admitted());
-    assert!(report.refused() > 50, "only {} charges were refused", report.refused());
+    assert!(report.refused() > 10, "only {} charges were refused", report.refused());
 }
 
 #[test]
