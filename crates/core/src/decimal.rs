@@ -119,6 +119,13 @@ impl Exact {
 
     /// The sum; `None` when 128 bits do not hold its digits.
     pub fn plus(self, other: Self) -> Option<Self> {
+        // Most sums are of nothing and something.
+        if self.is_zero() {
+            return Some(other);
+        }
+        if other.is_zero() {
+            return Some(self);
+        }
         if let (Form::Decimal(one), Form::Decimal(two)) = (self.0, other.0)
             && let Some(sum) = one.checked_add(two)
             // Digits that do not fit would be rounded away, and the scale tells.
@@ -150,8 +157,12 @@ impl Exact {
         match own.checked_sub(scale) {
             None => self.units(scale),
             Some(0) => Some(units),
-            Some(more) => div_half_even(units, 10_i128.checked_pow(more)?),
+            Some(more) => div_half_even(units, ten_to(more)?),
         }
+    }
+
+    fn is_zero(self) -> bool {
+        matches!(self.0, Form::Decimal(number) if number.is_zero())
     }
 
     /// Units and scale, without trailing zeros.
@@ -169,9 +180,23 @@ impl Exact {
     fn units(self, scale: u32) -> Option<i128> {
         match self.parts() {
             (0, _) => Some(0),
-            (units, own) => units.checked_mul(10_i128.checked_pow(scale.checked_sub(own)?)?),
+            (units, own) => units.checked_mul(ten_to(scale.checked_sub(own)?)?),
         }
     }
+}
+
+/// A power of ten, as far as 128 bits hold it.
+fn ten_to(power: u32) -> Option<i128> {
+    const POWERS: [i128; 39] = {
+        let mut powers = [1; 39];
+        let mut power = 1;
+        while power < powers.len() {
+            powers[power] = powers[power - 1] * 10;
+            power += 1;
+        }
+        powers
+    };
+    POWERS.get(power as usize).copied()
 }
 
 /// The product that `rust_decimal` does not round: it would, to 28 decimals or to the digits that 96 bits hold.

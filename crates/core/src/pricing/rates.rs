@@ -327,7 +327,8 @@ impl ModelPrice {
     pub(super) fn lengths(&self, most: i64) -> impl Iterator<Item = i64> + Clone + '_ {
         // Where the prompt is as long as a threshold, or one token longer.
         let at_or_over = |above: &i64| [*above, above.saturating_add(1)];
-        let ends = if most == 0 { [None, Some(0)] } else { [Some(0), Some(most)] };
+        let is_one = most == 0 || self.thresholds.is_empty();
+        let ends = [Some(most), (!is_one).then_some(0)];
         let changes = self.thresholds.iter().flat_map(at_or_over).filter(move |length| *length < most);
         ends.into_iter().flatten().chain(changes)
     }
