@@ -7,7 +7,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,7 @@ use anyhow::{Context, Result, bail};
 use postgres::{Client, NoTls};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::cluster_pool::{ClusterPool, Lease};
 use crate::file_lock::lock;
 use crate::install;
 use crate::layout;
@@ -87,14 +88,13 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// One server for all tests of a process. It is never dropped; the watchdog ends it with the process.
-    #[allow(clippy::panic, reason = "for tests alone: without the server no test can go on")]
+    /// The server of the test that runs in this thread.
     pub fn shared() -> &'static Cluster {
-        static SHARED: OnceLock<Cluster> = OnceLock::new();
-        SHARED.get_or_init(|| match Cluster::start(ClusterOptions::default()) {
-            Ok(cluster) => cluster,
-            Err(error) => panic!("the shared server does not start: {error:#}"),
-        })
+        static POOL: ClusterPool = ClusterPool::new(|| Cluster::start(ClusterOptions::default()));
+        thread_local! {
+            static LEASE: Lease = POOL.lease();
+        }
+        LEASE.with(Lease::cluster)
     }
 
     /// A server that follows this one and answers queries. It is as new as this one was a moment ago.

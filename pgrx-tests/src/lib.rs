@@ -5,6 +5,7 @@ pub mod bench;
 pub mod books;
 pub mod charging;
 pub mod cluster;
+pub mod cluster_pool;
 pub mod crates;
 pub mod demo;
 mod file_lock;

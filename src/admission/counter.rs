@@ -91,7 +91,6 @@ impl<'a> QuotaCounter<'a> {
     pub fn figures(&self, reading: Reading, own: Delta) -> Quota {
         let others = reading.in_flight.saturating_sub(own.amount).max(0);
         let held = [reading.held, own.held, own.credit].into_iter().fold(others, i64::saturating_add);
-        let held = held.clamp(0, reading.reserved.max(0));
         self.definition.counting(self.window.bounds, reading.reserved - held, held)
     }
 

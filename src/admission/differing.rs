@@ -107,7 +107,7 @@ impl Counted {
             }
             let own = with(|state| state.journal.done(handle.index()));
             let (durable, durably_held) = as_the_tables_show(before, own);
-            let figures = [spent.saturating_add(held).clamp(0, CEILING), durable, held, durably_held];
+            let figures = [spent.saturating_add(held).clamp(-CEILING, CEILING), durable, held, durably_held];
             if figures[0] == figures[1] && figures[2] == figures[3] || before.reserved >= CEILING {
                 return Ok(Vec::new());
             }

@@ -1,5 +1,6 @@
 //! Corrections: refunds of cost records, and adjustments of what a quota has counted. The ledger is append-only, so each is
-//! a row of its own. What is given back counts once it has committed, and never makes more room than was taken.
+//! a row of its own. What is given back counts once it has committed. A refund of what an adjustment gave back before may
+//! leave a sum below zero, which counts like any other.
 
 use pgrx::Uuid;
 

@@ -22,10 +22,11 @@ pub struct Figures {
 
 impl Figures {
     pub fn of(quota: &Quota) -> Self {
+        let (spent, held) = quota.shown();
         Self {
             limit: quota.limit,
-            spent: Some(quota.spent),
-            held: Some(quota.held),
+            spent: Some(spent),
+            held: Some(held),
             remaining: quota.remaining().map(|nanos| nanos.max(0)),
             usage: quota.limit.map(|limit| percentage(quota.used(), limit)),
             period: quota.period.as_str(),
@@ -76,7 +77,8 @@ pub fn refusal(payer: Payer, usage: &QuotaUsage, verdict: Verdict, amount: i64) 
         return format!("the {}'s {} quota is suspended", quota.scope.as_str(), quota.resource_type);
     }
     let limit = usd_from_nanos(quota.limit.unwrap_or_default().into());
-    let held = match quota.held {
+    let (spent, held) = quota.shown();
+    let held = match held {
         0 => String::new(),
         held => format!(" and {} USD held", usd_from_nanos(held.into())),
     };
@@ -86,7 +88,7 @@ pub fn refusal(payer: Payer, usage: &QuotaUsage, verdict: Verdict, amount: i64) 
         quota.scope.as_str(),
         quota.resource_type,
         quota.period.as_str(),
-        usd_from_nanos(quota.spent.into()),
+        usd_from_nanos(spent.into()),
     )
 }
 

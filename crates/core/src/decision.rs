@@ -156,6 +156,13 @@ impl Quota {
         self.spent.saturating_add(self.held)
     }
 
+    /// What is shown as spent and as held. No more is held than there is of both: a counter is read while others change it,
+    /// and corrections may have given back more than the quota counts.
+    pub fn shown(&self) -> (i64, i64) {
+        let held = self.held.clamp(0, self.used().max(0));
+        (self.used().saturating_sub(held), held)
+    }
+
     /// What is left; below zero once the limit is overrun, `None` without a limit.
     pub fn remaining(&self) -> Option<i64> {
         self.limit.map(|limit| limit.saturating_sub(self.used()))
@@ -417,6 +424,14 @@ mod tests {
         let statuses = [Status::NoQuota, Status::Ok, Status::Warning, Status::Exceeded, Status::ModelDenied];
         let names = ["NO_QUOTA", "OK", "WARNING", "EXCEEDED", "MODEL_DENIED"];
         assert_eq!(statuses.map(Status::as_str), names);
+    }
+
+    #[test]
+    fn no_more_is_shown_as_held_than_there_is_of_both() {
+        let shown = |spent, held| Quota { held, ..quota(Scope::Tenant, Some(100), spent) }.shown();
+        assert_eq!([shown(5, 8), shown(5, 0)], [(5, 8), (5, 0)]);
+        assert_eq!([shown(-5, 8), shown(-5, 3), shown(-5, 0)], [(0, 3), (-2, 0), (-5, 0)]);
+        assert_eq!(shown(5, -1), (4, 0));
     }
 
     #[test]

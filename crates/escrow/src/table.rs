@@ -121,7 +121,9 @@ pub struct Handle {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Pin(u32);
 
-/// The figures of an entry at one moment, in nano-dollars, and its moments in the caller's unit.
+/// The figures of an entry, in nano-dollars, and its moments in the caller's unit. What is given back or refused at the
+/// moment of reading may be in a part and no longer, or not, in the whole. The whole is below zero where corrections have
+/// given back more than the quota counts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Reading {
     pub reserved: i64,
@@ -288,7 +290,7 @@ impl<'memory> Table<'memory> {
         for (slot, word) in entry.key.iter().zip(words) {
             slot.store(word, Ordering::Relaxed);
         }
-        entry.reserved.store(reading.reserved.clamp(0, CEILING), Ordering::Relaxed);
+        entry.reserved.store(reading.reserved.clamp(-CEILING, CEILING), Ordering::Relaxed);
         entry.in_flight.store(reading.in_flight, Ordering::Relaxed);
         entry.held.store(reading.held, Ordering::Relaxed);
         entry.horizon.store(reading.horizon, Ordering::Relaxed);
@@ -499,15 +501,13 @@ impl Pin {
 
 impl Entry {
     fn read(&self) -> Reading {
-        // Several looks at what moves meanwhile. A part larger than the whole is one that is being given back, or refused.
+        // Several looks at what moves meanwhile.
         let in_flight = self.in_flight.load(Ordering::Acquire);
         let held = self.held.load(Ordering::Acquire);
-        let reserved = self.reserved.load(Ordering::Relaxed);
-        let in_flight = in_flight.clamp(0, reserved.max(0));
         Reading {
-            reserved,
+            reserved: self.reserved.load(Ordering::Relaxed),
             in_flight,
-            held: held.clamp(0, reserved.max(0) - in_flight),
+            held,
             horizon: self.horizon.load(Ordering::Relaxed),
             next_expiry: self.next_expiry.load(Ordering::Relaxed),
         }

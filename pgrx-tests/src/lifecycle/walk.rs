@@ -170,8 +170,10 @@ impl Walk<'_> {
             .filter_map(|told| standing.iter().find(|counted| counted.quota == *told))
             .map(|counted| {
                 let limit = self.world.quotas[counted.quota].limit;
-                let (spent, held) = (counted.spent + spent, counted.held + held);
-                [limit, Some(spent), Some(held), limit.map(|limit| (limit - spent - held).max(0))]
+                let used = counted.spent + spent + counted.held + held;
+                // No more is shown as held than there is of both.
+                let held = (counted.held + held).clamp(0, used.max(0));
+                [limit, Some(used - held), Some(held), limit.map(|limit| (limit - used).max(0))]
             })
             .collect()
     }

@@ -2,13 +2,13 @@
 
 #![allow(clippy::panic, reason = "assertions, which say what they found")]
 
-use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use postgres::{Client, Error};
 use tollgate_tests::cluster::{Cluster, ClusterOptions};
+use tollgate_tests::cluster_pool::{ClusterPool, Lease};
 use uuid::Uuid;
 
 use crate::support::{Database, USD, assert_verified, charged_nanos};
@@ -21,13 +21,13 @@ pub fn start(settings: &[(&str, &str)]) -> Result<Cluster> {
     Cluster::start(ClusterOptions { preload: true, extra_conf, ..ClusterOptions::default() })
 }
 
-/// The server that most of these tests share, with a database for the caller.
+/// The server of the test that runs in this thread, with a database for the caller.
 pub fn fresh() -> Result<Database> {
-    static SHARED: OnceLock<Cluster> = OnceLock::new();
-    let cluster = SHARED.get_or_init(|| match start(&[]) {
-        Ok(cluster) => cluster,
-        Err(error) => panic!("the server does not start: {error:#}"),
-    });
+    static POOL: ClusterPool = ClusterPool::new(|| start(&[]));
+    thread_local! {
+        static LEASE: Lease = POOL.lease();
+    }
+    let cluster = LEASE.with(Lease::cluster);
     Ok(Database { cluster, name: cluster.fresh_database()? })
 }
 

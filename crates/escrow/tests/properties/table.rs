@@ -140,20 +140,14 @@ fn key_of(table: &Table, handle: Handle) -> CounterKey {
 }
 
 #[test]
-fn a_part_larger_than_the_whole_is_not_told() {
+fn figures_of_an_entry_may_be_below_zero_and_end_at_the_ceiling() {
     let entries = memory(WAYS);
     let table = Table::new(&entries);
-    let published = table.publish(&key(1), reading(3, 7), 0).unwrap();
-    assert_eq!(table.peek(published.handle), Some(reading(3, 3)));
-}
-
-#[test]
-fn figures_of_an_entry_start_at_zero_and_end_at_the_ceiling() {
-    let entries = memory(WAYS);
-    let table = Table::new(&entries);
-    let low = table.publish(&key(1), reading(-5, 0), 0).unwrap().handle;
+    let low = table.publish(&key(1), reading(-5, 3), 0).unwrap().handle;
+    let lowest = table.publish(&key(3), reading(i64::MIN, 0), 0).unwrap().handle;
     let high = table.publish(&key(2), reading(i64::MAX, 0), 0).unwrap().handle;
-    assert_eq!(table.peek(low), Some(reading(0, 0)));
+    assert_eq!(table.peek(low), Some(reading(-5, 3)));
+    assert_eq!(table.peek(lowest), Some(reading(-CEILING, 0)));
     assert_eq!(table.peek(high), Some(reading(CEILING, 0)));
 }
 
