@@ -42,6 +42,8 @@ pub struct Walk<'a> {
     pub world: &'a mut ModelWorld,
     pub rng: &'a mut ChaCha8Rng,
     pub now: i64,
+    /// When the first of the holds expires that this transaction has in hand. Counters keep what expired after it.
+    pub in_hand: &'a mut i64,
     /// Every statement so far, for the reader of a failure.
     pub said: &'a mut Vec<String>,
     /// How often each kind of answer came.
@@ -150,10 +152,12 @@ impl Walk<'_> {
                 (false, false) => true,
             })
             .collect();
-        match holds.len() {
-            0 => None,
-            len => Some(holds[self.rng.random_range(len.saturating_sub(40)..len)].clone()),
-        }
+        let hold = match holds.len() {
+            0 => return None,
+            len => holds[self.rng.random_range(len.saturating_sub(40)..len)].clone(),
+        };
+        *self.in_hand = hold.expires_at.min(*self.in_hand);
+        Some(hold)
     }
 
     /// What the told quota's figures may be after a charge: limit, spent, held, remaining.

@@ -27,7 +27,8 @@ impl Walk<'_> {
         expired.truncate(limit as usize);
         row.is("expired", Some(expired.len()));
         row.end()?;
-        for (_, id) in &expired {
+        for (expired_at, id) in &expired {
+            *self.in_hand = (*self.in_hand).min(*expired_at);
             self.world.change_hold(*id, |hold| hold.state = ReservationState::Expired);
         }
         self.count(if expired.is_empty() { "maintain: nothing expired" } else { "maintain: marked expired" });
