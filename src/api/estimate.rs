@@ -2,12 +2,13 @@
 
 use pgrx::{Uuid, pg_extern, pg_sys};
 
-use crate::arguments::{self, Report};
+use crate::arguments;
 use crate::error::{Error, Result};
 use crate::ledger::{e2b, llm};
 use crate::pg;
 use crate::pg::call::{Call, Reply};
 use crate::pg::identity::Caller;
+use crate::pg::jsonb_value;
 use crate::pg::value::Value;
 use crate::pricing::lookup::{Model, Quote, SandboxUse, quote_llm, quote_sandbox};
 use crate::tenancy::access;
@@ -152,14 +153,11 @@ fn normalize_llm_usage(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
     let call = Call::new(fcinfo);
     let normalized = || -> Result<Value> {
         let provider = arguments::required_text(call.text(0), "p_provider")?;
-        let usage = match arguments::report(call.jsonb(1), "p_usage")? {
-            Report::Excessive(why) => return Err(Error::invalid(format!("p_usage {why}"))),
-            Report::Json(usage) => serde_json::from_str(&usage.text())
-                .map_err(|error| Error::invalid(format!("p_usage cannot be read: {error}")))?,
-        };
+        let usage = arguments::report(call.jsonb(1), "p_usage")?;
+        let usage = usage.map_err(|why| Error::invalid(format!("p_usage {why}")))?;
         let usage =
             normalize(&provider, &usage).map_err(|why| Error::invalid(format!("p_usage does not fit: {why}")))?;
-        Ok(Value::jsonb(&serde_json::Value::Object(usage).to_string()))
+        Ok(jsonb_value::write(&usage).value())
     };
     Reply::new(normalized().unwrap_or_else(|error| error.raise()).datum())
 }

@@ -5,7 +5,7 @@ use pgrx::Uuid;
 use super::attribution::{Attribution, RecordArgs, json, moment, usd};
 use super::report::{self, Tariff, price};
 use super::{Cost, Record, RecordTerms, Row, Source, Stored};
-use crate::arguments::{self, Report};
+use crate::arguments;
 use crate::error::{Error, Result};
 use crate::pg::Timestamp;
 use crate::pg::shape::{nullable, required};
@@ -98,7 +98,7 @@ impl LlmCall {
     /// A call by the report that its provider, gateway or library gave. What a gateway says that it billed is the cost,
     /// unless the caller says. A report that is not understood is refused when it is to be enforced; when the money is
     /// spent already, it is kept with a record that has no price.
-    pub fn reported(given: Arguments, report: Report) -> Result<Self> {
+    pub fn reported(given: Arguments, report: std::result::Result<serde_json::Value, String>) -> Result<Self> {
         let mut attribution: Attribution = given.attribution.try_into()?;
         let provider = arguments::required_text(given.model_provider, "p_model_provider")?;
         let model = arguments::required_text(given.model_name, "p_model_name")?;
@@ -107,7 +107,7 @@ impl LlmCall {
             Err((why, _)) if attribution.enforce && attribution.reservation.is_none() => {
                 return Err(Error::invalid(format!("p_usage does not fit: {why}")));
             }
-            Err((why, kept)) => (Reading::Unread(format!("p_usage is not understood: {why}")), kept),
+            Err((why, kept)) => (Reading::Unread(format!("p_usage is not understood: {why}")), Some(kept)),
         };
         let mut tier = arguments::text(given.service_tier, "p_service_tier")?;
         let (mut input_tokens, mut output_tokens) = (0, 0);
@@ -123,7 +123,7 @@ impl LlmCall {
             input_tokens: arguments::tokens(Some(input_tokens), "the usage's input_tokens")?,
             output_tokens: arguments::tokens(Some(output_tokens), "the usage's output_tokens")?,
             task: arguments::text(given.task, "p_task")?,
-            usage_stored: Some(Json::Text(stored)),
+            usage_stored: stored,
             usage: reading,
             tier,
             trace: arguments::text(given.trace_id, "p_trace_id")?,
