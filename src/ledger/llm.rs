@@ -107,7 +107,7 @@ impl LlmCall {
             Err((why, _)) if attribution.enforce && attribution.reservation.is_none() => {
                 return Err(Error::invalid(format!("p_usage does not fit: {why}")));
             }
-            Err((why, kept)) => (Reading::Unread(format!("p_usage is not understood: {why}")), Some(kept)),
+            Err((why, kept)) => (Reading::Unread(format!("p_usage is not understood: {why}")), kept),
         };
         let mut tier = arguments::text(given.service_tier, "p_service_tier")?;
         let (mut input_tokens, mut output_tokens) = (0, 0);
@@ -123,7 +123,7 @@ impl LlmCall {
             input_tokens: arguments::tokens(Some(input_tokens), "the usage's input_tokens")?,
             output_tokens: arguments::tokens(Some(output_tokens), "the usage's output_tokens")?,
             task: arguments::text(given.task, "p_task")?,
-            usage_stored: stored,
+            usage_stored: Some(stored),
             usage: reading,
             tier,
             trace: arguments::text(given.trace_id, "p_trace_id")?,

@@ -12,22 +12,17 @@ use serde_json::Value;
 use tollgate_core::money::Picos;
 use tollgate_core::usage::{Understood, kept, understand};
 
-/// What was understood of a report, and its parts in our form; or why nothing was, and what is kept of it.
+/// What was understood of a report, and it in our form; or why nothing was, and what is kept of it.
 pub fn read(
     report: std::result::Result<Value, String>,
     provider: &str,
-) -> std::result::Result<(Understood, Option<Json>), (String, Json)> {
+) -> std::result::Result<(Understood, Json), (String, Json)> {
     let raw = report.map_err(|why| {
         let note = serde_json::json!({ "unknown": { "p_usage": why } });
         (format!("it {why}"), Json::Text(note.to_string()))
     })?;
     match understand(provider, &raw) {
-        Ok((understood, mut ours)) => {
-            // The record has columns of its own for the wholes.
-            ours.retain(|key, _| !matches!(key.as_str(), "input_tokens" | "output_tokens"));
-            let parts = (!ours.is_empty()).then(|| jsonb_value::write(&ours));
-            Ok((understood, parts))
-        }
+        Ok((understood, ours)) => Ok((understood, jsonb_value::write(&ours))),
         Err(why) => Err((why, Json::Text(kept(raw).to_string()))),
     }
 }
