@@ -14,14 +14,16 @@ create function public.check_quota_before_operation(
     language c stable parallel restricted rows 1
     as 'MODULE_PATHNAME', 'check_quota_before_operation_wrapper';
 comment on function public.check_quota_before_operation(uuid, text, numeric, uuid) is
-    'Whether every quota of the platform, tenant and user leaves room for an operation of this cost (USD). Advisory: it reserves nothing. The row tells of the quota that blocks, or else the tightest.';
+    'Whether every quota of the platform, tenant and user leaves room for an operation of this cost (USD). Advisory: '
+    'it reserves nothing. The row tells of the quota that blocks, or else the tightest.';
 
 create function public.has_quota(
     p_tenant_id uuid, p_resource_type text, p_estimated_cost_usd numeric, p_user_id uuid default null)
     returns boolean language c stable parallel restricted
     as 'MODULE_PATHNAME', 'has_quota_wrapper';
 comment on function public.has_quota(uuid, text, numeric, uuid) is
-    'As check_quota_before_operation, as one truth value, for policies. Never raises: a NULL or foreign tenant or a bad amount is false.';
+    'As check_quota_before_operation, as one truth value, for policies. Never raises: a NULL or foreign tenant or a '
+    'bad amount is false.';
 
 create function copilot_internal.raise_refusal(p_details jsonb, p_retry_after_seconds integer)
     returns void language plpgsql stable parallel restricted set search_path = pg_catalog, pg_temp as $$
@@ -48,7 +50,8 @@ begin
                  else jsonb_build_object('Retry-After', p_retry_after_seconds::text) end)::text;
 end $$;
 comment on function copilot_internal.raise_refusal(jsonb, integer) is
-    'Raises a refusal: PT429, inside a PostgREST request PGRST with the same in it and a Retry-After header. NULL is none.';
+    'Raises a refusal: PT429, inside a PostgREST request PGRST with the same in it and a Retry-After header. NULL is '
+    'none.';
 
 create function public.require_quota(
     p_tenant_id uuid, p_resource_type text, p_estimated_cost_usd numeric, p_user_id uuid default null)
@@ -69,4 +72,5 @@ begin
         v_check.retry_after_seconds);
 end $$;
 comment on function public.require_quota(uuid, text, numeric, uuid) is
-    'Raises PT429 (HTTP 429) when check_quota_before_operation says no, with the figures as JSON in DETAIL and the wait in HINT; inside a PostgREST request PGRST, so that the answer has a Retry-After header.';
+    'Raises PT429 (HTTP 429) when check_quota_before_operation says no, with the figures as JSON in DETAIL and the '
+    'wait in HINT; inside a PostgREST request PGRST, so that the answer has a Retry-After header.';

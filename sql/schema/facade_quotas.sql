@@ -31,7 +31,8 @@ declare
         when p_scope = 'platform' and (p_scope_id is not null or p_tenant_id is not null) then
             'a quota of the platform names neither p_scope_id nor p_tenant_id'
         when p_scope <> 'platform' and p_scope_id is null then 'p_scope_id must not be NULL'
-        when p_scope = 'user' and p_tenant_id is null then 'a user''s quota belongs to one tenant: p_tenant_id is needed'
+        when p_scope = 'user' and p_tenant_id is null then 'a user''s quota belongs to one tenant: p_tenant_id is '
+            'needed'
         when p_scope = 'tenant' and p_tenant_id <> p_scope_id then 'p_tenant_id and p_scope_id name different tenants'
         when '00000000-0000-0000-0000-000000000000' in (p_scope_id, p_tenant_id) then 'the nil UUID names nobody'
     end;
@@ -43,7 +44,8 @@ begin
         (scope, scope_id, tenant_id, resource_type, limit_usd, period, time_zone, mode, warning_threshold,
          event_thresholds, suspended)
     values (p_scope, p_scope_id, v_tenant_id, p_resource_type, p_limit_usd, p_period, coalesce(p_time_zone, 'UTC'),
-        coalesce(p_mode, 'hard'), coalesce(p_warning_threshold, 0.8), coalesce(p_event_thresholds, '{0.8,1.0}'), coalesce(p_suspended, false))
+        coalesce(p_mode, 'hard'), coalesce(p_warning_threshold, 0.8), coalesce(p_event_thresholds, '{0.8,1.0}'),
+        coalesce(p_suspended, false))
     on conflict (tenant_id, scope, scope_id, resource_type, period) do update
         set limit_usd = excluded.limit_usd, mode = coalesce(p_mode, q.mode),
             warning_threshold = coalesce(p_warning_threshold, q.warning_threshold),
@@ -55,7 +57,10 @@ begin
     return v_id;
 end $$;
 comment on function public.set_quota(text, uuid, text, numeric, text, uuid, text, text, numeric, numeric[], boolean) is
-    'Creates a quota or changes it, and returns its id. p_limit_usd: USD; NULL is no limit, 0 blocks. What is not named stays as it is; a new quota is in UTC, hard, warns at 0.8, has events at 0.8 and 1 of its limit, and is not suspended. Another time zone than the quota''s is 22023. Applies when the transaction commits; a new quota counts what its period has already cost.';
+    'Creates a quota or changes it, and returns its id. p_limit_usd: USD; NULL is no limit, 0 blocks. What is not '
+    'named stays as it is; a new quota is in UTC, hard, warns at 0.8, has events at 0.8 and 1 of its limit, and is not '
+    'suspended. Another time zone than the quota''s is 22023. Applies when the transaction commits; a new quota counts '
+    'what its period has already cost.';
 
 create function public.raise_quota(
     p_quota_id uuid, p_amount_usd numeric, p_ends_at timestamptz, p_starts_at timestamptz default null,
@@ -89,4 +94,5 @@ begin
     return v_id;
 end $$;
 comment on function public.raise_quota(uuid, numeric, timestamptz, timestamptz, text) is
-    'Adds an amount (USD) to a quota''s limit from a moment (default now) until another, by the clock of the server, and returns the raise''s id in quota_overrides. Raises add up; at most 32 of a quota may not have ended.';
+    'Adds an amount (USD) to a quota''s limit from a moment (default now) until another, by the clock of the server, '
+    'and returns the raise''s id in quota_overrides. Raises add up; at most 32 of a quota may not have ended.';

@@ -9,7 +9,8 @@ create function public.get_tenant_cost_summary(
     language c stable parallel restricted rows 1
     as 'MODULE_PATHNAME', 'get_tenant_cost_summary_wrapper';
 comment on function public.get_tenant_cost_summary(uuid, timestamptz, timestamptz) is
-    'One tenant''s bill between two moments (half-open, exact; default the present calendar month, UTC), to the last committed record, in USD.';
+    'One tenant''s bill between two moments (half-open, exact; default the present calendar month, UTC), to the last '
+    'committed record, in USD.';
 
 create function public.estimate_llm_cost(
     p_model_provider text, p_model_name text, p_input_tokens bigint, p_output_tokens bigint,
@@ -19,7 +20,10 @@ create function public.estimate_llm_cost(
     language c stable parallel restricted rows 1
     as 'MODULE_PATHNAME', 'estimate_llm_cost_wrapper';
 comment on function public.estimate_llm_cost(text, text, bigint, bigint, jsonb, text, uuid) is
-    'What a call of so many tokens costs at most (USD): every token at the dearest rate that may apply, be it for audio, for writing a cache or in another region, unless p_usage names the parts ({} says that there are none). p_output_tokens NULL is the model''s max_output_tokens. With p_tenant_id by the tenant''s own prices and markup. NULL, never 0, when no price is known.';
+    'What a call of so many tokens costs at most (USD): every token at the dearest rate that may apply, be it for '
+    'audio, for writing a cache or in another region, unless p_usage names the parts ({} says that there are none). '
+    'p_output_tokens NULL is the model''s max_output_tokens. With p_tenant_id by the tenant''s own prices and markup. '
+    'NULL, never 0, when no price is known.';
 
 create function public.estimate_e2b_cost(
     p_sandbox_type text, p_duration_seconds numeric, p_region text default null, p_vcpu_seconds numeric default null,
@@ -29,7 +33,8 @@ create function public.estimate_e2b_cost(
     returns table (estimated_cost_usd numeric, pricing_found boolean, basis text)
     language c stable parallel restricted rows 1
     as 'MODULE_PATHNAME', 'estimate_e2b_cost_wrapper';
-comment on function public.estimate_e2b_cost(text, numeric, text, numeric, numeric, uuid, text, numeric, numeric, numeric, numeric) is
+comment on function public.estimate_e2b_cost(text, numeric, text, numeric, numeric, uuid, text, numeric, numeric,
+    numeric, numeric) is
     'What a sandbox session costs (USD). NULL, never 0, when no price is known.';
 
 create function copilot_internal.check_confidence_level(p_level text) returns void
@@ -40,7 +45,8 @@ begin
             using errcode = 'invalid_parameter_value';
     end if;
 end $$;
-comment on function copilot_internal.check_confidence_level(text) is 'Raises 22023 for anything but conservative, typical, optimistic.';
+comment on function copilot_internal.check_confidence_level(text) is
+    'Raises 22023 for anything but conservative, typical, optimistic.';
 
 create function copilot_internal.check_own_tenant(p_tenant_id uuid) returns void
     language plpgsql stable set search_path = pg_catalog, pg_temp as $$
@@ -81,7 +87,8 @@ begin
     return v_estimate;
 end $$;
 comment on function public.get_llm_cost_estimate(text, text, text, text, uuid) is
-    'What one operation of a kind costs (USD): the operator''s estimate, with p_tenant_id else what that tenant''s own records of that task tell, else the shipped token profile at the model''s price; NULL when there is none.';
+    'What one operation of a kind costs (USD): the operator''s estimate, with p_tenant_id else what that tenant''s own '
+    'records of that task tell, else the shipped token profile at the model''s price; NULL when there is none.';
 
 create function public.get_e2b_cost_estimate(
     p_tier text, p_region text default 'us-east-1', p_operation_type text default 'standard_session',
@@ -111,4 +118,5 @@ begin
     return v_estimate;
 end $$;
 comment on function public.get_e2b_cost_estimate(text, text, text, text, uuid) is
-    'What one sandbox session of a kind costs (USD): the operator''s estimate, with p_tenant_id else what that tenant''s own sessions tell, else the shipped duration at the type''s price; NULL when there is none.';
+    'What one sandbox session of a kind costs (USD): the operator''s estimate, with p_tenant_id else what that '
+    'tenant''s own sessions tell, else the shipped duration at the type''s price; NULL when there is none.';

@@ -9,7 +9,8 @@ create function public.check_and_record_quota_atomic(
     language c volatile rows 1
     as 'MODULE_PATHNAME', 'check_and_record_quota_atomic_wrapper';
 comment on function public.check_and_record_quota_atomic(text, uuid, numeric, text, uuid, text, boolean) is
-    'Charges a cost (USD) that no record explains, if every applicable quota allows it; else charges nothing and says why. The figures are those after the charge. A request id, unique per tenant, makes a retry harmless.';
+    'Charges a cost (USD) that no record explains, if every applicable quota allows it; else charges nothing and says '
+    'why. The figures are those after the charge. A request id, unique per tenant, makes a retry harmless.';
 
 create function public.record_llm_cost(
     p_tenant_id uuid, p_model_provider text, p_model_name text, p_input_tokens bigint, p_output_tokens bigint,
@@ -24,8 +25,11 @@ create function public.record_llm_cost(
         retry_after_seconds integer)
     language c volatile rows 1
     as 'MODULE_PATHNAME', 'record_llm_cost_wrapper';
-comment on function public.record_llm_cost(uuid, text, text, bigint, bigint, uuid, uuid, uuid, text, jsonb, text, numeric, text, uuid, boolean, timestamptz, text, text, jsonb, boolean) is
-    'Records what an LLM call cost, priced by the price in force when it happened. Always succeeds, also over a limit, unless p_enforce: then it is check and record in one step, and over a hard limit nothing is recorded. Tokens include cached and reasoning ones; p_usage names the parts.';
+comment on function public.record_llm_cost(uuid, text, text, bigint, bigint, uuid, uuid, uuid, text, jsonb, text,
+    numeric, text, uuid, boolean, timestamptz, text, text, jsonb, boolean) is
+    'Records what an LLM call cost, priced by the price in force when it happened. Always succeeds, also over a limit, '
+    'unless p_enforce: then it is check and record in one step, and over a hard limit nothing is recorded. Tokens '
+    'include cached and reasoning ones; p_usage names the parts.';
 
 create function public.record_e2b_cost(
     p_tenant_id uuid, p_sandbox_id text, p_sandbox_type text, p_duration_seconds numeric, p_user_id uuid default null,
@@ -41,8 +45,11 @@ create function public.record_e2b_cost(
         retry_after_seconds integer)
     language c volatile rows 1
     as 'MODULE_PATHNAME', 'record_e2b_cost_wrapper';
-comment on function public.record_e2b_cost(uuid, text, text, numeric, uuid, uuid, uuid, text, numeric, numeric, numeric, text, uuid, boolean, timestamptz, jsonb, boolean, text, numeric, numeric, numeric, numeric) is
-    'Records what a sandbox cost, as record_llm_cost does for LLM calls: at its end, or from time to time while it runs, each time what came since. Quantities in seconds, vCPU-seconds, GiB-seconds of memory and disk, GPU-seconds, creations and GiB of egress. p_provider is e2b unless it says otherwise.';
+comment on function public.record_e2b_cost(uuid, text, text, numeric, uuid, uuid, uuid, text, numeric, numeric,
+    numeric, text, uuid, boolean, timestamptz, jsonb, boolean, text, numeric, numeric, numeric, numeric) is
+    'Records what a sandbox cost, as record_llm_cost does for LLM calls: at its end, or from time to time while it '
+    'runs, each time what came since. Quantities in seconds, vCPU-seconds, GiB-seconds of memory and disk, '
+    'GPU-seconds, creations and GiB of egress. p_provider is e2b unless it says otherwise.';
 
 create function public.record_llm_costs(p_records jsonb)
     returns table (ordinal integer, recorded boolean, cost_record_id uuid, cost_usd numeric, cost_status text,
@@ -52,4 +59,5 @@ create function public.record_llm_costs(p_records jsonb)
     language c volatile rows 100
     as 'MODULE_PATHNAME', 'record_llm_costs_wrapper';
 comment on function public.record_llm_costs(jsonb) is
-    'record_llm_cost for an array of up to 1,000 objects keyed by its argument names without p_, in one transaction. A bad record refuses the batch, naming its ordinal (from 1). Times as RFC 3339; decimals as numbers or strings.';
+    'record_llm_cost for an array of up to 1,000 objects keyed by its argument names without p_, in one transaction. A '
+    'bad record refuses the batch, naming its ordinal (from 1). Times as RFC 3339; decimals as numbers or strings.';

@@ -10,7 +10,9 @@ create function public.reserve_quota(
     language c volatile rows 1
     as 'MODULE_PATHNAME', 'reserve_quota_wrapper';
 comment on function public.reserve_quota(uuid, text, numeric, text, uuid, interval, jsonb, boolean) is
-    'Sets an amount (USD, an upper bound) aside for an operation whose cost is known only afterwards, if every quota that applies allows it; else sets nothing aside and says why. It counts until it is committed, released or expired (1 second to 8 days). The same request id again gives the first answer.';
+    'Sets an amount (USD, an upper bound) aside for an operation whose cost is known only afterwards, if every quota '
+    'that applies allows it; else sets nothing aside and says why. It counts until it is committed, released or '
+    'expired (1 second to 8 days). The same request id again gives the first answer.';
 
 create function public.commit_reservation(
     p_reservation_id uuid, p_actual_cost_usd numeric, p_overrun text default 'record', p_tenant_id uuid default null)
@@ -19,7 +21,9 @@ create function public.commit_reservation(
     language c volatile rows 1
     as 'MODULE_PATHNAME', 'commit_reservation_wrapper';
 comment on function public.commit_reservation(uuid, numeric, text, uuid) is
-    'Charges what the operation of a reservation cost (USD), to the moment of the reservation, and frees the rest. More than was reserved, or too late, is charged all the same; with p_overrun => reject more is refused (status rejected) and the hold stays.';
+    'Charges what the operation of a reservation cost (USD), to the moment of the reservation, and frees the rest. '
+    'More than was reserved, or too late, is charged all the same; with p_overrun => reject more is refused (status '
+    'rejected) and the hold stays.';
 
 create function public.release_reservation(
     p_reservation_id uuid, p_reason text default null, p_tenant_id uuid default null)
@@ -37,4 +41,5 @@ create function public.extend_reservation(
     language c volatile rows 1
     as 'MODULE_PATHNAME', 'extend_reservation_wrapper';
 comment on function public.extend_reservation(uuid, interval, numeric, text, uuid) is
-    'Lets a reservation last for p_ttl from now on (never shorter than before), and sets more (USD) aside where every quota allows it. One that has expired is admitted again in full, for p_ttl or as long as at first, or refused.';
+    'Lets a reservation last for p_ttl from now on (never shorter than before), and sets more (USD) aside where every '
+    'quota allows it. One that has expired is admitted again in full, for p_ttl or as long as at first, or refused.';
