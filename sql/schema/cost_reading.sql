@@ -14,19 +14,7 @@ create view copilot_internal.cost_lines with (security_invoker) as
     join copilot_internal.ledger_lines l
       on l.tenant_id = p.tenant_id and l.record_id = p.record_id and l.written_in = p.source;
 comment on view copilot_internal.cost_lines is
-    'Costs by day, model or sandbox type, and user: to be summed. Columns as in cost_rollups.';
-comment on column copilot_internal.cost_lines.tenant_id is 'As in cost_rollups.';
-comment on column copilot_internal.cost_lines.day is 'As in cost_rollups.';
-comment on column copilot_internal.cost_lines.source is 'As in cost_rollups.';
-comment on column copilot_internal.cost_lines.provider is 'As in cost_rollups.';
-comment on column copilot_internal.cost_lines.name is 'As in cost_rollups.';
-comment on column copilot_internal.cost_lines.user_id is 'As in cost_rollups.';
-comment on column copilot_internal.cost_lines.cost_usd is 'As in cost_rollups.';
-comment on column copilot_internal.cost_lines.record_count is 'As in cost_rollups.';
-comment on column copilot_internal.cost_lines.unpriced_count is 'As in cost_rollups.';
-comment on column copilot_internal.cost_lines.input_tokens is 'As in cost_rollups.';
-comment on column copilot_internal.cost_lines.output_tokens is 'As in cost_rollups.';
-comment on column copilot_internal.cost_lines.duration_seconds is 'As in cost_rollups.';
+    'Costs by day, model or sandbox type, and user: to be summed.';
 
 create view copilot_internal.conversation_lines with (security_invoker) as
     select r.tenant_id, r.conversation_id, r.source, r.cost_usd, r.record_count, r.unpriced_count
@@ -39,13 +27,7 @@ create view copilot_internal.conversation_lines with (security_invoker) as
       on l.tenant_id = p.tenant_id and l.record_id = p.record_id and l.written_in = p.source
     where l.conversation_id is not null;
 comment on view copilot_internal.conversation_lines is
-    'Costs by conversation: to be summed. Columns as in conversation_rollups.';
-comment on column copilot_internal.conversation_lines.tenant_id is 'As in conversation_rollups.';
-comment on column copilot_internal.conversation_lines.conversation_id is 'As in conversation_rollups.';
-comment on column copilot_internal.conversation_lines.source is 'As in conversation_rollups.';
-comment on column copilot_internal.conversation_lines.cost_usd is 'As in conversation_rollups.';
-comment on column copilot_internal.conversation_lines.record_count is 'As in conversation_rollups.';
-comment on column copilot_internal.conversation_lines.unpriced_count is 'As in conversation_rollups.';
+    'Costs by conversation: to be summed.';
 
 -- What each quota has spent in its present period. The same sum as the admission kernel's, over all quotas at once.
 create view copilot_internal.quota_standings with (security_invoker) as
@@ -133,11 +115,6 @@ create view copilot_internal.quota_standings with (security_invoker) as
     ) h;
 comment on view copilot_internal.quota_standings is
     'Every quota in force with what has been spent in its present period.';
-comment on column copilot_internal.quota_standings.quota_id is 'As in effective_quotas.';
-comment on column copilot_internal.quota_standings.scope is 'As in effective_quotas.';
-comment on column copilot_internal.quota_standings.scope_id is 'As in effective_quotas.';
-comment on column copilot_internal.quota_standings.tenant_id is 'As in effective_quotas.';
-comment on column copilot_internal.quota_standings.resource_type is 'As in effective_quotas.';
 comment on column copilot_internal.quota_standings.limit_usd is
     'USD per period, with the raises in force; NULL without a limit.';
 comment on column copilot_internal.quota_standings.spent_usd is 'USD spent, in whole nano-dollars as charged.';
@@ -147,13 +124,8 @@ comment on column copilot_internal.quota_standings.status is
     'EXCEEDED when nothing more fits or the quota is suspended, WARNING from warning_threshold on, else OK.';
 comment on column copilot_internal.quota_standings.reserved_usd is 'USD held by live reservations.';
 comment on column copilot_internal.quota_standings.remaining_usd is 'USD left, never below 0; NULL without a limit.';
-comment on column copilot_internal.quota_standings.period is 'As in effective_quotas.';
 comment on column copilot_internal.quota_standings.period_start is 'When the present period began; NULL for lifetime.';
 comment on column copilot_internal.quota_standings.period_end is 'When it ends (exclusive); NULL for lifetime.';
-comment on column copilot_internal.quota_standings.mode is 'As in effective_quotas.';
-comment on column copilot_internal.quota_standings.is_default is 'As in effective_quotas.';
-comment on column copilot_internal.quota_standings.suspended is 'As in effective_quotas.';
-comment on column copilot_internal.quota_standings.event_thresholds is 'As in effective_quotas.';
 comment on column copilot_internal.quota_standings.limit_nanos is 'The limit with the raises in force, in nano USD.';
 comment on column copilot_internal.quota_standings.spent_nanos is 'What is spent, in nano USD.';
 

@@ -193,12 +193,12 @@ comment on table copilot_internal.cost_corrections is
     'What was taken back of cost records: the ledger is append-only. A correction belongs to the moments of its '
     'record.';
 comment on column copilot_internal.cost_corrections.id is 'UUID of version 8: one of sixteen time-ordered sequences.';
-comment on column copilot_internal.cost_corrections.tenant_id is 'As in the record.';
+comment on column copilot_internal.cost_corrections.tenant_id is 'The record''s tenant.';
 comment on column copilot_internal.cost_corrections.record_id is 'The cost record.';
 comment on column copilot_internal.cost_corrections.source is 'llm or e2b: the record''s table.';
-comment on column copilot_internal.cost_corrections.user_id is 'As in the record.';
-comment on column copilot_internal.cost_corrections.conversation_id is 'As in the record.';
-comment on column copilot_internal.cost_corrections.provider is 'As in the record; empty for a sandbox.';
+comment on column copilot_internal.cost_corrections.user_id is 'The record''s user.';
+comment on column copilot_internal.cost_corrections.conversation_id is 'The record''s conversation.';
+comment on column copilot_internal.cost_corrections.provider is 'The record''s provider; empty for a sandbox.';
 comment on column copilot_internal.cost_corrections.name is 'The record''s model or sandbox type.';
 comment on column copilot_internal.cost_corrections.cost_usd is 'USD, below zero for a refund.';
 comment on column copilot_internal.cost_corrections.charge_nanos is
@@ -207,8 +207,8 @@ comment on column copilot_internal.cost_corrections.charge_nanos is
 comment on column copilot_internal.cost_corrections.request_id is
     'The caller''s key, unique per tenant, that makes a retry harmless.';
 comment on column copilot_internal.cost_corrections.reason is 'Why.';
-comment on column copilot_internal.cost_corrections.charged_at is 'As in the record.';
-comment on column copilot_internal.cost_corrections.occurred_at is 'As in the record.';
+comment on column copilot_internal.cost_corrections.charged_at is 'The moment whose quota periods the record charged.';
+comment on column copilot_internal.cost_corrections.occurred_at is 'When the record says that it happened.';
 comment on column copilot_internal.cost_corrections.recorded_at is 'When the row was written.';
 
 -- Each ledger row leaves one narrow row here in the same statement; folding moves it into the rollups. Whoever reads
@@ -235,8 +235,8 @@ comment on column copilot_internal.pending_costs.source is
     'platform.';
 comment on column copilot_internal.pending_costs.user_id is 'The user; the nil UUID for none.';
 comment on column copilot_internal.pending_costs.resource_type is 'llm or e2b.';
-comment on column copilot_internal.pending_costs.charged_at is 'As in the ledger.';
-comment on column copilot_internal.pending_costs.nanos is 'As charge_nanos in the ledger.';
+comment on column copilot_internal.pending_costs.charged_at is 'The moment whose quota periods are charged.';
+comment on column copilot_internal.pending_costs.nanos is 'What quotas count, in 1e-9 USD.';
 
 create table copilot_internal.quota_rollups (
     tenant_id uuid not null,
@@ -336,8 +336,6 @@ comment on column copilot_internal.ledger_lines.tenant_id is 'The tenant; the ni
 comment on column copilot_internal.ledger_lines.record_id is 'The ledger row.';
 comment on column copilot_internal.ledger_lines.source is 'llm, e2b or charge: what it is shown as.';
 comment on column copilot_internal.ledger_lines.occurred_at is 'When it happened; its UTC day is where it is shown.';
-comment on column copilot_internal.ledger_lines.provider is 'As in cost_rollups.';
-comment on column copilot_internal.ledger_lines.name is 'As in cost_rollups.';
 comment on column copilot_internal.ledger_lines.user_id is 'The user; the nil UUID for none.';
 comment on column copilot_internal.ledger_lines.conversation_id is 'The conversation.';
 comment on column copilot_internal.ledger_lines.resource_type is 'llm or e2b.';

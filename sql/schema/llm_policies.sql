@@ -31,8 +31,9 @@ comment on table copilot_internal.tenant_llm_policies is
 comment on column copilot_internal.tenant_llm_policies.tenant_id is
     'The tenant; one without a row may use every model.';
 comment on column copilot_internal.tenant_llm_policies.default_provider is
-    'What the application is to use where it is free to choose.';
-comment on column copilot_internal.tenant_llm_policies.default_model is 'As default_provider.';
+    'The provider that the application is to use where it is free to choose.';
+comment on column copilot_internal.tenant_llm_policies.default_model is
+    'The model that the application is to use where it is free to choose.';
 comment on column copilot_internal.tenant_llm_policies.allowed_providers is
     'An array of names; NULL allows all, an empty one none.';
 comment on column copilot_internal.tenant_llm_policies.denied_providers is 'An array of names.';

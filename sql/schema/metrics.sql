@@ -24,18 +24,6 @@ create view copilot_internal.visible_cost_lines with (security_barrier) as
     ) v;
 comment on view copilot_internal.visible_cost_lines is
     'cost_lines that the asking role may see; a NULL tenant is the platform alone.';
-comment on column copilot_internal.visible_cost_lines.tenant_id is 'As in cost_rollups.';
-comment on column copilot_internal.visible_cost_lines.day is 'As in cost_rollups.';
-comment on column copilot_internal.visible_cost_lines.source is 'As in cost_rollups.';
-comment on column copilot_internal.visible_cost_lines.provider is 'As in cost_rollups.';
-comment on column copilot_internal.visible_cost_lines.name is 'As in cost_rollups.';
-comment on column copilot_internal.visible_cost_lines.user_id is 'As in cost_rollups.';
-comment on column copilot_internal.visible_cost_lines.cost_usd is 'As in cost_rollups.';
-comment on column copilot_internal.visible_cost_lines.record_count is 'As in cost_rollups.';
-comment on column copilot_internal.visible_cost_lines.unpriced_count is 'As in cost_rollups.';
-comment on column copilot_internal.visible_cost_lines.input_tokens is 'As in cost_rollups.';
-comment on column copilot_internal.visible_cost_lines.output_tokens is 'As in cost_rollups.';
-comment on column copilot_internal.visible_cost_lines.duration_seconds is 'As in cost_rollups.';
 
 create view copilot_internal.visible_conversation_lines with (security_barrier) as
     select v.*
@@ -51,12 +39,6 @@ create view copilot_internal.visible_conversation_lines with (security_barrier) 
           and l.tenant_id = any ((select copilot_internal.caller_tenants())::uuid[])
     ) v;
 comment on view copilot_internal.visible_conversation_lines is 'conversation_lines that the asking role may see.';
-comment on column copilot_internal.visible_conversation_lines.tenant_id is 'As in conversation_rollups.';
-comment on column copilot_internal.visible_conversation_lines.conversation_id is 'As in conversation_rollups.';
-comment on column copilot_internal.visible_conversation_lines.source is 'As in conversation_rollups.';
-comment on column copilot_internal.visible_conversation_lines.cost_usd is 'As in conversation_rollups.';
-comment on column copilot_internal.visible_conversation_lines.record_count is 'As in conversation_rollups.';
-comment on column copilot_internal.visible_conversation_lines.unpriced_count is 'As in conversation_rollups.';
 
 create view copilot_internal.visible_sandboxes with (security_barrier) as
     select v.*
@@ -77,11 +59,8 @@ create view copilot_internal.visible_sandboxes with (security_barrier) as
 comment on view copilot_internal.visible_sandboxes is
     'Which sandboxes the records are of that the asking role may see: one that is recorded from time to time is one '
     'session.';
-comment on column copilot_internal.visible_sandboxes.tenant_id is 'As in e2b_cost_records.';
 comment on column copilot_internal.visible_sandboxes.day is 'The UTC day.';
-comment on column copilot_internal.visible_sandboxes.sandbox_type is 'As in e2b_cost_records.';
 comment on column copilot_internal.visible_sandboxes.user_id is 'The user; the nil UUID for none.';
-comment on column copilot_internal.visible_sandboxes.conversation_id is 'As in e2b_cost_records.';
 comment on column copilot_internal.visible_sandboxes.sandbox is
     'The provider''s sandbox; a record without one is a sandbox of its own.';
 

@@ -227,7 +227,8 @@ comment on column copilot_internal.e2b_cost_estimates.effective_from is 'From wh
 comment on column copilot_internal.e2b_cost_estimates.effective_to is 'Until when (exclusive).';
 comment on column copilot_internal.e2b_cost_estimates.tenant_id is 'The tenant that it is for; NULL for all.';
 comment on column copilot_internal.e2b_cost_estimates.from_history is
-    'As in llm_cost_estimates; sessions are of the type standard_session.';
+    'True where maintain() found it in the tenant''s sessions: the median is typical, the 95th percentile '
+    'conservative, the 5th optimistic. Its operation type is standard_session.';
 
 -- What ships. Not dumped: an upgrade of the extension may change it, and a restore gets that of the version restored
 -- to.
@@ -248,7 +249,8 @@ comment on column copilot_internal.shipped_model_prices.model_provider is 'The p
 comment on column copilot_internal.shipped_model_prices.model_name is 'The model, as LiteLLM names it.';
 comment on column copilot_internal.shipped_model_prices.input_per_million_usd is 'USD per million input tokens.';
 comment on column copilot_internal.shipped_model_prices.output_per_million_usd is 'USD per million output tokens.';
-comment on column copilot_internal.shipped_model_prices.components is 'As in model_pricing.';
+comment on column copilot_internal.shipped_model_prices.components is
+    'Prices of parts, USD for one, by the names of model_pricing.components.';
 comment on column copilot_internal.shipped_model_prices.max_output_tokens is
     'The longest answer, which bounds an estimate.';
 insert into copilot_internal.shipped_model_prices

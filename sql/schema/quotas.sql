@@ -109,13 +109,19 @@ comment on table copilot_internal.default_quotas is
     'and period, one with the tenant''s plan before one without.';
 comment on column copilot_internal.default_quotas.id is 'Key.';
 comment on column copilot_internal.default_quotas.plan is 'The plan that the default is for; NULL for every plan.';
-comment on column copilot_internal.default_quotas.resource_type is 'As in cost_quotas.';
-comment on column copilot_internal.default_quotas.period is 'As in cost_quotas.';
-comment on column copilot_internal.default_quotas.limit_usd is 'As in cost_quotas; NULL takes the limit away.';
-comment on column copilot_internal.default_quotas.time_zone is 'As in cost_quotas.';
-comment on column copilot_internal.default_quotas.mode is 'As in cost_quotas.';
-comment on column copilot_internal.default_quotas.warning_threshold is 'As in cost_quotas.';
-comment on column copilot_internal.default_quotas.event_thresholds is 'As in cost_quotas.';
+comment on column copilot_internal.default_quotas.resource_type is 'llm, e2b, or all together.';
+comment on column copilot_internal.default_quotas.period is
+    'hour, day, week (ISO), month, year or lifetime, in time_zone''s calendar.';
+comment on column copilot_internal.default_quotas.limit_usd is
+    'USD per period, rounded down to 1e-9. NULL takes the limit away; 0 blocks everything.';
+comment on column copilot_internal.default_quotas.time_zone is
+    'IANA name of the zone in whose calendar periods begin and end.';
+comment on column copilot_internal.default_quotas.mode is
+    'hard refuses; soft allows and says EXCEEDED; shadow is counted and shown and never affects an answer.';
+comment on column copilot_internal.default_quotas.warning_threshold is
+    'The share of the limit, 0 to 1, from which the status is WARNING.';
+comment on column copilot_internal.default_quotas.event_thresholds is
+    'The shares of the limit whose reaching writes an event: above 0, at most 10, at most 16 of them.';
 
 -- Defaults apply without rows, so a tenant is under them from the statement on that made it, however it came, and an
 -- operator who edits a default edits it for all. The derived id stays the same for as long as the default applies.
@@ -152,18 +158,8 @@ comment on view copilot_internal.effective_quotas is
     'Every quota in force: the rows of cost_quotas, and for each tenant the defaults that it has no row for.';
 comment on column copilot_internal.effective_quotas.quota_id is
     'The id of the row, or one derived from tenant, resource and period for a default.';
-comment on column copilot_internal.effective_quotas.scope is 'As in cost_quotas.';
-comment on column copilot_internal.effective_quotas.scope_id is 'As in cost_quotas.';
-comment on column copilot_internal.effective_quotas.tenant_id is 'As in cost_quotas.';
-comment on column copilot_internal.effective_quotas.resource_type is 'As in cost_quotas.';
-comment on column copilot_internal.effective_quotas.limit_usd is 'As in cost_quotas.';
-comment on column copilot_internal.effective_quotas.period is 'As in cost_quotas.';
-comment on column copilot_internal.effective_quotas.time_zone is 'As in cost_quotas.';
-comment on column copilot_internal.effective_quotas.mode is 'As in cost_quotas.';
-comment on column copilot_internal.effective_quotas.warning_threshold is 'As in cost_quotas.';
 comment on column copilot_internal.effective_quotas.is_default is 'True where no row of cost_quotas says so.';
-comment on column copilot_internal.effective_quotas.event_thresholds is 'As in cost_quotas.';
-comment on column copilot_internal.effective_quotas.suspended is 'As in cost_quotas; a default cannot be suspended.';
+comment on column copilot_internal.effective_quotas.suspended is 'A default cannot be suspended.';
 
 -- Temporary raises. No foreign key: a default quota has an id and no row.
 create table copilot_internal.quota_overrides (
