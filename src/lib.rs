@@ -1,7 +1,7 @@
 //! `pg_tollgate` meters and limits what AI features cost, inside the database.
 //!
-//! Data flows one way: SQL facade (`sql/schema/facade.sql`) → kernel ([`admission`], [`ledger`], [`tenancy`]) → pure decision
-//! (the crate [`tollgate_core`]) → ledger. ARCHITECTURE.md names the invariants.
+//! Data flows one way: SQL facade (`sql/schema/facade_*.sql`) → kernel ([`admission`], [`ledger`], [`tenancy`]) →
+//! pure decision (the crate [`tollgate_core`]) → ledger. ARCHITECTURE.md names the invariants.
 
 use pgrx::pg_guard;
 
@@ -34,15 +34,17 @@ pgrx::extension_sql_file!("../sql/schema/monitoring.sql", name = "monitoring", r
 pgrx::extension_sql_file!("../sql/schema/price_list.sql", name = "price_list", requires = ["monitoring"]);
 pgrx::extension_sql_file!("../sql/schema/cost_reading.sql", name = "cost_reading", requires = ["price_list"]);
 pgrx::extension_sql_file!("../sql/schema/events.sql", name = "events", requires = ["cost_reading"]);
-pgrx::extension_sql_file!("../sql/schema/facade.sql", name = "facade", requires = ["events"]);
-pgrx::extension_sql_file!("../sql/schema/usage.sql", name = "usage", requires = ["facade"]);
-pgrx::extension_sql_file!("../sql/schema/charge_on_insert.sql", name = "charge_on_insert", requires = ["usage"]);
-pgrx::extension_sql_file!(
-    "../sql/schema/tenant_functions.sql",
-    name = "tenant_functions",
-    requires = ["charge_on_insert"]
-);
-pgrx::extension_sql_file!("../sql/schema/metrics.sql", name = "metrics", requires = ["tenant_functions"]);
+pgrx::extension_sql_file!("../sql/schema/facade_check.sql", name = "facade_check", requires = ["events"]);
+pgrx::extension_sql_file!("../sql/schema/facade_record.sql", name = "facade_record", requires = ["facade_check"]);
+pgrx::extension_sql_file!("../sql/schema/facade_reserve.sql", name = "facade_reserve", requires = ["facade_record"]);
+pgrx::extension_sql_file!("../sql/schema/facade_correct.sql", name = "facade_correct", requires = ["facade_reserve"]);
+pgrx::extension_sql_file!("../sql/schema/facade_read.sql", name = "facade_read", requires = ["facade_correct"]);
+pgrx::extension_sql_file!("../sql/schema/facade_quotas.sql", name = "facade_quotas", requires = ["facade_read"]);
+pgrx::extension_sql_file!("../sql/schema/facade_prices.sql", name = "facade_prices", requires = ["facade_quotas"]);
+pgrx::extension_sql_file!("../sql/schema/facade_usage.sql", name = "facade_usage", requires = ["facade_prices"]);
+pgrx::extension_sql_file!("../sql/schema/charge_on_insert.sql", name = "charge_on_insert", requires = ["facade_usage"]);
+pgrx::extension_sql_file!("../sql/schema/facade_tenants.sql", name = "facade_tenants", requires = ["charge_on_insert"]);
+pgrx::extension_sql_file!("../sql/schema/metrics.sql", name = "metrics", requires = ["facade_tenants"]);
 pgrx::extension_sql_file!("../sql/schema/grants.sql", name = "grants", requires = ["metrics"], finalize);
 
 /// Runs once in every backend that loads the library.

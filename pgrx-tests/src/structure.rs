@@ -1,4 +1,5 @@
-//! The shape of the sources, read from their text: modules lean on each other in one direction, and files stay small.
+//! The shape of the sources, read from their text: modules lean on each other in one direction, and files and lines stay
+//! small.
 //!
 //! Two modules beside each other must not reach each other, by whatever way. A module and what is inside it may: a parent
 //! puts its children together, and a child uses what its parent states for all of them. Tests are left out.
@@ -10,6 +11,8 @@ use std::path::{Path, PathBuf};
 use crate::layout;
 
 const MAX_LINES: usize = 600;
+/// rustfmt keeps it in Rust; SQL has no formatter.
+const MAX_COLUMNS: usize = 120;
 
 /// The path of a module below its crate's root.
 type Module = Vec<String>;
@@ -21,7 +24,7 @@ fn modules_make_no_circle() {
     let crates = fs::read_dir(layout::root().join("crates")).unwrap().map(|entry| entry.unwrap().path().join("src"));
     let mut circles = Vec::new();
     for source in crates.chain([layout::root().join("src"), layout::root().join("pgrx-tests/src")]) {
-        let files = files(&source).into_iter().map(|path| {
+        let files = files(&source, "rs").into_iter().map(|path| {
             let module = module(path.strip_prefix(&source).unwrap());
             (module, fs::read_to_string(path).unwrap())
         });
@@ -34,11 +37,37 @@ fn modules_make_no_circle() {
 
 #[test]
 fn no_file_is_long() {
-    let places =
-        ["src", "crates", "pgrx-tests/src", "pgrx-tests/tests"].map(|place| files(&layout::root().join(place)));
+    let rust =
+        ["src", "crates", "pgrx-tests/src", "pgrx-tests/tests"].map(|place| files(&layout::root().join(place), "rs"));
     let lines = |path: &PathBuf| fs::read_to_string(path).unwrap().lines().count();
-    let long: Vec<PathBuf> = places.into_iter().flatten().filter(|path| lines(path) > MAX_LINES).collect();
+    let all = rust.into_iter().flatten().chain(sql());
+    let long: Vec<PathBuf> = all.filter(|path| lines(path) > MAX_LINES).collect();
     assert!(long.is_empty(), "over {MAX_LINES} lines: {long:?}");
+}
+
+#[test]
+fn no_line_of_sql_is_long() {
+    let long = sql().into_iter().flat_map(|path| {
+        let text = fs::read_to_string(&path).unwrap();
+        long_lines(&text).map(|line| format!("{}:{line}", path.display())).collect::<Vec<_>>()
+    });
+    let long: Vec<String> = long.collect();
+    assert!(long.is_empty(), "over {MAX_COLUMNS} columns:\n{}", long.join("\n"));
+    let widest = "é".repeat(MAX_COLUMNS);
+    assert_eq!(long_lines(&format!("{widest}\n{widest}é\n")).collect::<Vec<_>>(), [2]);
+}
+
+/// The install script, by concern.
+fn sql() -> Vec<PathBuf> {
+    let found = files(&layout::root().join("sql"), "sql");
+    assert!(found.len() > 10, "{found:?}");
+    found
+}
+
+/// The numbers of the lines that are too long.
+fn long_lines(text: &str) -> impl Iterator<Item = usize> {
+    let columns = text.lines().map(|line| line.chars().count());
+    columns.zip(1..).filter(|(columns, _)| *columns > MAX_COLUMNS).map(|(_, line)| line)
 }
 
 #[test]
@@ -59,10 +88,11 @@ fn a_circle_is_named() {
     assert!(tree(&[a, ("b.rs", "#[cfg(test)]\nmod tests {\n    use crate::a::A;\n}")]).is_empty());
 }
 
-fn files(dir: &Path) -> Vec<PathBuf> {
+fn files(dir: &Path, extension: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
-    let mut found: Vec<PathBuf> = entries.flat_map(|it| if it.is_dir() { files(&it) } else { vec![it] }).collect();
-    found.retain(|path| path.extension().is_some_and(|it| it == "rs"));
+    let below = |it: PathBuf| if it.is_dir() { files(&it, extension) } else { vec![it] };
+    let mut found: Vec<PathBuf> = entries.flat_map(below).collect();
+    found.retain(|path| path.extension().is_some_and(|it| it == extension));
     found
 }
 

@@ -40,7 +40,8 @@ begin
             using errcode = '39P01';
     end if;
     if tg_nargs not between 3 and 5 then
-        raise exception 'charge_on_insert takes 3 to 5 arguments: the tenant''s column, the resource type, the amount or its column, the user''s column, the request id''s column'
+        raise exception 'charge_on_insert takes 3 to 5 arguments: the tenant''s column, the resource type, the amount '
+            'or its column, the user''s column, the request id''s column'
             using errcode = 'invalid_parameter_value';
     end if;
     -- Only types of Postgres' own are turned into text here: another one might bring a cast, which would run with the
@@ -74,7 +75,8 @@ begin
         select m.role into v_member_role from copilot_internal.active_memberships m
         where m.tenant_id = v_tenant_id and m.user_id = v_person;
         if v_member_role is null or v_user_id <> v_person then
-            raise exception 'the row would charge somebody else: its tenant must be the caller''s, and its user the caller'
+            raise exception 'the row would charge somebody else: its tenant must be the caller''s, '
+                'and its user the caller'
                 using errcode = 'insufficient_privilege';
         end if;
         if v_member_role = 'viewer' then
@@ -88,7 +90,8 @@ begin
 
     select * into v_charge from copilot_internal.charge(
         case when v_user_id is null then 'tenant' else 'user' end, coalesce(v_user_id, v_tenant_id),
-        case when v_literal then tg_argv[2] else v_values[2] end::numeric, tg_argv[1]::text, v_tenant_id, v_request_id, false);
+        case when v_literal then tg_argv[2] else v_values[2] end::numeric, tg_argv[1]::text, v_tenant_id,
+        v_request_id, false);
     -- The server repeats itself. A person's second row would be free.
     if v_is_person and v_charge.replayed then
         raise exception 'this request id was charged for another row' using errcode = 'unique_violation',
@@ -109,4 +112,9 @@ begin
     return new;
 end $$;
 comment on function copilot_internal.charge_on_insert() is
-    'Trigger function for a table of the application: each row that is inserted charges a tenant, and a refused charge refuses the row (PT429). Arguments: the column of the tenant, the resource type, the amount (USD) or its column, the column of the user or an empty text, the column of a request id. AFTER INSERT charges for the rows that are really inserted; BEFORE INSERT also for those that ON CONFLICT turns away. A role without the rights of service_role charges only tenants of which it is a member above viewer, and only the caller; there each row needs a request id of its own. Not for deferrable triggers.';
+    'Trigger function for a table of the application: each row that is inserted charges a tenant, and a refused charge '
+    'refuses the row (PT429). Arguments: the column of the tenant, the resource type, the amount (USD) or its column, '
+    'the column of the user or an empty text, the column of a request id. AFTER INSERT charges for the rows that are '
+    'really inserted; BEFORE INSERT also for those that ON CONFLICT turns away. A role without the rights of '
+    'service_role charges only tenants of which it is a member above viewer, and only the caller; there each row needs '
+    'a request id of its own. Not for deferrable triggers.';

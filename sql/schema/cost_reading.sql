@@ -1,6 +1,6 @@
--- Reading costs: rollups plus what is pending, in one snapshot. The views of copilot_internal run with the rights of who
--- reads them, so that row level security holds whoever may read all tables. Kernels read them as the owner; what people
--- see is decided in metrics.sql.
+-- Reading costs: rollups plus what is pending, in one snapshot. The views of copilot_internal run with the rights of
+-- who reads them, so that row level security holds whoever may read all tables. Kernels read them as the owner; what
+-- people see is decided in metrics.sql.
 
 create view copilot_internal.cost_lines with (security_invoker) as
     select r.tenant_id, r.day, r.source, r.provider, r.name, r.user_id, r.cost_usd, r.record_count, r.unpriced_count,
@@ -13,19 +13,8 @@ create view copilot_internal.cost_lines with (security_invoker) as
     from copilot_internal.pending_costs p
     join copilot_internal.ledger_lines l
       on l.tenant_id = p.tenant_id and l.record_id = p.record_id and l.written_in = p.source;
-comment on view copilot_internal.cost_lines is 'Costs by day, model or sandbox type, and user: to be summed. Columns as in cost_rollups.';
-comment on column copilot_internal.cost_lines.tenant_id is 'As in cost_rollups.';
-comment on column copilot_internal.cost_lines.day is 'As in cost_rollups.';
-comment on column copilot_internal.cost_lines.source is 'As in cost_rollups.';
-comment on column copilot_internal.cost_lines.provider is 'As in cost_rollups.';
-comment on column copilot_internal.cost_lines.name is 'As in cost_rollups.';
-comment on column copilot_internal.cost_lines.user_id is 'As in cost_rollups.';
-comment on column copilot_internal.cost_lines.cost_usd is 'As in cost_rollups.';
-comment on column copilot_internal.cost_lines.record_count is 'As in cost_rollups.';
-comment on column copilot_internal.cost_lines.unpriced_count is 'As in cost_rollups.';
-comment on column copilot_internal.cost_lines.input_tokens is 'As in cost_rollups.';
-comment on column copilot_internal.cost_lines.output_tokens is 'As in cost_rollups.';
-comment on column copilot_internal.cost_lines.duration_seconds is 'As in cost_rollups.';
+comment on view copilot_internal.cost_lines is
+    'Costs by day, model or sandbox type, and user: to be summed.';
 
 create view copilot_internal.conversation_lines with (security_invoker) as
     select r.tenant_id, r.conversation_id, r.source, r.cost_usd, r.record_count, r.unpriced_count
@@ -37,13 +26,8 @@ create view copilot_internal.conversation_lines with (security_invoker) as
     join copilot_internal.ledger_lines l
       on l.tenant_id = p.tenant_id and l.record_id = p.record_id and l.written_in = p.source
     where l.conversation_id is not null;
-comment on view copilot_internal.conversation_lines is 'Costs by conversation: to be summed. Columns as in conversation_rollups.';
-comment on column copilot_internal.conversation_lines.tenant_id is 'As in conversation_rollups.';
-comment on column copilot_internal.conversation_lines.conversation_id is 'As in conversation_rollups.';
-comment on column copilot_internal.conversation_lines.source is 'As in conversation_rollups.';
-comment on column copilot_internal.conversation_lines.cost_usd is 'As in conversation_rollups.';
-comment on column copilot_internal.conversation_lines.record_count is 'As in conversation_rollups.';
-comment on column copilot_internal.conversation_lines.unpriced_count is 'As in conversation_rollups.';
+comment on view copilot_internal.conversation_lines is
+    'Costs by conversation: to be summed.';
 
 -- What each quota has spent in its present period. The same sum as the admission kernel's, over all quotas at once.
 create view copilot_internal.quota_standings with (security_invoker) as
@@ -75,7 +59,8 @@ create view copilot_internal.quota_standings with (security_invoker) as
     cross join lateral (
         select coalesce(b.period_start, '2000-01-01 00:00+00') as first_moment,
                coalesce(b.period_end, '2199-01-01 00:00+00') as last_moment,
-               case q.resource_type when 'all' then array['llm', 'e2b', 'all'] else array[q.resource_type] end as resources,
+               case q.resource_type when 'all' then array['llm', 'e2b', 'all']
+                                    else array[q.resource_type] end as resources,
                coalesce(q.tenant_id, '00000000-0000-0000-0000-000000000000') as tenant_id,
                case q.scope when 'user' then q.scope_id else '00000000-0000-0000-0000-000000000000' end as user_id
     ) k
@@ -128,25 +113,19 @@ create view copilot_internal.quota_standings with (security_invoker) as
               and r.reserved_at >= k.first_moment and r.reserved_at < k.last_moment
         ) n
     ) h;
-comment on view copilot_internal.quota_standings is 'Every quota in force with what has been spent in its present period.';
-comment on column copilot_internal.quota_standings.quota_id is 'As in effective_quotas.';
-comment on column copilot_internal.quota_standings.scope is 'As in effective_quotas.';
-comment on column copilot_internal.quota_standings.scope_id is 'As in effective_quotas.';
-comment on column copilot_internal.quota_standings.tenant_id is 'As in effective_quotas.';
-comment on column copilot_internal.quota_standings.resource_type is 'As in effective_quotas.';
-comment on column copilot_internal.quota_standings.limit_usd is 'USD per period, with the raises in force; NULL without a limit.';
+comment on view copilot_internal.quota_standings is
+    'Every quota in force with what has been spent in its present period.';
+comment on column copilot_internal.quota_standings.limit_usd is
+    'USD per period, with the raises in force; NULL without a limit.';
 comment on column copilot_internal.quota_standings.spent_usd is 'USD spent, in whole nano-dollars as charged.';
-comment on column copilot_internal.quota_standings.usage_percentage is 'Percent of the limit that is spent or held; NULL without a limit, 100 for a limit of 0.';
-comment on column copilot_internal.quota_standings.status is 'EXCEEDED when nothing more fits or the quota is suspended, WARNING from warning_threshold on, else OK.';
+comment on column copilot_internal.quota_standings.usage_percentage is
+    'Percent of the limit that is spent or held; NULL without a limit, 100 for a limit of 0.';
+comment on column copilot_internal.quota_standings.status is
+    'EXCEEDED when nothing more fits or the quota is suspended, WARNING from warning_threshold on, else OK.';
 comment on column copilot_internal.quota_standings.reserved_usd is 'USD held by live reservations.';
 comment on column copilot_internal.quota_standings.remaining_usd is 'USD left, never below 0; NULL without a limit.';
-comment on column copilot_internal.quota_standings.period is 'As in effective_quotas.';
 comment on column copilot_internal.quota_standings.period_start is 'When the present period began; NULL for lifetime.';
 comment on column copilot_internal.quota_standings.period_end is 'When it ends (exclusive); NULL for lifetime.';
-comment on column copilot_internal.quota_standings.mode is 'As in effective_quotas.';
-comment on column copilot_internal.quota_standings.is_default is 'As in effective_quotas.';
-comment on column copilot_internal.quota_standings.suspended is 'As in effective_quotas.';
-comment on column copilot_internal.quota_standings.event_thresholds is 'As in effective_quotas.';
 comment on column copilot_internal.quota_standings.limit_nanos is 'The limit with the raises in force, in nano USD.';
 comment on column copilot_internal.quota_standings.spent_nanos is 'What is spent, in nano USD.';
 
@@ -211,7 +190,8 @@ begin atomic
         from lines l
     ), sandbox_counts as materialized (
         -- A sandbox that is recorded from time to time is one.
-        select r.sandbox_type, count(distinct coalesce(pg_catalog.lower(r.provider) || '/' || r.sandbox_id, r.id::text)) as sessions
+        select r.sandbox_type,
+               count(distinct coalesce(pg_catalog.lower(r.provider) || '/' || r.sandbox_id, r.id::text)) as sessions
         from span s
         join copilot_internal.e2b_cost_records r on r.occurred_at >= s.first_moment and r.occurred_at < s.last_moment
         where r.tenant_id = p_tenant_id
@@ -265,4 +245,5 @@ begin atomic
     where s.first_moment <= s.last_moment;
 end;
 comment on function copilot_internal.cost_summary(uuid, timestamptz, timestamptz) is
-    'What get_tenant_cost_summary returns, for its kernel, which has authorised the caller; no row for a span that ends before it begins. Run as the owner.';
+    'What get_tenant_cost_summary returns, for its kernel, which has authorised the caller; no row for a span that '
+    'ends before it begins. Run as the owner.';

@@ -21,26 +21,39 @@ create table copilot_internal.quota_events (
     claimed_until timestamptz
 );
 comment on table copilot_internal.quota_events is
-    'The outbox: what happened to quotas, written in the transaction that did it, to be told to the world once. Read with claim_quota_events, answered with acknowledge_quota_events.';
+    'The outbox: what happened to quotas, written in the transaction that did it, to be told to the world once. Read '
+    'with claim_quota_events, answered with acknowledge_quota_events.';
 comment on column copilot_internal.quota_events.id is 'Key, ordered by time.';
-comment on column copilot_internal.quota_events.tenant_id is 'The tenant, whose members may read it; NULL for a quota of the platform.';
-comment on column copilot_internal.quota_events.quota_id is 'The quota, by its id in metrics.quota_status; NULL for a denial that no quota was the reason of.';
-comment on column copilot_internal.quota_events.event_type is 'threshold (a share of the limit was reached), overrun (more than the limit was spent), limit_changed (limit, mode or suspension) or denied (a refusal whose caller asked for an event).';
-comment on column copilot_internal.quota_events.threshold is 'The share of the limit that was reached; NULL for the other types.';
-comment on column copilot_internal.quota_events.period_start is 'When the period began; NULL for lifetime and limit_changed.';
-comment on column copilot_internal.quota_events.payload is 'For people and programs: scope, resource_type, period, mode, limit_usd, current_spend_usd; old and new of a change; tenant, amount and reason of a denial.';
+comment on column copilot_internal.quota_events.tenant_id is
+    'The tenant, whose members may read it; NULL for a quota of the platform.';
+comment on column copilot_internal.quota_events.quota_id is
+    'The quota, by its id in metrics.quota_status; NULL for a denial that no quota was the reason of.';
+comment on column copilot_internal.quota_events.event_type is
+    'threshold (a share of the limit was reached), overrun (more than the limit was spent), limit_changed (limit, mode '
+    'or suspension) or denied (a refusal whose caller asked for an event).';
+comment on column copilot_internal.quota_events.threshold is
+    'The share of the limit that was reached; NULL for the other types.';
+comment on column copilot_internal.quota_events.period_start is
+    'When the period began; NULL for lifetime and limit_changed.';
+comment on column copilot_internal.quota_events.payload is
+    'For people and programs: scope, resource_type, period, mode, limit_usd, current_spend_usd; old and new of a '
+    'change; tenant, amount and reason of a denial.';
 comment on column copilot_internal.quota_events.created_at is 'When it was written.';
 comment on column copilot_internal.quota_events.acknowledged_at is 'When a consumer was done with it.';
-comment on column copilot_internal.quota_events.period_end is 'When the period ends; NULL for lifetime and limit_changed.';
+comment on column copilot_internal.quota_events.period_end is
+    'When the period ends; NULL for lifetime and limit_changed.';
 comment on column copilot_internal.quota_events.limit_nanos is 'The limit that held when it was written, in nano USD.';
-comment on column copilot_internal.quota_events.spent_nanos is 'What was counted when it was written, in nano USD: committed charges and that of the writing transaction.';
-comment on column copilot_internal.quota_events.claimed_until is 'Until when it is with a consumer, who has claimed and not yet acknowledged it.';
+comment on column copilot_internal.quota_events.spent_nanos is
+    'What was counted when it was written, in nano USD: committed charges and that of the writing transaction.';
+comment on column copilot_internal.quota_events.claimed_until is
+    'Until when it is with a consumer, who has claimed and not yet acknowledged it.';
 
 create unique index quota_events_once_idx on copilot_internal.quota_events
     (quota_id, period_start, event_type, threshold, limit_nanos) nulls not distinct
     where event_type in ('threshold', 'overrun');
 create index quota_events_tenant_idx on copilot_internal.quota_events (tenant_id, created_at);
-create index quota_events_open_idx on copilot_internal.quota_events (created_at, threshold, id) where acknowledged_at is null;
+create index quota_events_open_idx on copilot_internal.quota_events (created_at, threshold, id)
+    where acknowledged_at is null;
 create index quota_events_done_idx on copilot_internal.quota_events (acknowledged_at) where acknowledged_at is not null;
 create index quota_events_denied_idx on copilot_internal.quota_events
     (coalesce(quota_id, tenant_id, '00000000-0000-0000-0000-000000000000'), created_at) where event_type = 'denied';
@@ -63,17 +76,20 @@ end $$;
 comment on function copilot_internal.note_limit_change() is
     'Writes a limit_changed event, in the transaction of the change.';
 create trigger note_limit_change after update on copilot_internal.cost_quotas
-    for each row when ((old.limit_usd, old.mode, old.suspended) is distinct from (new.limit_usd, new.mode, new.suspended))
+    for each row
+    when ((old.limit_usd, old.mode, old.suspended) is distinct from (new.limit_usd, new.mode, new.suspended))
     execute function copilot_internal.note_limit_change();
 
 create function copilot_internal.catch_up_events(p_tenant_id uuid) returns bigint
     language c volatile as 'MODULE_PATHNAME', 'catch_up_events_wrapper';
 comment on function copilot_internal.catch_up_events(uuid) is
-    'Writes the events that the tables call for in the present periods of one tenant''s quotas (of the platform''s for the nil UUID) and that are not there. Run as the owner.';
+    'Writes the events that the tables call for in the present periods of one tenant''s quotas (of the platform''s for '
+    'the nil UUID) and that are not there. Run as the owner.';
 
--- What was charged and not yet folded marks the tenants whose events may be missing: maintain() looks after it has folded,
--- and whoever folds without having looked to the end leaves a pending row of nothing. One look costs as much as a view of the tenant's quotas, so a call makes a bounded number of them, from a
--- random place on, and many calls reach everybody.
+-- What was charged and not yet folded marks the tenants whose events may be missing: maintain() looks after it has
+-- folded, and whoever folds without having looked to the end leaves a pending row of nothing. One look costs as much as
+-- a view of the tenant's quotas, so a call makes a bounded number of them, from a random place on, and many calls reach
+-- everybody.
 create function copilot_internal.catch_up_events_of_charged(p_limit integer) returns bigint
     language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
@@ -96,7 +112,8 @@ begin
              order by p.tenant_id limit 1)
             union all
             select (select p.tenant_id from copilot_internal.pending_costs p
-                    where p.tenant_id > w.tenant_id and p.tenant_id <= v_start order by p.tenant_id limit 1), w.number + 1
+                    where p.tenant_id > w.tenant_id and p.tenant_id <= v_start
+                    order by p.tenant_id limit 1), w.number + 1
             from wrapped w
             where w.tenant_id is not null and w.number < p_limit
         )
@@ -113,7 +130,8 @@ begin
     return v_written;
 end $$;
 comment on function copilot_internal.catch_up_events_of_charged(integer) is
-    'catch_up_events for at most so many tenants that have charges which are not folded, and for the platform. Run as the owner.';
+    'catch_up_events for at most so many tenants that have charges which are not folded, and for the platform. Run as '
+    'the owner.';
 
 -- What an event's key guards against is written again while its period lasts, so it stays that long.
 create function copilot_internal.delete_old_events(p_limit integer) returns bigint
@@ -134,7 +152,8 @@ begin atomic
     select count(*) from gone;
 end;
 comment on function copilot_internal.delete_old_events(integer) is
-    'Deletes at most so many events that were acknowledged, and whose period ended, more than 90 days ago. Run as the owner.';
+    'Deletes at most so many events that were acknowledged, and whose period ended, more than 90 days ago. Run as the '
+    'owner.';
 
 create function copilot_internal.claim_events(p_limit integer, p_lease interval)
     returns table (id uuid, tenant_id uuid, quota_id uuid, event_type text, threshold numeric, period_start timestamptz,
@@ -177,7 +196,9 @@ create function public.claim_quota_events(p_limit integer default 100, p_lease i
         payload jsonb, created_at timestamptz, acknowledged_at timestamptz)
     language c volatile rows 100 as 'MODULE_PATHNAME', 'claim_quota_events_wrapper';
 comment on function public.claim_quota_events(integer, interval) is
-    'The oldest events that nobody has acknowledged and nobody else has claimed, at most 1,000. They are the caller''s for the time of the lease and come again after it unless acknowledge_quota_events has named them. First writes what a charge should have and could not.';
+    'The oldest events that nobody has acknowledged and nobody else has claimed, at most 1,000. They are the caller''s '
+    'for the time of the lease and come again after it unless acknowledge_quota_events has named them. First writes '
+    'what a charge should have and could not.';
 
 create function copilot_internal.acknowledge_events(p_event_ids uuid[]) returns integer
     language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
@@ -199,4 +220,5 @@ comment on function copilot_internal.acknowledge_events(uuid[]) is
 create function public.acknowledge_quota_events(p_event_ids uuid[]) returns integer
     language c volatile as 'MODULE_PATHNAME', 'acknowledge_quota_events_wrapper';
 comment on function public.acknowledge_quota_events(uuid[]) is
-    'Says that these events are dealt with: claim_quota_events gives them no more. Returns how many were not acknowledged before; unknown ids are passed over.';
+    'Says that these events are dealt with: claim_quota_events gives them no more. Returns how many were not '
+    'acknowledged before; unknown ids are passed over.';

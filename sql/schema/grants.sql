@@ -15,20 +15,23 @@ begin
             ('usage', 'schema public', array['authenticated', 'service_role']),
             ('usage', 'schema metrics', array['authenticated', 'service_role', 'metrics_reader']),
             -- Read by people through row level security; written by the server, as configuration.
-            ('select', 'copilot_internal.tenants, copilot_internal.tenant_memberships, copilot_internal.user_preferences, '
-                'copilot_internal.tenant_llm_policies, copilot_internal.model_pricing, copilot_internal.e2b_pricing, '
-                'copilot_internal.llm_cost_estimates, copilot_internal.e2b_cost_estimates, copilot_internal.cost_quotas, '
-               'copilot_internal.quota_overrides, copilot_internal.model_aliases',
+            ('select', 'copilot_internal.tenants, copilot_internal.tenant_memberships, '
+                'copilot_internal.user_preferences, copilot_internal.tenant_llm_policies, '
+                'copilot_internal.model_pricing, copilot_internal.e2b_pricing, '
+                'copilot_internal.llm_cost_estimates, copilot_internal.e2b_cost_estimates, '
+                'copilot_internal.cost_quotas, copilot_internal.quota_overrides, copilot_internal.model_aliases',
                 array['authenticated']),
             ('select, insert, update, delete', 'copilot_internal.tenants, copilot_internal.tenant_memberships, '
-                'copilot_internal.user_preferences, copilot_internal.tenant_llm_policies, copilot_internal.model_pricing, '
-                'copilot_internal.e2b_pricing, copilot_internal.llm_cost_estimates, copilot_internal.e2b_cost_estimates, '
+                'copilot_internal.user_preferences, copilot_internal.tenant_llm_policies, '
+                'copilot_internal.model_pricing, copilot_internal.e2b_pricing, '
+                'copilot_internal.llm_cost_estimates, copilot_internal.e2b_cost_estimates, '
                 'copilot_internal.cost_quotas, copilot_internal.default_quotas, copilot_internal.quota_overrides, '
                 'copilot_internal.model_aliases, copilot_internal.price_markups', array['service_role']),
             -- Money is written by the kernels alone.
             ('select', 'copilot_internal.llm_cost_records, copilot_internal.e2b_cost_records, '
-                'copilot_internal.quota_events, copilot_internal.quota_charges, copilot_internal.cost_corrections, copilot_internal.quota_reservations, '
-                'copilot_internal.reservation_extensions, copilot_internal.pending_costs, copilot_internal.quota_rollups, '
+                'copilot_internal.quota_events, copilot_internal.quota_charges, copilot_internal.cost_corrections, '
+                'copilot_internal.quota_reservations, copilot_internal.reservation_extensions, '
+                'copilot_internal.pending_costs, copilot_internal.quota_rollups, '
                 'copilot_internal.cost_rollups, copilot_internal.conversation_rollups, '
                 'copilot_internal.shipped_model_prices, copilot_internal.shipped_sandbox_prices, '
                 'copilot_internal.shipped_operation_profiles', array['authenticated', 'service_role']),
@@ -62,8 +65,10 @@ begin
             ('execute', 'function public.check_quota_before_operation(uuid, text, numeric, uuid), '
                 'public.has_quota(uuid, text, numeric, uuid), public.require_quota(uuid, text, numeric, uuid), '
                 'public.get_tenant_cost_summary(uuid, timestamptz, timestamptz), '
-                'public.estimate_llm_cost(text, text, bigint, bigint, jsonb, text, uuid), public.normalize_llm_usage(text, jsonb), '
-                'public.estimate_e2b_cost(text, numeric, text, numeric, numeric, uuid, text, numeric, numeric, numeric, numeric), '
+                'public.estimate_llm_cost(text, text, bigint, bigint, jsonb, text, uuid), '
+                'public.normalize_llm_usage(text, jsonb), '
+                'public.estimate_e2b_cost(text, numeric, text, numeric, numeric, uuid, text, numeric, numeric, '
+                'numeric, numeric), '
                 'public.get_llm_cost_estimate(text, text, text, text, uuid), '
                 'public.get_e2b_cost_estimate(text, text, text, text, uuid), '
                 'public.get_current_tenant_id(uuid), public.get_user_tenants(uuid), '
@@ -72,9 +77,10 @@ begin
                 'public.accept_invitation(uuid, uuid), public.set_member_role(uuid, uuid, text), '
                 'public.remove_member(uuid, uuid), public.switch_tenant(uuid, uuid), public.delete_tenant(uuid), '
                 'public.resolve_llm_policy(uuid, text, uuid)', array['authenticated', 'service_role']),
-            ('execute', 'function public.check_and_record_quota_atomic(text, uuid, numeric, text, uuid, text, boolean), '
-                'public.record_llm_cost(uuid, text, text, bigint, bigint, uuid, uuid, uuid, text, jsonb, text, numeric, '
-                'text, uuid, boolean, timestamptz, text, text, jsonb, boolean), '
+            ('execute', 'function '
+                'public.check_and_record_quota_atomic(text, uuid, numeric, text, uuid, text, boolean), '
+                'public.record_llm_cost(uuid, text, text, bigint, bigint, uuid, uuid, uuid, text, jsonb, text, '
+                'numeric, text, uuid, boolean, timestamptz, text, text, jsonb, boolean), '
                 'public.record_llm_usage(uuid, text, text, jsonb, uuid, uuid, uuid, text, text, numeric, text, uuid, '
                 'boolean, timestamptz, text, text, jsonb, boolean), '
                 'public.record_e2b_cost(uuid, text, text, numeric, uuid, uuid, uuid, text, numeric, numeric, numeric, '
@@ -158,7 +164,9 @@ begin
     end if;
 end $grants$;
 comment on function copilot_internal.grant_api_roles() is
-    'Gives authenticated, service_role, metrics_reader and postgres, as far as they exist, the grants and policies of a new installation. For the extension''s owner, when one of these roles was made, or made again, after it; takes nothing away.';
+    'Gives authenticated, service_role, metrics_reader and postgres, as far as they exist, the grants and policies of '
+    'a new installation. For the extension''s owner, when one of these roles was made, or made again, after it; takes '
+    'nothing away.';
 
 do $$
 declare
@@ -193,7 +201,8 @@ begin
                or d.classid = 'pg_catalog.pg_class'::regclass
                   and (select relkind in ('r', 'v') from pg_catalog.pg_class where oid = d.objid))
     loop
-        execute pg_catalog.format('revoke all on %s from public, anon, authenticated, service_role, metrics_reader, pg_read_all_data',
+        execute pg_catalog.format('revoke all on %s from public, anon, authenticated, service_role, metrics_reader, '
+            'pg_read_all_data',
             v_object.name);
     end loop;
 
@@ -211,10 +220,10 @@ begin
     -- Rows of data are dumped with the database; what ships comes back with the extension.
     for v_table in
         select unnest(array['tenants', 'tenant_memberships', 'user_preferences', 'tenant_llm_policies', 'model_pricing',
-            'e2b_pricing', 'model_aliases', 'price_markups', 'llm_cost_estimates', 'e2b_cost_estimates', 'cost_quotas', 'default_quotas',
-            'quota_overrides', 'quota_events', 'llm_cost_records', 'e2b_cost_records', 'quota_charges', 'cost_corrections', 'quota_reservations',
-            'reservation_extensions', 'pending_costs', 'quota_rollups', 'cost_rollups',
-            'conversation_rollups'])
+            'e2b_pricing', 'model_aliases', 'price_markups', 'llm_cost_estimates', 'e2b_cost_estimates', 'cost_quotas',
+            'default_quotas', 'quota_overrides', 'quota_events', 'llm_cost_records', 'e2b_cost_records',
+            'quota_charges', 'cost_corrections', 'quota_reservations', 'reservation_extensions', 'pending_costs',
+            'quota_rollups', 'cost_rollups', 'conversation_rollups'])
     loop
         perform pg_catalog.pg_extension_config_dump(pg_catalog.format('copilot_internal.%I', v_table)::regclass, '');
     end loop;

@@ -3,19 +3,22 @@
 create function copilot_internal.caller_sees_all() returns boolean
     language c stable parallel restricted as 'MODULE_PATHNAME', 'caller_sees_all_wrapper';
 comment on function copilot_internal.caller_sees_all() is
-    'True for service_role, metrics_reader and superusers, who read the figures of every tenant. Used inside the views of metrics.';
+    'True for service_role, metrics_reader and superusers, who read the figures of every tenant. Used inside the views '
+    'of metrics.';
 
 create function copilot_internal.caller_tenants() returns uuid[]
     language c stable parallel restricted
     as 'MODULE_PATHNAME', 'caller_tenants_wrapper';
 comment on function copilot_internal.caller_tenants() is
-    'The tenants of which the person named by the verified claims is an active member; empty for everybody else. Used inside policies and views, wrapped in (select …) so that it runs once a statement.';
+    'The tenants of which the person named by the verified claims is an active member; empty for everybody else. Used '
+    'inside policies and views, wrapped in (select …) so that it runs once a statement.';
 
 create function copilot_internal.period_bounds(
     p_period text, p_time_zone text, p_at timestamptz, out period_start timestamptz, out period_end timestamptz)
     returns record language c stable parallel safe as 'MODULE_PATHNAME', 'period_bounds_wrapper';
 comment on function copilot_internal.period_bounds(text, text, timestamptz) is
-    'The half-open calendar period (hour, day, week, month, year, lifetime) that holds a moment, in a time zone by its IANA name. NULLs for lifetime. A local day may last 23 or 25 hours; ISO weeks.';
+    'The half-open calendar period (hour, day, week, month, year, lifetime) that holds a moment, in a time zone by its '
+    'IANA name. NULLs for lifetime. A local day may last 23 or 25 hours; ISO weeks.';
 
 create function copilot_internal.is_time_zone(p_name text) returns boolean
     language c stable strict parallel safe as 'MODULE_PATHNAME', 'is_time_zone_wrapper';

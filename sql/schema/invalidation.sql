@@ -4,17 +4,20 @@
 create function copilot_internal.configuration_changed() returns trigger
     language c as 'MODULE_PATHNAME', 'configuration_changed_wrapper';
 comment on function copilot_internal.configuration_changed() is
-    'Tells every session at commit that rows of this table have changed, by an invalidation message of Postgres'' own: what sessions keep of configuration is never behind what was acknowledged.';
+    'Tells every session at commit that rows of this table have changed, by an invalidation message of Postgres'' own: '
+    'what sessions keep of configuration is never behind what was acknowledged.';
 
 create function copilot_internal.people_changed() returns trigger
     language c as 'MODULE_PATHNAME', 'people_changed_wrapper';
 comment on function copilot_internal.people_changed() is
-    'The same for what sessions keep of memberships alone: what people do among themselves makes nobody forget quotas and prices.';
+    'The same for what sessions keep of memberships alone: what people do among themselves makes nobody forget quotas '
+    'and prices.';
 
 create function copilot_internal.definitions_changed() returns trigger
     language c as 'MODULE_PATHNAME', 'definitions_changed_wrapper';
 comment on function copilot_internal.definitions_changed() is
-    'Says which quotas will come or go with this transaction: those of the tenant in the named column (of the platform where it is NULL), or of all without one. See the lock protocol in the library''s crate escrow.';
+    'Says which quotas will come or go with this transaction: those of the tenant in the named column (of the platform '
+    'where it is NULL), or of all without one. See the lock protocol in the library''s crate escrow.';
 
 create trigger definitions_changed after insert or delete on copilot_internal.cost_quotas
     for each row execute function copilot_internal.definitions_changed('tenant_id');
@@ -44,7 +47,8 @@ begin
         execute pg_catalog.format('create trigger configuration_changed after insert or update%s or delete or truncate '
             'on copilot_internal.%I for each statement execute function copilot_internal.configuration_changed()',
             case v_table when 'tenants' then ' of id, plan, deleted_at' end, v_table);
-        execute pg_catalog.format('alter table copilot_internal.%I enable always trigger configuration_changed', v_table);
+        execute pg_catalog.format(
+            'alter table copilot_internal.%I enable always trigger configuration_changed', v_table);
     end loop;
     create trigger people_changed after update of owner_id on copilot_internal.tenants
         for each statement execute function copilot_internal.people_changed();
@@ -56,12 +60,15 @@ end $$;
 create function copilot_internal.rows_changed() returns trigger
     language c as 'MODULE_PATHNAME', 'rows_changed_wrapper';
 comment on function copilot_internal.rows_changed() is
-    'When rows of this table were written by anything but the kernels and the fold, reads all counters anew from the tables once the transaction has committed.';
+    'When rows of this table were written by anything but the kernels and the fold, reads all counters anew from the '
+    'tables once the transaction has committed.';
 
 create function copilot_internal.reload_counters() returns bigint
     language c volatile as 'MODULE_PATHNAME', 'reload_counters_wrapper';
 comment on function copilot_internal.reload_counters() is
-    'Has the counters of this database read anew from the tables once the transaction has committed, and returns how many there were. Rows that arrive by INSERT, UPDATE, DELETE, TRUNCATE, COPY or a subscription do so by themselves; this is for what no trigger sees.';
+    'Has the counters of this database read anew from the tables once the transaction has committed, and returns how '
+    'many there were. Rows that arrive by INSERT, UPDATE, DELETE, TRUNCATE, COPY or a subscription do so by '
+    'themselves; this is for what no trigger sees.';
 
 do $$
 declare

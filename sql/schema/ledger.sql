@@ -45,14 +45,21 @@ comment on column copilot_internal.llm_cost_records.input_tokens is 'Input token
 comment on column copilot_internal.llm_cost_records.output_tokens is 'Output tokens, reasoning included.';
 comment on column copilot_internal.llm_cost_records.usage is 'The parts of the tokens, as the caller gave them.';
 comment on column copilot_internal.llm_cost_records.service_tier is 'Such as batches, priority, flex.';
-comment on column copilot_internal.llm_cost_records.cost_usd is 'USD, exact to 1e-12, rounded once, half to even. NULL when no price is known.';
-comment on column copilot_internal.llm_cost_records.cost_status is 'priced (from a price row), provided (by the caller), estimated, or unpriced.';
-comment on column copilot_internal.llm_cost_records.charge_nanos is 'What quotas count: cost_usd in 1e-9 USD, rounded up; 0 when unpriced.';
-comment on column copilot_internal.llm_cost_records.pricing is 'What each part cost and which price row said so; also for a provided cost, as the cost that would have been computed.';
-comment on column copilot_internal.llm_cost_records.request_id is 'The caller''s key, unique per tenant, that makes a retry harmless.';
+comment on column copilot_internal.llm_cost_records.cost_usd is
+    'USD, exact to 1e-12, rounded once, half to even. NULL when no price is known.';
+comment on column copilot_internal.llm_cost_records.cost_status is
+    'priced (from a price row), provided (by the caller), estimated, or unpriced.';
+comment on column copilot_internal.llm_cost_records.charge_nanos is
+    'What quotas count: cost_usd in 1e-9 USD, rounded up; 0 when unpriced.';
+comment on column copilot_internal.llm_cost_records.pricing is
+    'What each part cost and which price row said so; also for a provided cost, as the cost that would have been '
+    'computed.';
+comment on column copilot_internal.llm_cost_records.request_id is
+    'The caller''s key, unique per tenant, that makes a retry harmless.';
 comment on column copilot_internal.llm_cost_records.reservation_id is 'The hold that this cost settled.';
 comment on column copilot_internal.llm_cost_records.charged_at is 'The moment whose quota periods are charged.';
-comment on column copilot_internal.llm_cost_records.occurred_at is 'When it happened: decides the price and the UTC day it is shown under.';
+comment on column copilot_internal.llm_cost_records.occurred_at is
+    'When it happened: decides the price and the UTC day it is shown under.';
 comment on column copilot_internal.llm_cost_records.recorded_at is 'When the row was written.';
 comment on column copilot_internal.llm_cost_records.trace_id is 'OpenTelemetry trace.';
 comment on column copilot_internal.llm_cost_records.span_id is 'OpenTelemetry span.';
@@ -91,7 +98,8 @@ create table copilot_internal.e2b_cost_records (
 create unique index e2b_cost_records_request_id_idx
     on copilot_internal.e2b_cost_records (tenant_id, request_id) where request_id is not null;
 create index e2b_cost_records_occurred_at_idx on copilot_internal.e2b_cost_records (tenant_id, occurred_at);
-comment on table copilot_internal.e2b_cost_records is 'Every sandbox session that cost something, or whose cost is unknown.';
+comment on table copilot_internal.e2b_cost_records is
+    'Every sandbox session that cost something, or whose cost is unknown.';
 comment on column copilot_internal.e2b_cost_records.id is 'UUID of version 8: one of sixteen time-ordered sequences.';
 comment on column copilot_internal.e2b_cost_records.tenant_id is 'Who pays.';
 comment on column copilot_internal.e2b_cost_records.user_id is 'Who asked.';
@@ -108,14 +116,18 @@ comment on column copilot_internal.e2b_cost_records.disk_gib_seconds is 'GiB-sec
 comment on column copilot_internal.e2b_cost_records.gpu_seconds is 'GPU-seconds allocated.';
 comment on column copilot_internal.e2b_cost_records.creations is 'How often it was created; NULL is not at all.';
 comment on column copilot_internal.e2b_cost_records.egress_gib is 'GiB that it sent to the network; NULL is none.';
-comment on column copilot_internal.e2b_cost_records.cost_usd is 'USD, exact to 1e-12, rounded once, half to even. NULL when no price is known.';
+comment on column copilot_internal.e2b_cost_records.cost_usd is
+    'USD, exact to 1e-12, rounded once, half to even. NULL when no price is known.';
 comment on column copilot_internal.e2b_cost_records.cost_status is 'priced, provided, estimated or unpriced.';
-comment on column copilot_internal.e2b_cost_records.charge_nanos is 'What quotas count: cost_usd in 1e-9 USD, rounded up; 0 when unpriced.';
+comment on column copilot_internal.e2b_cost_records.charge_nanos is
+    'What quotas count: cost_usd in 1e-9 USD, rounded up; 0 when unpriced.';
 comment on column copilot_internal.e2b_cost_records.pricing is 'What each part cost and which price row said so.';
-comment on column copilot_internal.e2b_cost_records.request_id is 'The caller''s key, unique per tenant, that makes a retry harmless.';
+comment on column copilot_internal.e2b_cost_records.request_id is
+    'The caller''s key, unique per tenant, that makes a retry harmless.';
 comment on column copilot_internal.e2b_cost_records.reservation_id is 'The hold that this cost settled.';
 comment on column copilot_internal.e2b_cost_records.charged_at is 'The moment whose quota periods are charged.';
-comment on column copilot_internal.e2b_cost_records.occurred_at is 'When it happened: decides the price and the UTC day it is shown under.';
+comment on column copilot_internal.e2b_cost_records.occurred_at is
+    'When it happened: decides the price and the UTC day it is shown under.';
 comment on column copilot_internal.e2b_cost_records.recorded_at is 'When the row was written.';
 comment on column copilot_internal.e2b_cost_records.metadata is 'The caller''s own notes.';
 
@@ -137,14 +149,19 @@ create unique index quota_charges_request_id_idx
 create index quota_charges_charged_at_idx on copilot_internal.quota_charges (tenant_id, charged_at);
 create unique index quota_charges_reservation_id_idx
     on copilot_internal.quota_charges (reservation_id, tenant_id) where reservation_id is not null;
-comment on table copilot_internal.quota_charges is 'Charges that no cost record explains, as check_and_record_quota_atomic, commit_reservation and adjust_quota make them.';
+comment on table copilot_internal.quota_charges is
+    'Charges that no cost record explains, as check_and_record_quota_atomic, commit_reservation and adjust_quota make '
+    'them.';
 comment on column copilot_internal.quota_charges.id is 'UUID of version 8: one of sixteen time-ordered sequences.';
 comment on column copilot_internal.quota_charges.tenant_id is 'Who pays; NULL for a charge to the platform alone.';
 comment on column copilot_internal.quota_charges.user_id is 'Who asked.';
-comment on column copilot_internal.quota_charges.resource_type is 'llm or e2b; all is a correction that only quotas of all resources count.';
-comment on column copilot_internal.quota_charges.cost_usd is 'USD, rounded half to even to 1e-12; below zero for a correction.';
+comment on column copilot_internal.quota_charges.resource_type is
+    'llm or e2b; all is a correction that only quotas of all resources count.';
+comment on column copilot_internal.quota_charges.cost_usd is
+    'USD, rounded half to even to 1e-12; below zero for a correction.';
 comment on column copilot_internal.quota_charges.charge_nanos is 'What quotas count: cost_usd in 1e-9 USD, rounded up.';
-comment on column copilot_internal.quota_charges.request_id is 'The caller''s key, unique per tenant, that makes a retry harmless.';
+comment on column copilot_internal.quota_charges.request_id is
+    'The caller''s key, unique per tenant, that makes a retry harmless.';
 comment on column copilot_internal.quota_charges.charged_at is 'The moment whose quota periods are charged.';
 comment on column copilot_internal.quota_charges.recorded_at is 'When the row was written.';
 comment on column copilot_internal.quota_charges.reservation_id is 'The hold that this charge settled.';
@@ -173,22 +190,25 @@ create unique index cost_corrections_request_id_idx
 create index cost_corrections_record_id_idx on copilot_internal.cost_corrections (record_id, tenant_id);
 create index cost_corrections_occurred_at_idx on copilot_internal.cost_corrections (tenant_id, occurred_at);
 comment on table copilot_internal.cost_corrections is
-    'What was taken back of cost records: the ledger is append-only. A correction belongs to the moments of its record.';
+    'What was taken back of cost records: the ledger is append-only. A correction belongs to the moments of its '
+    'record.';
 comment on column copilot_internal.cost_corrections.id is 'UUID of version 8: one of sixteen time-ordered sequences.';
-comment on column copilot_internal.cost_corrections.tenant_id is 'As in the record.';
+comment on column copilot_internal.cost_corrections.tenant_id is 'The record''s tenant.';
 comment on column copilot_internal.cost_corrections.record_id is 'The cost record.';
 comment on column copilot_internal.cost_corrections.source is 'llm or e2b: the record''s table.';
-comment on column copilot_internal.cost_corrections.user_id is 'As in the record.';
-comment on column copilot_internal.cost_corrections.conversation_id is 'As in the record.';
-comment on column copilot_internal.cost_corrections.provider is 'As in the record; empty for a sandbox.';
+comment on column copilot_internal.cost_corrections.user_id is 'The record''s user.';
+comment on column copilot_internal.cost_corrections.conversation_id is 'The record''s conversation.';
+comment on column copilot_internal.cost_corrections.provider is 'The record''s provider; empty for a sandbox.';
 comment on column copilot_internal.cost_corrections.name is 'The record''s model or sandbox type.';
 comment on column copilot_internal.cost_corrections.cost_usd is 'USD, below zero for a refund.';
 comment on column copilot_internal.cost_corrections.charge_nanos is
-    'What quotas count, in 1e-9 USD: the record''s net cost rounded up, after less before, so that no sequence of refunds makes room.';
-comment on column copilot_internal.cost_corrections.request_id is 'The caller''s key, unique per tenant, that makes a retry harmless.';
+    'What quotas count, in 1e-9 USD: the record''s net cost rounded up, after less before, so that no sequence of '
+    'refunds makes room.';
+comment on column copilot_internal.cost_corrections.request_id is
+    'The caller''s key, unique per tenant, that makes a retry harmless.';
 comment on column copilot_internal.cost_corrections.reason is 'Why.';
-comment on column copilot_internal.cost_corrections.charged_at is 'As in the record.';
-comment on column copilot_internal.cost_corrections.occurred_at is 'As in the record.';
+comment on column copilot_internal.cost_corrections.charged_at is 'The moment whose quota periods the record charged.';
+comment on column copilot_internal.cost_corrections.occurred_at is 'When the record says that it happened.';
 comment on column copilot_internal.cost_corrections.recorded_at is 'When the row was written.';
 
 -- Each ledger row leaves one narrow row here in the same statement; folding moves it into the rollups. Whoever reads
@@ -206,14 +226,17 @@ create table copilot_internal.pending_costs (
     primary key (tenant_id, record_id)
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000,
         autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 20000);
-comment on table copilot_internal.pending_costs is 'Ledger rows that no rollup holds yet. Totals are rollups plus these.';
+comment on table copilot_internal.pending_costs is
+    'Ledger rows that no rollup holds yet. Totals are rollups plus these.';
 comment on column copilot_internal.pending_costs.tenant_id is 'The tenant; the nil UUID for the platform.';
 comment on column copilot_internal.pending_costs.record_id is 'The ledger row, or a key of its own for a fold.';
-comment on column copilot_internal.pending_costs.source is 'Where record_id points: llm, e2b, charge, correction; fold is a sum that a fold of a tenant left for the platform.';
+comment on column copilot_internal.pending_costs.source is
+    'Where record_id points: llm, e2b, charge, correction; fold is a sum that a fold of a tenant left for the '
+    'platform.';
 comment on column copilot_internal.pending_costs.user_id is 'The user; the nil UUID for none.';
 comment on column copilot_internal.pending_costs.resource_type is 'llm or e2b.';
-comment on column copilot_internal.pending_costs.charged_at is 'As in the ledger.';
-comment on column copilot_internal.pending_costs.nanos is 'As charge_nanos in the ledger.';
+comment on column copilot_internal.pending_costs.charged_at is 'The moment whose quota periods are charged.';
+comment on column copilot_internal.pending_costs.nanos is 'What quotas count, in 1e-9 USD.';
 
 create table copilot_internal.quota_rollups (
     tenant_id uuid not null,
@@ -225,11 +248,13 @@ create table copilot_internal.quota_rollups (
     primary key (tenant_id, user_id, resource_type, grain, bucket)
 );
 comment on table copilot_internal.quota_rollups is
-    'Charges summed by quarter of an hour and again by UTC day, for the platform, each tenant and each user: a period in any time zone is days with quarters at its ends.';
+    'Charges summed by quarter of an hour and again by UTC day, for the platform, each tenant and each user: a period '
+    'in any time zone is days with quarters at its ends.';
 comment on column copilot_internal.quota_rollups.tenant_id is 'The tenant; the nil UUID for the platform.';
 comment on column copilot_internal.quota_rollups.user_id is 'The user; the nil UUID for the whole tenant.';
 comment on column copilot_internal.quota_rollups.resource_type is 'llm or e2b.';
-comment on column copilot_internal.quota_rollups.grain is 'quarter (15 minutes) or day (UTC). Each holds everything: add rows of one grain only.';
+comment on column copilot_internal.quota_rollups.grain is
+    'quarter (15 minutes) or day (UTC). Each holds everything: add rows of one grain only.';
 comment on column copilot_internal.quota_rollups.bucket is 'When the bucket begins.';
 comment on column copilot_internal.quota_rollups.nanos is '1e-9 USD.';
 
@@ -248,7 +273,8 @@ create table copilot_internal.cost_rollups (
     duration_seconds numeric not null,
     primary key (tenant_id, day, source, provider, name, user_id)
 );
-comment on table copilot_internal.cost_rollups is 'Costs summed by UTC day of occurred_at, model or sandbox type, and user.';
+comment on table copilot_internal.cost_rollups is
+    'Costs summed by UTC day of occurred_at, model or sandbox type, and user.';
 comment on column copilot_internal.cost_rollups.tenant_id is 'The tenant; the nil UUID for the platform.';
 comment on column copilot_internal.cost_rollups.day is 'The UTC day.';
 comment on column copilot_internal.cost_rollups.source is 'llm, e2b, or charge (no record explains it).';
@@ -275,7 +301,8 @@ comment on table copilot_internal.conversation_rollups is 'Costs summed by conve
 comment on column copilot_internal.conversation_rollups.tenant_id is 'The tenant.';
 comment on column copilot_internal.conversation_rollups.conversation_id is 'The conversation.';
 comment on column copilot_internal.conversation_rollups.source is 'llm or e2b.';
-comment on column copilot_internal.conversation_rollups.cost_usd is 'USD; unpriced records add nothing and are counted.';
+comment on column copilot_internal.conversation_rollups.cost_usd is
+    'USD; unpriced records add nothing and are counted.';
 comment on column copilot_internal.conversation_rollups.record_count is 'Records.';
 comment on column copilot_internal.conversation_rollups.unpriced_count is 'Records without a price among them.';
 
@@ -303,13 +330,12 @@ create view copilot_internal.ledger_lines with (security_invoker) as
            coalesce(r.user_id, '00000000-0000-0000-0000-000000000000'), r.conversation_id,
            r.source, r.charged_at, r.charge_nanos, r.cost_usd, 0::bigint, 0::bigint, 0::numeric, 'correction', 0
     from copilot_internal.cost_corrections r;
-comment on view copilot_internal.ledger_lines is 'Every ledger row in the terms of the rollups, with the nil UUID for the platform and for no user.';
+comment on view copilot_internal.ledger_lines is
+    'Every ledger row in the terms of the rollups, with the nil UUID for the platform and for no user.';
 comment on column copilot_internal.ledger_lines.tenant_id is 'The tenant; the nil UUID for the platform.';
 comment on column copilot_internal.ledger_lines.record_id is 'The ledger row.';
 comment on column copilot_internal.ledger_lines.source is 'llm, e2b or charge: what it is shown as.';
 comment on column copilot_internal.ledger_lines.occurred_at is 'When it happened; its UTC day is where it is shown.';
-comment on column copilot_internal.ledger_lines.provider is 'As in cost_rollups.';
-comment on column copilot_internal.ledger_lines.name is 'As in cost_rollups.';
 comment on column copilot_internal.ledger_lines.user_id is 'The user; the nil UUID for none.';
 comment on column copilot_internal.ledger_lines.conversation_id is 'The conversation.';
 comment on column copilot_internal.ledger_lines.resource_type is 'llm or e2b.';
@@ -319,5 +345,6 @@ comment on column copilot_internal.ledger_lines.cost_usd is 'USD, or NULL when u
 comment on column copilot_internal.ledger_lines.input_tokens is 'Input tokens.';
 comment on column copilot_internal.ledger_lines.output_tokens is 'Output tokens.';
 comment on column copilot_internal.ledger_lines.duration_seconds is 'Sandbox seconds.';
-comment on column copilot_internal.ledger_lines.written_in is 'llm, e2b, charge or correction: the ledger table, as pending_costs.source names it.';
+comment on column copilot_internal.ledger_lines.written_in is
+    'llm, e2b, charge or correction: the ledger table, as pending_costs.source names it.';
 comment on column copilot_internal.ledger_lines.records is '1; 0 for a correction, which is no record of its own.';

@@ -25,17 +25,27 @@ create table copilot_internal.tenant_llm_policies (
         user_overrides) is null)
 );
 comment on table copilot_internal.tenant_llm_policies is
-    'Which models a tenant''s calls may use. A list''s entry is a name or, before a final *, the beginning of one, in any case; a model''s is compared with its name and with provider/name. Denials go before all. set_llm_policy writes it and says what is wrong.';
-comment on column copilot_internal.tenant_llm_policies.tenant_id is 'The tenant; one without a row may use every model.';
-comment on column copilot_internal.tenant_llm_policies.default_provider is 'What the application is to use where it is free to choose.';
-comment on column copilot_internal.tenant_llm_policies.default_model is 'As default_provider.';
-comment on column copilot_internal.tenant_llm_policies.allowed_providers is 'An array of names; NULL allows all, an empty one none.';
+    'Which models a tenant''s calls may use. A list''s entry is a name or, before a final *, the beginning of one, in '
+    'any case; a model''s is compared with its name and with provider/name. Denials go before all. set_llm_policy '
+    'writes it and says what is wrong.';
+comment on column copilot_internal.tenant_llm_policies.tenant_id is
+    'The tenant; one without a row may use every model.';
+comment on column copilot_internal.tenant_llm_policies.default_provider is
+    'The provider that the application is to use where it is free to choose.';
+comment on column copilot_internal.tenant_llm_policies.default_model is
+    'The model that the application is to use where it is free to choose.';
+comment on column copilot_internal.tenant_llm_policies.allowed_providers is
+    'An array of names; NULL allows all, an empty one none.';
 comment on column copilot_internal.tenant_llm_policies.denied_providers is 'An array of names.';
-comment on column copilot_internal.tenant_llm_policies.allowed_models is 'An array of names; NULL allows all, an empty one none.';
+comment on column copilot_internal.tenant_llm_policies.allowed_models is
+    'An array of names; NULL allows all, an empty one none.';
 comment on column copilot_internal.tenant_llm_policies.denied_models is 'An array of names.';
-comment on column copilot_internal.tenant_llm_policies.egress_mode is 'open; restricted (only to what an allow list names); or blocked (to no model at all).';
-comment on column copilot_internal.tenant_llm_policies.task_overrides is 'An object of objects by task, with any of the keys above. They replace the tenant''s; denials add up.';
-comment on column copilot_internal.tenant_llm_policies.user_overrides is 'The same by user id; they go before those of the task.';
+comment on column copilot_internal.tenant_llm_policies.egress_mode is
+    'open; restricted (only to what an allow list names); or blocked (to no model at all).';
+comment on column copilot_internal.tenant_llm_policies.task_overrides is
+    'An object of objects by task, with any of the keys above. They replace the tenant''s; denials add up.';
+comment on column copilot_internal.tenant_llm_policies.user_overrides is
+    'The same by user id; they go before those of the task.';
 comment on column copilot_internal.tenant_llm_policies.created_at is 'When the row was made.';
 comment on column copilot_internal.tenant_llm_policies.updated_at is 'When set_llm_policy last wrote it.';
 
@@ -60,7 +70,8 @@ begin
         'denied_models', 'egress_mode', 'task_overrides', 'user_overrides')
     limit 1;
     if v_unknown is not null then
-        raise exception 'p_policy has the unknown key "%"', left(v_unknown, 60) using errcode = 'invalid_parameter_value';
+        raise exception 'p_policy has the unknown key "%"', left(v_unknown, 60)
+            using errcode = 'invalid_parameter_value';
     end if;
     if exists (select from jsonb_each(p_policy) e where e.key in ('default_provider', 'default_model', 'egress_mode')
                and jsonb_typeof(e.value) not in ('string', 'null')) then
@@ -94,11 +105,14 @@ begin
     return true;
 end $$;
 comment on function public.set_llm_policy(uuid, jsonb) is
-    'Replaces a tenant''s policy by an object with any of the columns of tenant_llm_policies as keys; what is left out is as if there were no policy. NULL takes the policy away. True when there is something new.';
+    'Replaces a tenant''s policy by an object with any of the columns of tenant_llm_policies as keys; what is left out '
+    'is as if there were no policy. NULL takes the policy away. True when there is something new.';
 
 create function public.resolve_llm_policy(p_tenant_id uuid, p_task text default null, p_user_id uuid default null)
     returns table (default_provider text, default_model text, allowed_providers jsonb, denied_providers jsonb,
         allowed_models jsonb, denied_models jsonb, egress_mode text, has_policy boolean)
     language c stable parallel restricted rows 1 as 'MODULE_PATHNAME', 'resolve_llm_policy_wrapper';
 comment on function public.resolve_llm_policy(uuid, text, uuid) is
-    'The rules for a task and a user of a tenant, overrides laid over each other: the user''s before the task''s before the tenant''s, denials added up. NULL lists allow all. A member asks about himself, an owner or admin about anybody.';
+    'The rules for a task and a user of a tenant, overrides laid over each other: the user''s before the task''s '
+    'before the tenant''s, denials added up. NULL lists allow all. A member asks about himself, an owner or admin '
+    'about anybody.';

@@ -1,42 +1,35 @@
 -- What people see. The views run with the owner's rights, so that a reader of metrics needs nothing beneath it; what he
--- sees is filtered inside, by the role that asks: everything for service_role, metrics_reader and roles that pass by row
--- level security, the tenants of which the claims' user is an active member for everybody else. Each arm is switched off
--- whole where it does not apply, so that a member's query uses the tenant's index.
+-- sees is filtered inside, by the role that asks: everything for service_role, metrics_reader and roles that pass by
+-- row level security, the tenants of which the claims' user is an active member for everybody else. Each arm is
+-- switched off whole where it does not apply, so that a member's query uses the tenant's index.
 --
 -- A UNION ALL is never the outermost of a view: the planner takes it apart, security barrier or not, and runs the
--- reader's own conditions on rows before the view's filter. One level further in it is behind the barrier, through which
--- conditions go only when they are leakproof, as comparisons of ids are.
+-- reader's own conditions on rows before the view's filter. One level further in it is behind the barrier, through
+-- which conditions go only when they are leakproof, as comparisons of ids are.
 
 create view copilot_internal.visible_cost_lines with (security_barrier) as
     select v.*
     from (
-        select nullif(l.tenant_id, '00000000-0000-0000-0000-000000000000') as tenant_id, l.day, l.source, l.provider, l.name, l.user_id, l.cost_usd, l.record_count, l.unpriced_count, l.input_tokens, l.output_tokens, l.duration_seconds
+        select nullif(l.tenant_id, '00000000-0000-0000-0000-000000000000') as tenant_id, l.day,
+               l.source, l.provider, l.name, l.user_id,
+               l.cost_usd, l.record_count, l.unpriced_count, l.input_tokens, l.output_tokens, l.duration_seconds
         from copilot_internal.cost_lines l
         where (select copilot_internal.caller_sees_all())
         union all
-        select l.tenant_id, l.day, l.source, l.provider, l.name, l.user_id, l.cost_usd, l.record_count, l.unpriced_count, l.input_tokens, l.output_tokens, l.duration_seconds
+        select l.tenant_id, l.day, l.source, l.provider, l.name, l.user_id,
+               l.cost_usd, l.record_count, l.unpriced_count, l.input_tokens, l.output_tokens, l.duration_seconds
         from copilot_internal.cost_lines l
         where not (select copilot_internal.caller_sees_all())
           and l.tenant_id = any ((select copilot_internal.caller_tenants())::uuid[])
     ) v;
-comment on view copilot_internal.visible_cost_lines is 'cost_lines that the asking role may see; a NULL tenant is the platform alone.';
-comment on column copilot_internal.visible_cost_lines.tenant_id is 'As in cost_rollups.';
-comment on column copilot_internal.visible_cost_lines.day is 'As in cost_rollups.';
-comment on column copilot_internal.visible_cost_lines.source is 'As in cost_rollups.';
-comment on column copilot_internal.visible_cost_lines.provider is 'As in cost_rollups.';
-comment on column copilot_internal.visible_cost_lines.name is 'As in cost_rollups.';
-comment on column copilot_internal.visible_cost_lines.user_id is 'As in cost_rollups.';
-comment on column copilot_internal.visible_cost_lines.cost_usd is 'As in cost_rollups.';
-comment on column copilot_internal.visible_cost_lines.record_count is 'As in cost_rollups.';
-comment on column copilot_internal.visible_cost_lines.unpriced_count is 'As in cost_rollups.';
-comment on column copilot_internal.visible_cost_lines.input_tokens is 'As in cost_rollups.';
-comment on column copilot_internal.visible_cost_lines.output_tokens is 'As in cost_rollups.';
-comment on column copilot_internal.visible_cost_lines.duration_seconds is 'As in cost_rollups.';
+comment on view copilot_internal.visible_cost_lines is
+    'cost_lines that the asking role may see; a NULL tenant is the platform alone.';
 
 create view copilot_internal.visible_conversation_lines with (security_barrier) as
     select v.*
     from (
-        select nullif(l.tenant_id, '00000000-0000-0000-0000-000000000000') as tenant_id, l.conversation_id, l.source, l.cost_usd, l.record_count, l.unpriced_count
+        select nullif(l.tenant_id, '00000000-0000-0000-0000-000000000000') as tenant_id, l.conversation_id,
+               l.source, l.cost_usd, l.record_count, l.unpriced_count
         from copilot_internal.conversation_lines l
         where (select copilot_internal.caller_sees_all())
         union all
@@ -46,12 +39,6 @@ create view copilot_internal.visible_conversation_lines with (security_barrier) 
           and l.tenant_id = any ((select copilot_internal.caller_tenants())::uuid[])
     ) v;
 comment on view copilot_internal.visible_conversation_lines is 'conversation_lines that the asking role may see.';
-comment on column copilot_internal.visible_conversation_lines.tenant_id is 'As in conversation_rollups.';
-comment on column copilot_internal.visible_conversation_lines.conversation_id is 'As in conversation_rollups.';
-comment on column copilot_internal.visible_conversation_lines.source is 'As in conversation_rollups.';
-comment on column copilot_internal.visible_conversation_lines.cost_usd is 'As in conversation_rollups.';
-comment on column copilot_internal.visible_conversation_lines.record_count is 'As in conversation_rollups.';
-comment on column copilot_internal.visible_conversation_lines.unpriced_count is 'As in conversation_rollups.';
 
 create view copilot_internal.visible_sandboxes with (security_barrier) as
     select v.*
@@ -70,13 +57,12 @@ create view copilot_internal.visible_sandboxes with (security_barrier) as
           and r.tenant_id = any ((select copilot_internal.caller_tenants())::uuid[])
     ) v;
 comment on view copilot_internal.visible_sandboxes is
-    'Which sandboxes the records are of that the asking role may see: one that is recorded from time to time is one session.';
-comment on column copilot_internal.visible_sandboxes.tenant_id is 'As in e2b_cost_records.';
+    'Which sandboxes the records are of that the asking role may see: one that is recorded from time to time is one '
+    'session.';
 comment on column copilot_internal.visible_sandboxes.day is 'The UTC day.';
-comment on column copilot_internal.visible_sandboxes.sandbox_type is 'As in e2b_cost_records.';
 comment on column copilot_internal.visible_sandboxes.user_id is 'The user; the nil UUID for none.';
-comment on column copilot_internal.visible_sandboxes.conversation_id is 'As in e2b_cost_records.';
-comment on column copilot_internal.visible_sandboxes.sandbox is 'The provider''s sandbox; a record without one is a sandbox of its own.';
+comment on column copilot_internal.visible_sandboxes.sandbox is
+    'The provider''s sandbox; a record without one is a sandbox of its own.';
 
 create view metrics.llm_costs with (security_barrier) as
     select l.tenant_id, l.provider as model_provider, l.name as model_name,
@@ -94,7 +80,8 @@ comment on column metrics.llm_costs.total_cost is 'USD; NULL when no record has 
 comment on column metrics.llm_costs.total_input_tokens is 'Input tokens, cached ones included.';
 comment on column metrics.llm_costs.total_output_tokens is 'Output tokens, reasoning included.';
 comment on column metrics.llm_costs.request_count is 'Calls.';
-comment on column metrics.llm_costs.unpriced_count is 'Records among them whose price is not known and that add nothing to the cost.';
+comment on column metrics.llm_costs.unpriced_count is
+    'Records among them whose price is not known and that add nothing to the cost.';
 
 create view metrics.e2b_costs with (security_barrier) as
     select l.tenant_id, l.name as sandbox_type,
@@ -113,8 +100,10 @@ comment on column metrics.e2b_costs.tenant_id is 'The tenant.';
 comment on column metrics.e2b_costs.sandbox_type is 'The sandbox type.';
 comment on column metrics.e2b_costs.total_cost is 'USD; NULL when no record has a price.';
 comment on column metrics.e2b_costs.total_duration is 'Seconds.';
-comment on column metrics.e2b_costs.session_count is 'Sandboxes: a further record of one adds cost and seconds, not a session.';
-comment on column metrics.e2b_costs.unpriced_count is 'Records among them whose price is not known and that add nothing to the cost.';
+comment on column metrics.e2b_costs.session_count is
+    'Sandboxes: a further record of one adds cost and seconds, not a session.';
+comment on column metrics.e2b_costs.unpriced_count is
+    'Records among them whose price is not known and that add nothing to the cost.';
 
 create view metrics.llm_costs_daily with (security_barrier) as
     select l.tenant_id, l.day as date, l.provider as model_provider, l.name as model_name,
@@ -133,7 +122,8 @@ comment on column metrics.llm_costs_daily.total_cost is 'USD; NULL when no recor
 comment on column metrics.llm_costs_daily.total_input_tokens is 'Input tokens, cached ones included.';
 comment on column metrics.llm_costs_daily.total_output_tokens is 'Output tokens, reasoning included.';
 comment on column metrics.llm_costs_daily.request_count is 'Calls.';
-comment on column metrics.llm_costs_daily.unpriced_count is 'Records among them whose price is not known and that add nothing to the cost.';
+comment on column metrics.llm_costs_daily.unpriced_count is
+    'Records among them whose price is not known and that add nothing to the cost.';
 
 create view metrics.e2b_costs_daily with (security_barrier) as
     select l.tenant_id, l.day as date, l.name as sandbox_type,
@@ -153,8 +143,10 @@ comment on column metrics.e2b_costs_daily.date is 'The UTC day on which it occur
 comment on column metrics.e2b_costs_daily.sandbox_type is 'The sandbox type.';
 comment on column metrics.e2b_costs_daily.total_cost is 'USD; NULL when no record has a price.';
 comment on column metrics.e2b_costs_daily.total_duration is 'Seconds.';
-comment on column metrics.e2b_costs_daily.session_count is 'Sandboxes that ran on the day; one that ran on two days is one on each.';
-comment on column metrics.e2b_costs_daily.unpriced_count is 'Records among them whose price is not known and that add nothing to the cost.';
+comment on column metrics.e2b_costs_daily.session_count is
+    'Sandboxes that ran on the day; one that ran on two days is one on each.';
+comment on column metrics.e2b_costs_daily.unpriced_count is
+    'Records among them whose price is not known and that add nothing to the cost.';
 
 create view metrics.cost_by_user with (security_barrier) as
     select l.tenant_id, nullif(l.user_id, '00000000-0000-0000-0000-000000000000') as user_id,
@@ -171,7 +163,8 @@ create view metrics.cost_by_user with (security_barrier) as
         from copilot_internal.visible_sandboxes v group by v.tenant_id, v.user_id
     ) s on s.tenant_id = l.tenant_id and s.user_id = l.user_id
     group by l.tenant_id, l.user_id;
-comment on view metrics.cost_by_user is 'Costs by tenant and user, all time. What no user was named for has a NULL user_id.';
+comment on view metrics.cost_by_user is
+    'Costs by tenant and user, all time. What no user was named for has a NULL user_id.';
 comment on column metrics.cost_by_user.tenant_id is 'The tenant.';
 comment on column metrics.cost_by_user.user_id is 'The user, or NULL.';
 comment on column metrics.cost_by_user.llm_cost is 'USD for LLM calls with a price.';
@@ -180,7 +173,8 @@ comment on column metrics.cost_by_user.other_cost is 'USD charged without a reco
 comment on column metrics.cost_by_user.total_cost is 'USD in all.';
 comment on column metrics.cost_by_user.llm_request_count is 'LLM calls.';
 comment on column metrics.cost_by_user.e2b_session_count is 'Sandbox sessions.';
-comment on column metrics.cost_by_user.unpriced_count is 'Records among them whose price is not known and that add nothing to the cost.';
+comment on column metrics.cost_by_user.unpriced_count is
+    'Records among them whose price is not known and that add nothing to the cost.';
 
 create view metrics.cost_by_conversation with (security_barrier) as
     select l.tenant_id, l.conversation_id,
@@ -204,7 +198,8 @@ comment on column metrics.cost_by_conversation.e2b_cost is 'USD for sandbox sess
 comment on column metrics.cost_by_conversation.total_cost is 'USD in all.';
 comment on column metrics.cost_by_conversation.llm_request_count is 'LLM calls.';
 comment on column metrics.cost_by_conversation.e2b_session_count is 'Sandbox sessions.';
-comment on column metrics.cost_by_conversation.unpriced_count is 'Records among them whose price is not known and that add nothing to the cost.';
+comment on column metrics.cost_by_conversation.unpriced_count is
+    'Records among them whose price is not known and that add nothing to the cost.';
 
 create view metrics.tenant_total_costs with (security_barrier) as
     select l.tenant_id,
@@ -229,7 +224,8 @@ comment on column metrics.tenant_total_costs.other_cost is 'USD charged without 
 comment on column metrics.tenant_total_costs.total_cost is 'USD in all.';
 comment on column metrics.tenant_total_costs.llm_request_count is 'LLM calls.';
 comment on column metrics.tenant_total_costs.e2b_session_count is 'Sandbox sessions.';
-comment on column metrics.tenant_total_costs.unpriced_count is 'Records among them whose price is not known and that add nothing to the cost.';
+comment on column metrics.tenant_total_costs.unpriced_count is
+    'Records among them whose price is not known and that add nothing to the cost.';
 
 create view metrics.quota_status with (security_barrier) as
     select v.*
@@ -247,14 +243,17 @@ create view metrics.quota_status with (security_barrier) as
         where not (select copilot_internal.caller_sees_all())
           and q.tenant_id = any ((select copilot_internal.caller_tenants())::uuid[])
     ) v;
-comment on view metrics.quota_status is 'Every quota in force with what its present period has cost. Quotas of the platform are shown only to those who see all tenants.';
+comment on view metrics.quota_status is
+    'Every quota in force with what its present period has cost. Quotas of the platform are shown only to those who '
+    'see all tenants.';
 comment on column metrics.quota_status.scope is 'platform, tenant or user.';
 comment on column metrics.quota_status.scope_id is 'The tenant or user; NULL for the platform.';
 comment on column metrics.quota_status.resource_type is 'llm, e2b or all.';
 comment on column metrics.quota_status.limit_usd is 'USD per period, with the raises in force; NULL without a limit.';
 comment on column metrics.quota_status.current_spend_usd is 'USD spent in the present period.';
 comment on column metrics.quota_status.usage_percentage is 'Percent of the limit that is spent.';
-comment on column metrics.quota_status.status is 'EXCEEDED when nothing more fits or the quota is suspended, WARNING from the warning threshold on, else OK.';
+comment on column metrics.quota_status.status is
+    'EXCEEDED when nothing more fits or the quota is suspended, WARNING from the warning threshold on, else OK.';
 comment on column metrics.quota_status.reserved_usd is 'USD held by live reservations.';
 comment on column metrics.quota_status.remaining_usd is 'USD left, never below 0; NULL without a limit.';
 comment on column metrics.quota_status.period is 'hour, day, week, month, year or lifetime.';
@@ -269,7 +268,8 @@ comment on column metrics.quota_status.suspended is 'Whether the quota blocks ev
 create view metrics.cost_estimates with (security_barrier) as
     select v.*
     from (
-        select 'llm'::text as resource_type, e.model_provider, e.model_name, null::text as sandbox_type, null::text as region,
+        select 'llm'::text as resource_type, e.model_provider, e.model_name, null::text as sandbox_type,
+               null::text as region,
                e.operation_type, e.confidence_level, e.estimated_cost_usd, e.effective_from, e.effective_to,
                e.tenant_id, e.from_history
         from copilot_internal.llm_cost_estimates e
@@ -286,7 +286,9 @@ create view metrics.cost_estimates with (security_barrier) as
           and (e.tenant_id is null or (select copilot_internal.caller_sees_all())
                or e.tenant_id = any ((select copilot_internal.caller_tenants())::uuid[]))
     ) v;
-comment on view metrics.cost_estimates is 'The named estimates in force: the operator''s, and those that shipped profiles give for models with a shipped price are computed by get_llm_cost_estimate and get_e2b_cost_estimate.';
+comment on view metrics.cost_estimates is
+    'The named estimates in force: the operator''s, and those that shipped profiles give for models with a shipped '
+    'price are computed by get_llm_cost_estimate and get_e2b_cost_estimate.';
 comment on column metrics.cost_estimates.resource_type is 'llm or e2b.';
 comment on column metrics.cost_estimates.model_provider is 'The provider of a model.';
 comment on column metrics.cost_estimates.model_name is 'The model.';
@@ -305,8 +307,11 @@ create view metrics.admission with (security_barrier) as
            c.retryable_refusals, c.loads, c.evictions, c.waits
     from copilot_internal.admission_counters() c
     where (select copilot_internal.caller_sees_all());
-comment on view metrics.admission is 'How admission works on this server, of all its databases, since it started; shown only to those who see all tenants.';
-comment on column metrics.admission.mode is 'escrow (the library is preloaded) or locked. All that follows is NULL in the locked mode.';
+comment on view metrics.admission is
+    'How admission works on this server, of all its databases, since it started; shown only to those who see all '
+    'tenants.';
+comment on column metrics.admission.mode is
+    'escrow (the library is preloaded) or locked. All that follows is NULL in the locked mode.';
 comment on column metrics.admission.entries is 'Counters that shared memory has room for (pg_tollgate.quota_entries).';
 comment on column metrics.admission.entries_used is 'Counters in memory.';
 comment on column metrics.admission.entries_pinned is 'Those that open transactions have charged.';
@@ -317,7 +322,8 @@ comment on column metrics.admission.refusals is 'Charges refused because the mon
 comment on column metrics.admission.retryable_refusals is 'Charges refused only because of what others have in flight.';
 comment on column metrics.admission.loads is 'Counters read from the tables.';
 comment on column metrics.admission.evictions is 'Counters that made room for others.';
-comment on column metrics.admission.waits is 'Times that a charge waited for another transaction in order to load a counter.';
+comment on column metrics.admission.waits is
+    'Times that a charge waited for another transaction in order to load a counter.';
 
 create view metrics.tenants_without_quota with (security_barrier) as
     select t.id as tenant_id, t.name as tenant_name, t.slug as tenant_slug, t.plan as tenant_plan, r.resource_type
@@ -330,7 +336,9 @@ create view metrics.tenants_without_quota with (security_barrier) as
           select from copilot_internal.effective_quotas q
           where q.tenant_id = t.id and q.scope = 'tenant' and q.resource_type in (r.resource_type, 'all')
             and q.limit_usd is not null and q.mode = 'hard');
-comment on view metrics.tenants_without_quota is 'The audit: living tenants whose spending on a resource no hard limit of their own or by default holds. No rows unless an operator has taken limits away.';
+comment on view metrics.tenants_without_quota is
+    'The audit: living tenants whose spending on a resource no hard limit of their own or by default holds. No rows '
+    'unless an operator has taken limits away.';
 comment on column metrics.tenants_without_quota.tenant_id is 'The tenant.';
 comment on column metrics.tenants_without_quota.tenant_name is 'What people call it.';
 comment on column metrics.tenants_without_quota.tenant_slug is 'Its unique name in addresses.';

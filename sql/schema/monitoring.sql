@@ -4,13 +4,15 @@ create function copilot_internal.verify_counters()
     returns table (check_name text, tenant_id uuid, expected numeric, actual numeric)
     language c volatile as 'MODULE_PATHNAME', 'verify_counters_wrapper';
 comment on function copilot_internal.verify_counters() is
-    'Returns the counters in shared memory that do not say what the tables say (verify() compares the tables with each other); no rows means exact. Counters that open transactions have in hand are passed over.';
+    'Returns the counters in shared memory that do not say what the tables say (verify() compares the tables with each '
+    'other); no rows means exact. Counters that open transactions have in hand are passed over.';
 
 create function copilot_internal.holdings()
     returns table (process integer, tenant_id uuid, since timestamptz, nanos bigint)
     language c volatile as 'MODULE_PATHNAME', 'holdings_wrapper';
 comment on function copilot_internal.holdings() is
-    'What open transactions of this database have charged and not committed, in nano USD. For pending(); tells service_role alone.';
+    'What open transactions of this database have charged and not committed, in nano USD. For pending(); tells '
+    'service_role alone.';
 
 create function copilot_internal.pending()
     returns table (pid integer, tenant_id uuid, age interval, amount_usd numeric)
@@ -21,7 +23,9 @@ begin atomic
     from copilot_internal.holdings() h;
 end;
 comment on function copilot_internal.pending() is
-    'Capacity held by open transactions: by process, for how long, how much (USD). A transaction that charges more than four tenants has a row without a tenant for the rest. No rows when the library is not preloaded: then a transaction that charges holds its tenant''s lock instead.';
+    'Capacity held by open transactions: by process, for how long, how much (USD). A transaction that charges more '
+    'than four tenants has a row without a tenant for the rest. No rows when the library is not preloaded: then a '
+    'transaction that charges holds its tenant''s lock instead.';
 
 create function copilot_internal.admission_counters()
     returns table (mode text, entries bigint, entries_used bigint, entries_pinned bigint, entry_bytes bigint,

@@ -3,15 +3,18 @@
 create function copilot_internal.read_price_list(p_prices jsonb) returns jsonb
     language c volatile parallel safe as 'MODULE_PATHNAME', 'read_price_list_wrapper';
 comment on function copilot_internal.read_price_list(jsonb) is
-    'A price list in LiteLLM''s form as the rows that import_model_pricing stores, with counts. Raises 22023 in one sentence for what is none.';
+    'A price list in LiteLLM''s form as the rows that import_model_pricing stores, with counts. Raises 22023 in one '
+    'sentence for what is none.';
 
 create function copilot_internal.price_list(p_text text) returns jsonb
     language c volatile parallel safe as 'MODULE_PATHNAME', 'price_list_wrapper';
 comment on function copilot_internal.price_list(text) is
-    'The text of a price list as jsonb, read strictly: a key that an object has twice, of which jsonb would keep one without a word, is 22023, as is nesting beyond 32 levels or a size beyond 32 MB.';
+    'The text of a price list as jsonb, read strictly: a key that an object has twice, of which jsonb would keep one '
+    'without a word, is 22023, as is nesting beyond 32 levels or a size beyond 32 MB.';
 
 -- Every scalar price of an entry by its key, for comparing two versions of it.
-create function copilot_internal.price_values(p_input_per_million_usd numeric, p_output_per_million_usd numeric, p_components jsonb)
+create function copilot_internal.price_values(
+    p_input_per_million_usd numeric, p_output_per_million_usd numeric, p_components jsonb)
     returns table (key text, value numeric)
     language sql immutable parallel safe
 begin atomic
@@ -66,15 +69,16 @@ begin
 
     with incoming as materialized (
         select r.* from jsonb_to_recordset(v_list -> 'rows')
-            as r (list_key text, provider text, name text, input numeric, output numeric, components jsonb, details jsonb,
-                  entry jsonb, named_by text)
+            as r (list_key text, provider text, name text, input numeric, output numeric, components jsonb,
+                  details jsonb, entry jsonb, named_by text)
     ), present as materialized (
         select * from copilot_internal.model_pricing p where p.list_name = p_list and p.effective_to is null
     ), compared as materialized (
         select i.list_key as incoming_key, p.list_key as present_key, p.effective_from, p.missing_since,
                coalesce(i.list_key, p.list_key) as key, coalesce(i.named_by, p.named_by) is null as is_entry,
                (i.provider, i.name, i.input * 1000000, i.output * 1000000, i.components) is distinct from
-               (p.model_provider, p.model_name, p.input_per_million_usd, p.output_per_million_usd, p.components) as differs,
+               (p.model_provider, p.model_name, p.input_per_million_usd, p.output_per_million_usd, p.components)
+                   as differs,
                (i.details, i.entry, i.named_by) is distinct from (p.details, p.entry, p.named_by)
                    -- What is in force from a later moment on is not described anew from an earlier one.
                    and p.effective_from <= p_effective_from as described,
@@ -99,7 +103,8 @@ begin
            count(*) filter (where not c.is_new and c.missing_since is null and c.is_entry),
            min(c.key) filter (where c.is_kept and c.differs and c.effective_from > p_effective_from),
            count(*) filter (where j.jumped)
-    into inserted, changed, unchanged, details_changed, missing, further_names, v_changed, v_vanished, v_lost, v_known, v_late, v_jumped
+    into inserted, changed, unchanged, details_changed, missing, further_names, v_changed,
+         v_vanished, v_lost, v_known, v_late, v_jumped
     from paired c
     left join lateral (
         select bool_or(n.value is null or (n.value = 0) <> (o.value = 0)
@@ -135,11 +140,12 @@ begin
     end if;
 
     update copilot_internal.model_pricing p set effective_to = p_effective_from
-    where p.list_name = p_list and p.effective_to is null and p.list_key = any (v_changed) and p.effective_from < p_effective_from;
+    where p.list_name = p_list and p.effective_to is null and p.list_key = any (v_changed)
+      and p.effective_from < p_effective_from;
     with incoming as materialized (
         select r.* from jsonb_to_recordset(v_list -> 'rows')
-            as r (list_key text, provider text, name text, input numeric, output numeric, components jsonb, details jsonb,
-                  entry jsonb, named_by text)
+            as r (list_key text, provider text, name text, input numeric, output numeric, components jsonb,
+                  details jsonb, entry jsonb, named_by text)
     ), present as (
         -- What began at the same moment is corrected; what had been missing is there again.
         update copilot_internal.model_pricing p
@@ -167,9 +173,20 @@ begin
     return next;
 end $$;
 comment on function copilot_internal.import_model_pricing(jsonb, text, timestamptz, boolean, boolean, text) is
-    'Brings an imported list up to date with a file in the form of LiteLLM''s model_prices_and_context_window.json. Lists of other names (p_list) stand beside it, each with its own history and guards. A change of a price, or of what the list says besides, closes the old row''s range and opens a new one at p_effective_from; a model that is gone keeps its price and is marked; nothing is deleted. Returns how many entries were inserted, changed in price, unchanged in price (details_changed of them in what is said besides), how many models are missing in the file, how many entries were skipped and why: inserted, changed, unchanged and skipped are all entries of the file. aliases of the entries go by the price of another; further_names are names that entries give themselves. Then how many prices the file has, and keys that look like prices and are unknown (kept, not charged). A first import may begin at any moment, -infinity among them. p_dry_run changes nothing and tells in problem what a real import would be refused for: a file in which more than a tenth of the models vanish, or prices of more than a twentieth of them jump, and of five at least, unless p_force.';
+    'Brings an imported list up to date with a file in the form of LiteLLM''s model_prices_and_context_window.json. '
+    'Lists of other names (p_list) stand beside it, each with its own history and guards. A change of a price, or of '
+    'what the list says besides, closes the old row''s range and opens a new one at p_effective_from; a model that is '
+    'gone keeps its price and is marked; nothing is deleted. Returns how many entries were inserted, changed in price, '
+    'unchanged in price (details_changed of them in what is said besides), how many models are missing in the file, '
+    'how many entries were skipped and why: inserted, changed, unchanged and skipped are all entries of the file. '
+    'aliases of the entries go by the price of another; further_names are names that entries give themselves. Then how '
+    'many prices the file has, and keys that look like prices and are unknown (kept, not charged). A first import may '
+    'begin at any moment, -infinity among them. p_dry_run changes nothing and tells in problem what a real import '
+    'would be refused for: a file in which more than a tenth of the models vanish, or prices of more than a twentieth '
+    'of them jump, and of five at least, unless p_force.';
 
-create function copilot_internal.export_model_pricing(p_at timestamptz default null, p_list text default 'litellm') returns jsonb
+create function copilot_internal.export_model_pricing(p_at timestamptz default null, p_list text default 'litellm')
+    returns jsonb
     language sql stable set search_path = pg_catalog, pg_temp
 begin atomic
     select coalesce(pg_catalog.jsonb_object_agg(p.list_key, coalesce(p.entry,
@@ -179,7 +196,8 @@ begin atomic
         || case when p.output_per_million_usd is null then '{}'::jsonb else pg_catalog.jsonb_build_object(
                'output_cost_per_token', pg_catalog.trim_scale(p.output_per_million_usd * 0.000001)) end)), '{}')
     from copilot_internal.model_pricing p
-    where p.list_name = p_list and p.named_by is null and p.effective_from <= coalesce(p_at, pg_catalog.clock_timestamp())
+    where p.list_name = p_list and p.named_by is null
+      and p.effective_from <= coalesce(p_at, pg_catalog.clock_timestamp())
       and (p.effective_to is null or p.effective_to > coalesce(p_at, pg_catalog.clock_timestamp()))
       and (p.missing_since is null or p.missing_since > coalesce(p_at, pg_catalog.clock_timestamp()));
 end;

@@ -26,20 +26,32 @@ create table copilot_internal.cost_quotas (
             and scope_id <> '00000000-0000-0000-0000-000000000000' end)
 );
 comment on table copilot_internal.cost_quotas is
-    'Limits on what may be spent: by whom (scope), on what (resource_type), in which calendar period. Every quota that applies to an operation must allow it.';
+    'Limits on what may be spent: by whom (scope), on what (resource_type), in which calendar period. Every quota that '
+    'applies to an operation must allow it.';
 comment on column copilot_internal.cost_quotas.id is 'Key.';
-comment on column copilot_internal.cost_quotas.scope is 'platform (everybody together), tenant, or user (one user within one tenant).';
+comment on column copilot_internal.cost_quotas.scope is
+    'platform (everybody together), tenant, or user (one user within one tenant).';
 comment on column copilot_internal.cost_quotas.scope_id is 'The tenant or user; NULL for the platform.';
-comment on column copilot_internal.cost_quotas.tenant_id is 'The tenant that the quota belongs to; NULL for the platform. Filled from scope_id for a tenant''s quota.';
+comment on column copilot_internal.cost_quotas.tenant_id is
+    'The tenant that the quota belongs to; NULL for the platform. Filled from scope_id for a tenant''s quota.';
 comment on column copilot_internal.cost_quotas.resource_type is 'llm, e2b, or all together.';
-comment on column copilot_internal.cost_quotas.limit_usd is 'USD per period, rounded down to 1e-9. NULL meters without a limit; 0 blocks everything.';
-comment on column copilot_internal.cost_quotas.period is 'hour, day, week (ISO), month, year or lifetime, in time_zone''s calendar.';
-comment on column copilot_internal.cost_quotas.time_zone is 'IANA name of the zone in whose calendar periods begin and end; UTC where the server''s time zone database has lost it.';
-comment on column copilot_internal.cost_quotas.mode is 'hard refuses; soft allows and says EXCEEDED; shadow is counted and shown and never affects an answer.';
-comment on column copilot_internal.cost_quotas.warning_threshold is 'The share of the limit, 0 to 1, from which the status is WARNING.';
+comment on column copilot_internal.cost_quotas.limit_usd is
+    'USD per period, rounded down to 1e-9. NULL meters without a limit; 0 blocks everything.';
+comment on column copilot_internal.cost_quotas.period is
+    'hour, day, week (ISO), month, year or lifetime, in time_zone''s calendar.';
+comment on column copilot_internal.cost_quotas.time_zone is
+    'IANA name of the zone in whose calendar periods begin and end; UTC where the server''s time zone database has '
+    'lost it.';
+comment on column copilot_internal.cost_quotas.mode is
+    'hard refuses; soft allows and says EXCEEDED; shadow is counted and shown and never affects an answer.';
+comment on column copilot_internal.cost_quotas.warning_threshold is
+    'The share of the limit, 0 to 1, from which the status is WARNING.';
 comment on column copilot_internal.cost_quotas.metadata is 'The operator''s own notes.';
-comment on column copilot_internal.cost_quotas.event_thresholds is 'The shares of the limit (0.8 is 80 percent, 1e-12 the finest) whose reaching writes an event: above 0, at most 10, at most 16 of them; none where the limit is NULL or 0.';
-comment on column copilot_internal.cost_quotas.suspended is 'While it is true the quota blocks everything it counts, whatever its limit and mode, and keeps them.';
+comment on column copilot_internal.cost_quotas.event_thresholds is
+    'The shares of the limit (0.8 is 80 percent, 1e-12 the finest) whose reaching writes an event: above 0, at most '
+    '10, at most 16 of them; none where the limit is NULL or 0.';
+comment on column copilot_internal.cost_quotas.suspended is
+    'While it is true the quota blocks everything it counts, whatever its limit and mode, and keeps them.';
 comment on column copilot_internal.cost_quotas.created_at is 'When the row was made.';
 comment on column copilot_internal.cost_quotas.updated_at is 'When it was last changed.';
 
@@ -63,7 +75,8 @@ begin
     return new;
 end $$;
 comment on function copilot_internal.complete_quota() is
-    'Fills tenant_id of a tenant''s quota from scope_id, and refuses a change of a quota''s key: charges are summed by it.';
+    'Fills tenant_id of a tenant''s quota from scope_id, and refuses a change of a quota''s key: charges are summed by '
+    'it.';
 create trigger complete_quota before insert or update on copilot_internal.cost_quotas
     for each row execute function copilot_internal.complete_quota();
 
@@ -71,7 +84,8 @@ create trigger complete_quota before insert or update on copilot_internal.cost_q
 create function copilot_internal.lock_platform() returns trigger
     language c as 'MODULE_PATHNAME', 'lock_platform_wrapper';
 comment on function copilot_internal.lock_platform() is
-    'Makes the creation of a platform quota wait for the charges in flight, and later charges for its commit: so no transaction that charges sees the first one appear half way.';
+    'Makes the creation of a platform quota wait for the charges in flight, and later charges for its commit: so no '
+    'transaction that charges sees the first one appear half way.';
 create trigger lock_platform after insert on copilot_internal.cost_quotas
     for each row when (new.scope = 'platform') execute function copilot_internal.lock_platform();
 
@@ -90,16 +104,24 @@ create table copilot_internal.default_quotas (
     unique nulls not distinct (plan, resource_type, period)
 );
 comment on table copilot_internal.default_quotas is
-    'The quotas of a tenant that has no row of its own in cost_quotas for that resource and period. Ships empty: 100 USD a month for llm, 50 for e2b and 150 for all apply; a row here replaces the shipped one of the same resource and period, one with the tenant''s plan before one without.';
+    'The quotas of a tenant that has no row of its own in cost_quotas for that resource and period. Ships empty: 100 '
+    'USD a month for llm, 50 for e2b and 150 for all apply; a row here replaces the shipped one of the same resource '
+    'and period, one with the tenant''s plan before one without.';
 comment on column copilot_internal.default_quotas.id is 'Key.';
 comment on column copilot_internal.default_quotas.plan is 'The plan that the default is for; NULL for every plan.';
-comment on column copilot_internal.default_quotas.resource_type is 'As in cost_quotas.';
-comment on column copilot_internal.default_quotas.period is 'As in cost_quotas.';
-comment on column copilot_internal.default_quotas.limit_usd is 'As in cost_quotas; NULL takes the limit away.';
-comment on column copilot_internal.default_quotas.time_zone is 'As in cost_quotas.';
-comment on column copilot_internal.default_quotas.mode is 'As in cost_quotas.';
-comment on column copilot_internal.default_quotas.warning_threshold is 'As in cost_quotas.';
-comment on column copilot_internal.default_quotas.event_thresholds is 'As in cost_quotas.';
+comment on column copilot_internal.default_quotas.resource_type is 'llm, e2b, or all together.';
+comment on column copilot_internal.default_quotas.period is
+    'hour, day, week (ISO), month, year or lifetime, in time_zone''s calendar.';
+comment on column copilot_internal.default_quotas.limit_usd is
+    'USD per period, rounded down to 1e-9. NULL takes the limit away; 0 blocks everything.';
+comment on column copilot_internal.default_quotas.time_zone is
+    'IANA name of the zone in whose calendar periods begin and end.';
+comment on column copilot_internal.default_quotas.mode is
+    'hard refuses; soft allows and says EXCEEDED; shadow is counted and shown and never affects an answer.';
+comment on column copilot_internal.default_quotas.warning_threshold is
+    'The share of the limit, 0 to 1, from which the status is WARNING.';
+comment on column copilot_internal.default_quotas.event_thresholds is
+    'The shares of the limit whose reaching writes an event: above 0, at most 10, at most 16 of them.';
 
 -- Defaults apply without rows, so a tenant is under them from the statement on that made it, however it came, and an
 -- operator who edits a default edits it for all. The derived id stays the same for as long as the default applies.
@@ -134,19 +156,10 @@ create view copilot_internal.effective_quotas with (security_invoker) as
           and q.resource_type = d.resource_type and q.period = d.period);
 comment on view copilot_internal.effective_quotas is
     'Every quota in force: the rows of cost_quotas, and for each tenant the defaults that it has no row for.';
-comment on column copilot_internal.effective_quotas.quota_id is 'The id of the row, or one derived from tenant, resource and period for a default.';
-comment on column copilot_internal.effective_quotas.scope is 'As in cost_quotas.';
-comment on column copilot_internal.effective_quotas.scope_id is 'As in cost_quotas.';
-comment on column copilot_internal.effective_quotas.tenant_id is 'As in cost_quotas.';
-comment on column copilot_internal.effective_quotas.resource_type is 'As in cost_quotas.';
-comment on column copilot_internal.effective_quotas.limit_usd is 'As in cost_quotas.';
-comment on column copilot_internal.effective_quotas.period is 'As in cost_quotas.';
-comment on column copilot_internal.effective_quotas.time_zone is 'As in cost_quotas.';
-comment on column copilot_internal.effective_quotas.mode is 'As in cost_quotas.';
-comment on column copilot_internal.effective_quotas.warning_threshold is 'As in cost_quotas.';
+comment on column copilot_internal.effective_quotas.quota_id is
+    'The id of the row, or one derived from tenant, resource and period for a default.';
 comment on column copilot_internal.effective_quotas.is_default is 'True where no row of cost_quotas says so.';
-comment on column copilot_internal.effective_quotas.event_thresholds is 'As in cost_quotas.';
-comment on column copilot_internal.effective_quotas.suspended is 'As in cost_quotas; a default cannot be suspended.';
+comment on column copilot_internal.effective_quotas.suspended is 'A default cannot be suspended.';
 
 -- Temporary raises. No foreign key: a default quota has an id and no row.
 create table copilot_internal.quota_overrides (
@@ -161,10 +174,13 @@ create table copilot_internal.quota_overrides (
     check (starts_at < ends_at)
 );
 comment on table copilot_internal.quota_overrides is
-    'Temporary raises of limits: while one is in force its amount is added to the limit of its quota. Written by raise_quota; an earlier end is an update of ends_at.';
+    'Temporary raises of limits: while one is in force its amount is added to the limit of its quota. Written by '
+    'raise_quota; an earlier end is an update of ends_at.';
 comment on column copilot_internal.quota_overrides.id is 'Key.';
-comment on column copilot_internal.quota_overrides.quota_id is 'The quota, a default''s too, by its id in metrics.quota_status.';
-comment on column copilot_internal.quota_overrides.tenant_id is 'The quota''s tenant, whose members may read the row; NULL for the platform.';
+comment on column copilot_internal.quota_overrides.quota_id is
+    'The quota, a default''s too, by its id in metrics.quota_status.';
+comment on column copilot_internal.quota_overrides.tenant_id is
+    'The quota''s tenant, whose members may read the row; NULL for the platform.';
 comment on column copilot_internal.quota_overrides.starts_at is 'From this moment on, by the clock of the server.';
 comment on column copilot_internal.quota_overrides.ends_at is 'Until this moment, exclusive.';
 comment on column copilot_internal.quota_overrides.amount_usd is 'USD, rounded down to 1e-9; no limit stays no limit.';

@@ -1,7 +1,7 @@
 -- Roles and schemas. Supabase has the first three roles; a plain Postgres gets them without login.
 
--- Operators are resolved while this script runs. The schema copilot_internal may have existed before, and nobody must be
--- able to put an operator of another into our views, functions and constraints.
+-- Operators are resolved while this script runs. The schema copilot_internal may have existed before, and nobody must
+-- be able to put an operator of another into our views, functions and constraints.
 set local search_path = pg_catalog, pg_temp;
 
 do $$

@@ -78,7 +78,8 @@ begin atomic
     select count(*) from batch;
 end;
 comment on function copilot_internal.fold(uuid, integer) is
-    'Moves up to p_limit pending rows of one tenant (the nil UUID for the platform) into the rollups and returns how many; 0 also when another session is folding it. Run as the owner.';
+    'Moves up to p_limit pending rows of one tenant (the nil UUID for the platform) into the rollups and returns how '
+    'many; 0 also when another session is folding it. Run as the owner.';
 
 -- A tenant's named estimates from his own latest records: at most 5,000 of thirty days, twenty of a kind at least.
 create function copilot_internal.refresh_estimates(p_tenant_id uuid) returns bigint
@@ -95,7 +96,8 @@ begin atomic
         select c.model_provider, c.model_name, c.operation_type, l.level, pg_catalog.trim_scale(
                    pg_catalog.percentile_disc(l.fraction) within group (order by c.cost_usd)) as estimate
         from calls c
-        cross join (values ('conservative', 0.95::float8), ('typical', 0.5), ('optimistic', 0.05)) as l (level, fraction)
+        cross join (values ('conservative', 0.95::float8), ('typical', 0.5), ('optimistic', 0.05))
+            as l (level, fraction)
         where pg_catalog.length(c.model_provider) <= 200 and pg_catalog.length(c.model_name) <= 200
           and pg_catalog.length(c.operation_type) <= 200
         group by c.model_provider, c.model_name, c.operation_type, l.level, l.fraction
@@ -120,7 +122,8 @@ begin atomic
         select s.sandbox_type, s.region, l.level, pg_catalog.trim_scale(
                    pg_catalog.percentile_disc(l.fraction) within group (order by s.cost_usd)) as estimate
         from sessions s
-        cross join (values ('conservative', 0.95::float8), ('typical', 0.5), ('optimistic', 0.05)) as l (level, fraction)
+        cross join (values ('conservative', 0.95::float8), ('typical', 0.5), ('optimistic', 0.05))
+            as l (level, fraction)
         where pg_catalog.length(s.sandbox_type) <= 200 and pg_catalog.length(s.region) <= 200
         group by s.sandbox_type, s.region, l.level, l.fraction
         having count(*) >= 20
@@ -137,7 +140,8 @@ begin atomic
     select (select count(*) from calls_done) + (select count(*) from sessions_done);
 end;
 comment on function copilot_internal.refresh_estimates(uuid) is
-    'Brings a tenant''s named estimates up to date with his own records and returns how many there are. Run as the owner.';
+    'Brings a tenant''s named estimates up to date with his own records and returns how many there are. Run as the '
+    'owner.';
 
 create function copilot_internal.run_maintenance(p_limit integer)
     returns table (task text, done bigint)
@@ -204,7 +208,11 @@ create function copilot_internal.maintain(p_limit integer default 10000)
     returns table (task text, done bigint)
     language c volatile as 'MODULE_PATHNAME', 'maintain_wrapper';
 comment on function copilot_internal.maintain(integer) is
-    'Housekeeping: folds at most p_limit pending rows into the rollups, skipping tenants that another session is folding; marks at most p_limit reservations that have expired; adds events that charges could not write; deletes at most p_limit of those that were acknowledged long ago; and once an hour brings the named estimates of at most 100 tenants that have spent up to date with their own records. Changes no other figure that anybody can read; safe to call at any time, by anybody who may, as often as liked.';
+    'Housekeeping: folds at most p_limit pending rows into the rollups, skipping tenants that another session is '
+    'folding; marks at most p_limit reservations that have expired; adds events that charges could not write; deletes '
+    'at most p_limit of those that were acknowledged long ago; and once an hour brings the named estimates of at most '
+    '100 tenants that have spent up to date with their own records. Changes no other figure that anybody can read; '
+    'safe to call at any time, by anybody who may, as often as liked.';
 
 create function copilot_internal.ledger_differences()
     returns table (check_name text, tenant_id uuid, expected numeric, actual numeric)
@@ -215,7 +223,8 @@ begin atomic
     ), pending as materialized (
         select * from copilot_internal.pending_costs
     ), charges as (
-        select l.tenant_id, l.user_id, l.resource_type, l.charged_at, l.charge_nanos::numeric as nanos, true as is_ledger
+        select l.tenant_id, l.user_id, l.resource_type, l.charged_at, l.charge_nanos::numeric as nanos,
+               true as is_ledger
         from ledger l
         union all
         select p.tenant_id, p.user_id, p.resource_type, p.charged_at, p.nanos, false
@@ -265,10 +274,12 @@ begin atomic
         from copilot_internal.cost_rollups r
     ), conversations as (
         select l.tenant_id, l.conversation_id, l.source, coalesce(l.cost_usd, 0) as cost_usd,
-               l.records::numeric as record_count, (l.cost_usd is null)::integer::numeric as unpriced_count, true as is_ledger
+               l.records::numeric as record_count, (l.cost_usd is null)::integer::numeric as unpriced_count,
+               true as is_ledger
         from ledger l where l.conversation_id is not null
         union all
-        select l.tenant_id, l.conversation_id, l.source, coalesce(l.cost_usd, 0), l.records, (l.cost_usd is null)::integer, false
+        select l.tenant_id, l.conversation_id, l.source, coalesce(l.cost_usd, 0), l.records,
+               (l.cost_usd is null)::integer, false
         from pending p
         join ledger l on l.tenant_id = p.tenant_id and l.record_id = p.record_id and l.written_in = p.source
         where l.conversation_id is not null
@@ -369,4 +380,5 @@ create function copilot_internal.verify()
     returns table (check_name text, tenant_id uuid, expected numeric, actual numeric)
     language c stable as 'MODULE_PATHNAME', 'verify_wrapper';
 comment on function copilot_internal.verify() is
-    'Recomputes every rollup from the ledger in one snapshot and returns where they differ; no rows means exact. Reads the whole ledger.';
+    'Recomputes every rollup from the ledger in one snapshot and returns where they differ; no rows means exact. Reads '
+    'the whole ledger.';

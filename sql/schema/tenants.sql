@@ -20,15 +20,21 @@ create index tenants_created_by_idx on copilot_internal.tenants (created_by) whe
 -- A deleted one counts: who deletes his personal tenant does not get another budget by it.
 create unique index tenants_personal_idx on copilot_internal.tenants (owner_id) where type = 'personal';
 comment on table copilot_internal.tenants is 'The tenants that are metered, limited and billed.';
-comment on column copilot_internal.tenants.id is 'The key of everything a tenant owns; never the nil UUID, which stands for the platform.';
+comment on column copilot_internal.tenants.id is
+    'The key of everything a tenant owns; never the nil UUID, which stands for the platform.';
 comment on column copilot_internal.tenants.name is 'What people call it.';
 comment on column copilot_internal.tenants.slug is 'Its unique name in addresses.';
-comment on column copilot_internal.tenants.type is 'Such as team; personal is for the one tenant that create_personal_tenant makes for a user.';
+comment on column copilot_internal.tenants.type is
+    'Such as team; personal is for the one tenant that create_personal_tenant makes for a user.';
 comment on column copilot_internal.tenants.plan is 'The plan, by which default_quotas may differ.';
-comment on column copilot_internal.tenants.owner_id is 'The user who owns it: an active member with role owner also without a row in tenant_memberships; a row there that is not active shuts the owner out.';
-comment on column copilot_internal.tenants.created_by is 'The user who made it by create_tenant or create_personal_tenant, whoever owns it now; NULL when the server did.';
+comment on column copilot_internal.tenants.owner_id is
+    'The user who owns it: an active member with role owner also without a row in tenant_memberships; a row there that '
+    'is not active shuts the owner out.';
+comment on column copilot_internal.tenants.created_by is
+    'The user who made it by create_tenant or create_personal_tenant, whoever owns it now; NULL when the server did.';
 comment on column copilot_internal.tenants.settings is 'The application''s own settings.';
-comment on column copilot_internal.tenants.deleted_at is 'When it was deleted; nobody is a member of a deleted tenant, and its ledger stays.';
+comment on column copilot_internal.tenants.deleted_at is
+    'When it was deleted; nobody is a member of a deleted tenant, and its ledger stays.';
 comment on column copilot_internal.tenants.created_at is 'When the row was made.';
 comment on column copilot_internal.tenants.updated_at is 'When the row was last changed, as far as the writer says.';
 
@@ -44,8 +50,11 @@ create index tenant_memberships_user_id_idx on copilot_internal.tenant_membershi
 comment on table copilot_internal.tenant_memberships is 'Who belongs to which tenant. Only active rows open anything.';
 comment on column copilot_internal.tenant_memberships.tenant_id is 'The tenant.';
 comment on column copilot_internal.tenant_memberships.user_id is 'The user, as in auth.users where that exists.';
-comment on column copilot_internal.tenant_memberships.role is 'owner, admin, member or viewer. Owners and admins may ask about any member.';
-comment on column copilot_internal.tenant_memberships.status is 'pending, active, suspended or removed. What is not active shuts its user out, the tenant''s owner too. Only the server suspends, and ends a suspension.';
+comment on column copilot_internal.tenant_memberships.role is
+    'owner, admin, member or viewer. Owners and admins may ask about any member.';
+comment on column copilot_internal.tenant_memberships.status is
+    'pending, active, suspended or removed. What is not active shuts its user out, the tenant''s owner too. Only the '
+    'server suspends, and ends a suspension.';
 comment on column copilot_internal.tenant_memberships.joined_at is 'When the membership began.';
 
 create table copilot_internal.user_preferences (
@@ -56,7 +65,8 @@ create table copilot_internal.user_preferences (
 create index user_preferences_current_tenant_id_idx on copilot_internal.user_preferences (current_tenant_id);
 comment on table copilot_internal.user_preferences is 'What a user chose, the tenant he works in among it.';
 comment on column copilot_internal.user_preferences.user_id is 'The user.';
-comment on column copilot_internal.user_preferences.current_tenant_id is 'The tenant to use where the claims name none; counts only while the user is an active member.';
+comment on column copilot_internal.user_preferences.current_tenant_id is
+    'The tenant to use where the claims name none; counts only while the user is an active member.';
 comment on column copilot_internal.user_preferences.preferences is 'The application''s own preferences.';
 
 create view copilot_internal.active_memberships with (security_invoker) as
@@ -71,7 +81,8 @@ create view copilot_internal.active_memberships with (security_invoker) as
     join copilot_internal.tenants t on t.id = m.tenant_id
     where m.status = 'active' and t.deleted_at is null and t.owner_id is distinct from m.user_id;
 comment on view copilot_internal.active_memberships is
-    'Everybody who belongs to a living tenant now: its owner, unless a row of the owner is not active, and its active members. Read by kernels as the owner; row level security holds everybody else.';
+    'Everybody who belongs to a living tenant now: its owner, unless a row of the owner is not active, and its active '
+    'members. Read by kernels as the owner; row level security holds everybody else.';
 comment on column copilot_internal.active_memberships.tenant_id is 'The tenant.';
 comment on column copilot_internal.active_memberships.user_id is 'The user.';
 comment on column copilot_internal.active_memberships.role is 'His role in it.';
@@ -82,4 +93,5 @@ begin atomic
     select case when count(*) = 1 then (pg_catalog.array_agg(m.tenant_id))[1] end
     from copilot_internal.active_memberships m where m.user_id = p_user_id;
 end;
-comment on function copilot_internal.sole_tenant(uuid) is 'The tenant of a user who has exactly one; else NULL. Run as the owner.';
+comment on function copilot_internal.sole_tenant(uuid) is
+    'The tenant of a user who has exactly one; else NULL. Run as the owner.';
