@@ -3,7 +3,7 @@
 #[pgrx::pg_schema]
 #[allow(clippy::panic, clippy::disallowed_methods, reason = "tests fail by panicking, and may query as they like")]
 mod tests {
-    use std::collections::HashSet;
+    use std::collections::{BTreeMap, HashSet};
 
     use pgrx::prelude::*;
     use pgrx::{AnyNumeric, FromDatum, JsonB};
@@ -284,6 +284,36 @@ mod tests {
             Ok(())
         });
         assert!(outcome.is_ok(), "{outcome:?}");
+    }
+
+    /// The names by which kernels read their arguments are those of the SQL signatures, in their order.
+    #[pg_test]
+    fn arguments_are_named_as_in_sql() {
+        // pgrx reads the one argument of these.
+        const READ_BY_PGRX: [&str; 2] = ["is_time_zone", "try_fold_lock"];
+        let named: BTreeMap<String, String> = crate::api::signatures()
+            .flat_map(|signature| signature.functions.iter().map(|name| (name, signature.arguments.join(" "))))
+            .map(|(name, arguments)| (name.to_string(), arguments))
+            .collect();
+        let in_sql: BTreeMap<String, String> = ask::<Vec<String>>(
+            "select array_agg(pg_catalog.replace(p.prosrc, '_wrapper', '') || '=' || a.names)
+             from pg_catalog.pg_proc p
+             join pg_catalog.pg_language l on l.oid = p.prolang and l.lanname = 'c'
+             join pg_catalog.pg_depend d on d.classid = 'pg_catalog.pg_proc'::regclass and d.objid = p.oid
+             join pg_catalog.pg_extension e on e.oid = d.refobjid and e.extname = 'pg_tollgate'
+             cross join lateral (
+                 select pg_catalog.string_agg(n.name, ' ' order by n.position) as names
+                 from pg_catalog.unnest(p.proargnames) with ordinality as n (name, position)
+                 where n.position <= p.pronargs
+             ) a
+             where p.pronargs > 0",
+        )
+        .into_iter()
+        .filter_map(|text| text.split_once('=').map(|(name, arguments)| (name.to_owned(), arguments.to_owned())))
+        .filter(|(name, _)| !READ_BY_PGRX.contains(&name.as_str()))
+        .collect();
+        assert_eq!(named, in_sql);
+        assert!(named.len() > 30, "{} functions", named.len());
     }
 
     /// A charge decides on what it and the statements before it in its transaction have written.
