@@ -58,7 +58,7 @@ pub fn json(value: Option<GivenJson>, name: &str) -> Result<Option<Json>> {
     }
 }
 
-/// Any JSON, looked at before it is printed.
+/// Any JSON, checked before it is printed.
 pub fn document(value: GivenJson, name: &str, bounds: &Bounds) -> Result<Json> {
     value.within(bounds).map_err(|excess| Error::invalid(beyond(name, bounds, excess)))
 }
@@ -118,7 +118,7 @@ pub fn moment(value: Option<Timestamp>) -> Result<Option<Timestamp>> {
     }
 }
 
-/// A caller's text as far as it is worth repeating to him.
+/// A caller's text as far as it is worth repeating in a message.
 pub fn shown(text: &str) -> String {
     text.chars().filter(|character| !character.is_control()).take(40).collect()
 }

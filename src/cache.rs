@@ -9,8 +9,8 @@ use std::rc::Rc;
 use crate::error::Result;
 use crate::pg::invalidation::{generation, people_generation, watch};
 
-/// A bounded map whose entries are of one generation of the configuration. When it is full it starts anew: a working set
-/// that is larger than that is read from the tables anyway.
+/// A bounded map whose entries are of one generation of the configuration. When it is full it starts empty again: a
+/// working set that is larger is read from the tables anyway.
 pub struct Cache<K, V> {
     /// The generation as it is now.
     now: fn() -> u64,

@@ -1,20 +1,21 @@
 //! The outbox: what an operator wants to hear of once, written in the transaction that did it.
 //!
 //! # Protocol
-//! A charge that reaches a threshold of a quota, or goes above its limit, leaves an event. What is asked is not whether
-//! this charge crossed the mark but whether the mark is reached and the outbox lacks its event: so nothing is lost when
-//! the transaction that crossed rolls back while others went by, nor when two charges cross only together. The next
-//! charge writes it, or else whoever claims events or calls `maintain()`, for the tables show it too ([`catch_up`]).
+//! A charge that reaches a threshold of a quota, or goes above its limit, leaves an event. The question is not whether
+//! this charge crossed the mark, but whether the mark is reached and the outbox lacks its event. So nothing is lost
+//! when the transaction that crossed rolls back while others went by. Nor is anything lost when two charges cross only
+//! together. The next charge writes the event, or else a call that claims events, or `maintain()`: the tables show it
+//! too ([`catch_up`]).
 //!
-//! No row is updated and nobody is waited for. Each session remembers per quota and period the least figure at which
-//! something could be left to write ([`Quiet`]); below it, which is nearly always, a charge compares two integers. At or
-//! above it the session reads which events are there. If one is missing it *tries* a lock of the quota and period, held
-//! to the end of the transaction, and inserts; whoever does not get the lock goes on, for the one who has it writes or,
-//! if he rolls back, leaves it to the next. A session remembers only what it has seen committed: after its own insert it
-//! looks again. A unique index over quota, period, mark and limit stands behind all this.
+//! No row is updated and no transaction is waited for. Each session remembers per quota and period the least figure at
+//! which something could be left to write ([`Quiet`]). Below it, which is nearly always, a charge compares two
+//! integers. At or above it the session reads which events are there. If one is missing it *tries* a lock of the quota
+//! and period, held to the end of the transaction, and inserts. A transaction that does not get the lock goes on. The
+//! one that has it writes the event, or rolls back and leaves it to the next. A session remembers only what it has seen
+//! committed: after its own insert it reads again. A unique index over quota, period, mark and limit stands behind all
+//! this.
 //!
-//! A mark that was reached under one limit is reached anew under a higher one only where the higher one had put it out
-//! of reach again.
+//! A mark can be reached again under a higher limit. It counts again only if the higher limit had put it out of reach.
 
 use std::cell::Cell;
 
@@ -85,12 +86,12 @@ struct QuotaPeriod<'a> {
     shares: &'a [i64],
 }
 
-/// What came of a look at the outbox.
+/// What came of reading the outbox.
 enum OutboxResult {
     /// Nothing was due. Nothing will be below the figure, if all that is there is committed.
     Nothing(Option<i64>),
     Written(i64),
-    /// Somebody else is writing.
+    /// Another transaction is writing.
     Busy,
 }
 
@@ -158,7 +159,7 @@ impl QuotaPeriod<'_> {
         Ok(self.marks().into_iter().filter(|mark| is_open(*mark, self.limit, &seen)).collect())
     }
 
-    /// Writes what is due, if nobody else is at it.
+    /// Writes what is due, if no other transaction is writing it.
     fn settle(&self, spi: &Session) -> Result<OutboxResult> {
         let open = self.open_marks(spi)?;
         let lowest = open.first().map_or(i64::MAX, |mark| mark.nanos);
@@ -262,8 +263,8 @@ pub fn note(spi: &Session, payer: Payer, usage: &QuotaUsage) -> Result<()> {
     Ok(())
 }
 
-/// After a refusal of which its caller wants an event. A quota (a tenant, where no quota was the reason) has one of them
-/// a minute, so that a client that asks in a loop does not fill the table.
+/// After a refusal of which its caller wants an event. A quota has at most one of them a minute, so that a client that
+/// asks in a loop does not fill the table. Where no quota was the reason, the tenant has one.
 pub fn denied(spi: &Session, payer: Payer, usage: &QuotaUsage, verdict: Verdict, refusal: &Refusal<'_>) -> Result<()> {
     let quota = verdict.quota_index.filter(|_| !verdict.allowed).map(|index| &usage.quotas[index]);
     let definition = usage.definitions.as_ref().zip(verdict.quota_index).filter(|_| !verdict.allowed);
@@ -329,8 +330,8 @@ macro_rules! periods_of {
 static TENANT_PLAN: Plan = Plan::new(periods_of!("q.tenant_id = $1"), &[UUID]);
 static PLATFORM_PLAN: Plan = Plan::new(periods_of!("q.tenant_id is null"), &[]);
 
-/// Writes what the tables show of a tenant's quotas, or the platform's (the nil UUID), in their present periods, and the
-/// outbox lacks. Gives the number of events. Waits for nobody.
+/// Writes the events that a tenant's quotas, or the platform's (the nil UUID), lack in their present periods. Gives
+/// their number. Waits for no transaction.
 pub fn catch_up(spi: &Session, tenant: Uuid) -> Result<i64> {
     let rows = if tenant == nil() {
         spi.run(&PLATFORM_PLAN, Snapshot::Latest, &[])?
@@ -362,7 +363,7 @@ pub fn catch_up(spi: &Session, tenant: Uuid) -> Result<i64> {
             }
         }
     }
-    // The platform is looked at by everybody who looks at all.
+    // Every call that catches up reads the platform too, so only a tenant has to stay marked.
     if busy && tenant != nil() {
         keep_marked(spi, tenant)?;
     }

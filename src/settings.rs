@@ -118,7 +118,7 @@ fn register_safeguards() {
     GucRegistry::define_int_guc(
         c"pg_tollgate.personal_tenants",
         c"How many personal tenants people may make for themselves while no hard quota of the platform bounds all tenants together.",
-        c"20 (the default: each comes with a budget, and where sign-up is open one needs no more than an e-mail address). The server is not bound, nor is anybody once there is a quota of the platform for all, or for llm and e2b.",
+        c"20 (the default: each comes with a budget, and where sign-up is open one needs no more than an e-mail address). The server is not bound, nor is any user once there is a quota of the platform for all, or for llm and e2b.",
         &PERSONAL_TENANTS,
         0,
         1_000_000,

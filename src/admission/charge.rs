@@ -13,11 +13,11 @@ use tollgate_core::decision::{Scope, Verdict};
 pub struct Hold {
     /// Nano-dollars.
     pub amount: i64,
-    /// From then on nobody counts it.
+    /// From then on no quota counts it.
     pub expires: Timestamp,
 }
 
-/// What is asked of the gate: to charge, to hold, to give up a hold, or to turn one into another.
+/// What is asked of admission: to charge, to hold, to give up a hold, or to turn one into another.
 #[derive(Clone, Copy)]
 pub struct Charge {
     pub payer: Payer,
@@ -27,7 +27,7 @@ pub struct Charge {
     pub amount: i64,
     /// What will be held.
     pub hold: Option<Hold>,
-    /// What was held until now, by nobody in particular or by the payer's user.
+    /// What was held until now: without a user, or by the payer's user.
     pub gives_up: Option<Hold>,
     /// Whether a quota of the payer's user counts what is given up.
     pub user_held: bool,

@@ -53,7 +53,7 @@ pub fn check(spi: &Session, caller: &Caller, question: Question) -> Result<Answe
     let mut usage = quota_usage(spi, payer, now, Snapshot::Statement)?;
     let verdict = usage.decide(amount, true);
     let verdict = if verdict.allowed && !sees_platform {
-        // A user is told about a quota of his own where there is one: of the platform's he may not know the figures.
+        // A user is told about their own quota where there is one. They may not know the figures of the platform's.
         let quotas = &mut usage.quotas;
         quotas.sort_by_key(|quota| quota.scope == Scope::Platform);
         let own = quotas.partition_point(|quota| quota.scope != Scope::Platform);
@@ -89,8 +89,8 @@ thread_local! {
     static FIGURES: RefCell<Vec<Quota>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Whether the amount (nano-dollars) could be spent now, when everything that decides it is at hand: who asks, his
-/// membership, the definitions and the counters. `None` sends the question the long way, which puts it there.
+/// Whether the amount (nano-dollars) fits now, answered from memory: the caller, their membership, the definitions and
+/// the counters are all cached. `None` sends the question the long way, which fills the caches.
 pub fn cached_allowed(
     caller: &Caller,
     tenant: Uuid,

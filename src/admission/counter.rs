@@ -76,7 +76,7 @@ impl<'a> QuotaCounter<'a> {
         }
     }
 
-    /// Where the counter is, as far as anybody knows.
+    /// Where the counter was found last. It may have moved since.
     pub fn find(&self, epoch: u32) -> Option<Handle> {
         let found = match self.definition.place.get() {
             Some((period, known, handle)) if period == self.window.packed && known == epoch => Some(handle),
@@ -143,18 +143,18 @@ impl<'a> QuotaCounter<'a> {
         }
     }
 
-    /// Reads the counter from the tables into memory. `None` when the epoch has moved on, or, without patience, where it
-    /// would have to wait.
+    /// Reads the counter from the tables into memory. `None` when the epoch has moved on, or where it may not wait and
+    /// would have to.
     pub fn load(
         &self,
         spi: &Session,
         epoch: u32,
-        patience: LockWait,
+        wait: LockWait,
         tail: &mut i64,
     ) -> std::result::Result<Option<Handle>, Retry> {
         if with(|state| state.has_unwritten()) {
             // The journal has a charge that the tables do not show yet.
-            return match patience {
+            return match wait {
                 LockWait::Try => Ok(None),
                 LockWait::Wait => Err(Retry::Failed(Error::State {
                     message: "a trigger on the ledger cannot charge a quota whose counter is not loaded".to_owned(),
@@ -166,10 +166,11 @@ impl<'a> QuotaCounter<'a> {
         let counted = self.counted();
         let known = generation();
         let charged = with(|state| state.has_charged(self.partition));
-        // Load 1. While somebody has closed the partition and waits for us, he holds the lock and changes nothing.
+        // Load 1. A transaction that has closed the partition and waits for this one holds the lock. It changes nothing
+        // meanwhile.
         if !(charged && registry.epoch(self.partition) != epoch && registry.is_current(self.partition, epoch)) {
             if !definitions.try_lock(Strength::Shared) {
-                if patience == LockWait::Wait {
+                if wait == LockWait::Wait {
                     withdraw(self.shared, self.payer);
                     barrier(self.shared, self.partition);
                 }
@@ -182,18 +183,18 @@ impl<'a> QuotaCounter<'a> {
         }
         // Load 2
         if let Some(other) = registry.earlier(0, own_slot(), own_database(), self.partition, epoch) {
-            if patience == LockWait::Wait {
+            if wait == LockWait::Wait {
                 withdraw(self.shared, self.payer);
                 wait_for(self.shared, other, self.partition, epoch);
             }
             return Ok(None);
         }
         // Load 3
-        if !patience.lock(counted, Strength::Exclusive) {
+        if !wait.lock(counted, Strength::Exclusive) {
             return Ok(None);
         }
-        // Load 4. A look goes on without what it could not load, so the lock is given back on every way out; an ERROR gives
-        // it back with the (sub)transaction.
+        // Load 4. A check goes on without what it could not load, so every way out releases the lock. An ERROR releases
+        // it with the (sub)transaction.
         let handle = match self.shared.table.find(&self.key(epoch)) {
             Some(handle) => Ok(handle),
             None => {
@@ -207,8 +208,8 @@ impl<'a> QuotaCounter<'a> {
         handle.map(Some)
     }
 
-    /// Where the horizon of a new counter is: now, but before all holds that this transaction has had in hand, which it
-    /// takes in hand again. They count until it ends.
+    /// Where the horizon of a new counter is: now, but before the active expiry of this transaction, which it publishes
+    /// again. Its holds count until it ends.
     pub fn first_horizon(&self) -> Timestamp {
         let now = clock_timestamp();
         match with(|state| state.earliest_active_expiry()) {
@@ -227,7 +228,7 @@ impl<'a> QuotaCounter<'a> {
             let own: Vec<(Level, Delta)> = state.journal.charges(|charge| self.counts(charge)).collect();
             state.journal.make_room(own.len())?;
             let pins = own.len() as u32;
-            // The tables show this transaction its own changes, which for everybody else are in flight.
+            // The tables show this transaction its own changes, which are in flight for all others.
             let sum = own.iter().fold(Delta::default(), |sum, (_, delta)| sum.plus(*delta));
             let reading = Reading {
                 reserved: spent.saturating_add(held).saturating_add(sum.credit),
@@ -263,7 +264,7 @@ impl<'a> QuotaCounter<'a> {
     }
 
     /// The quota from its counter, if that is there and counts no hold that has expired, without pinning it.
-    pub fn glance(&self) -> Option<Quota> {
+    pub fn peek(&self) -> Option<Quota> {
         let epoch = self.shared.registry.epoch(self.partition);
         let handle = self.find(epoch)?;
         let Some(reading) = self.shared.table.peek(handle) else {
@@ -280,14 +281,15 @@ impl<'a> QuotaCounter<'a> {
         Some(self.figures(reading, own))
     }
 
-    /// Moves the counter's horizon on to now, as far as holds in somebody's hands let it, and subtracts what it passes.
-    pub fn expire(&self, spi: &Session, pin: Pin, patience: LockWait) -> std::result::Result<Expiry, Retry> {
+    /// Moves the counter's horizon on to now, as far as active holds of other transactions let it, and subtracts what
+    /// it passes.
+    pub fn expire(&self, spi: &Session, pin: Pin, wait: LockWait) -> std::result::Result<Expiry, Retry> {
         let (table, counted) = (&self.shared.table, self.counted());
         let reading = table.read(pin);
         if reading.held == 0 || !reading.may_have_expired(clock_timestamp()) {
             return Ok(Expiry::Nothing);
         }
-        if !patience.lock(counted, Strength::Exclusive) {
+        if !wait.lock(counted, Strength::Exclusive) {
             return Ok(Expiry::Nothing);
         }
         let (before, now) = (table.horizon(pin), clock_timestamp());
@@ -296,14 +298,14 @@ impl<'a> QuotaCounter<'a> {
             return Ok(Expiry::Nothing);
         }
         with(|state| state.advance = Some(Advance { pin, before }));
-        // Whoever takes a hold in hand from now on that expires before this waits for our lock.
+        // A transaction that publishes an earlier active expiry from now on waits for our lock.
         table.set_horizon(pin, now);
         table.forget_next_expiry(pin);
         let active = self.shared.registry.earliest_active_expiry(own_database(), self.partition);
         let mut until = now;
-        if let Some((hand, _)) = active {
-            until = until.min(hand - 1).max(before);
-            table.expires(pin, hand);
+        if let Some((expiry, _)) = active {
+            until = until.min(expiry - 1).max(before);
+            table.expires(pin, expiry);
             table.set_horizon(pin, until);
         }
         let (scope, counts_all) = (self.definition.scope, self.definition.counts_all());
@@ -320,7 +322,7 @@ impl<'a> QuotaCounter<'a> {
         let (amount, _) = expired?;
         Ok(match active {
             _ if amount > 0 => Expiry::Gained,
-            Some((hand, other)) if hand <= now && other.slot != own_slot() => Expiry::Active(other),
+            Some((expiry, other)) if expiry <= now && other.slot != own_slot() => Expiry::Active(other),
             _ => Expiry::Nothing,
         })
     }
@@ -337,18 +339,18 @@ impl<'a> QuotaCounter<'a> {
         }
     }
 
-    /// The quota from a counter that is loaded for it, unless somebody would have to be waited for.
+    /// The quota from a counter that is loaded for it, unless that would mean waiting.
     pub fn fetch(&self, spi: &Session, tail: &mut i64) -> Result<Option<Quota>> {
         let epoch = self.shared.registry.epoch(self.partition);
         match self.load(spi, epoch, LockWait::Try, tail) {
-            Ok(Some(handle)) => match self.glance() {
+            Ok(Some(handle)) => match self.peek() {
                 None => {
                     self.refresh(spi, handle)?;
-                    Ok(self.glance())
+                    Ok(self.peek())
                 }
                 seen => Ok(seen),
             },
-            // No room for a figure that is only looked at: the tables have it as well.
+            // No room for a figure that is only read: the tables have it as well.
             Ok(None) | Err(Retry::Again | Retry::Failed(Error::Limit { .. })) => Ok(None),
             Err(Retry::Failed(error)) => Err(error),
         }
@@ -359,7 +361,7 @@ impl<'a> QuotaCounter<'a> {
 pub enum Expiry {
     Gained,
     Nothing,
-    /// Somebody has a hold in hand that has expired: no other may be passed over before he is done.
+    /// A hold that has expired is active in another transaction. No other hold may be passed over before that one ends.
     Active(InFlight),
 }
 

@@ -33,15 +33,15 @@ const QUOTAS: &str = "
     where q.quota_id = any ($1::uuid[])";
 static QUOTAS_PLAN: Plan = Plan::new(QUOTAS, &[TEXT]);
 
-/// Whose charges a counter counts.
+/// The payer whose charges a counter counts.
 struct Counted {
     scope: Scope,
     payer: Payer,
     counts_all: bool,
 }
 
-/// The counters of this database that do not say what the tables say, while nobody has them in hand. One that others keep
-/// in hand all the time is passed over; so are those that nobody can meet any more.
+/// The counters of this database that do not say what the tables say, while no other transaction has them pinned. A
+/// counter that others keep pinned all the time is left out. So are counters that no charge can meet any more.
 pub fn differing(spi: &Session) -> Result<Vec<Difference>> {
     // SAFETY: reads the state of the server.
     let Some(shared) = shared().filter(|_| !unsafe { pg_sys::RecoveryInProgress() }) else { return Ok(Vec::new()) };
@@ -70,7 +70,7 @@ pub fn differing(spi: &Session) -> Result<Vec<Difference>> {
     Ok(differences)
 }
 
-/// How often a counter is looked at that somebody is using, and how often it must be found to differ.
+/// How often a counter in use is read, and how often it must be found to differ.
 const MAX_PAUSES: u32 = 20;
 const AGREEING: u32 = 3;
 
@@ -82,14 +82,14 @@ impl Counted {
         }
     }
 
-    /// Whether charges meet the counter. Who changes definitions himself decides from the tables.
+    /// Whether charges meet the counter. A transaction that changes definitions decides from the tables.
     fn is_met_by(&self, shared: &Shared, key: &CounterKey) -> bool {
         let partition = self.partition();
         shared.registry.epoch(partition) == key.epoch && !with(|state| state.has_changed(partition))
     }
 
-    /// The tables are read between two equal looks at a counter that nobody else has pinned: nobody was adding to it or
-    /// taking back. It could have been used and left as it was in between, but not every time.
+    /// The tables are read between two equal reads of a counter that no other transaction has pinned: none was adding
+    /// to it or taking back. It could have been used and left as it was in between, but not every time.
     fn compare(&self, shared: &Shared, spi: &Session, key: &CounterKey, handle: Handle) -> Result<Vec<Difference>> {
         let mut found: Option<([i64; 4], u32)> = None;
         for _ in 0..MAX_PAUSES {
@@ -143,7 +143,7 @@ impl Counted {
     }
 }
 
-/// The tables show this transaction its own changes, and nobody else's that are in flight.
+/// The tables show this transaction its own changes, and none of other transactions in flight.
 fn as_the_tables_show(reading: Reading, own: Delta) -> (i64, i64) {
     let others = reading.in_flight.saturating_sub(own.amount);
     (reading.reserved.saturating_sub(others).saturating_sub(own.credit), reading.held.saturating_add(own.held))

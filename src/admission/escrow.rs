@@ -23,7 +23,7 @@ use crate::quota::sums::Sums;
 use crate::quota::{Payer, QuotaUsage};
 use tollgate_core::decision::{Mode, Quota};
 
-/// The charge as the journal knows it. What is given up that no user's quota counted is a counter of nobody's.
+/// The charge as the journal knows it. What is given up and counted by no user's quota is entered without a user.
 fn noted(charge: &Charge) -> impl Iterator<Item = (journal::Charge, Delta)> {
     let own = journal::Charge {
         tenant: charge.payer.tenant_key(),
@@ -71,7 +71,7 @@ fn try_admit(shared: &Shared, spi: &Session, charge: Charge) -> std::result::Res
     let known = current_generation();
     let definitions = read_definitions(shared, charge.payer, epochs)?;
     if charge.enforce && definitions.tenant.refuses() {
-        // Nobody's counters are asked.
+        // No counter is asked.
         let usage = QuotaUsage { tenant: definitions.tenant.clone(), ..QuotaUsage::default() };
         let verdict = usage.decide(charge.wanted(), true);
         return Ok(Admission::refused(usage, verdict));
@@ -156,7 +156,7 @@ impl<'a> Attempt<'a> {
     /// Room in the journal, and in the counters that of holds that have expired. The last step that can fail.
     fn make_room(&mut self) -> std::result::Result<(), Retry> {
         if self.charge.gives_up.is_some_and(|hold| hold.expires <= clock_timestamp()) {
-            // Once it is in hand, what expired after it is not passed over.
+            // Once its expiry is published, no horizon passes what expires after it.
             let_expire(self.spi, &self.places, LockWait::Wait)?;
         }
         self.given_up = publish_active_expiry(self.shared, &mut self.charge, &self.places);
@@ -228,7 +228,7 @@ impl<'a> Attempt<'a> {
     }
 }
 
-/// Shows the holds that are made and given up in the slot, and then looks which counters count what is given up: see the
+/// Shows the holds that are made and given up in the slot, and then reads which counters count what is given up: see the
 /// protocol.
 fn publish_active_expiry(
     shared: &Shared,
@@ -265,7 +265,7 @@ fn publish_active_expiry(
     }
     let late = charge.gives_up.is_some_and(|hold| horizons.iter().all(|horizon| hold.expires <= *horizon));
     if late {
-        // Nobody counts it: it must not keep others from letting theirs expire.
+        // No counter includes it, so it must not keep other holds from expiring.
         shared.registry.restore_active_expiry(own_slot(), before);
         if let Some(hold) = charge.hold {
             shared.registry.publish_active_expiry(own_slot(), partition, hold.expires);
@@ -282,12 +282,12 @@ fn publish_active_expiry(
 fn let_expire(
     spi: &Session,
     places: &[(QuotaCounter<'_>, CounterSource)],
-    patience: LockWait,
+    wait: LockWait,
 ) -> std::result::Result<Expiry, Retry> {
     let mut outcome = Expiry::Nothing;
     for (counter, place) in places {
         let CounterSource::Entry(pin) = *place else { continue };
-        match counter.expire(spi, pin, patience)? {
+        match counter.expire(spi, pin, wait)? {
             Expiry::Nothing => {}
             Expiry::Gained => outcome = Expiry::Gained,
             active if matches!(outcome, Expiry::Nothing) => outcome = active,
@@ -310,8 +310,8 @@ pub fn retract(shared: &Shared, charge: Charge, counted: &Counted) {
     });
 }
 
-/// Step 1, for the tenant and the platform. Waits where somebody has closed a partition, and closes what this
-/// transaction has changed.
+/// Step 1, for the tenant and the platform. Waits where another transaction has closed a partition, and closes what
+/// this transaction has changed.
 fn enter(shared: &Shared, charge: Charge) -> std::result::Result<EpochPair, Retry> {
     let payer = charge.payer;
     withdraw(shared, payer);
@@ -340,7 +340,8 @@ fn enter(shared: &Shared, charge: Charge) -> std::result::Result<EpochPair, Retr
     Ok(epochs)
 }
 
-/// This transaction has changed definitions and now charges: it decides from the tables, so nobody else may be in flight.
+/// This transaction has changed definitions and now charges. It decides from the tables, so no other transaction may be
+/// in flight.
 fn close(shared: &Shared, partition: usize) {
     lock::LockTarget::Definitions(partition).lock(Strength::Exclusive);
     let epoch = shared.registry.close(partition);
@@ -356,7 +357,7 @@ fn present(shared: &Shared, payer: Payer) -> EpochPair {
     partitions(payer).map(|partition| shared.registry.epoch(partition))
 }
 
-/// Looks without charging, and without waiting for anybody.
+/// The figures without a charge, and without waiting.
 pub fn quota_usage(
     shared: &Shared,
     spi: &Session,
@@ -375,7 +376,7 @@ pub fn quota_usage(
         let counted = if tables_only || with(|state| state.has_changed(counter.partition)) {
             None
         } else {
-            match counter.glance() {
+            match counter.peek() {
                 None => counter.fetch(spi, &mut usage.tail)?,
                 seen => seen,
             }
@@ -399,7 +400,7 @@ pub fn cached_quota_usage(shared: &Shared, payer: Payer, at: Timestamp, quotas: 
     !definitions.tenant.refuses()
         && definitions.all.iter().all(|definition| {
             let counter = QuotaCounter::new(shared, payer, definition, at);
-            let quota = if with(|state| state.has_changed(counter.partition)) { None } else { counter.glance() };
+            let quota = if with(|state| state.has_changed(counter.partition)) { None } else { counter.peek() };
             let known = quota.is_some();
             quotas.extend(quota);
             known

@@ -1,6 +1,6 @@
 //! The locked mode: correct without preloading the library.
 //!
-//! It takes the payer's locks (see [`crate::pg::lock`]), handles what is known to have changed, and then sums the
+//! It takes the payer's locks (see [`crate::pg::lock`]) and handles what is known to have changed. Then it sums the
 //! tables in a snapshot taken after that, at every isolation level. No figure is kept: the tables alone decide.
 
 use std::cell::Cell;
@@ -51,7 +51,7 @@ pub fn admit(spi: &Session, charge: Charge) -> Result<Admission> {
 }
 
 thread_local! {
-    /// Whether a platform quota existed when last looked: only a first guess at which lock to take.
+    /// Whether a platform quota existed when last read: only a first guess at which lock to take.
     static PLATFORM_IS_LIMITED: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -66,7 +66,7 @@ fn platform_is_limited() -> Result<bool> {
     Ok(false)
 }
 
-/// Takes the locks of everybody who is about to be charged; see the protocol in [`crate::pg::lock`].
+/// Takes the locks of all payers that are about to be charged; see the protocol in [`crate::pg::lock`].
 pub fn lock_payers(tenants: impl IntoIterator<Item = Option<Uuid>>) -> Result<()> {
     let mut tenants: Vec<[u8; 16]> = tenants.into_iter().map(|id| lock::key(id.unwrap_or_else(nil))).collect();
     tenants.sort_unstable();
@@ -83,8 +83,8 @@ pub fn lock_payers(tenants: impl IntoIterator<Item = Option<Uuid>>) -> Result<()
         if limited || !exists {
             return Ok(());
         }
-        // A platform quota exists that this backend had not seen. It was committed while nobody held the platform's
-        // lock, so what is given back here was taken just now: start again in the right strength.
+        // A platform quota exists that this backend had not seen. It was committed while no transaction held the
+        // platform's lock. So what is given back here was taken just now: start again in the right strength.
         for tenant in &tenants {
             lock::LockTarget::Tenant(*tenant).unlock(Strength::Exclusive);
         }

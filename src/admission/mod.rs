@@ -1,6 +1,6 @@
-//! The gate through which every charge goes: in the escrow mode when the library is preloaded, in the locked mode otherwise.
-//! Both ask [`tollgate_core::decision::judge`]; they differ in what makes its figures exact until the decision has taken
-//! effect.
+//! Admission, which every charge asks: in the escrow mode when the library is preloaded, in the locked mode otherwise.
+//! Both modes ask [`tollgate_core::decision::judge`]. They differ in what keeps its figures exact until the decision
+//! has taken effect.
 
 mod charge;
 pub mod check;
@@ -33,14 +33,14 @@ pub enum AdmissionMode {
 impl AdmissionMode {
     /// Prepares to charge these tenants in the running transaction.
     pub fn open(tenants: impl IntoIterator<Item = Option<Uuid>>) -> Result<Self> {
-        let gate = Self::open_for_housekeeping()?;
-        if let Self::Locked = gate {
+        let mode = Self::open_for_housekeeping()?;
+        if let Self::Locked = mode {
             locked::lock_payers(tenants)?;
         }
-        Ok(gate)
+        Ok(mode)
     }
 
-    /// The same for what changes no figure: it waits for nobody.
+    /// The same for what changes no figure: it waits for no transaction.
     pub fn open_for_housekeeping() -> Result<Self> {
         // SAFETY: reads a variable of the process.
         if unsafe { pgrx::pg_sys::IsInParallelMode() } {
@@ -52,7 +52,7 @@ impl AdmissionMode {
         Ok(shared().map_or(Self::Locked, Self::Escrow))
     }
 
-    /// Whether it needs to know who will be charged.
+    /// Whether it needs to know the payers before it starts.
     pub fn needs_tenants() -> bool {
         shared().is_none()
     }
@@ -69,7 +69,7 @@ impl AdmissionMode {
         }
     }
 
-    /// The row of what was admitted is there: from now on a twin finds the request by it.
+    /// The row of what was admitted is there: from now on a duplicate finds the request by it.
     pub fn row_written(&self) {
         if let Self::Escrow(shared) = self {
             shared.registry.show_request(own_slot(), 0);
@@ -100,8 +100,8 @@ impl AdmissionMode {
     }
 }
 
-/// How the quotas stand, without charging anything: from shared memory where a counter is or can be had without waiting,
-/// else from the tables as the look says.
+/// How the quotas stand, without charging anything. From shared memory where a counter is there or can be loaded
+/// without waiting, else from the tables in the given snapshot.
 pub fn quota_usage(spi: &Session, payer: Payer, at: Timestamp, snapshot: Snapshot) -> Result<QuotaUsage> {
     match shared() {
         Some(shared) => escrow::quota_usage(&shared, spi, payer, at, snapshot),

@@ -84,8 +84,8 @@ fn definitions_changed(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
     no_tuple()
 }
 
-/// Kernels run as the tables' owner, and so does what maintains them and erases. Whoever else may write, by a role that may
-/// write everything or by a careless grant, changes no ledger.
+/// Kernels run as the tables' owner, and so does what maintains them and erases. Any other role changes no ledger, even
+/// if it may write everything or has been granted too much.
 #[pg_extern(sql = false)]
 fn keep_ledger(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
     let relation = trigger(fcinfo).tg_relation;

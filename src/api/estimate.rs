@@ -1,4 +1,4 @@
-//! What an operation would cost, by the prices that are for everybody or for one tenant.
+//! What an operation would cost, by the shared prices or by those of one tenant.
 
 use pgrx::{Uuid, pg_extern, pg_sys};
 
@@ -49,8 +49,8 @@ fn cost(amount: Option<Picos>) -> Value {
     amount.map_or(Value::NULL, Value::cost)
 }
 
-/// The tenant whose own prices and markups are asked about; `None` for what is for everybody. A person who could ask for
-/// both would learn the markup from the difference: an estimate that names no tenant is for the person's own.
+/// The tenant whose own prices and markups are asked about; `None` for the shared ones. A user who could ask for both
+/// would learn the markup from the difference. So a user's estimate that names no tenant is for their own.
 fn tenant(given: Option<Uuid>, caller: &Caller) -> Result<Option<Uuid>> {
     let tenant = arguments::id(given, "p_tenant_id")?;
     if let Some(tenant) = tenant {

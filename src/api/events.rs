@@ -1,4 +1,5 @@
-//! The outbox and maintenance, as far as their SQL needs the kernel: it asks who calls, and runs the SQL as the owner.
+//! The outbox and maintenance, as far as their SQL needs the kernel: it checks the caller, and runs the SQL as the
+//! owner.
 
 use pgrx::{Uuid, pg_extern, pg_sys};
 

@@ -1,4 +1,4 @@
-//! Who calls, and the calendar.
+//! The caller, and the calendar.
 
 use pgrx::{Uuid, pg_extern, pg_sys};
 

@@ -28,7 +28,7 @@ fn usage_percentage(figures: Option<&Figures>) -> Value {
     figures.and_then(|figures| figures.usage).map_or(Value::NULL, Value::hundredths)
 }
 
-/// Refuses everybody but the application's server, the owner, and superusers.
+/// Refuses all callers but the application's server, the owner, and superusers.
 pub fn require_service_role_to(caller: &Caller, what: &str) -> Result<()> {
     if caller.serves_all_tenants() {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Spending: every function here is for `service_role` alone, by its grants and again by its kernel, for a grant on all
+//! Spending. Every function here is for `service_role` alone, by its grants and again by its kernel: a grant on all
 //! functions of `public` is quickly made.
 
 use pgrx::{Uuid, pg_extern, pg_sys};
@@ -169,7 +169,7 @@ fn record_llm_costs(fcinfo: pg_sys::FunctionCallInfo) {
     }));
 }
 
-/// Whose quotas a charge counts against, from the seed application's way of saying it.
+/// The payer of a charge, as the seed application names it.
 fn payer(spi: &Session, call: Call<CheckAndRecordQuotaAtomic>) -> Result<Payer> {
     use CheckAndRecordQuotaAtomic::*;
 

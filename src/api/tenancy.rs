@@ -39,7 +39,7 @@ fn id<A: Argument>(call: Call<A>, argument: A) -> Result<Uuid> {
     arguments::required(arguments::id(call.uuid(argument), name)?, name)
 }
 
-/// Runs what changes something, having told it who acts.
+/// Runs a kernel that changes something. It is given the acting user or server.
 fn change<A: Argument, T>(call: Call<A>, kernel: impl FnOnce(&Session, Actor) -> Result<T>) -> T {
     call.kernel(|caller| {
         let actor = Actor::of(caller)?;

@@ -1,4 +1,4 @@
-//! Who pays for a record and how it is to be taken: what every kind of cost record has in common.
+//! The payer of a record and how it is to be taken: what every kind of cost record has in common.
 
 use pgrx::Uuid;
 use pgrx::pg_sys::Oid;

@@ -1,4 +1,4 @@
-//! One charge, step by step: replay what is known, price, ask the gate, write the row and what follows from it.
+//! One charge, step by step: replay what is known, price, ask for admission, write the row and what follows from it.
 
 use pgrx::Uuid;
 use tollgate_escrow::registry::Statistic;
@@ -19,12 +19,12 @@ use tollgate_core::decision::{Status, Verdict};
 
 pub fn charge(
     spi: &Session,
-    gate: &AdmissionMode,
+    mode: &AdmissionMode,
     record: &dyn Record,
     reservation: Option<Reservation>,
 ) -> Result<Outcome> {
     spi::see_own_rows();
-    let mut attempt = Attempt::new(spi, gate, record, reservation);
+    let mut attempt = Attempt::new(spi, mode, record, reservation);
     loop {
         if let Some(stored) = attempt.find_duplicate()? {
             return attempt.answer_duplicate(stored);
@@ -38,26 +38,28 @@ pub fn charge(
 /// A record that is on its way into the ledger.
 struct Attempt<'a> {
     spi: &'a Session,
-    gate: &'a AdmissionMode,
+    mode: &'a AdmissionMode,
     record: &'a dyn Record,
     terms: RecordTerms<'a>,
-    /// Who pays: the user as the caller said, or else as the reservation says.
+    /// The payer: the user as the caller said, or else as the reservation says.
     payer: Payer,
     reservation: Option<Reservation>,
     /// A hold that is committed or released already, and its moment: what the operation cost comes after the fact.
     gone: Option<(State, Timestamp)>,
     /// What a reservation admitted is not asked again.
     enforce: bool,
-    /// Where twins are serial a retry is found before anything is done. Elsewhere the index that its row meets tells, so
-    /// that a first call need not look; but a transaction with one snapshot could not insert beside a row it cannot see,
-    /// and a reservation that is settled already was so by this very request, or by another.
-    look_first: bool,
+    /// Whether the request id is looked up before anything is done. In the locked mode duplicates are serial, so it is.
+    /// In the escrow mode the unique index tells, and a first call need not ask.
+    ///
+    /// Two cases ask first in both modes. A transaction with one snapshot cannot insert beside a row that it cannot
+    /// see. A reservation that is settled already was settled by this very request, or by another.
+    find_first: bool,
 }
 
 impl<'a> Attempt<'a> {
     fn new(
         spi: &'a Session,
-        gate: &'a AdmissionMode,
+        mode: &'a AdmissionMode,
         record: &'a dyn Record,
         reservation: Option<Reservation>,
     ) -> Self {
@@ -65,22 +67,22 @@ impl<'a> Attempt<'a> {
         let held_for = reservation.as_ref().and_then(|reservation| reservation.payer.user);
         let payer = Payer { user: terms.payer.user.or(held_for), ..terms.payer };
         let enforce = terms.enforce && reservation.is_none();
-        let look_first = !gate.may_run_concurrently() || spi::has_one_snapshot() || reservation.is_some();
+        let find_first = !mode.may_run_concurrently() || spi::has_one_snapshot() || reservation.is_some();
         let is_gone = |reservation: &Reservation| matches!(reservation.state, State::Committed | State::Released);
         let gone = reservation.as_ref().filter(|reservation| is_gone(reservation));
         let gone = gone.map(|reservation| (reservation.state, reservation.reserved_at));
         let reservation = reservation.filter(|_| gone.is_none());
-        Self { spi, gate, record, terms, payer, reservation, gone, enforce, look_first }
+        Self { spi, mode, record, terms, payer, reservation, gone, enforce, find_first }
     }
 
     fn find_duplicate(&self) -> Result<Option<Stored>> {
         match self.terms.request_id {
-            Some(request_id) if self.look_first => self.record.find(self.spi, request_id, self.payer.user),
+            Some(request_id) if self.find_first => self.record.find(self.spi, request_id, self.payer.user),
             _ => Ok(None),
         }
     }
 
-    /// `None` when a duplicate may have been recorded meanwhile: then look again.
+    /// `None` when a duplicate may have been recorded meanwhile: then read again.
     fn run(&mut self) -> Result<Option<Outcome>> {
         // In the locked mode the clock is read under the locks, so that periods follow the order of the charges.
         let moments = self.moments(pg::clock_timestamp());
@@ -94,14 +96,14 @@ impl<'a> Attempt<'a> {
             return self.refuse_unasked(&cost, moments.charged_at, denied);
         }
         let asked = self.ask(&cost, moments);
-        let admission = self.gate.admit(self.spi, asked)?;
+        let admission = self.mode.admit(self.spi, asked)?;
         if admission.admitted {
             return self.write(&cost, moments, &asked, admission);
         }
         if self.duplicate_was_recorded()? {
             return Ok(None);
         }
-        self.gate.count_outcome(if admission.verdict.retryable {
+        self.mode.count_outcome(if admission.verdict.retryable {
             Statistic::RetryableRefusal
         } else {
             Statistic::Refusal
@@ -153,20 +155,20 @@ impl<'a> Attempt<'a> {
         let expires_at = admission.hold.map_or(moments.recorded_at, |hold| hold.expires);
         let reservation = self.reservation.as_ref().map(|reservation| reservation.id);
         if !self.record.insert(&Row { id, cost, moments, user: self.payer.user, reservation, expires_at })? {
-            self.gate.retract(*asked, &admission);
-            self.gate.row_written();
+            self.mode.retract(*asked, &admission);
+            self.mode.row_written();
             if let Some(request_id) = self.terms.request_id {
                 self.record.source().table.wait_for_duplicate(self.terms.payer.tenant, request_id)?;
             }
-            self.look_first = true;
+            self.find_first = true;
             return Ok(None);
         }
-        self.gate.row_written();
+        self.mode.row_written();
         let held = asked.hold.is_some();
         if !held {
             leave_pending(self.record.source(), id, asked)?;
         }
-        self.gate.count_outcome(Statistic::Admission);
+        self.mode.count_outcome(Statistic::Admission);
         let mut outcome = recorded(id, cost, admission, asked, self.gone.map(|(state, _)| state));
         if let Some(reservation) = &self.reservation {
             let settled = reservation.settle(self.spi, cost.usd, moments.recorded_at)?;
@@ -182,12 +184,12 @@ impl<'a> Attempt<'a> {
         Ok(Some(outcome))
     }
 
-    /// Refuses what no gate is asked about: it has no price, or the tenant's policy denies the model.
+    /// Refuses before admission is asked: it has no price, or the tenant's policy denies the model.
     fn refuse_unasked(&mut self, cost: &Cost, at: Timestamp, denied: Option<String>) -> Result<Option<Outcome>> {
         if self.duplicate_was_recorded()? {
             return Ok(None);
         }
-        self.gate.count_outcome(Statistic::Refusal);
+        self.mode.count_outcome(Statistic::Refusal);
         let usage = quota_usage(self.spi, self.payer, at, Snapshot::Latest)?;
         let verdict = usage.decide(0, true);
         let (status, reason) = match denied {
@@ -204,8 +206,8 @@ impl<'a> Attempt<'a> {
         refused(self.spi, &self.terms, cost, usage, verdict, reason).map(Some)
     }
 
-    /// The request was recorded before. A hold that has gone since is asked for anew; a new one that the retry brought is not
-    /// needed.
+    /// The request was recorded before. A hold that has gone since is asked for again. A new one that the retry brought
+    /// is not needed.
     fn answer_duplicate(&mut self, stored: Stored) -> Result<Outcome> {
         if !stored.same_content {
             return Err(Error::Conflict {
@@ -222,7 +224,7 @@ impl<'a> Attempt<'a> {
         {
             let now = pg::clock_timestamp();
             let state = if reservation.has_expired(now) { State::Expired } else { State::Released };
-            reservation.give_up(self.spi, self.gate, state, Some("the request was recorded before"), now)?;
+            reservation.give_up(self.spi, self.mode, state, Some("the request was recorded before"), now)?;
         }
         replay(self.spi, self.payer, stored)
     }
@@ -239,7 +241,7 @@ impl<'a> Attempt<'a> {
             State::Committed => {
                 return replay(self.spi, self.payer, Stored { state: Some(State::Committed), ..stored });
             }
-            State::Held => reservation.give_up(self.spi, self.gate, State::Expired, None, now)?,
+            State::Held => reservation.give_up(self.spi, self.mode, State::Expired, None, now)?,
             State::Released | State::Expired => {}
         }
         let cost = self.record.cost(now)?;
@@ -250,30 +252,30 @@ impl<'a> Attempt<'a> {
         }
         let moments = Moments { charged_at: now, occurred_at: now, recorded_at: now };
         let asked = Charge { request: 0, ..self.ask(&cost, moments) };
-        let mut admission = self.gate.admit(self.spi, asked)?;
+        let mut admission = self.mode.admit(self.spi, asked)?;
         if !admission.admitted {
             return self.refuse(&cost, admission);
         }
         let _unwritten = admission.unwritten.take();
         let expires_at = admission.hold.map_or(now, |hold| hold.expires);
         reservation.renew(self.spi, cost.nanos, now, expires_at)?;
-        self.gate.row_written();
-        self.gate.count_outcome(Statistic::Admission);
+        self.mode.row_written();
+        self.mode.count_outcome(Statistic::Admission);
         Ok(recorded(stored.id, &cost, admission, &asked, None))
     }
 
-    /// Before a refusal is told: whether the same request has been recorded, or another call is just recording it. Waits
-    /// for that one. Says whether to begin anew, by looking.
+    /// Before a refusal is returned: whether the same request has been recorded, or another call is just recording it.
+    /// Waits for that call. Says whether to start again.
     fn duplicate_was_recorded(&mut self) -> Result<bool> {
-        let Some(request_id) = self.terms.request_id.filter(|_| self.gate.may_run_concurrently()) else {
+        let Some(request_id) = self.terms.request_id.filter(|_| self.mode.may_run_concurrently()) else {
             return Ok(false);
         };
-        self.look_first = true;
+        self.find_first = true;
         // First the call that has taken room and not yet written its row, then one that has written and not committed.
-        let waited = self.gate.wait_for_request(request_hash(self.record));
+        let waited = self.mode.wait_for_request(request_hash(self.record));
         Ok(self.record.source().table.wait_for_duplicate(self.terms.payer.tenant, request_id)?
             || waited
-            // Also after a first look: since then it may have been committed.
+            // Also after a first look-up: since then it may have been committed.
             || self.record.find(self.spi, request_id, self.terms.payer.user)?.is_some())
     }
 }

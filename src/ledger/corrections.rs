@@ -100,7 +100,7 @@ impl Corrected {
     }
 
     /// See [`append`].
-    pub(super) fn correct(&self, spi: &Session, gate: &AdmissionMode, new: &NewCorrection<'_>) -> Result<bool> {
+    pub(super) fn correct(&self, spi: &Session, mode: &AdmissionMode, new: &NewCorrection<'_>) -> Result<bool> {
         let source = Source { name: "correction", table: &TABLE };
         let row = [
             new.id.into(),
@@ -119,15 +119,15 @@ impl Corrected {
             Value::timestamp(self.occurred_at),
             Value::timestamp(pg::clock_timestamp()),
         ];
-        append(spi, gate, source, (self.payer, self.charged_at), new, &row)
+        append(spi, mode, source, (self.payer, self.charged_at), new, &row)
     }
 }
 
-/// Counts a correction, and writes its row and its pending row. `false` when a duplicate's row was there first, whose
-/// transaction has ended now: look again.
+/// Counts a correction, and writes its row and its pending row. `false` when a duplicate's row was there first: its
+/// transaction has ended now, so the caller reads again.
 fn append(
     spi: &Session,
-    gate: &AdmissionMode,
+    mode: &AdmissionMode,
     source: Source,
     (payer, at): (Payer, Timestamp),
     new: &NewCorrection<'_>,
@@ -135,13 +135,13 @@ fn append(
 ) -> Result<bool> {
     let amount = new.nanos;
     let asked = Charge { payer, at, amount, hold: None, gives_up: None, user_held: false, enforce: false, request: 0 };
-    let mut admission = gate.admit(spi, asked)?;
+    let mut admission = mode.admit(spi, asked)?;
     let _unwritten = admission.unwritten.take();
     if source.table.insert(row)? {
         leave_pending(source, new.id, &asked)?;
         return Ok(true);
     }
-    gate.retract(asked, &admission);
+    mode.retract(asked, &admission);
     source.table.wait_for_duplicate(payer.tenant, new.request_id)?;
     Ok(false)
 }
@@ -181,7 +181,7 @@ pub fn refund(
 ) -> Result<Correction> {
     let (record, cost) = find_record(spi, record, tenant)?;
     let tenant = record.tenant;
-    let gate = AdmissionMode::open([Some(tenant)])?;
+    let mode = AdmissionMode::open([Some(tenant)])?;
     record.lock();
     loop {
         spi::see_own_rows();
@@ -206,7 +206,7 @@ pub fn refund(
             request_id,
             reason,
         };
-        if record.correct(spi, &gate, &new)? {
+        if record.correct(spi, &mode, &new)? {
             return Ok(Correction { id: new.id, replayed: false });
         }
     }
@@ -233,7 +233,7 @@ pub struct Adjustment {
     pub spent: i64,
 }
 
-/// Whose quota an adjustment is about, and which.
+/// The quota that an adjustment is about, and its payer.
 struct Adjusted {
     payer: Payer,
     scope: Scope,
@@ -269,7 +269,7 @@ pub fn adjust(
 ) -> Result<Adjustment> {
     let adjusted = Adjusted::find(spi, quota)?;
     let payer = adjusted.payer;
-    let gate = AdmissionMode::open([payer.tenant])?;
+    let mode = AdmissionMode::open([payer.tenant])?;
     // One lock for all: an adjustment counts against every quota of its payer, and the platform's.
     lock::LockTarget::Correction(*nil().as_bytes()).lock(lock::Strength::Exclusive);
     // Request ids are unique per function; those of check_and_record_quota_atomic are in the same column.
@@ -307,7 +307,7 @@ pub fn adjust(
             reason.into(),
         ];
         let source = Source { name: "charge", table: &direct_charge::TABLE };
-        if append(spi, &gate, source, (payer, now), &new, &row)? {
+        if append(spi, &mode, source, (payer, now), &new, &row)? {
             let correction = Correction { id: new.id, replayed: false };
             return Ok(Adjustment { correction, spent: spent.saturating_add(nanos) });
         }

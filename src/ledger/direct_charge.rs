@@ -13,7 +13,7 @@ use crate::pg::value::Value;
 use crate::quota::Payer;
 use tollgate_core::money::Picos;
 
-/// A charge whose arguments hold.
+/// A charge whose arguments are valid.
 pub struct DirectCharge {
     pub payer: Payer,
     pub cost: Picos,

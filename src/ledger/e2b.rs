@@ -35,10 +35,10 @@ pub struct Arguments {
     pub egress_gib: Option<String>,
 }
 
-/// Whose sandbox it is when nobody says.
+/// The provider of a sandbox when the caller names none.
 pub const PROVIDER: &str = "e2b";
 
-/// A session whose arguments hold. Quantities are decimal text of at most nine places.
+/// A session whose arguments are valid. Quantities are decimal text of at most nine places.
 pub struct SandboxSession {
     attribution: Attribution,
     sandbox_id: Option<String>,

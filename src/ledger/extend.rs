@@ -3,7 +3,7 @@
 use pgrx::Uuid;
 use tollgate_escrow::registry::Statistic;
 
-use super::reservation::{Reservation, gate_of, must_write, picos};
+use super::reservation::{Reservation, mode_of, must_write, picos};
 use super::reserve::time_to_live;
 use crate::admission::Hold;
 use crate::arguments;
@@ -37,7 +37,7 @@ const NOTE_EXTENSION: &str = "
     values ($1, $2, $3, $4, $5, $6, $7)";
 static NOTE_EXTENSION_PLAN: Plan = Plan::new(NOTE_EXTENSION, &[UUID, TEXT, UUID, INTERVAL, NUMERIC, NUMERIC, MOMENT]);
 
-/// A request to extend, whose arguments are right.
+/// A request to extend, whose arguments are valid.
 pub struct Extension {
     pub ttl: Option<Interval>,
     pub additional: Option<Picos>,
@@ -57,7 +57,7 @@ pub struct Extended {
 
 pub fn extend(spi: &Session, id: Uuid, tenant: Option<Uuid>, asked: &Extension) -> Result<Extended> {
     let ttl = asked.ttl.as_ref().map(time_to_live).transpose()?;
-    let gate = gate_of(spi, id, tenant)?;
+    let mode = mode_of(spi, id, tenant)?;
     let reservation = Reservation::lock(spi, id, tenant)?;
     if let Some(stored) = reservation.find_extension(spi, asked)? {
         return Ok(stored);
@@ -75,10 +75,10 @@ pub fn extend(spi: &Session, id: Uuid, tenant: Option<Uuid>, asked: &Extension) 
     let hold = Hold { amount: reserved.ceil_nanos(), expires: reservation.extended_to(ttl, now) };
     // More time alone takes no room, whatever a limit has become since.
     let enforce = expired || hold.amount > reservation.nanos;
-    let admission = gate.admit(spi, reservation.change(Some(hold), enforce))?;
+    let admission = mode.admit(spi, reservation.change(Some(hold), enforce))?;
     let verdict = admission.verdict;
     if !admission.admitted {
-        gate.count_outcome(if verdict.retryable { Statistic::RetryableRefusal } else { Statistic::Refusal });
+        mode.count_outcome(if verdict.retryable { Statistic::RetryableRefusal } else { Statistic::Refusal });
         let wanted = if expired { hold.amount } else { hold.amount - reservation.nanos };
         return Ok(Extended {
             allowed: false,
@@ -92,7 +92,7 @@ pub fn extend(spi: &Session, id: Uuid, tenant: Option<Uuid>, asked: &Extension) 
     }
     let expires_at = admission.hold.map_or(hold.expires, |hold| hold.expires);
     reservation.store_extension(spi, asked, reserved, expires_at)?;
-    gate.count_outcome(Statistic::Admission);
+    mode.count_outcome(Statistic::Admission);
     Ok(Extended::granted(reserved, expires_at, verdict.status, false))
 }
 

@@ -35,7 +35,7 @@ pub struct Arguments {
     pub span_id: Option<String>,
 }
 
-/// A call whose arguments hold.
+/// A call whose arguments are valid.
 pub struct LlmCall {
     attribution: Attribution,
     provider: String,
@@ -84,7 +84,7 @@ impl TryFrom<Arguments> for LlmCall {
             attribution,
             provider,
             model,
-            // A report whose parts are beside what the caller counted has more than he did.
+            // A report whose parts are beside what the caller counted has more tokens than the caller said.
             input_tokens: understood.input,
             output_tokens: understood.output,
             task,
@@ -99,8 +99,8 @@ impl TryFrom<Arguments> for LlmCall {
 
 impl LlmCall {
     /// A call by the report that its provider, gateway or library gave. What a gateway says that it billed is the cost,
-    /// unless the caller says. A report that is not understood is refused when it is to be enforced; when the money is
-    /// spent already, it is kept with a record that has no price.
+    /// unless the caller names one. A report that is not understood is refused when it is to be enforced. When the
+    /// money is spent already, it is kept with a record that has no price.
     pub fn reported(given: Arguments, report: std::result::Result<serde_json::Value, String>) -> Result<Self> {
         let mut attribution: Attribution = given.attribution.try_into()?;
         let provider = arguments::required_text(given.model_provider, "p_model_provider")?;

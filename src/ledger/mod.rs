@@ -1,7 +1,7 @@
 //! Writing the ledger: price, admit, insert, in one transaction.
 //!
-//! One charge goes through here from top to bottom: [`record`] opens the [`AdmissionMode`] and calls [`charge`] for each record,
-//! which replays a request that is known, prices, asks the gate, and has the record insert itself.
+//! One charge goes through here from top to bottom. [`record`] opens the [`AdmissionMode`] and calls [`charge`] for
+//! each record. That replays a request that is known, prices, asks for admission, and has the record insert itself.
 
 pub mod attribution;
 pub mod batch;
@@ -156,7 +156,7 @@ pub struct Row<'a> {
     pub id: Uuid,
     pub cost: &'a Cost,
     pub moments: Moments,
-    /// Who asked: as the caller said, or else as the reservation says.
+    /// The user: as the caller said, or else as the reservation says.
     pub user: Option<Uuid>,
     /// The hold that it settles.
     pub reservation: Option<Uuid>,
@@ -254,11 +254,11 @@ impl Outcome {
 
 /// Records all of them or, by raising an error, none. Each answer says whether its record was admitted.
 pub fn record(spi: &Session, records: &[&dyn Record]) -> Result<Vec<Outcome>> {
-    let gate = AdmissionMode::open(records.iter().map(|record| record.terms().payer.tenant))?;
+    let mode = AdmissionMode::open(records.iter().map(|record| record.terms().payer.tenant))?;
     let single = records.len() == 1;
     let mut outcomes = Vec::with_capacity(records.len());
     for (index, record) in records.iter().enumerate() {
-        let outcome = reservation_of(spi, *record).and_then(|reservation| charge(spi, &gate, *record, reservation));
+        let outcome = reservation_of(spi, *record).and_then(|reservation| charge(spi, &mode, *record, reservation));
         outcomes.push(if single { outcome? } else { outcome.map_err(|error| error.at_ordinal(index + 1))? });
     }
     if let Some((record, outcome)) = records.iter().zip(&outcomes).max_by_key(|(_, outcome)| outcome.usage.tail) {
@@ -276,8 +276,8 @@ fn reservation_of(spi: &Session, record: &dyn Record) -> Result<Option<Reservati
     Ok(Some(reservation))
 }
 
-/// Reads what a look-up by request id gave: id, cost as text, status, whether the content is the same, for a hold when it was
-/// to expire and its state, for others the hold that it settled.
+/// Reads what a look-up by request id gave: id, cost as text, status, and whether the content is the same. For a hold
+/// also its expiry and state, for others the hold that it settled.
 fn stored(rows: &Rows) -> Result<Option<Stored>> {
     rows.first()
         .map(|row| {

@@ -21,10 +21,11 @@ use tollgate_core::decision::Resource;
 use tollgate_core::money::{Picos, PicosDifference};
 use tollgate_core::pricing::{Priced, SANDBOX_PARTS};
 
-/// Records that are looked at together.
+/// Records that are read together.
 const PAGE: usize = 2_000;
 
-/// The request ids of these corrections are this and their own ids, which nobody can know who calls refund_cost.
+/// The request ids of these corrections are this and their own ids. A caller of refund_cost cannot know those in
+/// advance.
 const MARK: &str = "reprice:";
 
 /// Records whose cost was computed, after a tenant and a record, with what earlier calls have already corrected.
@@ -95,7 +96,7 @@ pub struct Sum {
 /// The tenant, the resource, the provider and the model or sandbox type.
 pub type Group = (Uuid, String, String, String);
 
-/// Finds records that occurred in the range and would cost something else now, and, unless it is only asked, corrects as
+/// Finds records that occurred in the range and would cost something else now. Unless it is a dry run, it corrects as
 /// many of them as the limit says. The rest waits for the next call.
 pub fn reprice(from: Timestamp, to: Timestamp, dry_run: bool, limit: i64) -> Result<BTreeMap<Group, Sum>> {
     let mut sums: BTreeMap<Group, Sum> = BTreeMap::new();
@@ -112,9 +113,9 @@ pub fn reprice(from: Timestamp, to: Timestamp, dry_run: bool, limit: i64) -> Res
         let correct = usize::try_from(left).unwrap_or(usize::MAX).min(found.len());
         if correct > 0 {
             spi::session(|spi| {
-                let gate = AdmissionMode::open(found[..correct].iter().map(|one| Some(one.record.tenant)))?;
+                let mode = AdmissionMode::open(found[..correct].iter().map(|one| Some(one.record.tenant)))?;
                 for one in &found[..correct] {
-                    let adjustment = correct_one(spi, &gate, one)?;
+                    let adjustment = correct_one(spi, &mode, one)?;
                     let sum = sums.entry(group(one)).or_default();
                     sum.adjusted += i64::from(adjustment != 0);
                     sum.adjustment += adjustment;
@@ -221,7 +222,7 @@ fn now(record: &Corrected, used: &Used) -> Result<Option<Picos>> {
 }
 
 /// Writes what is missing to the target, under the lock that refunds of the record take too; gives it in pico-dollars.
-fn correct_one(spi: &Session, gate: &AdmissionMode, one: &Found) -> Result<i128> {
+fn correct_one(spi: &Session, mode: &AdmissionMode, one: &Found) -> Result<i128> {
     let record = &one.record;
     record.lock();
     let rows = spi.run(&CORRECTED_PLAN, Snapshot::Latest, &[record.id.into(), record.tenant.into()])?;
@@ -248,7 +249,7 @@ fn correct_one(spi: &Session, gate: &AdmissionMode, one: &Found) -> Result<i128>
     // In the ledger a sandbox has no provider.
     let provider = if record.source == "e2b" { String::new() } else { record.provider.clone() };
     let record = Corrected { provider, source: record.source.clone(), name: record.name.clone(), ..*record };
-    if record.correct(spi, gate, &new)? {
+    if record.correct(spi, mode, &new)? {
         Ok(delta.get())
     } else {
         Err(Error::internal("a correction met another with its own id"))

@@ -1,7 +1,8 @@
 //! A reservation as it is stored: what is set aside for an operation whose cost is known only afterwards.
 //!
-//! It counts as long as it is held and has not expired. What resolves or extends it first opens the gate, then locks the row
-//! to the end of its transaction, so that of two one comes first and the other sees what the first did.
+//! It counts as long as it is held and has not expired. What resolves or extends it first opens the admission mode,
+//! then locks the row to the end of its transaction. So of two transactions one comes first, and the other sees what
+//! the first did.
 
 use pgrx::Uuid;
 
@@ -71,8 +72,8 @@ pub struct Reservation {
 const TENANT_OF: &str = "select r.tenant_id from copilot_internal.quota_reservations r where r.id = $1";
 static TENANT_OF_PLAN: Plan = Plan::new(TENANT_OF, &[UUID]);
 
-/// The tenant is compared so that no index of tenants can do: chosen while the table is small, it would have every hold of
-/// the tenant read for one. Likewise below.
+/// The tenant is compared in a form that no index of tenants can serve. Such an index, chosen while the table is small,
+/// would read every hold of the tenant for one. Likewise below.
 const LOCK: &str = "
     select r.tenant_id, r.user_id, r.resource_type, r.reserved_usd::text, r.held_nanos, r.reserved_at, r.expires_at,
            (extract(epoch from r.ttl) * 1000000)::bigint, r.state, r.charged_usd::text, r.released_usd::text,
@@ -113,8 +114,8 @@ pub fn picos(text: Option<String>) -> Result<Picos> {
     })
 }
 
-/// Opens the gate for whose reservation it is.
-pub fn gate_of(spi: &Session, id: Uuid, tenant: Option<Uuid>) -> Result<AdmissionMode> {
+/// Opens the admission mode for the reservation's payer.
+pub fn mode_of(spi: &Session, id: Uuid, tenant: Option<Uuid>) -> Result<AdmissionMode> {
     let tenant = match tenant {
         None if AdmissionMode::needs_tenants() => {
             AdmissionMode::open_for_housekeeping()?;
@@ -128,7 +129,7 @@ pub fn gate_of(spi: &Session, id: Uuid, tenant: Option<Uuid>) -> Result<Admissio
 }
 
 impl Reservation {
-    /// Reads and locks the row. The gate is open.
+    /// Reads and locks the row. The admission mode is open.
     pub fn lock(spi: &Session, id: Uuid, tenant: Option<Uuid>) -> Result<Self> {
         spi::see_own_rows();
         let rows = spi.run_write(&LOCK_PLAN, &[id.into(), tenant.into()])?;
@@ -235,7 +236,7 @@ impl Reservation {
         must_write(spi.run_write(&RESOLVE_PLAN, &parameters)?.written())
     }
 
-    /// It is held anew, for what was asked at first. That has been admitted.
+    /// It is held again, for what was asked at first. That has been admitted.
     pub fn renew(&self, spi: &Session, nanos: i64, now: Timestamp, expires_at: Timestamp) -> Result<()> {
         let moments = [now, expires_at].map(Value::timestamp);
         let parameters = [self.id.into(), self.payer.tenant.into(), nanos.into(), moments[0], moments[1]];
@@ -257,16 +258,16 @@ impl Reservation {
         }
     }
 
-    /// Counts for nobody any more, once the transaction has committed.
+    /// No quota counts it once the transaction has committed.
     pub fn give_up(
         &self,
         spi: &Session,
-        gate: &AdmissionMode,
+        mode: &AdmissionMode,
         state: State,
         reason: Option<&str>,
         now: Timestamp,
     ) -> Result<()> {
-        let _admission = gate.admit(spi, self.change(None, false))?;
+        let _admission = mode.admit(spi, self.change(None, false))?;
         self.resolve(spi, state, None, reason, now)
     }
 }

@@ -28,7 +28,7 @@ pub fn time_to_live(given: &Interval) -> Result<i64> {
     }
 }
 
-/// A request for a hold, whose arguments are right.
+/// A request for a hold, whose arguments are valid.
 pub struct Request {
     pub tenant: Uuid,
     pub user: Option<Uuid>,

@@ -4,7 +4,7 @@ use pgrx::Uuid;
 
 use super::charge::charge;
 use super::direct_charge::DirectCharge;
-use super::reservation::{Reservation, Settlement, State, gate_of};
+use super::reservation::{Reservation, Settlement, State, mode_of};
 use crate::admission::AdmissionMode;
 use crate::error::{Error, Result};
 use crate::pg::clock_timestamp;
@@ -21,7 +21,7 @@ pub struct Commit {
 
 /// Charges what a reservation came to. With `reject` more than was set aside is refused.
 pub fn commit(spi: &Session, id: Uuid, tenant: Option<Uuid>, cost: Picos, reject: bool) -> Result<Commit> {
-    let gate = gate_of(spi, id, tenant)?;
+    let mode = mode_of(spi, id, tenant)?;
     let reservation = Reservation::lock(spi, id, tenant)?;
     if reservation.state == State::Committed
         && let Some(settled) = reservation.settled
@@ -43,7 +43,7 @@ pub fn commit(spi: &Session, id: Uuid, tenant: Option<Uuid>, cost: Picos, reject
     }
     let payer = reservation.payer;
     let bare = DirectCharge { payer, cost, request_id: None, enforce: false, reservation: Some(id), log_denial: false };
-    let outcome = charge(spi, &gate, &bare, Some(reservation))?;
+    let outcome = charge(spi, &mode, &bare, Some(reservation))?;
     let settled = outcome.settled.ok_or_else(|| Error::internal("a commit settled nothing"))?;
     Ok(Commit { status: "committed", settled, replayed: false })
 }
@@ -56,7 +56,7 @@ pub struct Release {
 }
 
 pub fn release(spi: &Session, id: Uuid, tenant: Option<Uuid>, reason: Option<&str>) -> Result<Release> {
-    let gate = gate_of(spi, id, tenant)?;
+    let mode = mode_of(spi, id, tenant)?;
     let reservation = Reservation::lock(spi, id, tenant)?;
     let now = clock_timestamp();
     let (state, released) = match reservation.state {
@@ -70,7 +70,7 @@ pub fn release(spi: &Session, id: Uuid, tenant: Option<Uuid>, reason: Option<&st
         State::Held if reservation.has_expired(now) => (State::Expired, Picos::ZERO),
         State::Held => (State::Released, reservation.reserved),
     };
-    reservation.give_up(spi, &gate, state, reason, now)?;
+    reservation.give_up(spi, &mode, state, reason, now)?;
     Ok(Release { status: state.as_str(), released, replayed: false })
 }
 
@@ -83,17 +83,18 @@ const EXPIRED: &str = "
     for update skip locked";
 static EXPIRED_PLAN: Plan = Plan::new(EXPIRED, &[BIGINT]);
 
-/// Marks reservations that have expired, skipping those in somebody's hands. Nothing that counts depends on it: whoever
-/// needs the room has it already. In the escrow mode it is a release like any other, since counters may still count them.
+/// Marks reservations that have expired, skipping those that another transaction has locked. No figure depends on it: a
+/// charge that needs the room has it already. In the escrow mode it is a release like any other, since counters may
+/// still count them.
 pub fn expire(spi: &Session, most: i64) -> Result<i64> {
-    let gate = AdmissionMode::open_for_housekeeping()?;
+    let mode = AdmissionMode::open_for_housekeeping()?;
     let rows = spi.run_write(&EXPIRED_PLAN, &[most.into()])?;
     let found: Vec<(Uuid, Uuid)> = rows.iter().map(|row| Ok((row.need(1)?, row.need(2)?))).collect::<Result<_>>()?;
     let now = clock_timestamp();
     for (id, tenant) in &found {
         let reservation = Reservation::lock(spi, *id, Some(*tenant))?;
-        if gate.may_run_concurrently() {
-            reservation.give_up(spi, &gate, State::Expired, None, now)?;
+        if mode.may_run_concurrently() {
+            reservation.give_up(spi, &mode, State::Expired, None, now)?;
         } else {
             reservation.resolve(spi, State::Expired, None, None, now)?;
         }

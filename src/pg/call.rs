@@ -1,7 +1,7 @@
-//! One call of a native function: its arguments read by name, its result formed by hand.
+//! One call of a native function: its arguments read by name, its result formed as a tuple.
 //!
 //! The SQL signature is written in `sql/schema/`, where it can be reviewed. A result row is a composite datum returned
-//! once: Postgres takes it from a set-returning function that never says "more", without the two calls of an iterator.
+//! once. Postgres takes it from a set-returning function that never says "more", without the two calls of an iterator.
 
 use std::marker::PhantomData;
 
@@ -122,8 +122,8 @@ impl<A: Argument> Call<A> {
 
     /// Reads a text where it lies.
     pub fn with_text<T>(self, argument: A, read: impl FnOnce(&str) -> T) -> Option<T> {
-        // SAFETY: the SQL signature says that it is a text, in a database whose encoding is UTF-8; what is looked at
-        // lives as long as the call.
+        // SAFETY: the SQL signature says that it is a text, in a database whose encoding is UTF-8. What is read lives
+        // as long as the call.
         self.raw(argument).and_then(|datum| unsafe { <&str>::from_datum(datum, false) }).map(read)
     }
 
@@ -154,7 +154,7 @@ impl<A: Argument> Call<A> {
 }
 
 impl<A> Call<A> {
-    /// Runs a kernel with the rights of the function's owner, having told it who called, and raises its error.
+    /// Runs a kernel with the rights of the function's owner, gives it the caller, and raises its error.
     pub fn kernel<T>(self, kernel: impl FnOnce(&identity::Caller) -> error::Result<T>) -> T {
         let caller = identity::Caller::current();
         let outcome = {
@@ -183,7 +183,7 @@ impl<A> Call<A> {
         }
     }
 
-    /// Hands the rows of a query on, whose columns are those of the SQL signature.
+    /// Returns the rows of a query, whose columns are those of the SQL signature.
     pub fn rows_of(self, rows: &spi::Rows) {
         // SAFETY: as in `rows`; the tuples are copied while their session is open.
         unsafe {
@@ -211,13 +211,14 @@ impl<A> Call<A> {
         }
     }
 
-    /// The type of a result row: what the caller expects, where he says so, which spares resolving it for each call.
+    /// The type of a result row: what the calling query expects, where it says so, which spares resolving it for each
+    /// call.
     ///
     /// # Safety
     /// The call is running.
     unsafe fn row_type(self) -> pg_sys::TupleDesc {
-        // SAFETY: resultinfo, when there is one of that type, is a ReturnSetInfo of the caller's, and its descriptor
-        // lives as long as his query.
+        // SAFETY: resultinfo, when there is one of that type, is a ReturnSetInfo of the calling query, and its
+        // descriptor lives as long as that query.
         unsafe {
             let info = (*self.0).resultinfo;
             if !info.is_null() && (*info).type_ == pg_sys::NodeTag::T_ReturnSetInfo {

@@ -1,7 +1,7 @@
 //! The ledger goes with no schema by accident.
 //!
-//! The functions in `public` belong to the extension, so that `drop schema public cascade`, a common way to empty a
-//! database, takes the extension with it, and the extension the ledger. Postgres tells whatever library a session has
+//! The functions in `public` belong to the extension. `drop schema public cascade` is a common way to empty a database:
+//! it takes the extension with it, and the extension takes the ledger. Postgres tells whatever library a session has
 //! loaded of every object that is to be dropped, before it is gone.
 
 use std::cell::Cell;
@@ -40,7 +40,7 @@ unsafe extern "C-unwind" fn accessed(
     argument: *mut c_void,
 ) {
     if let Some(previous) = PREVIOUS.0.get() {
-        // SAFETY: hands on what came.
+        // SAFETY: passes on what came.
         unsafe { previous(access, class, object, part, argument) };
     }
     if access == pg_sys::ObjectAccessType::OAT_DROP && class == pg_sys::RelationRelationId && part == 0 {
@@ -84,8 +84,8 @@ fn ledger_table(relation: pg_sys::Oid) -> Option<&'static str> {
 }
 
 fn has_rows(relation: pg_sys::Oid) -> bool {
-    // SAFETY: whoever drops it has locked the relation; the snapshot is registered while it is used, and what is begun is
-    // ended.
+    // SAFETY: the dropping command has locked the relation. The snapshot is registered while it is used, and what is
+    // begun is ended.
     unsafe {
         let relation = pg_sys::table_open(relation, pg_sys::AccessShareLock.cast_signed());
         if (*(*relation).rd_rel).relkind.cast_unsigned() != pg_sys::RELKIND_RELATION
@@ -105,7 +105,7 @@ fn has_rows(relation: pg_sys::Oid) -> bool {
     }
 }
 
-/// Whether the running statement is DROP EXTENSION: nobody says that by accident.
+/// Whether the running statement is DROP EXTENSION, which is never written by accident.
 fn says_drop_extension() -> bool {
     // SAFETY: the portal that runs, when there is one, has the statements that it was given.
     unsafe {

@@ -1,8 +1,8 @@
-//! Who calls, and the switch to the owner's rights for what a kernel does on the caller's behalf.
+//! The caller, and the switch to the owner's rights for what a kernel does on the caller's behalf.
 //!
 //! The caller is the role that invoked the function, never a claim. A role that has `service_role` (or is a superuser)
-//! acts for every tenant. Any other is a person only if it has `authenticated`: then the `sub` of the verified JWT says
-//! who, and memberships say of which tenants. `user_metadata` is written by the user and never read.
+//! acts for every tenant. Any other is a user only if it has `authenticated`. Then the `sub` of the verified JWT names
+//! the user, and memberships say of which tenants. `user_metadata` is written by the user and never read.
 
 use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
@@ -87,7 +87,7 @@ impl Caller {
         self.serves_all_tenants
     }
 
-    /// May read the figures of all tenants through the views, where he may read these at all.
+    /// May read the figures of all tenants through the views, if its grants let it read these at all.
     pub fn reads_all_metrics(self) -> bool {
         self.reads_all_metrics
     }
@@ -125,17 +125,17 @@ impl Caller {
     }
 }
 
-/// Looks at the text of the claims, where the setting is known.
-fn with_claims<T>(look: impl FnOnce(&[u8]) -> T) -> Option<T> {
+/// Reads the text of the claims, where the setting is known.
+fn with_claims<T>(read: impl FnOnce(&[u8]) -> T) -> Option<T> {
     // SAFETY: a missing setting gives a null pointer; the text is read before anything can change it.
     unsafe {
         let setting = pg_sys::GetConfigOption(c"request.jwt.claims".as_ptr(), true, false);
-        (!setting.is_null()).then(|| look(CStr::from_ptr(setting).to_bytes()))
+        (!setting.is_null()).then(|| read(CStr::from_ptr(setting).to_bytes()))
     }
 }
 
 impl Claims {
-    /// A reused session leaves an empty text, and a malformed one names nobody.
+    /// A reused session leaves an empty text, and a malformed one names no user.
     fn read(text: &[u8]) -> Self {
         // A derived reader takes a list of its fields as well.
         if text.len() > MAX_CLAIMS_BYTES || !text.trim_ascii_start().starts_with(b"{") {
@@ -181,8 +181,8 @@ pub fn parse_uuid(text: &str) -> Option<Uuid> {
     Some(Uuid::from_bytes(bytes))
 }
 
-/// While it lives, the backend has the rights of the function's owner. An ERROR restores the caller with the
-/// (sub)transaction; any other way out restores him here.
+/// While it lives, the backend has the rights of the function's owner. An ERROR restores the caller's rights with the
+/// (sub)transaction; any other way out restores them here.
 pub struct ActAsOwner {
     user: pg_sys::Oid,
     context: i32,

@@ -1,9 +1,11 @@
 //! When what a backend has read from configuration tables is still so.
 //!
-//! Every change of a watched table sends Postgres' own invalidation messages: at commit, also at that of a prepared
-//! transaction, after its rows are visible and before the client hears of it; to the changing transaction itself after
-//! each of its statements and at its abort. A cache that was filled from a snapshot taken after the messages of its
-//! time were handled, and is dropped when the [`generation`] moves on, is never behind what was acknowledged.
+//! Every change of a watched table sends Postgres' own invalidation messages. They go out at commit, also at that of a
+//! prepared transaction, after its rows are visible and before the client hears of it. The changing transaction gets
+//! them after each of its statements and at its abort.
+//!
+//! A cache is filled from a snapshot taken after the messages of its time were handled, and dropped when the
+//! [`generation`] moves on. So it is never behind what was acknowledged.
 
 use std::cell::Cell;
 
@@ -29,8 +31,9 @@ static STATE: State = State {
     watched_people: Cell::new([pg_sys::Oid::INVALID; PEOPLE.len()]),
 };
 
-/// The ledger, whose oid is part of every counter's key, and the tables whose rows are kept, whose triggers send the
-/// messages. What tables look like that the library writes is seen to by a [`Watch`] of each.
+/// Two kinds of tables send these messages by their triggers: the ledger, whose oid is part of every counter's key, and
+/// the tables whose rows are cached. The shape of the tables that the library writes is followed by a [`Watch`] of
+/// each.
 const WATCHED: [&std::ffi::CStr; 12] = [
     c"llm_cost_records",
     c"cost_quotas",
@@ -46,12 +49,12 @@ const WATCHED: [&std::ffi::CStr; 12] = [
     c"price_markups",
 ];
 
-/// Tables that people change by themselves, by accepting an invitation or choosing a tenant. What is kept of them has a
-/// generation of its own, so that nobody can make all sessions forget quotas and prices.
+/// Tables that users change by themselves, by accepting an invitation or choosing a tenant. What is kept of them has a
+/// generation of its own, so that no user can make all sessions forget quotas and prices.
 const PEOPLE: [&std::ffi::CStr; 2] = [c"tenant_memberships", c"user_preferences"];
 
-/// Sees to it that what somebody has found out about one relation is not believed any longer than it is so. Whatever
-/// changes what a relation looks like invalidates it.
+/// Ends what has been found out about one relation when the relation changes. Whatever changes how a relation looks
+/// invalidates it.
 pub struct Watch {
     relation: Cell<pg_sys::Oid>,
     holds: Cell<bool>,
@@ -69,7 +72,7 @@ impl Watch {
         }
     }
 
-    /// Begins, before the relation is looked at.
+    /// Begins, before the relation is read.
     pub fn begin(&'static self, relation: pg_sys::Oid) {
         if !self.joined.replace(true) {
             self.before.set(STATE.watches.replace(Some(self)));
@@ -161,8 +164,8 @@ pub fn watch() -> pg_sys::Oid {
     if known != pg_sys::Oid::INVALID {
         return known;
     }
-    // SAFETY: looks names up in the catalog caches. The oids are set only once all are known: a message that comes in
-    // between sets them back, and is not missed, since the generation moves on with the next.
+    // SAFETY: looks names up in the catalog caches. The oids are set only once all are known. A message that comes in
+    // between resets them, and is not missed, since the generation moves on with the next.
     unsafe {
         let schema = pg_sys::get_namespace_oid(c"copilot_internal".as_ptr(), true);
         let watched = WATCHED.map(|name| pg_sys::get_relname_relid(name.as_ptr(), schema));

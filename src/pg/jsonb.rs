@@ -1,5 +1,5 @@
-//! The bounds of a `jsonb` that a caller gives, looked at before it is printed: `1e131000` is a few bytes as it is stored,
-//! and 131,001 as text.
+//! The bounds of a `jsonb` that a caller gives, checked before it is printed. `1e131000` is a few bytes as it is
+//! stored, and 131,001 as text.
 
 use std::mem::MaybeUninit;
 

@@ -15,8 +15,8 @@ const WHOLE: i128 = 1_000_000_000_000;
 
 /// What a `jsonb` says that a caller gives, or which bound it exceeds; null when it is a text that is none.
 ///
-/// A document is read as it lies, in the format of `jsonb.h` that `pg_upgrade` has kept since 9.4: Postgres' iterator would be
-/// called through a guard for each of its tokens. Nothing is printed but numbers that are short in print.
+/// A document is read as it lies, in the format of `jsonb.h` that `pg_upgrade` has kept since 9.4. Postgres' iterator
+/// would be called through a guard for each of its tokens. Nothing is printed but numbers that are short in print.
 pub fn read(given: GivenJson, bounds: &Bounds) -> Result<Value, Excess> {
     let datum = match given {
         GivenJson::Datum(datum) => datum,

@@ -21,7 +21,7 @@ pub mod zone;
 /// Microseconds since 2000-01-01 00:00 UTC, Postgres' own `timestamptz`.
 pub type Timestamp = i64;
 
-/// The nil UUID: the platform where a tenant stands, nobody in particular where a user stands.
+/// The nil UUID: the platform where a tenant stands, no particular user where a user stands.
 pub fn nil() -> pgrx::Uuid {
     pgrx::Uuid::from_bytes([0; 16])
 }
@@ -74,9 +74,9 @@ pub fn random_bits() -> u64 {
     mixed ^ (mixed >> 31)
 }
 
-/// A new UUID in one of sixteen time-ordered sequences, which backends share (version 8, RFC 9562 §5.8: 4 bits of the
-/// sequence, 44 of the milliseconds since 1970, random ones). Rows that are written one after the other stay together in
-/// their index, and those that are written at the same time do not crowd on its last page.
+/// A new UUID in one of sixteen time-ordered sequences, which backends share. It is version 8 (RFC 9562 §5.8): 4 bits
+/// of the sequence, 44 of the milliseconds since 1970, random ones. Rows that are written one after the other stay
+/// together in their index. Those that are written at the same time do not crowd on its last page.
 pub fn new_id() -> pgrx::Uuid {
     let mut bytes = [0u8; 16];
     bytes[6..14].copy_from_slice(&random_bits().to_ne_bytes());

@@ -1,8 +1,9 @@
-//! The hint to whoever listens on the channel `pg_tollgate`: there is an event. A hint may fail no charge.
+//! The hint to sessions that listen on the channel `pg_tollgate`: there is an event. A hint may fail no charge.
 //!
-//! Postgres puts notifications into its queue as the transaction commits, and a queue that is full, because somebody listens
-//! and stays in a transaction, is an error there: the charge would be lost. So the hint is given in the last step before
-//! that one, and only while half of the queue is free. From then on 4 GB would have to come in between at once.
+//! Postgres puts notifications into its queue as the transaction commits. The queue fills when a session listens and
+//! stays in a transaction. A full queue is an error at commit, and the charge would be lost. So the hint is given in
+//! the last step before that one, and only while half of the queue is free. From then on 4 GB would have to come in
+//! between at once.
 
 use std::cell::Cell;
 
@@ -33,7 +34,7 @@ pub fn hint() {
 unsafe extern "C-unwind" fn transaction_ends(event: pg_sys::XactEvent::Type, _argument: *mut std::ffi::c_void) {
     // SAFETY: before a commit a transaction still may do what SQL can. Postgres adds to its queue afterwards.
     if WANTED.take() && event == pg_sys::XactEvent::XACT_EVENT_PRE_COMMIT && unsafe { has_room() } {
-        // Without a payload: anybody may listen.
+        // Without a payload: any role may listen.
         let arguments = [CHANNEL.into_datum(), "".into_datum()];
         // SAFETY: pg_notify takes two texts.
         unsafe { pgrx::direct_function_call_as_datum(pg_sys::pg_notify, &arguments) };

@@ -1,5 +1,5 @@
-//! Reading a `numeric` without printing it: its stored form is base-10000 digits behind one or two header words, the same
-//! since PostgreSQL 9.1 (`NumericShort` and `NumericLong` in numeric.c).
+//! Reading a `numeric` without printing it. Its stored form is base-10000 digits behind one or two header words, the
+//! same since PostgreSQL 9.1 (`NumericShort` and `NumericLong` in numeric.c).
 
 use pgrx::pg_sys;
 
@@ -96,8 +96,8 @@ pub fn from_picos(amount: Picos) -> pg_sys::Datum {
     }
 }
 
-/// How many bytes a number has when it is printed: its digits up to the point, and as many behind it as its scale says,
-/// of which none need be stored.
+/// How many bytes a number has when it is printed: its digits up to the point, and as many behind it as its scale says.
+/// None of the latter need be stored.
 ///
 /// # Safety
 /// The datum is a `numeric`, not toasted.

@@ -30,8 +30,9 @@ pub const fn nullable(name: &'static str, kind: pg_sys::Oid) -> Column {
     Column { name, kind, required: false }
 }
 
-/// Whether a row that is formed as the columns say may be put into the table without the executor: it has these columns,
-/// these CHECK constraints (as Postgres writes them), nothing that an INSERT would run, and is a plain heap.
+/// Whether a row that is formed as the columns say may be put into the table without the executor. The table must be a
+/// plain heap with these columns, these CHECK constraints (as Postgres writes them), and nothing that an INSERT would
+/// run.
 ///
 /// # Safety
 /// The relation is open.

@@ -16,8 +16,8 @@ use crate::error::{Error, Result};
 pub enum Snapshot {
     /// The snapshot of the calling statement; takes no transaction id (STABLE functions, standbys).
     Statement,
-    /// Everything committed until now, also at REPEATABLE READ and SERIALIZABLE, and every row that this transaction has
-    /// written, in the running command too: for decisions made under a lock, and for what is kept.
+    /// Everything committed until now, also at REPEATABLE READ and SERIALIZABLE, and every row that this transaction
+    /// has written, in the running command too. It is for decisions made under a lock, and for what is cached.
     Latest,
 }
 
@@ -47,20 +47,20 @@ pub struct Plan {
 // SAFETY: a backend has one thread that calls Postgres; pgrx checks that at every call.
 unsafe impl Sync for Plan {}
 
-/// A stretch of work that may query. SPI is opened by the first query: a call whose answer is at hand does without.
-/// Rows live until it is closed.
+/// A stretch of work that may query. The first query opens SPI: a call whose answer is cached does without. Rows live
+/// until it is closed.
 pub struct Session {
     /// The nest level of the settings that hold while it is open; 0 while it is not.
     level: Cell<i32>,
     settings: &'static [(&'static CStr, &'static CStr)],
 }
 
-/// What queries are planned and run under, whatever the caller has set. Plans are made once and kept for the session:
-/// made while tables are small they would be sequential scans, and stay so while the queue of pending rows fills with
-/// dead ones. For the price of a scan that the planner was told to avoid, it would have every execution compiled.
+/// What queries are planned and run under, whatever the caller has set. Plans are made once and kept for the session.
+/// Made while tables are small they would be sequential scans, and stay so while the queue of pending rows fills with
+/// dead ones. A scan that the planner was told to avoid is priced so high that every execution would be compiled.
 ///
-/// Row level security does not hold the owner. Where somebody has forced it on a table of ours, a query is an ERROR: a sum
-/// of the rows that are shown would be too small, and a charge would be admitted by it.
+/// Row level security does not bind the owner. Where it has been forced on a table of ours, a query is an ERROR. A sum
+/// of only the rows that are shown would be too small, and would admit a charge.
 static SETTINGS: [(&CStr, &CStr); 4] = [
     (c"search_path", c"pg_catalog, pg_temp"),
     (c"row_security", c"off"),
@@ -149,7 +149,7 @@ impl Session {
             return Ok(());
         }
         // SAFETY: connect and finish, and the beginning and end of a level of settings, are paired on the path that
-        // returns; the abort of the (sub)transaction pairs the rest.
+        // returns. The abort of the (sub)transaction pairs the rest.
         unsafe {
             if pg_sys::SPI_connect() != pg_sys::SPI_OK_CONNECT.cast_signed() {
                 return Err(Error::internal("SPI could not be opened"));
@@ -230,8 +230,8 @@ impl Session {
             // SAFETY: as above; the snapshot is registered while it is used.
             unsafe {
                 let latest = pg_sys::RegisterSnapshot(pg_sys::GetLatestSnapshot());
-                let nobody = std::ptr::null_mut();
-                let status = pg_sys::SPI_execute_snapshot(prepared, values, nulls, latest, nobody, true, false, 0);
+                let no_receiver = std::ptr::null_mut();
+                let status = pg_sys::SPI_execute_snapshot(prepared, values, nulls, latest, no_receiver, true, false, 0);
                 pg_sys::UnregisterSnapshot(latest);
                 status
             }

@@ -3,7 +3,7 @@
 //! The callbacks are raw and permanent: registered once, in the postmaster. They allocate nothing, wait for nothing and
 //! cannot fail, for at commit the row is already durable. pgrx's own callbacks allocate, and do not end at PREPARE.
 //!
-//! The state is reached through [`with`], and never across a call into Postgres: a FATAL error runs the abort callback
+//! The state is reached through [`with`], and never across a call into Postgres. A FATAL error runs the abort callback
 //! from wherever it struck, without unwinding.
 
 use std::cell::UnsafeCell;
@@ -36,11 +36,11 @@ pub struct TransactionState {
     unwritten: u32,
     /// The database that it drops, which it can do only by itself.
     pub dropped: u32,
-    /// The earliest expiry of the holds that it has had in hand, rolled back or not; 0 is none.
-    hand: i64,
+    /// The earliest expiry that it has published as active, rolled back or not; 0 is none.
+    first_expiry: i64,
     /// The counter whose horizon it is moving.
     pub advance: Option<Advance>,
-    /// The counter that it has pinned for a look.
+    /// The counter that it has pinned for a check.
     pub looked_at: Option<Pin>,
 }
 
@@ -65,7 +65,7 @@ static STATE: State = State(UnsafeCell::new(TransactionState {
     reloads: false,
     unwritten: 0,
     dropped: 0,
-    hand: 0,
+    first_expiry: 0,
     advance: None,
     looked_at: None,
 }));
@@ -121,7 +121,8 @@ impl TransactionState {
         self.changed & (1 << partition) != 0
     }
 
-    /// Nobody may meet the counters again once this transaction has committed, and it does without them from now on.
+    /// No charge may meet the counters again once this transaction has committed. The transaction itself does without
+    /// them from now on.
     pub fn note_reload(&mut self) {
         self.reloads = true;
         self.changed = (1 << PARTITIONS) - 1;
@@ -140,11 +141,11 @@ impl TransactionState {
     }
 
     pub fn note_active_expiry(&mut self, expiry: i64) {
-        self.hand = self.earliest_active_expiry().map_or(expiry, |earliest| earliest.min(expiry));
+        self.first_expiry = self.earliest_active_expiry().map_or(expiry, |earliest| earliest.min(expiry));
     }
 
     pub fn earliest_active_expiry(&self) -> Option<i64> {
-        (self.hand != 0).then_some(self.hand)
+        (self.first_expiry != 0).then_some(self.first_expiry)
     }
 
     /// The horizon did not move. Cannot fail.
@@ -155,7 +156,7 @@ impl TransactionState {
         }
     }
 
-    /// Unpins what was pinned for a look.
+    /// Unpins what was pinned for a check.
     pub fn let_go(&mut self, table: &Table) {
         if let Some(pin) = self.looked_at.take() {
             table.unpin(pin);
@@ -179,7 +180,7 @@ impl TransactionState {
         self.reloads = false;
         self.charged = 0;
         self.dropped = 0;
-        self.hand = 0;
+        self.first_expiry = 0;
     }
 
     fn end_in_memory(&mut self, shared: &Shared, committed: bool) {
@@ -223,8 +224,8 @@ impl Drop for Unwritten {
     }
 }
 
-/// Called once from `_PG_init`: in the locked mode, too, nobody prepares a change of definitions, for it could be committed
-/// in the other, where no callback would move the epoch on.
+/// Called once from `_PG_init`. No change of definitions is prepared in the locked mode either. It could be committed
+/// in the other mode, where no callback would move the epoch on.
 pub fn register() {
     // SAFETY: registers functions that live as long as the process.
     unsafe {
@@ -255,7 +256,7 @@ unsafe extern "C-unwind" fn on_transaction(event: pg_sys::XactEvent::Type, _argu
                 });
             });
         }
-        // Whoever loads from now on until the epochs move waits; who does already is met no more afterwards.
+        // A load that begins from now on until the epochs move waits. A load that is running is met no more afterwards.
         XACT_EVENT_PRE_COMMIT if with(|state| state.reloads) => {
             (0..PARTITIONS).for_each(|partition| LockTarget::Definitions(partition).lock(Strength::Joint));
         }
@@ -314,14 +315,15 @@ unsafe extern "C-unwind" fn object_access(
     sub_object: i32,
     argument: *mut std::ffi::c_void,
 ) {
-    // SAFETY: hands on exactly what came.
+    // SAFETY: passes on exactly what came.
     unsafe {
         if let Some(next) = NEXT_ACCESS {
             next(access, class, object, sub_object, argument);
         }
     }
     if access == pg_sys::ObjectAccessType::OAT_DROP && class == pg_sys::DatabaseRelationId && shared().is_some() {
-        // Its sessions may still be there, and be ended by what follows: only afterwards has nobody a counter pinned.
+        // Its sessions may still be there, and be ended by what follows. Only afterwards does no session have a counter
+        // pinned.
         with(|state| state.dropped = object.to_u32());
     }
 }

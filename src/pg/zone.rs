@@ -29,7 +29,7 @@ impl PostgresZone {
 
 impl Zone for PostgresZone {
     fn offset_at(&self, unix_seconds: i64) -> i32 {
-        // SAFETY: the zone is loaded; the result points to a static that is read at once, and is null when the moment
+        // SAFETY: the zone is loaded. The result points to a static that is read at once. It is null when the moment
         // cannot be expressed, which is far outside what a period is asked for.
         unsafe {
             let local = pg_sys::pg_localtime(&raw const unix_seconds, self.0);

@@ -88,7 +88,7 @@ const SANDBOX_PRICES: &str = "
     ) c
     order by c.precedence, c.region nulls last, c.effective_from desc";
 
-/// Who has prices of his own: few, so that all others share what is kept.
+/// The tenants that have prices of their own: few, so that all others share what is cached.
 const OWN_PRICES: &str = "
     select p.tenant_id from copilot_internal.model_pricing p where p.tenant_id is not null
     union
@@ -264,16 +264,16 @@ thread_local! {
     static MARKUPS_KEPT: Cache<Option<Uuid>, Vec<Markup>> = Cache::new(MAX_LISTS);
 }
 
-/// Whose prices they are.
+/// The owner of the prices.
 #[derive(Clone, Copy)]
 struct Owner {
-    /// The tenant if he has prices or markups of his own.
+    /// The tenant, if it has prices or markups of its own.
     tenant: Option<Uuid>,
-    /// Whether anything may be added to his costs.
+    /// Whether anything may be added to the tenant's costs.
     has_markups: bool,
 }
 
-/// The tenant if he has prices of his own.
+/// The tenant, if it has prices of its own.
 fn owner(tenant: Option<Uuid>) -> Result<Owner> {
     let read = |(): &()| {
         spi::session(|spi| {
@@ -286,7 +286,7 @@ fn owner(tenant: Option<Uuid>) -> Result<Owner> {
         return Ok(Owner { tenant: None, has_markups: false });
     }
     let tenant = tenant.filter(|tenant| tenants.contains(tenant));
-    // The nil UUID stands for a markup on everybody.
+    // The nil UUID stands for a markup on all tenants.
     Ok(Owner { tenant, has_markups: tenant.is_some() || tenants.contains(&nil()) })
 }
 
@@ -316,7 +316,8 @@ fn read_markups(tenant: Option<Uuid>) -> Result<Vec<Markup>> {
     })
 }
 
-/// What is added to the tenant's costs of the model, if anything; `owner` is he if he has prices or markups of his own.
+/// What is added to the tenant's costs of the model, if anything. `owner` holds the tenant if it has prices or markups
+/// of its own.
 fn markup(
     owner: Owner,
     provider: &str,

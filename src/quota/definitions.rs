@@ -18,8 +18,8 @@ use tollgate_core::decision::{ALL_RESOURCES, Mode, Quota, Resource, Scope, share
 use tollgate_core::period::{self, Bounds, Period};
 use tollgate_core::thresholds::Quiet;
 
-/// The limit comes in nano-dollars, rounded down; shares of it in 1e-12; raises as beginning and end in microseconds since
-/// 2000 and amount in nano-dollars, one after the other.
+/// The limit comes in nano-dollars, rounded down, and shares of it in 1e-12. Raises come as beginning and end in
+/// microseconds since 2000 and amount in nano-dollars, one after the other.
 const DEFINITIONS: &str = "
     select d.quota_id, d.scope, d.resource_type, d.mode, d.period, d.time_zone,
            pg_catalog.floor(d.limit_usd * 1000000000)::bigint,
@@ -72,10 +72,10 @@ pub struct Definitions {
     pub tenant: TenantState,
 }
 
-/// Whether there is anybody to charge.
+/// Whether the charge has a payer that exists.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub enum TenantState {
-    /// It has a row, or a quota of its own; or nobody but the platform pays.
+    /// It has a row, or a quota of its own; or only the platform pays.
     #[default]
     Known,
     Unknown,
@@ -191,8 +191,8 @@ impl Definition {
         })
     }
 
-    /// The limit at this moment. Read again and again while one charge is decided it may move, and no harm is done: each
-    /// decision and what it reserves use the figure that was read for them.
+    /// The limit at this moment. It may move while one charge is decided. That does no harm: each decision and what it
+    /// reserves use one figure.
     fn limit(&self) -> Option<i64> {
         let limit = self.limit?;
         if self.raises.is_empty() {

@@ -35,7 +35,7 @@ impl Figures {
         }
     }
 
-    /// What a user may know of a quota that counts everybody: that it exists, and its calendar.
+    /// What a user may know of a quota that counts all users: that it exists, and its calendar.
     pub fn masked(quota: &Quota) -> Self {
         Self { limit: None, spent: None, held: None, remaining: None, usage: None, ..Self::of(quota) }
     }

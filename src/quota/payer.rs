@@ -1,11 +1,11 @@
-//! Who pays, and for what.
+//! The payer, and what is paid for.
 
 use pgrx::Uuid;
 
 use crate::pg::nil;
 use tollgate_core::decision::Resource;
 
-/// Whose spending, on what.
+/// The tenant and user that pay, and the resource.
 #[derive(Clone, Copy, Debug)]
 pub struct Payer {
     /// `None` is the platform alone.

@@ -22,7 +22,7 @@ static FOLD_PLAN: Plan = Plan::new(FOLD, &[UUID, INT]);
 const TAIL_KEPT: i64 = 256;
 const TAIL_FOLDED: i32 = 1_024;
 
-/// Shortens a long tail of pending rows, so that sums stay quick where nobody calls `maintain()`. Only at READ
+/// Shortens a long tail of pending rows, so that sums stay quick where `maintain()` is never called. Only at READ
 /// COMMITTED: elsewhere a rollup row that another fold has written since would be a serialization failure.
 pub fn fold_long_tail(spi: &Session, tenant: Option<Uuid>, tail: i64) -> Result<()> {
     if tail <= TAIL_KEPT || spi::has_one_snapshot() {
@@ -35,8 +35,8 @@ pub fn fold_long_tail(spi: &Session, tenant: Option<Uuid>, tail: i64) -> Result<
     Ok(())
 }
 
-/// Sees to it that the tenant has a pending row: by those are known whose events may be missing. Whoever folds and has
-/// not looked to the end whether some are calls this.
+/// Sees to it that the tenant has a pending row: pending rows mark the tenants whose events may be missing. A fold
+/// calls this unless it has checked to the end that no event is missing.
 pub fn keep_marked(spi: &Session, tenant: Uuid) -> Result<()> {
     spi.run_write(&MARK_PLAN, &[tenant.into()])?;
     Ok(())

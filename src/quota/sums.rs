@@ -11,9 +11,11 @@ use crate::pg::{Timestamp, clock_timestamp, from_unix_seconds, nil};
 use tollgate_core::decision::Scope;
 use tollgate_core::period;
 
-/// A period is whole UTC days, with quarters of an hour before and after them, and what is pending. Gives the sum of one
-/// resource, the sum of all, the same of what is held, and how many pending rows were read. What tenants have pending belongs to the platform too,
-/// whose own queue holds what their folds left for it: one statement, for a fold moves rows from the one to the other.
+/// A period is whole UTC days, with quarters of an hour before and after them, and what is pending. Gives the sum of
+/// one resource, the sum of all, the same of what is held, and how many pending rows were read.
+///
+/// What tenants have pending belongs to the platform too. The platform's own queue holds what their folds left for it.
+/// It is one statement, for a fold moves rows from the one to the other.
 const SPENT: &str = "
     select least(coalesce(sum(s.nanos) filter (where s.resource_type = $3), 0), 9223372036854775807)::bigint,
            least(coalesce(sum(s.nanos), 0), 9223372036854775807)::bigint,
@@ -90,7 +92,7 @@ pub struct Sum {
     pub bounds: period::Bounds,
     spent: Amounts,
     held: Amounts,
-    /// Pending rows that had to be read; of the tenant, for only his charges may shorten it.
+    /// Pending rows that had to be read, only the tenant's own: only a tenant's own charges may shorten its queue.
     pub tail: i64,
 }
 
@@ -188,8 +190,8 @@ impl Sums {
     }
 }
 
-/// What a quota counts of the holds that expire after one moment and not after another, and from when on there may be
-/// more: in a snapshot taken now.
+/// What a quota counts of the holds that expire after one moment and not after another, in a snapshot taken now. Gives
+/// also from when on there may be more.
 pub fn expired(
     spi: &Session,
     payer: Payer,

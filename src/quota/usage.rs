@@ -18,7 +18,7 @@ pub struct QuotaUsage {
 }
 
 impl TenantState {
-    /// Whether an operation is refused because there is nobody to charge.
+    /// Whether an operation is refused because its payer does not exist.
     pub fn refuses(&self) -> bool {
         *self != Self::Known && !settings::allow_unknown_tenant()
     }

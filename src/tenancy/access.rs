@@ -1,6 +1,6 @@
-//! Who may ask about which tenant, and which tenant a person is working in.
+//! Access: the tenants that a caller may ask about, and the tenant that a user is working in.
 //!
-//! What is kept is read in the latest snapshot and dropped when a membership, a preference or a tenant changes: a
+//! What is cached is read in the latest snapshot and dropped when a membership, a preference or a tenant changes. A
 //! membership that was revoked is over with the commit, whatever the token and the transaction's snapshot say.
 
 use std::rc::Rc;
@@ -95,7 +95,7 @@ impl Role {
 /// Memberships, and their absence, that are kept in a backend; as many users' tenants.
 const MAX_MEMBERSHIPS: usize = 4_096;
 
-/// Lists of tenants longer than this are read anew by each statement.
+/// Lists of tenants longer than this are read again by each statement.
 const MAX_TENANTS: usize = 64;
 
 thread_local! {
@@ -115,7 +115,7 @@ pub fn cached_may_ask(caller: &Caller, tenant: Uuid, about: Option<Uuid>) -> Opt
     Some(role.is_some_and(|role| role.is_admin() || about.is_none_or(|user| user == subject)))
 }
 
-/// The user's role in the tenant, if he is an active member of it.
+/// The user's role in the tenant, if they are an active member of it.
 pub fn role(tenant: Uuid, user: Uuid) -> Result<Option<Role>> {
     current_generation();
     let read = |_: &(Uuid, Uuid)| {
@@ -132,13 +132,14 @@ pub fn stored_role(text: &str) -> Result<Role> {
     Role::parse(text).ok_or_else(|| Error::internal("a membership has an unknown role"))
 }
 
-/// The same words for whoever is no member and for a tenant that does not exist: nobody learns which ids are taken.
+/// The same words for a user who is no member and for a tenant that does not exist. They do not tell which ids are
+/// taken.
 pub fn not_a_member() -> Error {
     Error::forbidden("you are not an active member of this tenant")
 }
 
-/// Refuses whoever is neither `service_role` nor an active member, and a member who asks about somebody else without
-/// being owner or admin. Whether the tenant exists is not told.
+/// Refuses a caller that is neither `service_role` nor an active member. Refuses a member who asks about another user
+/// without being owner or admin. It does not tell whether the tenant exists.
 pub fn authorise(caller: &Caller, tenant: Uuid, about: Option<Uuid>) -> Result<()> {
     if caller.serves_all_tenants() {
         return Ok(());
@@ -164,7 +165,7 @@ pub fn of_caller(caller: &Caller) -> Result<Rc<Vec<Uuid>>> {
     TENANTS_OF.with(|cache| cache.get_or_read(subject, read))
 }
 
-/// Whom a question about a user is about: the server says, a person asks for himself.
+/// The user that a question is about: the server says, a user asks about themselves.
 pub fn about(caller: &Caller, user: Option<Uuid>) -> Result<Option<Uuid>> {
     if caller.serves_all_tenants() {
         return Ok(user);
@@ -176,7 +177,7 @@ pub fn about(caller: &Caller, user: Option<Uuid>) -> Result<Option<Uuid>> {
     Ok(subject)
 }
 
-/// The tenant of the token, else of the user's preference, and only while he is an active member of it.
+/// The tenant of the token, else of the user's preference, and only while they are an active member of it.
 pub fn current(caller: &Caller, user: Option<Uuid>) -> Result<Option<Uuid>> {
     let Some(subject) = about(caller, user)? else { return Ok(None) };
     let claimed = if caller.serves_all_tenants() { None } else { caller.claimed_tenant() };

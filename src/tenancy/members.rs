@@ -11,8 +11,8 @@ use crate::tenancy::access::{Role, not_a_member, role};
 /// Members and invitations that people may give a tenant. The server is not bound.
 const MAX_MEMBERS: i64 = 10_000;
 
-// The server suspends by writing the row, without the tenant's lock: what changes a membership asks for the status that it
-// has decided on once more, in the row itself.
+// The server suspends by writing the row, without the tenant's lock. So what changes a membership compares its status
+// once more, in the row itself.
 const INVITE: &str = "
     insert into copilot_internal.tenant_memberships as m (tenant_id, user_id, role, status) values ($1, $2, $3, 'pending')
     on conflict (tenant_id, user_id) do update
@@ -69,7 +69,7 @@ fn not_above() -> Error {
     Error::forbidden("owners give and take every role, admins member and viewer, others none")
 }
 
-/// Also of one who is suspended.
+/// Also of a member who is suspended.
 fn member_already() -> Error {
     Error::Taken { message: "this user is a member already".to_owned() }
 }
@@ -79,7 +79,7 @@ fn suspended() -> Error {
     Error::forbidden("this membership is suspended; only the server changes it")
 }
 
-/// Refuses whoever leads nobody.
+/// Refuses a caller who is neither owner nor admin.
 fn must_lead(actor: Actor, tenant: Uuid) -> Result<()> {
     if acting_role(actor, tenant)?.is_admin() { Ok(()) } else { Err(not_above()) }
 }
@@ -118,7 +118,8 @@ pub fn invite(spi: &Session, actor: Actor, tenant: Uuid, user: Uuid, offered: Ro
     if written == 0 { Err(member_already()) } else { Ok(true) }
 }
 
-/// The user takes up what he was offered. Whether there is a tenant that has not invited him is not told.
+/// The user accepts what they were offered. A tenant that has not invited them is not told from one that does not
+/// exist.
 pub fn accept(spi: &Session, actor: Actor, tenant: Uuid, user: Uuid) -> Result<bool> {
     let uninvited = || match actor {
         Actor::Server => Error::NotFound { message: "this user has no invitation to this tenant".to_owned() },
@@ -180,7 +181,7 @@ pub fn set_role(spi: &Session, actor: Actor, tenant: Uuid, user: Uuid, given: Ro
     if written == 0 { Err(suspended()) } else { Ok(true) }
 }
 
-/// Ends a membership or withdraws an invitation. Anybody may leave, and decline.
+/// Ends a membership or withdraws an invitation. Any member may leave, and any invited user may decline.
 pub fn remove(spi: &Session, actor: Actor, tenant: Uuid, user: Uuid) -> Result<bool> {
     let oneself = actor == Actor::Person(user);
     if oneself {
@@ -213,8 +214,8 @@ pub fn remove(spi: &Session, actor: Actor, tenant: Uuid, user: Uuid) -> Result<b
     if written == 0 { Err(suspended()) } else { Ok(true) }
 }
 
-/// Before an owner stops being one: sees that another is left, and hands the tenant's row over to another if it names the
-/// one who goes.
+/// Before an owner stops being one: sees that another is left. Names that one in the tenant's row, if the row names the
+/// leaving owner.
 fn make_room_for_an_owner(spi: &Session, locked: &Locked, user: Uuid, target: &Target) -> Result<()> {
     let owns_the_row = locked.owner == Some(user);
     if target.role != Role::Owner || target.status != "active" && !owns_the_row {
@@ -227,7 +228,7 @@ fn make_room_for_an_owner(spi: &Session, locked: &Locked, user: Uuid, target: &T
         return if another { Ok(()) } else { Err(last()) };
     }
     if locked.is_personal {
-        return Err(Error::forbidden("a personal tenant stays with the user for whom it was made"));
+        return Err(Error::forbidden("a personal tenant stays with the user it was made for"));
     }
     let rows = spi.run(&SUCCESSOR_PLAN, Snapshot::Latest, &[locked.id.into(), user.into()])?;
     let successor: Uuid = rows.first().and_then(|row| row.get(1)).ok_or_else(last)?;
@@ -235,7 +236,7 @@ fn make_room_for_an_owner(spi: &Session, locked: &Locked, user: Uuid, target: &T
     Ok(())
 }
 
-/// The user prefers a tenant of which he is an active member.
+/// The user prefers a tenant of which they are an active member.
 pub fn switch(spi: &Session, actor: Actor, tenant: Uuid, user: Uuid) -> Result<bool> {
     if role(tenant, user)?.is_none() {
         return Err(match actor {

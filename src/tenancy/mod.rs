@@ -1,8 +1,8 @@
 //! Tenants and their people: making and deleting the ones, inviting and removing the others.
 //!
-//! Whoever has no business here is refused from what is kept of memberships, so that he never locks a row. Whoever may
-//! change something then locks the tenant's row (`for no key update`) to the end of the transaction, and decides by what is
-//! committed under that lock ([`Snapshot::Latest`]) at every isolation level: two owners cannot remove each other.
+//! A caller without access is refused from what is cached of memberships, and so never locks a row. A caller that may
+//! change something then locks the tenant's row (`for no key update`) to the end of the transaction. It decides by what
+//! is committed under that lock ([`Snapshot::Latest`]) at every isolation level: two owners cannot remove each other.
 
 pub mod access;
 mod members;
@@ -21,7 +21,7 @@ use crate::pg::spi::types::UUID;
 use crate::pg::spi::{Plan, Session, Snapshot};
 use crate::tenancy::access::{Role, not_a_member, role, stored_role};
 
-/// Who acts.
+/// The acting user, or the server.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Actor {
     Server,
@@ -36,7 +36,7 @@ impl Actor {
         caller.subject().map(Self::Person).ok_or_else(|| Error::forbidden("you are not signed in"))
     }
 
-    /// Whom a call is about that acts for one user: the server must say whom.
+    /// The user for whom a call acts: the server must name one.
     pub fn acts_for(self, user: Option<Uuid>) -> Result<Uuid> {
         match self {
             Self::Server => user.ok_or_else(|| Error::invalid("p_user_id must not be NULL")),

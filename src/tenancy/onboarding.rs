@@ -18,11 +18,11 @@ const PERSONAL: &str = "
     where t.owner_id = $1 and t.type = 'personal'";
 const REVIVE: &str = "
     update copilot_internal.tenants set deleted_at = null, updated_at = pg_catalog.clock_timestamp() where id = $1";
-/// Waits for whoever is just making a tenant with the same slug, or a personal one for the same owner.
+/// Waits for a transaction that is making a tenant with the same slug, or a personal one for the same owner.
 const MAKE: &str = "
     insert into copilot_internal.tenants (name, slug, type, plan, owner_id, created_by) values ($1, $2, $3, $4, $5, $6)
     on conflict do nothing returning id";
-/// Holds up whoever makes a tenant for the same person until this transaction ends.
+/// Makes other transactions that create a tenant for the same user wait until this one ends.
 const SERIALISE: &str = "
     insert into copilot_internal.user_preferences as p (user_id) values ($1)
     on conflict (user_id) do update set user_id = excluded.user_id where false";
@@ -31,8 +31,8 @@ const SERIALISE_ROW: &str =
 const MADE: &str = "
     select count(*) from (select from copilot_internal.tenants t
         where t.created_by = $1 and t.type <> 'personal' limit $2) t";
-/// Whether a hard quota of the platform bounds all budgets together, for all resources or for each; and how many personal
-/// tenants people have made for themselves, deleted ones too, at most as many as it takes to know.
+/// Whether a hard quota of the platform bounds all budgets together, for all resources or for each. Then how many
+/// personal tenants users have made for themselves, deleted ones too, counted no further than the decision needs.
 const SIGN_UPS: &str = "
     select (select count(distinct q.resource_type) + count(*) filter (where q.resource_type = 'all') >= 2
             from copilot_internal.cost_quotas q
@@ -76,7 +76,7 @@ static USERS_PLAN: Plan = Plan::new(USERS, &[]);
 static EMAIL_PLAN: Plan = Plan::new("select u.email::text from auth.users u where u.id = $1", &[UUID]);
 
 const PERSONAL_TYPE: &str = "personal";
-/// How long one waits for the other, who may be idle in a transaction, in milliseconds.
+/// How long one transaction waits for another, which may be idle, in milliseconds.
 const SIGN_UP_PATIENCE: u32 = 2_000;
 const PERSONAL_NAME: &str = "Personal";
 const FREE_PLAN: &str = "free";
@@ -122,7 +122,7 @@ pub fn create_personal(
     }
     let creator = if actor == Actor::Server { None } else { Some(user) };
     for number in 0..ATTEMPTS {
-        // Whoever reads a list of tenants, or an address, learns nothing of a person's e-mail.
+        // A list of tenants, or an address, must not show a user's e-mail.
         let slug = attempt(PERSONAL_TYPE, number, random_bits());
         let made = make(spi, PERSONAL_NAME, &slug, PERSONAL_TYPE, FREE_PLAN, Some(user), creator)?;
         if let Some(id) = made {
@@ -131,7 +131,7 @@ pub fn create_personal(
             }
             return Ok(id);
         }
-        // The slug is taken, or somebody inserted the tenant past this function.
+        // The slug is taken, or the tenant was inserted without this function.
         if let Some(id) = existing(spi, actor, user)? {
             return Ok(id);
         }
@@ -145,21 +145,21 @@ fn must_be_bounded(spi: &Session) -> Result<()> {
     const HINT: &str = "Set a hard quota of the platform, or pg_tollgate.personal_tenants; or let the server make it.";
     let most = settings::personal_tenants();
     // Whether a budget is bounded, or there may be one more.
-    let look = |spi: &Session| -> Result<(bool, bool)> {
+    let read = |spi: &Session| -> Result<(bool, bool)> {
         let rows = spi.run(&SIGN_UPS_PLAN, Snapshot::Latest, &[most.into()])?;
         let row = rows.first().ok_or_else(|| Error::internal("a query without a condition gave no row"))?;
         Ok((row.need(1)?, row.need::<i64>(2)? < most))
     };
-    let (is_bounded, mut is_free) = look(spi)?;
+    let (is_bounded, mut is_free) = read(spi)?;
     if is_bounded {
         return Ok(());
     }
     if is_free {
         if !LockTarget::SignUps.lock_within(SIGN_UP_PATIENCE) {
-            let message = "somebody else is just signing up; try again".to_owned();
+            let message = "another user is just signing up; try again".to_owned();
             return Err(Error::Limit { message, hint: HINT });
         }
-        is_free = look(spi)?.1;
+        is_free = read(spi)?.1;
     }
     if is_free {
         return Ok(());
@@ -169,8 +169,8 @@ fn must_be_bounded(spi: &Session) -> Result<()> {
     Err(Error::Limit { message, hint: HINT })
 }
 
-/// An address that the verified claims do not confirm would name a tenant after somebody else; a user without one, such
-/// as an anonymous sign-in, could be made at will, and each would bring a budget.
+/// An address that the verified claims do not confirm would name a tenant after another user. A user without an
+/// address, such as an anonymous sign-in, could be made at will, and each would bring a budget.
 fn own_email(caller: &Caller, email: Option<String>) -> Result<String> {
     let claimed = caller.claimed_email().filter(|claimed| !claimed.is_empty());
     match (email, claimed) {
@@ -180,8 +180,8 @@ fn own_email(caller: &Caller, email: Option<String>) -> Result<String> {
     }
 }
 
-/// Read with the rights of the table's own owner: whatever a policy or a view of that name would run has no more rights
-/// than who put it there.
+/// Read with the rights of the table's own owner. A policy or a view of that name may run code, which then has no more
+/// rights than the role that put it there.
 fn known_email(spi: &Session, user: Uuid) -> Result<Option<String>> {
     let rows = spi.run(&USERS_PLAN, Snapshot::Statement, &[])?;
     let Some(owner) = rows.first().and_then(|row| row.get::<i64>(1)) else { return Ok(None) };
@@ -213,7 +213,7 @@ fn existing(spi: &Session, actor: Actor, user: Uuid) -> Result<Option<Uuid>> {
     Ok(Some(id))
 }
 
-/// One after the other for one person. Gives the tenant that he prefers.
+/// One transaction after the other for one user. Gives the tenant that they prefer.
 fn serialise(spi: &Session, user: Uuid) -> Result<Option<Uuid>> {
     spi.run_write(&SERIALISE_PLAN, &[user.into()])?;
     let rows = spi.run_write(&SERIALISE_ROW_PLAN, &[user.into()])?;
@@ -266,7 +266,7 @@ pub fn create(spi: &Session, actor: Actor, asked: NewTenant) -> Result<Uuid> {
         Actor::Server => (asked.owner, None, None),
         Actor::Person(subject) => {
             if asked.owner.is_some_and(|owner| owner != subject) {
-                return Err(Error::forbidden("only the server makes a tenant for somebody else"));
+                return Err(Error::forbidden("only the server makes a tenant for another user"));
             }
             if plan != FREE_PLAN {
                 return Err(Error::forbidden("only the server gives a tenant a plan other than free"));

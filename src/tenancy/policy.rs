@@ -30,7 +30,7 @@ static OF_TENANT_PLAN: Plan = Plan::new(OF_TENANT, &[UUID]);
 const MAX_TENANTS: usize = 1_024;
 
 thread_local! {
-    /// Whether there is any policy: where nobody uses them, nobody pays for them.
+    /// Whether there is any policy: where there is none, checking for one costs nothing.
     static USED: Cache<(), bool> = Cache::new(1);
     static KEPT: Cache<Uuid, Option<Policy>> = Cache::new(MAX_TENANTS);
 }
@@ -62,8 +62,8 @@ fn key(user: Option<Uuid>) -> Option<String> {
     user.map(|user| user.to_string())
 }
 
-/// Why the tenant's policy refuses this model to a user and a task, in one clause; `None` when it does not, as when
-/// there is no policy. For whoever admits an operation; looks at this backend's memory alone in the usual case.
+/// Why the tenant's policy refuses this model to a user and a task, in one clause. `None` when it does not, or when
+/// there is no policy. Admission calls it. In the usual case it reads this backend's memory alone.
 pub fn refuses(
     tenant: Uuid,
     user: Option<Uuid>,

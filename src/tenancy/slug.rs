@@ -15,7 +15,7 @@ pub fn is_slug(text: &str) -> bool {
         && !text.contains("--")
 }
 
-/// Names that people take for the service itself, or for somebody else's. The server alone gives them to a tenant.
+/// Names that people take for the service itself, or for another company's. The server alone gives them to a tenant.
 const RESERVED: &str = "\
     about account accounts admin administrator amazon anon anonymous anthropic api app apps assets auth \
     authenticated aws azure billing blog cdn claude cohere config console copilot dashboard deepseek docs e2b \
@@ -46,7 +46,7 @@ pub fn slug_of(text: &str) -> String {
     if slug.is_empty() { "tenant".to_owned() } else { slug.to_owned() }
 }
 
-/// The slug to try next: as it is where that is nobody's, then with eight hexadecimal digits of randomness.
+/// The slug to try next: as it is where it is free, then with eight hexadecimal digits of randomness.
 pub fn attempt(base: &str, number: usize, random: u64) -> String {
     if number == 0 && !is_reserved(base) { base.to_owned() } else { format!("{base}-{:08x}", random >> 32) }
 }
