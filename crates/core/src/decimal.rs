@@ -1,7 +1,8 @@
 //! Exact decimals: read, printed, multiplied, added, and rounded once.
 //!
-//! A `rust_decimal` number has 96 bits and 28 decimals, and rounds in silence what leaves them. [`Exact`] takes no rounded
-//! answer: what does not fit goes on as a whole number of 128 bits with its scale, and what does not fit that is refused.
+//! A `rust_decimal` number has 96 bits and 28 decimals, and rounds in silence what leaves them. [`Exact`] takes no
+//! rounded answer. What does not fit goes on as a whole number of 128 bits with its scale. What does not fit that is
+//! refused.
 
 use std::cmp::Ordering;
 use std::fmt;

@@ -1,13 +1,13 @@
 //! The decision: may this amount be spent, given what every quota in force has counted?
 //!
-//! Pure, and the one seam that every mode of admission shares: a mode only answers what each quota has spent and holds,
-//! under whatever makes that answer exact until the decision has taken effect. It then asks [`judge`].
+//! Pure, and the one seam that both modes of admission share. A mode only answers what each quota has spent and holds,
+//! and keeps that answer exact until the decision has taken effect. It then asks [`judge`].
 //!
 //! All amounts are nano-dollars (1e-9 USD). A charge was rounded up and a limit down before they came here.
 
 use crate::period::{Bounds, Period};
 
-/// Whose spending a quota counts, from the most to the least specific, which is the order in which a refusal is told.
+/// The payer that a quota counts, from the most to the least specific. A refusal names the first that blocks.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Scope {
     User,
@@ -156,8 +156,8 @@ impl Quota {
         self.spent.saturating_add(self.held)
     }
 
-    /// What is shown as spent and as held. No more is held than there is of both: a counter is read while others change it,
-    /// and corrections may have given back more than the quota counts.
+    /// What is shown as spent and as held. No more is held than there is of both. A counter is read while others change
+    /// it, and corrections may have given back more than the quota counts.
     pub fn shown(&self) -> (i64, i64) {
         let held = self.held.clamp(0, self.used().max(0));
         (self.used().saturating_sub(held), held)
@@ -250,9 +250,9 @@ pub struct Verdict {
 
 /// Decides. Every hard quota must have room for the whole amount; `allow_without_quota` answers where there is none.
 ///
-/// Of several quotas that block, the most specific is told: user before tenant before platform, the operation's own
-/// resource before `all`, then the one whose period ends last, for it is the one to wait for. Of several that allow, the
-/// one with the worst status, then the one with the least left.
+/// Of several quotas that block, the most specific is reported: user before tenant before platform, then the
+/// operation's own resource before `all`. Among equals it is the one whose period ends last, for that is the one to
+/// wait for. Of several that allow, it is the one with the worst status, then the one with the least left.
 pub fn judge(quotas: &[Quota], amount: i64, allow_without_quota: bool) -> Verdict {
     let effective = || quotas.iter().enumerate().filter(|(_, quota)| quota.is_effective());
     let blocking = effective()

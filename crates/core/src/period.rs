@@ -4,11 +4,11 @@
 //! begins. Local clocks jump forwards and backwards, so that has to be made true:
 //!
 //! - Days and longer follow the *high-water clock*, the latest local time that the zone's clocks have shown so far. It
-//!   never runs backwards. A period starts when it first reaches the local midnight of its first day: the first of two
-//!   midnights, or the first instant of a day whose midnight is skipped. A clock that is set back over midnight
+//!   never runs backwards. A period starts when it first reaches the local midnight of its first day. That is the first
+//!   of two midnights, or the first instant of a day whose midnight is skipped. A clock that is set back over midnight
 //!   (St. John's until 2011, 00:01 → 23:01) does not go back to the day that has ended.
-//! - Hours follow the clock as it is. The hour that a clock repeats is a period of its own, and an hour in which the
-//!   offset changes is cut there (Lord Howe shifts by 30 minutes).
+//! - Hours follow the clock as it is. The hour that a clock repeats is a period of its own. An hour in which the offset
+//!   changes is cut there (Lord Howe shifts by 30 minutes).
 //!
 //! Rollups are kept in buckets of 15 minutes, so every boundary has to be a multiple of 900 s. Since 2000 all offsets
 //! are, but some changes are not: St. John's and Goose Bay (until 2011), Moncton (until 2006), Gaza and Hebron (2010
@@ -127,8 +127,8 @@ fn calendar_days(period: Period, day: i64) -> (i64, i64) {
 
 /// Year and month (1–12) of the day `day` since 1970-01-01 on the proleptic Gregorian calendar.
 ///
-/// Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`: years start in March, so that the
-/// leap day is the last one, and 400 years (an era of 146,097 days) repeat.
+/// Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`. Years start in March, so that the
+/// leap day is the last one. Every 400 years (an era of 146,097 days) repeat.
 fn civil_month(day: i64) -> (i64, i64) {
     let shifted = day + 719_468;
     let era = shifted.div_euclid(146_097);

@@ -1,7 +1,7 @@
 //! Which models a tenant's calls may use: the rules of a policy, read, laid over each other, and asked.
 //!
-//! Pure. A policy is the tenant's rules, with overrides by task and by user. What an override says replaces what is
-//! above it, the user's before the task's before the tenant's; denials alone add up, so that no override lifts one.
+//! Pure. A policy is the tenant's rules, with overrides by task and by user. An override replaces what is above it, the
+//! user's before the task's before the tenant's. Denials alone add up, so that no override lifts one.
 //!
 //! An entry of a list is a name, or the beginning of one before a final `*`. A model is met by its name alone and by
 //! `provider/name`. Upper and lower case are the same, or a denial would be evaded by a capital.

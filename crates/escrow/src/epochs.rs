@@ -4,7 +4,7 @@ use crate::sync::{AtomicU32, Ordering};
 
 /// Partitions of the definitions of tenants.
 pub const TENANT_PARTITIONS: usize = if cfg!(loom) { 1 } else { 64 };
-/// The partition of the definitions that concern everybody.
+/// The partition of the definitions that concern all tenants.
 pub const PLATFORM: usize = TENANT_PARTITIONS;
 pub(crate) const PARTITIONS: usize = TENANT_PARTITIONS + 1;
 
@@ -32,7 +32,7 @@ pub const DATABASES: usize = if cfg!(loom) { 2 } else { 128 };
 /// The epochs of each database. A place is taken once and never given back: a database that gets the number of one that
 /// was dropped goes on in its epochs.
 pub struct EpochsByDatabase {
-    /// Whose each place is; 0 is nobody's.
+    /// The database of each place; 0 where it has none.
     databases: [AtomicU32; DATABASES],
     epochs: [Epochs; DATABASES],
     /// Those of all databases that found no place.
@@ -54,7 +54,7 @@ impl EpochsByDatabase {
     /// so a session that finds all of them taken by others finds them so for ever.
     pub fn of(&self, database: u32) -> (usize, &Epochs) {
         for (place, taken) in self.databases.iter().enumerate() {
-            // Nobody's: ours, unless another is faster. It may be of the same database.
+            // Free: ours, unless another process is faster. That one may be of the same database.
             let owner = match taken.compare_exchange(0, database, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => database,
                 Err(owner) => owner,

@@ -15,7 +15,8 @@ struct JournalEntry<K> {
     delta: Delta,
 }
 
-/// A charge as the ledger has it: whose, on what, when. Quotas that are loaded later in the transaction need to know.
+/// A charge as the ledger has it: payer, resource, moment. Quotas that are loaded later in the transaction need to
+/// know.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Charge {
     pub tenant: [u8; 16],
@@ -36,8 +37,8 @@ const MOST_LINES: usize = 1 << 20;
 /// How far back a line is looked for that another addition can be joined to.
 const LOOK_BACK: usize = 8;
 
-/// Gives the lines of a level, which are the last, to the parent, and joins them to lines of his of the same kind: a loop
-/// of a million subtransactions leaves a handful. Allocates nothing.
+/// Gives the lines of a level, which are the last, to the parent, and joins them to the parent's lines of the same
+/// kind. So a loop of a million subtransactions leaves a few lines. Allocates nothing.
 fn merge<K: Copy + PartialEq>(
     lines: &mut Vec<JournalEntry<K>>,
     level: Level,
@@ -154,7 +155,7 @@ impl Journal {
         self.additions.iter().filter(|line| line.kind.index() == pin_index).count() as u64
     }
 
-    /// The charges so far that a quota counts, with their levels: what a loader adds for his own transaction.
+    /// The charges so far that a quota counts, with their levels: what a loader adds for its own transaction.
     pub fn charges<'a>(&'a self, counts: impl Fn(&Charge) -> bool + 'a) -> impl Iterator<Item = (Level, Delta)> + 'a {
         self.charges.iter().filter(move |line| counts(&line.kind)).map(|line| (line.level, line.delta))
     }

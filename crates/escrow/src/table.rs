@@ -1,13 +1,13 @@
 //! The table of counters: fixed in size, searched without locks.
 //!
-//! An entry lies in one of two buckets of eight that its key names, so looking for it reads at most sixteen words and
-//! finding room is a matter of those sixteen. What decides lies within one half of a cache line.
+//! An entry lies in one of two buckets of eight that its key names. So finding it reads at most sixteen words, and so
+//! does finding room. What decides lies within one half of a cache line.
 //!
 //! # The word of an entry
-//! `generation (32 bits) | state (2) | touched (1) | pins (29)`. The generation moves on whenever an entry is claimed for
-//! another key, so whoever compares-and-swaps a word has seen the key that belongs to it. A reader that pins nothing
-//! looks at the word before and after. `touched` is the second chance of an entry that is not pinned when room is
-//! needed (the clock algorithm of page caches).
+//! `generation (32 bits) | state (2) | touched (1) | pins (29)`. The generation moves on whenever an entry is claimed
+//! for another key. So a compare-and-swap of a word that succeeds has seen the key that belongs to it. A reader that
+//! pins nothing reads the word before and after. `touched` is the second chance of an entry that is not pinned when
+//! room is needed (the clock algorithm of page caches).
 
 use crate::sync::{AtomicI64, AtomicU64, Ordering, fence};
 
@@ -94,7 +94,7 @@ impl Default for Entry {
 /// Entries in a bucket: three quarters of a kilobyte.
 pub const WAYS: usize = if cfg!(loom) { 2 } else { 8 };
 
-/// How often a publisher tries to get an entry. Each try that fails is somebody else's that did not.
+/// How often a publisher tries to get an entry. For each try that fails, another publisher's has not.
 const TRIES: u32 = 64;
 
 /// Where a counter stops counting, far above the largest limit and far below overflow. What does not fit any more is
@@ -222,8 +222,8 @@ impl<'memory> Table<'memory> {
         self.entries[index].key.iter().zip(words).all(|(held, word)| held.load(Ordering::Relaxed) == *word)
     }
 
-    /// Looks for the key. What is found may be gone a moment later; a handle knows. Who finds nothing sees what those did
-    /// who had the entry pinned before it went.
+    /// Finds the entry of the key. What is found may be gone a moment later; a handle knows. A transaction that finds
+    /// nothing sees what those that had the entry pinned did before it went.
     pub fn find(&self, key: &CounterKey) -> Option<Handle> {
         let words = key.words();
         let found = self.candidates(&words).find_map(|index| {
@@ -249,7 +249,7 @@ impl<'memory> Table<'memory> {
         let word = &self.entries[handle.index as usize].word;
         let mut seen = word.load(Ordering::Relaxed);
         while handle.is(seen) {
-            // Every pin is a line of somebody's journal: to overflow takes 512 backends with a million of them each here.
+            // Every pin is a line of a journal: to overflow takes 512 backends with a million of them each here.
             let pinned = (seen + ONE_PIN) | TOUCHED;
             match word.compare_exchange_weak(seen, pinned, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) => return Some(Pin(handle.index)),
@@ -273,19 +273,19 @@ impl<'memory> Table<'memory> {
             return None;
         }
         if after & TOUCHED == 0 {
-            // Only a hint. Who changes the word meanwhile has touched it, or claimed it and has it to himself.
+            // Only a hint. A process that changes the word meanwhile has touched it, or has claimed it for itself.
             let _ = entry.word.compare_exchange(after, after | TOUCHED, Ordering::Relaxed, Ordering::Relaxed);
         }
         Some(reading)
     }
 
-    /// Puts a counter where none of this key is, with as many pins of the caller's. The caller sees to it that nobody
-    /// else publishes the key, and that the figures are exact for as long as that takes.
+    /// Puts a counter where none of this key is, with as many pins of the caller's. The caller sees to it that no other
+    /// transaction publishes the key, and that the figures stay exact meanwhile.
     pub fn publish(&self, key: &CounterKey, reading: Reading, pins: u32) -> Result<Published, Full> {
         let words = key.words();
         let (index, claimed, evicted) = self.claim(&words).ok_or(Full)?;
         let entry = &self.entries[index];
-        // Pairs with the fences of the readers: who sees a new key or figure sees the new word, too.
+        // Pairs with the fences of the readers: a reader that sees a new key or figure sees the new word, too.
         fence(Ordering::Release);
         for (slot, word) in entry.key.iter().zip(words) {
             slot.store(word, Ordering::Relaxed);
@@ -300,7 +300,7 @@ impl<'memory> Table<'memory> {
         Ok(Published { handle, evicted })
     }
 
-    /// Takes an entry that is free, or else one that nobody has pinned, first one that nobody has touched of late.
+    /// Takes an entry that is free, or else one that is not pinned, first one that has not been touched of late.
     fn claim(&self, words: &[u64; KEY_WORDS]) -> Option<(usize, u64, bool)> {
         for round in 0..TRIES {
             let mut victim: Option<(u64, usize)> = None;
@@ -394,12 +394,12 @@ impl<'memory> Table<'memory> {
         }
     }
 
-    /// Holds that expire later than this are counted in the entry: to be asked once the slot shows them in hand.
+    /// Holds that expire later than this are counted in the entry. It is read once the slot shows their active expiry.
     pub fn horizon(&self, pin: Pin) -> i64 {
         self.pinned(pin).horizon.load(Ordering::SeqCst)
     }
 
-    /// Moves the horizon; for whoever holds the lock of the loaders, and looks at hands afterwards.
+    /// Moves the horizon. The caller holds the lock of the loaders, and reads the active expiries afterwards.
     pub fn set_horizon(&self, pin: Pin, horizon: i64) {
         self.pinned(pin).horizon.store(horizon, Ordering::SeqCst);
     }
@@ -409,7 +409,7 @@ impl<'memory> Table<'memory> {
         self.pinned(pin).next_expiry.fetch_min(expiry, Ordering::SeqCst);
     }
 
-    /// Forgets when the next hold expires, before it is asked for. For whoever holds the lock of the loaders.
+    /// Forgets when the next hold expires, before it is asked for. The caller holds the lock of the loaders.
     pub fn forget_next_expiry(&self, pin: Pin) {
         self.pinned(pin).next_expiry.store(i64::MAX, Ordering::SeqCst);
     }
@@ -421,13 +421,13 @@ impl<'memory> Table<'memory> {
         entry.held.fetch_sub(amount, Ordering::Relaxed);
     }
 
-    /// The last act of whoever pinned.
+    /// The last act of a transaction that has pinned the entry.
     pub fn unpin(&self, pin: Pin) {
-        // Release: the counters are as we leave them before anybody can claim the entry.
+        // Release: the counters are as we leave them before another process can claim the entry.
         self.pinned(pin).word.fetch_sub(ONE_PIN, Ordering::Release);
     }
 
-    /// Frees what nobody has pinned of a database that is going away: another may get its oid.
+    /// Frees the entries of a database that is going away and that are not pinned: another database may get its oid.
     pub fn purge(&self, database: u32) {
         for entry in self.entries {
             let mut seen = entry.word.load(Ordering::Acquire);
@@ -486,14 +486,14 @@ impl Handle {
 }
 
 impl Published {
-    /// The entry, for whoever published it with pins of his own.
+    /// The entry, for the transaction that published it with its own pins.
     pub fn pin(&self) -> Pin {
         Pin(self.handle.index)
     }
 }
 
 impl Pin {
-    /// The number of the entry, the same for everybody.
+    /// The number of the entry, the same in every process.
     pub fn index(self) -> u32 {
         self.0
     }
@@ -513,7 +513,7 @@ impl Entry {
         }
     }
 
-    /// At the ceiling nobody knows any more what was added: there it stays, until it is loaded again.
+    /// At the ceiling it is not known any more what was added: there it stays, until it is loaded again.
     fn subtract(&self, amount: i64) {
         if amount != 0 {
             let less = |sum: i64| (sum < CEILING).then(|| sum - amount);

@@ -1,5 +1,5 @@
-//! Holds, corrections and charges of one transaction after the other, rolled back and committed in part, against a ledger
-//! that is simply copied: what is counted is exact whenever nothing is in flight, and never too little before.
+//! Holds, corrections and charges of one transaction after the other, rolled back and committed in part, against a
+//! ledger that is simply copied. What is counted is exact whenever nothing is in flight, and never too little before.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

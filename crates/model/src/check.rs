@@ -53,7 +53,7 @@ pub fn checks() -> Vec<Check> {
     escrow.chain(holds).flat_map(with_mutants).collect()
 }
 
-/// Runs them, as many at a time as there are processors and no more than four; each explores in one thread, so that a
+/// Runs them, as many at a time as there are processors and no more than four. Each explores in one thread, so that a
 /// trace is a shortest one and the same each time. `done` hears of each as it ends.
 pub fn run(checks: &[Check], done: impl Fn(&Verdict) + Sync) -> Vec<Verdict> {
     let workers = std::thread::available_parallelism().map_or(1, |it| it.get().min(4));

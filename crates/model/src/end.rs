@@ -29,8 +29,8 @@ fn moved_on(epoch: u8) -> u8 {
 
 impl Escrow {
     /// PRE_COMMIT, and the commit record.
-    pub fn begin_commit(&self, state: &mut State, who: usize) {
-        let session = &mut state.sessions[who];
+    pub fn begin_commit(&self, state: &mut State, me: usize) {
+        let session = &mut state.sessions[me];
         session.pc = Pc::Committing;
         if self.is(Mutant::UnpinAtPreCommit) {
             for item in std::mem::take(&mut session.journal) {
@@ -38,26 +38,26 @@ impl Escrow {
             }
         }
         if self.is(Mutant::SlotClearedBeforeVisible) {
-            state.sessions[who].slot = None;
+            state.sessions[me].slot = None;
         }
         if self.is(Mutant::EpochBeforeVisible) {
-            self.move_epochs(state, who);
+            self.move_epochs(state, me);
         }
     }
 
     /// Its rows are seen by snapshots taken from now on.
-    pub fn become_visible(&self, state: &mut State, who: usize) {
-        self.publish_rows(state, who);
-        state.sessions[who].pc = Pc::Settle;
+    pub fn become_visible(&self, state: &mut State, me: usize) {
+        self.publish_rows(state, me);
+        state.sessions[me].pc = Pc::Settle;
         if self.is(Mutant::CommitSubtracts) {
             return;
         }
-        self.skip_finished_steps(state, who);
+        self.skip_finished_steps(state, me);
     }
 
-    fn publish_rows(&self, state: &mut State, who: usize) {
-        let tenant = self.tenant(who);
-        let session = &mut state.sessions[who];
+    fn publish_rows(&self, state: &mut State, me: usize) {
+        let tenant = self.tenant(me);
+        let session = &mut state.sessions[me];
         let charged: i8 = std::mem::take(&mut session.charged).iter().sum();
         let refunded: i8 = std::mem::take(&mut session.refunded).iter().sum();
         state.tables.spent[tenant] += charged - refunded;
@@ -75,28 +75,28 @@ impl Escrow {
     }
 
     /// The commit callback, item by item: the credit of a refund, then the pin.
-    pub fn settle(&self, state: &mut State, who: usize) {
-        if let Some(item) = state.sessions[who].journal.first().copied() {
+    pub fn settle(&self, state: &mut State, me: usize) {
+        if let Some(item) = state.sessions[me].journal.first().copied() {
             let subtracts = match item.kind {
                 Kind::Refund => !self.is(Mutant::RefundBeforeCommit),
                 Kind::Charge => self.is(Mutant::CommitSubtracts),
             };
             if subtracts && item.amount > 0 {
-                state.sessions[who].journal[0].amount = 0;
+                state.sessions[me].journal[0].amount = 0;
                 if !self.is(Mutant::RefundNeverCredited) {
                     state.subtract(item.quota, item.epoch, item.amount);
                 }
                 return;
             }
-            state.sessions[who].journal.remove(0);
+            state.sessions[me].journal.remove(0);
             state.unpin(item.quota, item.epoch);
         }
-        self.skip_finished_steps(state, who);
+        self.skip_finished_steps(state, me);
     }
 
     /// Goes on to the next step of a transaction's end that has anything to do.
-    fn skip_finished_steps(&self, state: &mut State, who: usize) {
-        let session = &mut state.sessions[who];
+    fn skip_finished_steps(&self, state: &mut State, me: usize) {
+        let session = &mut state.sessions[me];
         let changed = session.changes.iter().any(Option::is_some);
         let steps = [
             (Pc::Settle, !session.journal.is_empty()),
@@ -111,15 +111,15 @@ impl Escrow {
     }
 
     /// The commit callback of a transaction that changed definitions; the abort callback of one that closed.
-    pub fn move_epoch(&self, state: &mut State, who: usize) {
+    pub fn move_epoch(&self, state: &mut State, me: usize) {
         if !self.is(Mutant::EpochBeforeVisible) {
-            self.move_epochs(state, who);
+            self.move_epochs(state, me);
         }
-        self.skip_finished_steps(state, who);
+        self.skip_finished_steps(state, me);
     }
 
-    fn move_epochs(&self, state: &mut State, who: usize) {
-        let session = &mut state.sessions[who];
+    fn move_epochs(&self, state: &mut State, me: usize) {
+        let session = &mut state.sessions[me];
         let changed = session.changes.iter().any(Option::is_some);
         if !changed && self.is(Mutant::ClosedForEver) {
             return;
@@ -134,45 +134,45 @@ impl Escrow {
     }
 
     /// The last act of a callback.
-    pub fn clear_slot(&self, state: &mut State, who: usize) {
-        state.sessions[who].slot = None;
-        state.sessions[who].slot_request = false;
-        self.skip_finished_steps(state, who);
+    pub fn clear_slot(&self, state: &mut State, me: usize) {
+        state.sessions[me].slot = None;
+        state.sessions[me].slot_request = false;
+        self.skip_finished_steps(state, me);
     }
 
     /// Invalidation messages: into the queue of every backend that has something cached.
-    pub fn send_messages(&self, state: &mut State, who: usize) {
+    pub fn send_messages(&self, state: &mut State, me: usize) {
         for (other, session) in state.sessions.iter_mut().enumerate() {
-            session.pending |= other != who && session.cache.is_some();
+            session.pending |= other != me && session.cache.is_some();
         }
-        state.sessions[who].cache = None;
-        state.sessions[who].pending = false;
+        state.sessions[me].cache = None;
+        state.sessions[me].pending = false;
         if self.is(Mutant::MessagesAfterLocks) {
-            state.sessions[who].changes = [None; QUOTAS];
-            self.next_transaction(state, who);
+            state.sessions[me].changes = [None; QUOTAS];
+            self.next_transaction(state, me);
         } else {
-            state.sessions[who].pc = Pc::Unlock;
+            state.sessions[me].pc = Pc::Unlock;
         }
     }
 
     /// Locks are released, and the client is told.
-    pub fn unlock(&self, state: &mut State, who: usize) {
-        for (acknowledged, change) in state.acknowledged.iter_mut().zip(state.sessions[who].changes) {
+    pub fn unlock(&self, state: &mut State, me: usize) {
+        for (acknowledged, change) in state.acknowledged.iter_mut().zip(state.sessions[me].changes) {
             *acknowledged = change.map_or(*acknowledged, |change| change.version.max(*acknowledged));
         }
-        let session = &mut state.sessions[who];
+        let session = &mut state.sessions[me];
         if self.is(Mutant::MessagesAfterLocks) && session.changes.iter().any(Option::is_some) {
             session.definitions_lock = [None; PARTITIONS];
             session.tables_lock = [None; PARTITIONS];
             session.pc = Pc::SendMessages;
             return;
         }
-        self.next_transaction(state, who);
+        self.next_transaction(state, me);
     }
 
-    fn next_transaction(&self, state: &mut State, who: usize) {
-        let program = self.program(who);
-        let session = &mut state.sessions[who];
+    fn next_transaction(&self, state: &mut State, me: usize) {
+        let program = self.program(me);
+        let session = &mut state.sessions[me];
         session.end_transaction();
         session.op += 1;
         if usize::from(session.op) >= program.len() {
@@ -181,46 +181,46 @@ impl Escrow {
     }
 
     /// ERROR, ROLLBACK: rows are gone at once, and the callback gives back what the journal says.
-    pub fn begin_abort(&self, state: &mut State, who: usize) {
-        self.journal_call(state, who);
-        let session = &mut state.sessions[who];
+    pub fn begin_abort(&self, state: &mut State, me: usize) {
+        self.journal_call(state, me);
+        let session = &mut state.sessions[me];
         session.charged = [0; 2];
         session.refunded = [0; 2];
         session.fresh = 0;
         session.changes = [None; QUOTAS];
         session.forget_call();
-        session.op = self.program(who).len() as u8;
+        session.op = self.program(me).len() as u8;
         session.pc = Pc::Abort;
     }
 
     /// The abort callback, item by item: subtract, then unpin.
-    pub fn abort(&self, state: &mut State, who: usize) {
-        if state.sessions[who].journal.is_empty() {
-            state.sessions[who].pc = Pc::Settle;
-            self.skip_finished_steps(state, who);
+    pub fn abort(&self, state: &mut State, me: usize) {
+        if state.sessions[me].journal.is_empty() {
+            state.sessions[me].pc = Pc::Settle;
+            self.skip_finished_steps(state, me);
         } else {
-            self.take_back(state, who, 0);
+            self.take_back(state, me, 0);
         }
     }
 
     /// One step of taking back an item.
-    fn take_back(&self, state: &mut State, who: usize, index: usize) {
-        let item = state.sessions[who].journal[index];
+    fn take_back(&self, state: &mut State, me: usize, index: usize) {
+        let item = state.sessions[me].journal[index];
         let unpins_first = self.is(Mutant::UnpinBeforeSubtract) && item.kind == Kind::Charge && item.amount > 0;
         if unpins_first {
             // What is left to subtract is kept as a negative amount.
-            state.sessions[who].journal[index].amount = -item.amount;
+            state.sessions[me].journal[index].amount = -item.amount;
             state.unpin(item.quota, item.epoch);
         } else if item.amount < 0 {
-            state.sessions[who].journal.remove(index);
+            state.sessions[me].journal.remove(index);
             state.subtract(item.quota, item.epoch, -item.amount);
         } else if item.amount > 0 && item.kind == Kind::Charge {
-            state.sessions[who].journal[index].amount = 0;
+            state.sessions[me].journal[index].amount = 0;
             if !self.is(Mutant::AbortDoesNotSubtract) {
                 state.subtract(item.quota, item.epoch, item.amount);
             }
         } else {
-            state.sessions[who].journal.remove(index);
+            state.sessions[me].journal.remove(index);
             if self.is(Mutant::RefundBeforeCommit) && item.kind == Kind::Refund {
                 state.subtract(item.quota, item.epoch, -item.amount);
             }
@@ -229,8 +229,8 @@ impl Escrow {
     }
 
     /// Its part of the journal becomes the parent's; so do its locks.
-    pub fn release_savepoint(&self, state: &mut State, who: usize) {
-        let session = &mut state.sessions[who];
+    pub fn release_savepoint(&self, state: &mut State, me: usize) {
+        let session = &mut state.sessions[me];
         if self.is(Mutant::SavepointReleaseForgets) {
             session.journal.retain(|item| item.level == 0);
         }
@@ -250,10 +250,10 @@ impl Escrow {
     }
 
     /// ROLLBACK TO, or an ERROR that the savepoint catches.
-    pub fn begin_savepoint_abort(&self, state: &mut State, who: usize) {
-        self.journal_call(state, who);
+    pub fn begin_savepoint_abort(&self, state: &mut State, me: usize) {
+        self.journal_call(state, me);
         let forgets = self.is(Mutant::SavepointAbortForgets);
-        let session = &mut state.sessions[who];
+        let session = &mut state.sessions[me];
         session.journal.retain(|item| item.level == 0 || !forgets);
         session.charged[1] = 0;
         session.refunded[1] = 0;
@@ -265,14 +265,14 @@ impl Escrow {
 
     /// The subtransaction's abort callback, for its part; then Postgres gives back the locks it took. The Definitions
     /// lock is taken for the whole transaction: the partition stays closed.
-    pub fn savepoint_abort(&self, state: &mut State, who: usize) {
-        if let Some(index) = state.sessions[who].journal.iter().position(|item| item.level == 1) {
-            self.take_back(state, who, index);
+    pub fn savepoint_abort(&self, state: &mut State, me: usize) {
+        if let Some(index) = state.sessions[me].journal.iter().position(|item| item.level == 1) {
+            self.take_back(state, me, index);
             return;
         }
-        let program = self.program(who);
+        let program = self.program(me);
         let dies = self.is(Mutant::ClosedLockDiesWithSavepoint);
-        let session = &mut state.sessions[who];
+        let session = &mut state.sessions[me];
         session.load_lock = [false; PARTITIONS];
         session.tables_lock = session.tables_lock.map(|lock| lock.filter(|level| *level == 0));
         session.definitions_lock = session.definitions_lock.map(|lock| match lock {
@@ -288,18 +288,18 @@ impl Escrow {
     }
 
     /// PREPARE: refused in the escrow mode, and to a transaction that changed definitions in any mode.
-    pub fn prepare(&self, state: &mut State, who: usize) {
-        let session = &state.sessions[who];
+    pub fn prepare(&self, state: &mut State, me: usize) {
+        let session = &state.sessions[me];
         let changed = session.definitions_lock.iter().any(Option::is_some);
         let allowed = match state.mode {
             AdmissionMode::Locked => !changed || self.is(Mutant::DefinitionsMayBePrepared),
             AdmissionMode::Escrow => self.is(Mutant::PrepareDropsPin),
         };
         if !allowed {
-            self.begin_abort(state, who);
+            self.begin_abort(state, me);
             return;
         }
-        let session = &mut state.sessions[who];
+        let session = &mut state.sessions[me];
         session.slot = None;
         session.pc = Pc::Prepared;
         for item in std::mem::take(&mut session.journal) {
@@ -308,15 +308,15 @@ impl Escrow {
     }
 
     /// In any session: no callback of ours runs for the work. Messages go out, then its locks are released.
-    pub fn commit_prepared(&self, state: &mut State, who: usize) {
-        self.publish_rows(state, who);
-        let session = &mut state.sessions[who];
+    pub fn commit_prepared(&self, state: &mut State, me: usize) {
+        self.publish_rows(state, me);
+        let session = &mut state.sessions[me];
         let changed = session.changes.iter().any(Option::is_some);
         session.pc = if changed { Pc::SendMessages } else { Pc::Unlock };
     }
 
-    pub fn rollback_prepared(&self, state: &mut State, who: usize) {
-        let session = &mut state.sessions[who];
+    pub fn rollback_prepared(&self, state: &mut State, me: usize) {
+        let session = &mut state.sessions[me];
         session.charged = [0; 2];
         session.changes = [None; QUOTAS];
         session.pc = Pc::Unlock;
@@ -325,11 +325,11 @@ impl Escrow {
     /// Shared memory, locks and backends are lost; tables and prepared transactions with their locks stay. A transaction
     /// whose commit record was written has committed. Sessions that had not begun will begin as new backends.
     pub fn restart(&self, state: &mut State, into: AdmissionMode) {
-        for who in 0..state.sessions.len() {
-            if state.sessions[who].pc == Pc::Committing {
-                self.publish_rows(state, who);
+        for me in 0..state.sessions.len() {
+            if state.sessions[me].pc == Pc::Committing {
+                self.publish_rows(state, me);
             }
-            let session = &mut state.sessions[who];
+            let session = &mut state.sessions[me];
             match session.pc {
                 Pc::Prepared => {
                     session.cache = None;

@@ -1,32 +1,33 @@
 //! The escrow protocol of `pg_tollgate`, checked in every interleaving of small worlds.
 //!
 //! The protocol is stated in the documentation of the crate `pg_tollgate-escrow`; this crate is its executable form. A
-//! [`scenario::Scenario`] says which session does what; [`machine::Escrow`] has every order in which their steps can
-//! come, with errors, cancels, rollbacks, evictions, crashes and restarts in between; stateright visits all of them and
-//! looks for a state in which an [`state::Invariant`] is broken. [`holds::Holds`] does the same for holds that expire.
-//! For each rule there is a [`mutant::Mutant`] that does without it, and a scenario that catches it: a rule whose loss
-//! goes unnoticed is superfluous or not checked.
+//! [`scenario::Scenario`] says which session does what. [`machine::Escrow`] has every order in which their steps can
+//! come, with errors, cancels, rollbacks, evictions, crashes and restarts in between. stateright visits all of them and
+//! searches for a state in which an [`state::Invariant`] is broken. [`holds::Holds`] does the same for holds that
+//! expire. For each rule there is a [`mutant::Mutant`] that does without it, and a scenario that catches it. A rule
+//! whose loss goes unnoticed is superfluous or not checked.
 //!
 //! `cargo xtask model` runs all of it and prints a table; the tests of this crate run the same.
 //!
 //! # What is a step
-//! What others can see, or be seen by, in one indivisible act: a store to the slot, a look at the epoch, a pin, an
-//! addition by compare-and-swap, a snapshot, a lock that was waited for, a row that becomes visible, messages that go
-//! out, locks that are released. The ends of transactions come in the order in which Postgres does them: commit record
-//! flushed, row visible, callback (item by item, then epochs, then the slot), invalidation messages, locks released and
-//! the client told. Waiting sequences (slot after slot) are steps of their own.
+//! What others can see, or be seen by, in one indivisible act. Such are a store to the slot, a read of the epoch, a
+//! pin, an addition by compare-and-swap and a snapshot. Such are also a lock that was waited for, a row that becomes
+//! visible, messages that go out, and locks that are released. The ends of transactions come in the order in which
+//! Postgres does them. That is: commit record flushed, row visible, callback, invalidation messages, locks released and
+//! the client told. The callback goes item by item, then epochs, then the slot. Waiting sequences (slot after slot) are
+//! steps of their own.
 //!
 //! # What is held against it
 //! The truth is reckoned from rows and from what transactions are about to insert, never from a counter (`truth.rs`):
-//! * I1, at the addition (or at the decision from the tables) of every charge that is then admitted: committed + in
-//!   flight + x fits a limit in force. While a change is committed and not acknowledged, the old limit or the new one
-//!   will do; by the recheck no version may be in use that is older than the latest one acknowledged.
-//! * I2, at each refusal: the sum with what is in flight did not fit, by a version not older than was acknowledged when
-//!   the call began.
+//! * I1, at every addition (or decision from the tables) whose charge is then admitted: committed + in flight + x fits
+//!   a limit in force. While a change is committed and not acknowledged, the old limit or the new one will do. By the
+//!   recheck no version may be in use that is older than the latest one acknowledged.
+//! * I2, at each refusal: the sum with what is in flight did not fit. The version is not older than was acknowledged
+//!   when the call began.
 //! * I5, in every state: a counter that can still be found is exact.
 //! * I6, at each admission and refusal over two quotas.
-//! * Duplicates: one row for a request; no call is told that it was refused while a duplicate has what it had when that was
-//!   decided, or has committed.
+//! * Duplicates: one row for a request. No call is told that it was refused while a duplicate has what it had when that
+//!   was decided, or has committed.
 //! * In the end nothing is pinned, published or closed. None waits for ever: where a transaction charges once there is
 //!   no deadlock at all, where it charges several times Postgres' detector finds every one.
 //!
@@ -36,24 +37,25 @@
 //! * Amounts are one or two, quotas and tenants two, sessions three or four, crashes one or two. Each rule that is
 //!   missing shows within these bounds.
 //! * One epoch word for each of two partitions: the tenants' and the platform's. Both are read in one step; each is
-//!   looked at again, so an order between them is nothing to rely on.
+//!   read again, so an order between them is nothing to rely on.
 //! * Invalidation is per backend, not per relation: any message empties the cache. More is invalidated than in Postgres,
 //!   never less. A message that finds nothing cached is dropped: what is read next is read after it.
 //! * The locked mode's platform lock is always exclusive: the shared one admits more, all of it among charges that no
 //!   platform quota counts.
-//! * The fold of pending rows into rollups moves no sum, so it is absent. A read-only check moves nothing either, but it
-//!   loads what is absent, in the command of a call that has written: that it does here, too.
+//! * The fold of pending rows into rollups moves no sum, so it is absent. A check moves nothing either, but it loads
+//!   what is absent, in the command of a call that has written. It does that here, too.
 //! * Periods: a period is part of a key as a quota is.
 //! * Fairness: a session that waits for a closed partition or a limit that keeps changing may start again as long.
 //!
 //! # Rules that the model needs, each with the mutant that shows it
-//! * Cached definitions are good under the epoch under which they were read (`CacheAcrossEpochs`): the epoch moves in the
-//!   callback, before the messages go out, so a slot can show the new epoch beside old definitions.
-//! * The second look at the epoch comes after the definitions were read (`LookBeforeReading`).
+//! * Cached definitions are good under the epoch under which they were read (`CacheAcrossEpochs`). The epoch moves in
+//!   the callback, before the messages go out, so a slot can show the new epoch beside old definitions.
+//! * The second read of the epoch comes after the definitions were read (`SecondReadTooEarly`).
 //! * The slot shows the tenant's and the platform's epoch, and keeps the earliest under which its transaction has charged
 //!   (`SlotForgetsEarlierEpoch`).
-//! * A transaction that must wait for the Definitions lock and has charged nothing withdraws its slot first, and one that
-//!   waits for slots waits for the slot and not for the transaction (`WaitWithSlotPublished`, `WaitsForTransaction`).
+//! * A transaction that must wait for the Definitions lock and has charged nothing withdraws its slot first
+//!   (`WaitWithSlotPublished`). One that waits for slots waits for the slot and not for the transaction
+//!   (`WaitsForTransaction`).
 //! * A load sees the rows of its own command, which its journal has already (`LoadMissesItsOwnCommand`).
 //! * The callbacks know of a pin from the pin on, not from the push of step 6 (`PinNotJournaled`).
 //! * Messages that a wait between steps 2 and 7 has handled count in step 7 (`RecheckSeesOnlyNewMessages`).
@@ -67,22 +69,23 @@
 //!   COMMIT PREPARED, which runs no callback (`DefinitionsMayBePrepared`).
 //! * A refused request finds its duplicate by the slot, which shows the request before anything is added
 //!   (`DuplicateKnownOnlyByRow`).
-//! * A transaction with active holds and one that moves T each write before they read: the active expiry before T
-//!   (`ActiveExpiryPublishedAfterHorizon`, `MakerLooksBeforePublishing`), T before the active expiries
-//!   (`ActiveExpiriesReadBeforeHorizonIsStored`), and the snapshot last (`ActiveExpiriesReadAfterSnapshot`). The active
-//!   expiry is the earliest of the whole transaction (`ActiveExpiryForgetsEarlierHold`), binds its owner too
-//!   (`ExpirerForgetsItsOwnActiveExpiry`), and goes after the credit (`ActiveExpiryClearedBeforeVisible`,
-//!   `ActiveExpiryClearedBeforeCredit`).
-//! * A T that has passed a hold may be taken back, so late is decided under the lock (`LateDecidedWithoutLock`); it is
+//! * A transaction with active holds and one that moves T each write before they read. The first writes the active
+//!   expiry before it reads T (`ActiveExpiryPublishedAfterHorizon`, `MakerReadsBeforePublishing`). The other writes T
+//!   before it reads the active expiries (`ActiveExpiriesReadBeforeHorizonIsStored`), and takes the snapshot last
+//!   (`ActiveExpiriesReadAfterSnapshot`). The active expiry is the earliest of the whole transaction
+//!   (`ActiveExpiryForgetsEarlierHold`) and binds its owner too (`ExpirerForgetsItsOwnActiveExpiry`). It goes after the
+//!   credit (`ActiveExpiryClearedBeforeVisible`, `ActiveExpiryClearedBeforeCredit`).
+//! * A T that has passed a hold may be taken back, so late is decided under the lock (`LateDecidedWithoutLock`). It is
 //!   taken back before the lock goes (`HorizonNotRestored`, `LockReleasedBeforeHorizonIsRestored`).
-//! * A charge that expired something, could not, or found nothing held is judged once more: others did it meanwhile
-//!   (`NothingGainedIsRefused`, `NothingHeldIsBelieved`); so the room is given back before `held` says so
+//! * A charge that expired something, could not, or found nothing held is judged once more, since others did it
+//!   meanwhile (`NothingGainedIsRefused`, `NothingHeldIsBelieved`). So the room is given back before `held` says so
 //!   (`HeldSubtractedFirst`).
 //! * A maker that starts again with a later expiry counts from T if the clock was set back behind it
 //!   (`MakerStartsAgainByTheClock`).
 //! * A loader's own holds count in the new entry as they do in the earlier epoch's, to be credited or taken back
-//!   (`LoaderForgetsOwnHolds`), and T stays before them (`LoaderPassesOwnActiveExpiry`), also before those that were late there
-//!   (`LoaderForgetsLateHolds`: the clock may have been set back). The active holds of others need not concern it.
+//!   (`LoaderForgetsOwnHolds`). T stays before them (`LoaderPassesOwnActiveExpiry`), also before those that were late
+//!   there: the clock may have been set back (`LoaderForgetsLateHolds`). The active holds of others need not concern
+//!   it.
 
 #![forbid(unsafe_code)]
 
@@ -91,9 +94,9 @@ pub mod check;
 mod end;
 pub mod holds;
 mod load;
-mod look;
 pub mod machine;
 pub mod mutant;
+mod quota_check;
 pub mod scenario;
 pub mod state;
 mod truth;

@@ -7,19 +7,19 @@ use crate::state::{Entry, Item, Kind, Pc, State, Then};
 impl Escrow {
     /// Load 1: the Definitions lock, shared, and back at once. A loader that would have to wait and has charged
     /// nothing yet withdraws first.
-    pub fn barrier(&self, state: &mut State, who: usize, quota: u8) {
-        if self.looks(state, who) {
-            return self.look_on(state, who, quota);
+    pub fn barrier(&self, state: &mut State, me: usize, quota: u8) {
+        if self.checks(state, me) {
+            return self.check_next(state, me, quota);
         }
         let partition = self.partition(quota);
-        let held = state.others(who).any(|it| it.definitions_lock[partition].is_some());
+        let held = state.others(me).any(|it| it.definitions_lock[partition].is_some());
         let epoch = state.epoch[partition];
-        let session = &mut state.sessions[who];
+        let session = &mut state.sessions[me];
         session.handle_messages();
         session.pc = if held {
             Pc::GiveBack { then: Then::Wait }
         } else if epoch != session.seen[partition] {
-            Pc::GiveBack { then: Then::Anew }
+            Pc::GiveBack { then: Then::Restart }
         } else if self.is(Mutant::LoaderSkipsOldSlots) {
             Pc::LoadLock { quota }
         } else {
@@ -28,63 +28,63 @@ impl Escrow {
     }
 
     /// Load 2: one slot after the other.
-    pub fn old_slot_has_ended(&self, state: &mut State, who: usize, quota: u8, peer: u8) {
-        if self.looks(state, who) {
-            return self.look_on(state, who, quota);
+    pub fn old_slot_has_ended(&self, state: &mut State, me: usize, quota: u8, peer: u8) {
+        if self.checks(state, me) {
+            return self.check_next(state, me, quota);
         }
         if usize::from(peer) + 1 < state.sessions.len() {
-            state.sessions[who].pc = Pc::WaitOldSlots { quota, peer: peer + 1 };
+            state.sessions[me].pc = Pc::WaitOldSlots { quota, peer: peer + 1 };
             return;
         }
         if self.is(Mutant::SnapshotBeforeLock) {
-            state.sessions[who].sum = self.table_sum(state, who, quota);
+            state.sessions[me].sum = self.table_sum(state, me, quota);
         }
-        state.sessions[who].pc = Pc::LoadLock { quota };
+        state.sessions[me].pc = Pc::LoadLock { quota };
     }
 
     /// Load 3: the locked mode's lock. Waiting for a lock handles messages.
-    pub fn load_lock(&self, state: &mut State, who: usize, quota: u8) {
-        if self.looks(state, who) {
-            return self.look_on(state, who, quota);
+    pub fn load_lock(&self, state: &mut State, me: usize, quota: u8) {
+        if self.checks(state, me) {
+            return self.check_next(state, me, quota);
         }
         let partition = self.partition(quota);
-        let session = &mut state.sessions[who];
+        let session = &mut state.sessions[me];
         session.handle_messages();
         session.load_lock[partition] = !self.is(Mutant::LoaderIgnoresTenantLock);
         session.pc = Pc::Sum { quota };
     }
 
-    /// Load 4: looks again; else sums the tables in a snapshot taken now.
-    pub fn sum(&self, state: &mut State, who: usize, quota: u8) {
-        let looks = self.looks(state, who);
-        let there = looks && state.has_entry(quota, self.key(quota, state.sessions[who].seen));
-        if there || (!looks && !self.is(Mutant::LoaderDoesNotLookAgain) && self.pin_if_there(state, who, quota)) {
-            state.sessions[who].sum = 0;
-            state.sessions[who].pc = Pc::LoadUnlock { quota };
+    /// Load 4: checks again; else sums the tables in a snapshot taken now.
+    pub fn sum(&self, state: &mut State, me: usize, quota: u8) {
+        let checks = self.checks(state, me);
+        let there = checks && state.has_entry(quota, self.key(quota, state.sessions[me].seen));
+        if there || (!checks && !self.is(Mutant::LoaderDoesNotCheckAgain) && self.pin_if_there(state, me, quota)) {
+            state.sessions[me].sum = 0;
+            state.sessions[me].pc = Pc::LoadUnlock { quota };
             return;
         }
         if !self.is(Mutant::SnapshotBeforeLock) {
-            state.sessions[who].sum = self.table_sum(state, who, quota);
+            state.sessions[me].sum = self.table_sum(state, me, quota);
         }
-        state.sessions[who].pc = Pc::PublishEntry { quota };
+        state.sessions[me].pc = Pc::PublishEntry { quota };
     }
 
     /// Committed rows and the loader's own, without its refunds: they count when committed.
-    fn table_sum(&self, state: &State, who: usize, quota: u8) -> i8 {
-        let session = &state.sessions[who];
+    fn table_sum(&self, state: &State, me: usize, quota: u8) -> i8 {
+        let session = &state.sessions[me];
         let refunded: i8 = session.refunded.iter().sum();
         let own =
             session.charged.iter().sum::<i8>() - if self.is(Mutant::LoaderCountsOwnRefund) { refunded } else { 0 };
         self.committed(state, quota) + own - session.fresh
     }
 
-    /// Load 4: one step that cannot fail: the entry, its pins, and in the journal what it charged before, where a
-    /// savepoint takes back its own part.
-    pub fn publish_entry(&self, state: &mut State, who: usize, quota: u8) {
-        let looks = self.looks(state, who);
-        let session = &mut state.sessions[who];
+    /// Load 4, one step that cannot fail. It makes the entry, its pins, and in the journal what it charged before,
+    /// where a savepoint takes back its own part.
+    pub fn publish_entry(&self, state: &mut State, me: usize, quota: u8) {
+        let checks = self.checks(state, me);
+        let session = &mut state.sessions[me];
         let epoch = self.key(quota, session.seen);
-        let mut pins = u8::from(!looks);
+        let mut pins = u8::from(!checks);
         for level in 0..2 {
             for (kind, amount) in [(Kind::Charge, session.charged[level]), (Kind::Refund, session.refunded[level])] {
                 if amount == 0 || self.is(Mutant::LoaderForgetsOwnCharges) {
@@ -97,7 +97,7 @@ impl Escrow {
             }
         }
         let reserved = std::mem::take(&mut session.sum);
-        session.pinned |= u8::from(!looks) << quota;
+        session.pinned |= u8::from(!checks) << quota;
         session.pc = Pc::LoadUnlock { quota };
         match state.entry(quota, epoch) {
             Some(entry) => *entry = Entry { reserved, pins: entry.pins + pins, ..*entry },
@@ -106,10 +106,10 @@ impl Escrow {
     }
 
     /// Load 5.
-    pub fn load_unlock(&self, state: &mut State, who: usize, quota: u8) {
-        let (partition, looks) = (self.partition(quota), self.looks(state, who));
-        let session = &mut state.sessions[who];
+    pub fn load_unlock(&self, state: &mut State, me: usize, quota: u8) {
+        let (partition, checks) = (self.partition(quota), self.checks(state, me));
+        let session = &mut state.sessions[me];
         session.load_lock[partition] = false;
-        session.pc = if looks { Pc::Look { quota: quota + 1 } } else { Pc::Pin { quota: quota + 1 } };
+        session.pc = if checks { Pc::Check { quota: quota + 1 } } else { Pc::Pin { quota: quota + 1 } };
     }
 }

@@ -17,30 +17,30 @@ pub struct Escrow {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Action {
-    /// Session `who` takes the step that it stands at.
+    /// The session takes the step that it stands at.
     Step {
-        who: usize,
+        me: usize,
         at: Pc,
     },
     /// An ERROR or a cancel there; at `Ready`, a ROLLBACK. The transaction aborts.
     Fail {
-        who: usize,
+        me: usize,
         at: Pc,
     },
     /// An ERROR inside a savepoint that catches it, or ROLLBACK TO.
     RollBackTo {
-        who: usize,
+        me: usize,
         at: Pc,
     },
     /// Postgres' deadlock detector ends one of those that wait for each other.
     Deadlock {
-        who: usize,
+        me: usize,
     },
     CommitPrepared {
-        who: usize,
+        me: usize,
     },
     RollbackPrepared {
-        who: usize,
+        me: usize,
     },
     Evict {
         quota: u8,
@@ -86,8 +86,8 @@ impl Model for Escrow {
             return;
         }
         self.progress(state, actions);
-        for (who, session) in state.sessions.iter().enumerate() {
-            self.mishaps(state, who, session, actions);
+        for (me, session) in state.sessions.iter().enumerate() {
+            self.mishaps(state, me, session, actions);
         }
         if self.scenario.evictions {
             let free = state.entries.iter().filter(|entry| entry.pins == 0 || self.is(Mutant::EvictPinned));
@@ -103,11 +103,11 @@ impl Model for Escrow {
     fn next_state(&self, last: &State, action: Action) -> Option<State> {
         let mut state = last.clone();
         match action {
-            Action::Step { who, .. } => self.step(&mut state, who),
-            Action::Fail { who, .. } | Action::Deadlock { who } => self.begin_abort(&mut state, who),
-            Action::RollBackTo { who, .. } => self.begin_savepoint_abort(&mut state, who),
-            Action::CommitPrepared { who } => self.commit_prepared(&mut state, who),
-            Action::RollbackPrepared { who } => self.rollback_prepared(&mut state, who),
+            Action::Step { me, .. } => self.step(&mut state, me),
+            Action::Fail { me, .. } | Action::Deadlock { me } => self.begin_abort(&mut state, me),
+            Action::RollBackTo { me, .. } => self.begin_savepoint_abort(&mut state, me),
+            Action::CommitPrepared { me } => self.commit_prepared(&mut state, me),
+            Action::RollbackPrepared { me } => self.rollback_prepared(&mut state, me),
             Action::Evict { quota, epoch } => {
                 state.entries.retain(|entry| (entry.quota, entry.epoch) != (quota, epoch));
             }
@@ -142,16 +142,16 @@ impl Escrow {
         self.mutant == Some(mutant)
     }
 
-    pub fn tenant(&self, who: usize) -> usize {
-        self.scenario.sessions[who].0
+    pub fn tenant(&self, me: usize) -> usize {
+        self.scenario.sessions[me].0
     }
 
-    pub fn program(&self, who: usize) -> &'static [Op] {
-        self.scenario.sessions[who].1
+    pub fn program(&self, me: usize) -> &'static [Op] {
+        self.scenario.sessions[me].1
     }
 
-    pub fn op(&self, state: &State, who: usize) -> Option<Op> {
-        self.program(who).get(state.sessions[who].op as usize).copied()
+    pub fn op(&self, state: &State, me: usize) -> Option<Op> {
+        self.program(me).get(state.sessions[me].op as usize).copied()
     }
 
     pub fn scope(&self, quota: u8) -> Scope {
@@ -162,7 +162,7 @@ impl Escrow {
         partition(self.scope(quota))
     }
 
-    /// The epoch under which an entry is looked for.
+    /// The epoch under which an entry is searched for.
     pub fn key(&self, quota: u8, epoch: [u8; PARTITIONS]) -> u8 {
         if self.is(Mutant::EpochNotInKey) { 0 } else { epoch[self.partition(quota)] }
     }
@@ -175,9 +175,9 @@ impl Escrow {
     }
 
     /// Committed definitions with the session's own changes, which no other change can outdate.
-    pub fn definitions_seen(&self, state: &State, who: usize, committed: Definitions) -> Definitions {
+    pub fn definitions_seen(&self, state: &State, me: usize, committed: Definitions) -> Definitions {
         let mut seen = committed;
-        for (definition, change) in seen.iter_mut().zip(state.sessions[who].changes) {
+        for (definition, change) in seen.iter_mut().zip(state.sessions[me].changes) {
             if let Some(change) = change {
                 definition.limit = change.limit;
                 definition.version = u8::MAX;
@@ -189,28 +189,28 @@ impl Escrow {
     /// What may be taken next if nothing goes wrong. Empty while not all have finished: one is stuck.
     fn progress(&self, state: &State, actions: &mut Vec<Action>) {
         let before = actions.len();
-        for (who, session) in state.sessions.iter().enumerate() {
+        for (me, session) in state.sessions.iter().enumerate() {
             match session.pc {
                 Pc::Done => (),
                 Pc::Prepared => {
-                    actions.extend([Action::CommitPrepared { who }, Action::RollbackPrepared { who }]);
+                    actions.extend([Action::CommitPrepared { me }, Action::RollbackPrepared { me }]);
                 }
-                at if self.blockers(state, who) == 0 => actions.push(Action::Step { who, at }),
+                at if self.blockers(state, me) == 0 => actions.push(Action::Step { me, at }),
                 _ => (),
             }
         }
         if actions.len() == before && self.scenario.deadlocks {
-            let victims = (0..state.sessions.len()).filter(|who| self.waits_for_itself(state, *who));
-            actions.extend(victims.map(|who| Action::Deadlock { who }));
+            let victims = (0..state.sessions.len()).filter(|me| self.waits_for_itself(state, *me));
+            actions.extend(victims.map(|me| Action::Deadlock { me }));
         }
     }
 
     /// ERROR, cancel and ROLLBACK. Nothing between an addition and its push can raise, and no callback can.
-    fn mishaps(&self, state: &State, who: usize, session: &Session, actions: &mut Vec<Action>) {
+    fn mishaps(&self, state: &State, me: usize, session: &Session, actions: &mut Vec<Action>) {
         let at = session.pc;
         let in_savepoint = session.level == 1;
-        if at == Pc::Ready && in_savepoint && self.op(state, who) == Some(Op::EndSavepoint) {
-            actions.push(Action::RollBackTo { who, at });
+        if at == Pc::Ready && in_savepoint && self.op(state, me) == Some(Op::EndSavepoint) {
+            actions.push(Action::RollBackTo { me, at });
         }
         let may_raise = match at {
             Pc::Ready => session.begun && (session.has_effects() || session.changes.iter().any(Option::is_some)),
@@ -235,33 +235,33 @@ impl Escrow {
             _ => false,
         };
         if self.scenario.failures && may_raise {
-            actions.push(Action::Fail { who, at });
+            actions.push(Action::Fail { me, at });
             if in_savepoint && at != Pc::Ready {
-                actions.push(Action::RollBackTo { who, at });
+                actions.push(Action::RollBackTo { me, at });
             }
         }
     }
 
     /// The sessions (bits) that a session's next step waits for.
-    fn blockers(&self, state: &State, who: usize) -> u8 {
-        let me = &state.sessions[who];
+    fn blockers(&self, state: &State, me: usize) -> u8 {
+        let session = &state.sessions[me];
         let those = |blocks: &dyn Fn(usize, &Session) -> bool| {
-            let others = state.sessions.iter().enumerate().filter(|(other, _)| *other != who);
+            let others = state.sessions.iter().enumerate().filter(|(other, _)| *other != me);
             others.filter(|(other, it)| blocks(*other, it)).fold(0, |set, (other, _)| set | 1 << other)
         };
         let holds_tables = |partition: usize, other: usize, it: &Session| {
             (it.tables_lock[partition].is_some() || it.load_lock[partition])
-                && (partition == PLATFORM || self.tenant(other) == self.tenant(who))
+                && (partition == PLATFORM || self.tenant(other) == self.tenant(me))
         };
-        match me.pc {
-            _ if self.looks(state, who) => 0,
+        match session.pc {
+            _ if self.checks(state, me) => 0,
             Pc::LockDefinitions => {
-                let partition = self.partition(self.changed_quota(state, who));
+                let partition = self.partition(self.changed_quota(state, me));
                 those(&|_, it| it.definitions_lock[partition].is_some())
             }
             // The row's lock. It is not waited for once its transaction is no longer in progress.
             Pc::Change => {
-                let quota = self.changed_quota(state, who) as usize;
+                let quota = self.changed_quota(state, me) as usize;
                 those(&|_, it| it.changes[quota].is_some() && !it.is_visible())
             }
             Pc::WaitInFlight { peer, .. } => {
@@ -270,7 +270,7 @@ impl Escrow {
             }
             Pc::LockTables { partition } => those(&|other, it| holds_tables(partition as usize, other, it)),
             Pc::WaitDefinitions => those(&|_, it| it.definitions_lock.iter().any(Option::is_some)),
-            Pc::Barrier { quota } if me.has_effects() || self.is(Mutant::WaitWithSlotPublished) => {
+            Pc::Barrier { quota } if session.has_effects() || self.is(Mutant::WaitWithSlotPublished) => {
                 let partition = self.partition(quota);
                 those(&|_, it| it.definitions_lock[partition].is_some())
             }
@@ -279,7 +279,7 @@ impl Escrow {
                 those(&|other, it| {
                     other == peer as usize
                         && self.scope(quota).covers(self.tenant(other))
-                        && it.slot.is_some_and(|slot| slot[partition] < me.seen[partition])
+                        && it.slot.is_some_and(|slot| slot[partition] < session.seen[partition])
                 })
             }
             Pc::LoadLock { .. } if self.is(Mutant::LoaderIgnoresTenantLock) => 0,
@@ -288,71 +288,75 @@ impl Escrow {
                 those(&|other, it| holds_tables(partition, other, it))
             }
             // The unique index waits for a transaction that has inserted the same request and not ended.
-            Pc::Insert if matches!(self.op(state, who), Some(Op::ChargeOnce(_))) => {
-                if self.is(Mutant::NoUniqueRequest) { 0 } else { those(&|_, it| it.request_row) }
+            Pc::Insert if matches!(self.op(state, me), Some(Op::ChargeOnce(_))) => {
+                if self.is(Mutant::NoUniqueRequest) {
+                    0
+                } else {
+                    those(&|_, it| it.request_row)
+                }
             }
             Pc::SeekDuplicate { peer, .. } => {
-                those(&|other, _| other == peer as usize && self.is_duplicate(state, who, other))
+                those(&|other, _| other == peer as usize && self.is_duplicate(state, me, other))
             }
             _ => 0,
         }
     }
 
-    fn waits_for_itself(&self, state: &State, who: usize) -> bool {
+    fn waits_for_itself(&self, state: &State, me: usize) -> bool {
         let edges: Vec<u8> = (0..state.sessions.len()).map(|it| self.blockers(state, it)).collect();
-        let mut reached = edges[who];
+        let mut reached = edges[me];
         for _ in 0..edges.len() {
             let next = edges.iter().enumerate().filter(|(it, _)| reached & (1 << it) != 0);
             reached = next.fold(reached, |set, (_, more)| set | more);
         }
-        reached & (1 << who) != 0
+        reached & (1 << me) != 0
     }
 
-    pub fn changed_quota(&self, state: &State, who: usize) -> u8 {
-        match self.op(state, who) {
+    pub fn changed_quota(&self, state: &State, me: usize) -> u8 {
+        match self.op(state, me) {
             Some(Op::Limit(quota, _) | Op::Define(quota, _)) => quota,
             other => unreachable!("{other:?} changes nothing"),
         }
     }
 
-    fn step(&self, state: &mut State, who: usize) {
-        match state.sessions[who].pc {
-            Pc::Ready => self.next_call(state, who),
-            Pc::LookUp => self.look_up(state, who),
-            Pc::LockDefinitions => self.lock_definitions(state, who),
-            Pc::Change => self.change(state, who),
-            Pc::Close { partition } => self.close(state, who, partition as usize),
-            Pc::WaitInFlight { partition, peer } => self.in_flight_has_ended(state, who, partition, peer),
-            Pc::LockTables { partition } => self.lock_tables(state, who, partition as usize),
-            Pc::ReadEpoch => self.read_epoch(state, who),
-            Pc::Publish => self.publish(state, who),
-            Pc::LookAgain => self.look_again(state, who),
-            Pc::WaitDefinitions => self.start_round(state, who),
-            Pc::Messages => self.messages(state, who),
-            Pc::ReadDefinitions => self.read_definitions(state, who),
-            Pc::Pin { quota } => self.pin(state, who, quota),
-            Pc::Barrier { quota } => self.barrier(state, who, quota),
-            Pc::WaitOldSlots { quota, peer } => self.old_slot_has_ended(state, who, quota, peer),
-            Pc::LoadLock { quota } => self.load_lock(state, who, quota),
-            Pc::Sum { quota } => self.sum(state, who, quota),
-            Pc::PublishEntry { quota } => self.publish_entry(state, who, quota),
-            Pc::LoadUnlock { quota } => self.load_unlock(state, who, quota),
-            Pc::Look { quota } => self.look(state, who, quota),
-            Pc::Decide => self.decide(state, who),
-            Pc::Add { quota } => self.add(state, who, quota),
-            Pc::Push => self.push(state, who),
-            Pc::Recheck => self.recheck(state, who),
-            Pc::Insert => self.insert(state, who),
-            Pc::GiveBack { then } => self.give_back(state, who, then),
-            Pc::SeekDuplicate { peer, waited } => self.seek_duplicate(state, who, peer, waited),
-            Pc::Committing => self.become_visible(state, who),
-            Pc::Settle => self.settle(state, who),
-            Pc::MoveEpoch => self.move_epoch(state, who),
-            Pc::ClearSlot => self.clear_slot(state, who),
-            Pc::SendMessages => self.send_messages(state, who),
-            Pc::Unlock => self.unlock(state, who),
-            Pc::SubAbort => self.savepoint_abort(state, who),
-            Pc::Abort => self.abort(state, who),
+    fn step(&self, state: &mut State, me: usize) {
+        match state.sessions[me].pc {
+            Pc::Ready => self.next_call(state, me),
+            Pc::LookUp => self.look_up(state, me),
+            Pc::LockDefinitions => self.lock_definitions(state, me),
+            Pc::Change => self.change(state, me),
+            Pc::Close { partition } => self.close(state, me, partition as usize),
+            Pc::WaitInFlight { partition, peer } => self.in_flight_has_ended(state, me, partition, peer),
+            Pc::LockTables { partition } => self.lock_tables(state, me, partition as usize),
+            Pc::ReadEpoch => self.read_epoch(state, me),
+            Pc::Publish => self.publish(state, me),
+            Pc::ReadEpochsAgain => self.read_epochs_again(state, me),
+            Pc::WaitDefinitions => self.start_round(state, me),
+            Pc::Messages => self.messages(state, me),
+            Pc::ReadDefinitions => self.read_definitions(state, me),
+            Pc::Pin { quota } => self.pin(state, me, quota),
+            Pc::Barrier { quota } => self.barrier(state, me, quota),
+            Pc::WaitOldSlots { quota, peer } => self.old_slot_has_ended(state, me, quota, peer),
+            Pc::LoadLock { quota } => self.load_lock(state, me, quota),
+            Pc::Sum { quota } => self.sum(state, me, quota),
+            Pc::PublishEntry { quota } => self.publish_entry(state, me, quota),
+            Pc::LoadUnlock { quota } => self.load_unlock(state, me, quota),
+            Pc::Check { quota } => self.check_quota(state, me, quota),
+            Pc::Decide => self.decide(state, me),
+            Pc::Add { quota } => self.add(state, me, quota),
+            Pc::Push => self.push(state, me),
+            Pc::Recheck => self.recheck(state, me),
+            Pc::Insert => self.insert(state, me),
+            Pc::GiveBack { then } => self.give_back(state, me, then),
+            Pc::SeekDuplicate { peer, waited } => self.seek_duplicate(state, me, peer, waited),
+            Pc::Committing => self.become_visible(state, me),
+            Pc::Settle => self.settle(state, me),
+            Pc::MoveEpoch => self.move_epoch(state, me),
+            Pc::ClearSlot => self.clear_slot(state, me),
+            Pc::SendMessages => self.send_messages(state, me),
+            Pc::Unlock => self.unlock(state, me),
+            Pc::SubAbort => self.savepoint_abort(state, me),
+            Pc::Abort => self.abort(state, me),
             Pc::Prepared | Pc::Done => (),
         }
     }

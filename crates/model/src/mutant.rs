@@ -5,8 +5,8 @@
 pub enum Watch {
     /// Everything, in every state: I5 too, which no user sees.
     Everything,
-    /// Only what a user would suffer from. A mutant is to be caught by its consequences if it has any within
-    /// the scenario, and by a counter that is wrong for a moment only if not.
+    /// Only what a user would suffer from. A mutant is caught by its consequences if it has any within the scenario.
+    /// Only if not is it caught by a counter that is wrong for a moment.
     Consequences,
 }
 
@@ -35,7 +35,7 @@ macro_rules! mutants {
 mutants! {
     // Loading
     SnapshotBeforeLock "the loader takes its snapshot before the tenant's lock"
-    LoaderDoesNotLookAgain "the loader publishes over an entry that came while it waited for the lock"
+    LoaderDoesNotCheckAgain "the loader publishes over an entry that came while it waited for the lock"
     LoaderSkipsBarrier "the loader does not go through the Definitions lock"
     LoaderSkipsOldSlots "the loader does not wait for slots of an earlier epoch"
     LoaderForgetsOwnCharges "the loader journals nothing of what its own transaction charged before"
@@ -53,7 +53,7 @@ mutants! {
     // Ends of transactions
     AbortDoesNotSubtract "abort does not subtract"
     SavepointAbortForgets "a savepoint's abort forgets its part of the journal"
-    SavepointReleaseForgets "a savepoint's release does not hand its part to the parent"
+    SavepointReleaseForgets "a savepoint's release does not give its part to the parent"
     CommitSubtracts "the commit callback subtracts"
     RaiseBetweenAddAndPush "something may raise between addition and push"
     RefundBeforeCommit "a refund is credited before it is committed"
@@ -61,8 +61,8 @@ mutants! {
     RefundSkipsAbsent "a refund does not load an absent entry"
     SlotClearedBeforeVisible "the slot is cleared before the row is visible"
     // Definitions and limits
-    NoLookAfterPublishing "no second look at the epoch after publishing the slot"
-    LookBeforeReading "the second look at the epoch comes before the definitions are read, not after"
+    NoSecondRead "no second read of the epoch after publishing the slot"
+    SecondReadTooEarly "the second read of the epoch comes before the definitions are read, not after"
     CacheAcrossEpochs "cached definitions are good for any epoch until a message comes"
     NoRecheck "no second handling of messages after the additions"
     RecheckSeesOnlyNewMessages "messages handled in a wait between reading and rechecking are forgotten"
@@ -90,13 +90,13 @@ mutants! {
     // Expiry
     HorizonPassesHoldBeingResolved "a resolver publishes no active expiry"
     HorizonPassesHoldBeingMade "a maker of a hold publishes no active expiry"
-    ActiveExpiryPublishedAfterHorizon "a resolver looks at T before its active expiry is published"
+    ActiveExpiryPublishedAfterHorizon "a resolver reads T before its active expiry is published"
     ActiveExpiryForgetsEarlierHold "a later hold of the same transaction overwrites the active expiry"
     ActiveExpiryClearedBeforeVisible "the active expiry is cleared before the row is visible"
     ActiveExpiryClearedBeforeCredit "the active expiry is cleared before the commit callback has credited"
-    ActiveExpiriesReadBeforeHorizonIsStored "expiry looks at the active expiries before it stores T"
-    ActiveExpiriesReadAfterSnapshot "expiry looks at the active expiries after its snapshot"
-    ExpirerForgetsItsOwnActiveExpiry "expiry does not look at its own transaction's active expiry"
+    ActiveExpiriesReadBeforeHorizonIsStored "expiry reads the active expiries before it stores T"
+    ActiveExpiriesReadAfterSnapshot "expiry reads the active expiries after its snapshot"
+    ExpirerForgetsItsOwnActiveExpiry "expiry does not read its own transaction's active expiry"
     HorizonMovesBackwards "T follows a clock that was set back"
     HorizonNotRestored "expiry that fails leaves T where it is"
     LockReleasedBeforeHorizonIsRestored "expiry that fails gives the lock back before T"
@@ -108,10 +108,10 @@ mutants! {
     LateIsNotDecided "a late resolver settles against a hold that is no longer counted"
     RowReadBeforeItsLock "a resolver reads the row before it has its lock"
     ResolverDoesNotPin "a resolver does not pin the entry"
-    MakerDoesNotLookAtHorizon "a maker of a hold does not look whether T passed it meanwhile"
-    MakerLooksBeforePublishing "a maker of a hold looks at T before its active expiry is published"
+    MakerDoesNotReadHorizon "a maker of a hold does not read whether T passed it meanwhile"
+    MakerReadsBeforePublishing "a maker of a hold reads T before its active expiry is published"
     MakerStartsAgainByTheClock "a maker that starts again counts from the clock although T is ahead of it"
-    ExtenderDoesNotLookAtHorizon "a transaction that extends a hold does not look whether T passed the new expiry"
+    ExtenderDoesNotReadHorizon "a transaction that extends a hold does not read whether T passed the new expiry"
     LoaderForgetsOwnHolds "a loader counts its own transaction's holds as its snapshot shows them"
     LoaderForgetsLateHolds "a loader does not make its own late holds active again"
     LoaderPassesOwnActiveExpiry "a loader's T passes active holds of its own transaction"

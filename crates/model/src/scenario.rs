@@ -18,7 +18,7 @@ pub enum Op {
     /// Creates a quota, or (None) deletes it.
     Define(u8, Option<i8>),
     /// In the command of the call before: reads the counters, and loads what is absent.
-    Look,
+    Check,
     Savepoint,
     /// Released or rolled back: both are tried. Where it stands, an ERROR inside is caught as well.
     EndSavepoint,
@@ -87,7 +87,7 @@ pub const SCENARIOS: &[Scenario] = &[
         modes: &[Escrow, Escrow],
         mutants: &[
             Mutant::SnapshotBeforeLock,
-            Mutant::LoaderDoesNotLookAgain,
+            Mutant::LoaderDoesNotCheckAgain,
             Mutant::ChargeBeforeLoad,
             Mutant::UnpinAtPreCommit,
             Mutant::EvictPinned,
@@ -134,20 +134,20 @@ pub const SCENARIOS: &[Scenario] = &[
         ..PLAIN
     },
     Scenario {
-        name: "looks",
-        says: "a charge and a look in one command, in a savepoint, while a quota is created beside; eviction",
+        name: "checks",
+        says: "a charge and a check in one command, in a savepoint, while a quota is created beside; eviction",
         limits: [Some(1), None],
-        sessions: &[(0, &[Savepoint, Charge(1), Look, EndSavepoint]), (0, &[Charge(1)]), (1, &[Define(1, Some(9))])],
+        sessions: &[(0, &[Savepoint, Charge(1), Check, EndSavepoint]), (0, &[Charge(1)]), (1, &[Define(1, Some(9))])],
         evictions: true,
         mutants: &[Mutant::LoadMissesItsOwnCommand],
         ..PLAIN
     },
     Scenario {
-        name: "looks after refunds",
-        says: "a refund and a look in one command, while a quota is created beside; errors, eviction",
+        name: "checks after refunds",
+        says: "a refund and a check in one command, while a quota is created beside; errors, eviction",
         limits: [Some(1), None],
         spent: [1, 0],
-        sessions: &[(0, &[Refund(1), Look]), (0, &[Charge(1)]), (1, &[Define(1, Some(9))])],
+        sessions: &[(0, &[Refund(1), Check]), (0, &[Charge(1)]), (1, &[Define(1, Some(9))])],
         evictions: true,
         failures: true,
         mutants: &[Mutant::LoadMissesItsOwnCommand],
@@ -224,7 +224,7 @@ pub const SCENARIOS: &[Scenario] = &[
         sessions: &[(0, &[Charge(1)]), (0, &[Charge(1)]), (0, &[Define(0, None), Commit, Define(0, Some(2))])],
         loaded: true,
         evictions: true,
-        mutants: &[Mutant::EpochNotInKey, Mutant::LookBeforeReading],
+        mutants: &[Mutant::EpochNotInKey, Mutant::SecondReadTooEarly],
         ..PLAIN
     },
     Scenario {
@@ -250,7 +250,7 @@ pub const SCENARIOS: &[Scenario] = &[
             Mutant::ClosedForEver,
             Mutant::WaitWithSlotPublished,
             Mutant::WaitsForTransaction,
-            Mutant::NoLookAfterPublishing,
+            Mutant::NoSecondRead,
         ],
         ..PLAIN
     },

@@ -118,7 +118,7 @@ pub struct Change {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Then {
     Refused,
-    Anew,
+    Restart,
     /// For a Definitions lock that another holds.
     Wait,
     Replayed,
@@ -150,7 +150,7 @@ pub enum Pc {
     /// Charge 1, in the three steps that others can see.
     ReadEpoch,
     Publish,
-    LookAgain,
+    ReadEpochsAgain,
     /// Waits for the Definitions lock of a session that changes or has closed.
     WaitDefinitions,
     /// Charge 2.
@@ -180,8 +180,8 @@ pub enum Pc {
     LoadUnlock {
         quota: u8,
     },
-    /// A look at one quota after the other.
-    Look {
+    /// A check of one quota after the other.
+    Check {
         quota: u8,
     },
     /// Quotas of a closed partition, and all of them in the locked mode: from the tables.

@@ -1,4 +1,4 @@
-//! What a counter must be, told without looking at counters or at answers.
+//! What a counter must be, told without reading counters or at answers.
 
 use crate::machine::Escrow;
 use crate::scenario::Op;
@@ -8,19 +8,19 @@ use crate::world::{PARTITIONS, QUOTAS};
 impl Escrow {
     /// Committed, plus everything in flight that a quota has to count: what a counter of it holds when it is right.
     ///
-    /// In flight is what a transaction has inserted, or added for a row that it is about to insert, until the row is
-    /// visible or the abort has given it back. A refund is in flight longer: its credit waits for the commit callback, in
-    /// the epoch in which it was made.
+    /// In flight is what a transaction has inserted, or added for a row that it is about to insert. It is so until the
+    /// row is visible or the abort has given it back. A refund is in flight longer: its credit waits for the commit
+    /// callback, in the epoch in which it was made.
     fn true_sum(&self, state: &State, quota: u8, epochs: [u8; PARTITIONS]) -> i8 {
-        let in_flight = (0..state.sessions.len()).map(|who| self.in_flight(state, who, quota, epochs)).sum::<i8>();
+        let in_flight = (0..state.sessions.len()).map(|me| self.in_flight(state, me, quota, epochs)).sum::<i8>();
         self.committed(state, quota) + in_flight
     }
 
-    fn in_flight(&self, state: &State, who: usize, quota: u8, epochs: [u8; PARTITIONS]) -> i8 {
-        if !self.scope(quota).covers(self.tenant(who)) {
+    fn in_flight(&self, state: &State, me: usize, quota: u8, epochs: [u8; PARTITIONS]) -> i8 {
+        if !self.scope(quota).covers(self.tenant(me)) {
             return 0;
         }
-        let session = &state.sessions[who];
+        let session = &state.sessions[me];
         let epoch = self.key(quota, epochs);
         let journaled = |kind, from_level| -> i8 {
             let items = session.journal.iter().filter(|item| {
@@ -35,15 +35,15 @@ impl Escrow {
             Pc::Abort => journaled(Kind::Charge, 0),
             Pc::SubAbort => session.charged[0] + journaled(Kind::Charge, 1),
             _ => {
-                let adding = if session.added & (1 << quota) != 0 { self.amount(state, who) } else { 0 };
+                let adding = if session.added & (1 << quota) != 0 { self.amount(state, me) } else { 0 };
                 session.charged[0] + session.charged[1] + adding
             }
         }
     }
 
     /// What the call that a session is in charges or refunds.
-    pub fn amount(&self, state: &State, who: usize) -> i8 {
-        match self.op(state, who) {
+    pub fn amount(&self, state: &State, me: usize) -> i8 {
+        match self.op(state, me) {
             Some(Op::Charge(amount) | Op::ChargeOnce(amount) | Op::Record(amount) | Op::Refund(amount)) => amount,
             _ => 0,
         }
@@ -64,33 +64,31 @@ impl Escrow {
     }
 
     /// At the moment of the addition, or of the decision from the tables: the charge fits by the limit it was read with.
-    pub fn fits(&self, state: &State, who: usize, quota: u8) -> bool {
-        let limit = state.sessions[who].used[quota as usize].limit;
-        limit.is_none_or(|limit| {
-            self.true_sum(state, quota, state.sessions[who].seen) + self.amount(state, who) <= limit
-        })
+    pub fn fits(&self, state: &State, me: usize, quota: u8) -> bool {
+        let limit = state.sessions[me].used[quota as usize].limit;
+        limit.is_none_or(|limit| self.true_sum(state, quota, state.sessions[me].seen) + self.amount(state, me) <= limit)
     }
 
     /// The same, or by the limit that is in force now: while a change is committed and not acknowledged, either will do.
     /// What the transaction has changed itself is in force for it alone, and nothing else is.
-    pub fn fits_somehow(&self, state: &State, who: usize, quota: u8) -> bool {
-        if state.sessions[who].changes[quota as usize].is_some() {
-            return self.fits(state, who, quota);
+    pub fn fits_somehow(&self, state: &State, me: usize, quota: u8) -> bool {
+        if state.sessions[me].changes[quota as usize].is_some() {
+            return self.fits(state, me, quota);
         }
         let now = state.tables.definitions[quota as usize].limit;
-        let sum = self.true_sum(state, quota, state.sessions[who].seen) + self.amount(state, who);
-        self.fits(state, who, quota) || now.is_none_or(|limit| sum <= limit)
+        let sum = self.true_sum(state, quota, state.sessions[me].seen) + self.amount(state, me);
+        self.fits(state, me, quota) || now.is_none_or(|limit| sum <= limit)
     }
 
     /// At an admission: nothing was over, nothing outdated, nothing left out.
-    pub fn judge_admission(&self, state: &mut State, who: usize) {
-        let enforced = matches!(self.op(state, who), Some(Op::Charge(_) | Op::ChargeOnce(_)));
-        let session = &state.sessions[who];
-        let mine = |quota: &u8| self.scope(*quota).covers(self.tenant(who));
+    pub fn judge_admission(&self, state: &mut State, me: usize) {
+        let enforced = matches!(self.op(state, me), Some(Op::Charge(_) | Op::ChargeOnce(_)));
+        let session = &state.sessions[me];
+        let mine = |quota: &u8| self.scope(*quota).covers(self.tenant(me));
         let outdated = (0..QUOTAS as u8)
             .filter(mine)
             .any(|quota| session.used[quota as usize].version < state.acknowledged[quota as usize]);
-        let partly = self.by_counter(state, who).any(|quota| session.added & (1 << quota) == 0);
+        let partly = self.by_counter(state, me).any(|quota| session.added & (1 << quota) == 0);
         let over = session.over;
         if enforced && over {
             state.violate(Invariant::Overshoot);
@@ -98,19 +96,19 @@ impl Escrow {
         if enforced && outdated {
             state.violate(Invariant::Outdated);
         }
-        if partly && !matches!(self.op(state, who), Some(Op::Refund(_))) {
+        if partly && !matches!(self.op(state, me), Some(Op::Refund(_))) {
             state.violate(Invariant::AllOrNothing);
         }
     }
 
     /// At a refusal by one quota: it would not have fitted, by a limit that was in force when the call began or later.
-    pub fn judge_refusal(&self, state: &mut State, who: usize, quota: u8) {
-        let session = &state.sessions[who];
+    pub fn judge_refusal(&self, state: &mut State, me: usize, quota: u8) {
+        let session = &state.sessions[me];
         let outdated = session.used[quota as usize].version < session.began[quota as usize];
-        if outdated || self.fits(state, who, quota) {
+        if outdated || self.fits(state, me, quota) {
             state.violate(Invariant::SpuriousRefusal);
         }
-        state.sessions[who].duplicates = match self.op(state, who) {
+        state.sessions[me].duplicates = match self.op(state, me) {
             Some(Op::ChargeOnce(_)) => self.with_request(state),
             _ => 0,
         };
@@ -118,17 +116,17 @@ impl Escrow {
 
     /// Sessions (bits) that have capacity or a row for the request id.
     fn with_request(&self, state: &State) -> u8 {
-        let has = |(who, session): &(usize, &Session)| {
+        let has = |(me, session): &(usize, &Session)| {
             let row = session.request_row && session.charged != [0; 2];
-            row || (session.added != 0 && matches!(self.op(state, *who), Some(Op::ChargeOnce(_))))
+            row || (session.added != 0 && matches!(self.op(state, *me), Some(Op::ChargeOnce(_))))
         };
-        state.sessions.iter().enumerate().filter(has).fold(0, |set, (who, _)| set | 1 << who)
+        state.sessions.iter().enumerate().filter(has).fold(0, |set, (me, _)| set | 1 << me)
     }
 
-    /// When a request is told that it was refused: no duplicate that had taken room when this was decided has it still, and
-    /// none has committed. A duplicate that takes room later comes after the refusal, as a retry would.
-    pub fn judge_refused_duplicate(&self, state: &mut State, who: usize) {
-        let duplicates = state.sessions[who].duplicates & self.with_request(state);
+    /// When a call is told that its request was refused, no duplicate has committed. None that had taken room when this
+    /// was decided has it still. A duplicate that takes room later comes after the refusal, as a retry would.
+    pub fn judge_refused_duplicate(&self, state: &mut State, me: usize) {
+        let duplicates = state.sessions[me].duplicates & self.with_request(state);
         if duplicates != 0 || state.tables.request_rows > 0 {
             state.violate(Invariant::Duplicate);
         }

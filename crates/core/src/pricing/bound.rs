@@ -7,9 +7,9 @@ use super::{
 
 /// The cost of at most `input` input and `output` output tokens at the dearest rates that could apply.
 ///
-/// Every token counts at the dearest rate of the parts that it may turn out to be in, at every prompt length up to
-/// `input` (a smaller prompt may stay below a context threshold at which the price drops), peak and off-peak, and with the
-/// largest multipliers. The tier is known beforehand.
+/// Every token counts at the dearest rate of the parts that it may turn out to be in, peak and off-peak, with the
+/// largest multipliers. It does so at every prompt length up to `input`: a smaller prompt may stay below a threshold at
+/// which the price drops. The tier is known beforehand.
 ///
 /// With `usage` this is [`price_llm`] at the dearer hour; its counts then replace the two numbers.
 pub fn upper_bound(

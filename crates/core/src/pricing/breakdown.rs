@@ -130,8 +130,8 @@ struct Uplift {
 
 /// A cost with the lines that make it up. The total is their exact sum, rounded once.
 ///
-/// As JSON the costs of the lines and of the multipliers add up to `exact_usd`, which is rounded to `total_usd`; without a
-/// multiplier, the lines alone do.
+/// As JSON the costs of the lines and of the multipliers add up to `exact_usd`, which is rounded to `total_usd`.
+/// Without a multiplier, the lines alone do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Breakdown {
     lines: Vec<CostLine>,

@@ -1,5 +1,5 @@
-//! Reading LiteLLM's price list: which of an entry's keys are prices, what they are worth to this version, and all of the
-//! rest beside them, so that every value comes out again as it went in.
+//! Reading LiteLLM's price list: which of an entry's keys are prices, and what they are worth to this version. The rest
+//! is kept beside them, so that every value comes out again as it went in.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -31,9 +31,9 @@ const MAX_COPIED: usize = 32_000_000;
 /// A price list as rows to be stored.
 #[derive(Debug, Default)]
 pub struct Reading {
-    /// An array of objects with the keys `list_key`, `provider`, `name`, `input`, `output` (USD per token), `components`,
-    /// `details`, `entry` (as it stands in the list, where it goes by another's price) and `named_by` (the key of the entry
-    /// that has this one for a further name).
+    /// An array of objects with the keys `list_key`, `provider`, `name`, `input`, `output` (USD per token),
+    /// `components`, `details`, `entry` and `named_by`. `entry` is the entry as it stands in the list, where it goes by
+    /// another's price. `named_by` is the key of the entry that has this one for a further name.
     pub rows: Vec<Value>,
     /// Prices that are single numbers.
     pub price_values: u64,

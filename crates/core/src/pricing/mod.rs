@@ -103,9 +103,9 @@ impl PriceConditions<'_> {
 
 /// Prices one call of a model.
 ///
-/// Parts without tokens need no price, but a model without any price is unpriced even for zero tokens. Where a model has
-/// prices by another measure, and none by the token, tokens are not charged; where nothing at all could be charged of what
-/// was used, it is unpriced rather than free.
+/// Parts without tokens need no price, but a model without any price is unpriced even for zero tokens. Where a model
+/// has prices by another measure, and none by the token, tokens are not charged. Where nothing at all could be charged
+/// of what was used, it is unpriced rather than free.
 pub fn price_llm<'a>(
     price: &ModelPrice,
     usage: &Usage,
@@ -140,7 +140,7 @@ pub fn price_llm<'a>(
     }
 }
 
-/// A call is one request and one query, where the model has a price for that and nobody counted them.
+/// A call is one request and one query, where the model has a price for that and the report does not count them.
 fn single(price: &ModelPrice, usage: &Usage, when: rates::Conditions) -> Result<Vec<CostLine>, PricingError> {
     let priced = [Part::Requests, Part::Queries].into_iter().filter(|part| price.has(*part));
     let uncounted = priced.filter(|part| !usage.counts(*part));

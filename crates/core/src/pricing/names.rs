@@ -117,7 +117,7 @@ impl<'a> Wanted<'a> {
         {
             return Some(Fit::Price(Grade::ALIAS));
         }
-        // Who names no provider spells a model as the list does.
+        // A caller that names no provider spells a model as the list does.
         if is_open(&canonical(self.provider)) && key.is_some_and(|key| key.eq_ignore_ascii_case(self.name)) {
             return Some(Fit::Price(Grade::KEY));
         }
@@ -178,8 +178,9 @@ impl<'a> Wanted<'a> {
     }
 }
 
-/// Whether a price for no place is one for the place that was named, by what is known of other places: whether any
-/// geography or region has a price of its own, whether all that have one agree with it, and whether there is one for everywhere.
+/// Whether a price for no place is one for the place that was named. It depends on what is known of other places. One
+/// question is whether a geography or region has a price of its own, and whether all of these agree with it. Another is
+/// whether there is one for everywhere.
 pub fn place_does_not_matter(named: Option<Place>, is_known: bool, all_agree: bool, global: bool) -> bool {
     match named {
         // Either of the two may be the dearer.

@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 /// Minutes of a day.
 const DAY: u16 = 24 * 60;
 
-/// A stretch of minutes of the UTC day, past midnight when it ends before it begins, all day when it is empty; on the days
-/// of the week whose bits are set, Monday's the lowest.
+/// A stretch of minutes of the UTC day: past midnight when it ends before it begins, all day when it is empty. It is on
+/// the days of the week whose bits are set, Monday's the lowest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Window {
     from: u16,
@@ -77,7 +77,7 @@ impl TryFrom<Value> for Weekday {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct OffPeak {
     windows: Vec<Window>,
-    /// Whose days of the week they are; UTC's when there is none.
+    /// The zone of the days of the week; UTC when there is none.
     zone: Option<String>,
     rates: Vec<(Part, Rate)>,
 }

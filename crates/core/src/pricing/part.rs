@@ -61,7 +61,7 @@ parts! {
     Input = "input", "input_cost_per_token", Input, Token;
     /// Input read from a prompt cache.
     CacheRead = "cache_read", "cache_read_input_token_cost", Input, Token, else Input;
-    /// Input read from a cache that the caller made himself.
+    /// Input read from a cache that the caller made.
     CacheReadExplicit = "cache_read_explicit", "explicit_cache_read_input_token_cost", Input, Token, else CacheRead;
     CacheReadAudio = "cache_read_audio", "cache_read_input_audio_token_cost", Input, Token, else CacheRead;
     CacheReadImage = "cache_read_image", "cache_read_input_image_token_cost", Input, Token, else CacheRead;

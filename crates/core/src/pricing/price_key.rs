@@ -57,8 +57,8 @@ impl Tier {
         ("decisions", Self::Decisions),
     ];
 
-    /// Reads what a provider reported. A tier without prices of its own costs the standard price, and so does every
-    /// name that no price list has: `standard`, `default`, `auto` and NULL among them. `fast` is another word for
+    /// Reads what a provider reported. A tier without prices of its own costs the standard price. So does every name
+    /// that no price list has, `standard`, `default`, `auto` and NULL among them. `fast` is another word for
     /// `priority`.
     pub fn parse(name: Option<&str>) -> Self {
         let Some(name) = name else { return Self::Standard };

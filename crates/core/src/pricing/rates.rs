@@ -54,8 +54,8 @@ const MULTIPLIERS: [(&str, When); 4] = [
     ("regional_endpoint_uplift_multiplier", When::Endpoint),
 ];
 
-/// Keys of the list that say something of prices and take no part in any: prices in the provider's own units beside
-/// those in USD, and allowances that many calls share.
+/// Keys of the list that say something of prices and take no part in any. They are prices in the provider's own units
+/// beside those in USD, and allowances that many calls share.
 const INFORMATIVE: [&str; 3] = ["input_dbu_cost_per_token", "output_dbu_cost_per_token", "search_free_requests"];
 
 /// What a web search is billed by: each query, or each prompt that searched, however often.
@@ -78,7 +78,7 @@ pub struct ModelPrice {
     thresholds: Vec<i64>,
     /// Whether web search is billed by the prompt, where the price says.
     search_per_prompt: Option<bool>,
-    /// Whether output that nobody divided is images.
+    /// Whether output that the report does not divide is images.
     plain_output_is_image: bool,
     /// Whether a threshold is reached by a prompt of just its length, as xAI has it.
     pub inclusive: bool,
@@ -89,8 +89,8 @@ pub struct ModelPrice {
 }
 
 impl ModelPrice {
-    /// Builds a price from USD per million tokens and from components under LiteLLM's key names: USD per unit, and the
-    /// nested ones as the list has them.
+    /// Builds a price from USD per million tokens and from components under LiteLLM's key names. Components are USD per
+    /// unit; nested ones are as the list has them.
     ///
     /// `components` is an object or null; a component that is null is missing. Unknown keys are kept by name.
     pub fn new(
@@ -120,7 +120,7 @@ impl ModelPrice {
         Ok(price)
     }
 
-    /// Adds what follows from whose model it is, and from the `mode` that the list gives it.
+    /// Adds what follows from the model's provider, and from the `mode` that the list gives it.
     pub fn describe(&mut self, provider: &str, name: &str, mode: Option<&str>) {
         let provider = canonical(provider);
         self.inclusive = provider == "xai";

@@ -1,5 +1,5 @@
-//! JSON as a price list has to be: no object has a key twice with different values, of which a usual reader would lose all
-//! but one, and nothing is nested too deep.
+//! JSON as a price list has to be. No object has a key twice with different values, of which a usual reader would lose
+//! all but one. Nothing is nested too deep.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use super::list::quoted;
 /// The deepest nesting of a price list; the real one has four levels.
 pub const MAX_LEVELS: usize = 32;
 
-/// As what `serde_json` hands on a number whose text it keeps: a map of this key to the text.
+/// The form in which `serde_json` passes on a number whose text it keeps: a map of this key to the text.
 const NUMBER: &str = "$serde_json::private::Number";
 
 /// Reads the text, or says in one sentence without its full stop why it is no price list.

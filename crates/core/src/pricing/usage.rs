@@ -204,10 +204,10 @@ impl Usage {
     /// Takes the counts of a call apart.
     ///
     /// `input_tokens` and `output_tokens` are inclusive. `parts` is an object with the keys of this module, null or
-    /// absent. `cache_creation_input_tokens` includes those that are kept for an hour or longer and is taken to be them
-    /// alone when it is missing; `cache_read_input_tokens` includes the explicit, audio and image ones in the same way.
-    /// `input_audio_tokens` and its like are those that no cache had. Keys that are not known are ignored: the ledger
-    /// stores the object as it came.
+    /// absent. `cache_creation_input_tokens` includes those that are kept for an hour or longer. When it is missing, it
+    /// is taken to be them alone. `cache_read_input_tokens` includes the explicit, audio and image ones in the same
+    /// way. `input_audio_tokens` and its like are those that no cache had. Keys that are not known are ignored: the
+    /// ledger stores the object as it came.
     pub fn new(input_tokens: i64, output_tokens: i64, parts: Option<&Value>) -> Result<Self, UsageError> {
         match parts {
             None | Some(Value::Null) => Self::of(input_tokens, output_tokens, &Map::new()),

@@ -7,21 +7,21 @@ use crate::mutant::Mutant;
 
 impl Holds {
     /// The end of a task: the next one, or the transaction's.
-    pub(super) fn next_task(&self, state: &mut HoldState, who: usize) -> At {
-        let session = &mut state.sessions[who];
-        let last = usize::from(session.task) + 1 == self.scenario.tasks[who].len();
+    pub(super) fn next_task(&self, state: &mut HoldState, me: usize) -> At {
+        let session = &mut state.sessions[me];
+        let last = usize::from(session.task) + 1 == self.scenario.tasks[me].len();
         session.active_expiry_before = session.active_expiry.filter(|_| !last);
         (session.late, session.expires) = (false, 0);
         (session.tried, session.held_up) = (None, false);
-        if usize::from(session.task) + 1 < self.scenario.tasks[who].len() {
+        if usize::from(session.task) + 1 < self.scenario.tasks[me].len() {
             session.task += 1;
-            return self.begin(who, usize::from(session.task));
+            return self.begin(me, usize::from(session.task));
         }
         if session.charged == 0 && session.rows.iter().all(Option::is_none) { session.at_end() } else { At::Written }
     }
 
-    pub(super) fn become_visible(&self, state: &mut HoldState, who: usize) -> At {
-        let session = &mut state.sessions[who];
+    pub(super) fn become_visible(&self, state: &mut HoldState, me: usize) -> At {
+        let session = &mut state.sessions[me];
         state.charged += std::mem::take(&mut session.charged);
         for hold in 0..HOLDS {
             if let Some(row) = session.rows[hold].take() {
@@ -39,11 +39,11 @@ impl Holds {
         At::Credit
     }
 
-    pub(super) fn fail(&self, state: &mut HoldState, who: usize) {
-        if state.lock == Some(who as u8) && self.is(Mutant::LockReleasedBeforeHorizonIsRestored) {
+    pub(super) fn fail(&self, state: &mut HoldState, me: usize) {
+        if state.lock == Some(me as u8) && self.is(Mutant::LockReleasedBeforeHorizonIsRestored) {
             state.lock = None;
         }
-        let session = &mut state.sessions[who];
+        let session = &mut state.sessions[me];
         session.forget_search();
         (session.loaded, session.charged, session.rows) = (None, 0, [None; HOLDS]);
         session.active_expiry_before = None;
@@ -56,48 +56,48 @@ impl Holds {
         if self.is(Mutant::HorizonNotRestored) {
             session.note = None;
         }
-        state.sessions[who].at =
-            if state.sessions[who].note.is_some() { At::RestoreHorizon } else { self.after_restoring(state, who) };
+        state.sessions[me].at =
+            if state.sessions[me].note.is_some() { At::RestoreHorizon } else { self.after_restoring(state, me) };
     }
 
-    pub(super) fn restore_horizon(&self, state: &mut HoldState, who: usize) -> At {
-        if let Some(before) = state.sessions[who].note.take()
-            && let Some(entry) = state.entry_mut(who)
+    pub(super) fn restore_horizon(&self, state: &mut HoldState, me: usize) -> At {
+        if let Some(before) = state.sessions[me].note.take()
+            && let Some(entry) = state.entry_mut(me)
         {
             entry.horizon = before;
         }
-        self.after_restoring(state, who)
+        self.after_restoring(state, me)
     }
 
-    pub(super) fn after_restoring(&self, state: &HoldState, who: usize) -> At {
-        let session = &state.sessions[who];
+    pub(super) fn after_restoring(&self, state: &HoldState, me: usize) -> At {
+        let session = &state.sessions[me];
         if session.shares.iter().any(|share| share.added != 0) { At::TakeBack } else { session.at_end() }
     }
 
-    pub(super) fn credit(&self, state: &mut HoldState, who: usize) -> At {
+    pub(super) fn credit(&self, state: &mut HoldState, me: usize) -> At {
         for epoch in 0..EPOCHS {
-            let share = &mut state.sessions[who].shares[epoch];
+            let share = &mut state.sessions[me].shares[epoch];
             let (credit, held) = (std::mem::take(&mut share.credit), std::mem::take(&mut share.held));
             if let Some(entry) = &mut state.entries[epoch] {
                 entry.reserved -= credit;
                 entry.held += held;
             }
         }
-        state.sessions[who].at_end()
+        state.sessions[me].at_end()
     }
 
-    pub(super) fn take_back(&self, state: &mut HoldState, who: usize) -> At {
+    pub(super) fn take_back(&self, state: &mut HoldState, me: usize) -> At {
         for epoch in 0..EPOCHS {
-            let added = std::mem::take(&mut state.sessions[who].shares[epoch].added);
+            let added = std::mem::take(&mut state.sessions[me].shares[epoch].added);
             if let Some(entry) = &mut state.entries[epoch] {
                 entry.reserved -= added;
             }
         }
-        state.sessions[who].at_end()
+        state.sessions[me].at_end()
     }
 
-    pub(super) fn clear_active_expiry(&self, state: &mut HoldState, who: usize) -> At {
-        let session = &mut state.sessions[who];
+    pub(super) fn clear_active_expiry(&self, state: &mut HoldState, me: usize) -> At {
+        let session = &mut state.sessions[me];
         session.active_expiry = None;
         for share in &mut session.shares {
             share.counted = 0;
@@ -106,18 +106,18 @@ impl Holds {
         if credit { At::Credit } else { At::Unpin }
     }
 
-    pub(super) fn unpin(&self, state: &mut HoldState, who: usize) -> At {
+    pub(super) fn unpin(&self, state: &mut HoldState, me: usize) -> At {
         for epoch in 0..EPOCHS {
-            if state.sessions[who].shares[epoch].pinned
+            if state.sessions[me].shares[epoch].pinned
                 && let Some(entry) = &mut state.entries[epoch]
             {
                 entry.pins -= 1;
             }
         }
-        if state.lock == Some(who as u8) {
+        if state.lock == Some(me as u8) {
             state.lock = None;
         }
-        state.sessions[who] = HoldSession::NEW;
+        state.sessions[me] = HoldSession::NEW;
         At::Done
     }
 }

@@ -81,8 +81,8 @@ pub const HOLD_SCENARIOS: &[HoldScenario] = &[
         epoch_moves: false,
         mutants: &[
             Mutant::HorizonPassesHoldBeingMade,
-            Mutant::MakerDoesNotLookAtHorizon,
-            Mutant::MakerLooksBeforePublishing,
+            Mutant::MakerDoesNotReadHorizon,
+            Mutant::MakerReadsBeforePublishing,
             Mutant::ActiveExpiryClearedBeforeCredit,
         ],
     },
@@ -95,7 +95,7 @@ pub const HOLD_SCENARIOS: &[HoldScenario] = &[
         clock_ends: 3,
         clock_is_set_back: false,
         epoch_moves: false,
-        mutants: &[Mutant::ExpirerForgetsItsOwnActiveExpiry, Mutant::ExtenderDoesNotLookAtHorizon],
+        mutants: &[Mutant::ExpirerForgetsItsOwnActiveExpiry, Mutant::ExtenderDoesNotReadHorizon],
     },
     HoldScenario {
         name: "holds: shortened",

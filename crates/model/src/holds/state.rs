@@ -33,14 +33,14 @@ pub enum At {
     PublishEntry,
     // A transaction with an active hold.
     PublishActiveExpiry,
-    LookAtHorizon,
-    /// Takes the lock, looks again, and gives it back.
-    LookUnderLock,
+    ReadHorizon,
+    /// Takes the lock, reads again, and gives it back.
+    ReadUnderLock,
     AddCost,
-    LookAtHorizonAfterAdding,
+    ReadHorizonAfterAdding,
     // A transaction that needs room.
     Add,
-    LookAtHeld,
+    ReadHeld,
     ExpireLock,
     StoreHorizon,
     ReadActiveExpiry(u8),
@@ -127,12 +127,12 @@ pub struct HoldState {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum HoldAction {
     Step {
-        who: usize,
+        me: usize,
         at: At,
     },
     /// An ERROR or a cancel, or a ROLLBACK at the end.
     Fail {
-        who: usize,
+        me: usize,
         at: At,
     },
     Tick,
@@ -182,17 +182,17 @@ impl HoldSession {
 }
 
 impl HoldState {
-    pub(super) fn entry(&self, who: usize) -> Option<HoldEntry> {
-        self.entries[usize::from(self.sessions[who].epoch)]
+    pub(super) fn entry(&self, me: usize) -> Option<HoldEntry> {
+        self.entries[usize::from(self.sessions[me].epoch)]
     }
 
-    pub(super) fn entry_mut(&mut self, who: usize) -> Option<&mut HoldEntry> {
-        self.entries[usize::from(self.sessions[who].epoch)].as_mut()
+    pub(super) fn entry_mut(&mut self, me: usize) -> Option<&mut HoldEntry> {
+        self.entries[usize::from(self.sessions[me].epoch)].as_mut()
     }
 
     /// A row as its transaction sees it.
-    pub(super) fn row(&self, who: usize, hold: usize) -> HoldRow {
-        self.sessions[who].rows[hold].unwrap_or(self.rows[hold])
+    pub(super) fn row(&self, me: usize, hold: usize) -> HoldRow {
+        self.sessions[me].rows[hold].unwrap_or(self.rows[hold])
     }
 
     /// T of an entry, and while a transaction is moving it what it was before.

@@ -7,105 +7,105 @@ use crate::mutant::Mutant;
 use crate::state::Invariant;
 
 impl Holds {
-    pub(super) fn blocked(&self, state: &HoldState, who: usize) -> bool {
-        let session = &state.sessions[who];
-        let others = || state.sessions.iter().enumerate().filter(|(other, _)| *other != who).map(|(_, it)| it);
+    pub(super) fn blocked(&self, state: &HoldState, me: usize) -> bool {
+        let session = &state.sessions[me];
+        let others = || state.sessions.iter().enumerate().filter(|(other, _)| *other != me).map(|(_, it)| it);
         match session.at {
             At::LoadLock => {
                 let earlier = |other: &HoldSession| other.slot.is_some_and(|epoch| epoch < session.epoch);
                 state.lock.is_some() || others().any(earlier)
             }
-            At::LookUnderLock => state.lock.is_some(),
+            At::ReadUnderLock => state.lock.is_some(),
             At::ExpireLock => state.lock.is_some() && !self.is(Mutant::TwoExpireAtOnce),
-            At::RowLock => others().any(|other| other.locked & (1 << self.hold(state, who)) != 0),
+            At::RowLock => others().any(|other| other.locked & (1 << self.hold(state, me)) != 0),
             _ => false,
         }
     }
 
-    pub(super) fn step(&self, state: &mut HoldState, who: usize) -> At {
-        let task = self.task(state, who);
-        let hold = self.hold(state, who);
-        match state.sessions[who].at {
-            At::Begin => self.begin_task(state, who, task),
-            At::RowLock => self.lock_row(state, who, hold),
-            At::Pin => self.pin(state, who, task),
-            At::LoadLock => self.lock_for_load(state, who),
-            At::Sum => self.sum(state, who),
+    pub(super) fn step(&self, state: &mut HoldState, me: usize) -> At {
+        let task = self.task(state, me);
+        let hold = self.hold(state, me);
+        match state.sessions[me].at {
+            At::Begin => self.begin_task(state, me, task),
+            At::RowLock => self.lock_row(state, me, hold),
+            At::Pin => self.pin(state, me, task),
+            At::LoadLock => self.lock_for_load(state, me),
+            At::Sum => self.sum(state, me),
             At::PublishEntry => {
-                self.publish_entry(state, who, task);
+                self.publish_entry(state, me, task);
                 self.after_pin(task)
             }
             At::PublishActiveExpiry => {
-                self.publish_active_expiry(state, who, task, hold);
+                self.publish_active_expiry(state, me, task, hold);
                 match task {
                     Task::Make(..) => At::Add,
-                    _ if self.is(Mutant::ActiveExpiryPublishedAfterHorizon) => self.after_look(task),
-                    _ => At::LookAtHorizon,
+                    _ if self.is(Mutant::ActiveExpiryPublishedAfterHorizon) => self.after_read(task),
+                    _ => At::ReadHorizon,
                 }
             }
-            At::LookAtHorizon => self.look_at_horizon(state, who, task, hold, false),
-            At::LookUnderLock => self.look_at_horizon(state, who, task, hold, true),
+            At::ReadHorizon => self.read_horizon(state, me, task, hold, false),
+            At::ReadUnderLock => self.read_horizon(state, me, task, hold, true),
             At::AddCost => {
                 if let Task::Resolve(_, cost) = task {
-                    self.add_cost(state, who, hold, cost);
+                    self.add_cost(state, me, hold, cost);
                 }
-                self.next_task(state, who)
+                self.next_task(state, me)
             }
-            At::LookAtHorizonAfterAdding => self.look_after_adding(state, who, task, hold),
-            At::Add => self.add(state, who, task, hold),
-            At::LookAtHeld => self.look_at_held(state, who),
-            At::ExpireLock => self.lock_for_expiry(state, who),
-            At::StoreHorizon => self.store_horizon(state, who),
-            At::ReadActiveExpiry(of) => self.read_active_expiry(state, who, of),
-            At::LowerHorizon => self.lower_horizon(state, who),
-            At::Snapshot => self.snapshot(state, who),
-            At::Subtract => self.subtract(state, who),
-            At::SubtractHeld => self.subtract_held(state, who),
+            At::ReadHorizonAfterAdding => self.read_after_adding(state, me, task, hold),
+            At::Add => self.add(state, me, task, hold),
+            At::ReadHeld => self.read_held(state, me),
+            At::ExpireLock => self.lock_for_expiry(state, me),
+            At::StoreHorizon => self.store_horizon(state, me),
+            At::ReadActiveExpiry(of) => self.read_active_expiry(state, me, of),
+            At::LowerHorizon => self.lower_horizon(state, me),
+            At::Snapshot => self.snapshot(state, me),
+            At::Subtract => self.subtract(state, me),
+            At::SubtractHeld => self.subtract_held(state, me),
             At::Written if self.is(Mutant::ActiveExpiryClearedBeforeVisible) => {
-                state.sessions[who].active_expiry = None;
+                state.sessions[me].active_expiry = None;
                 At::Visible
             }
-            At::Written | At::Visible => self.become_visible(state, who),
-            At::Credit => self.credit(state, who),
-            At::RestoreHorizon => self.restore_horizon(state, who),
-            At::TakeBack => self.take_back(state, who),
-            At::ClearActiveExpiry => self.clear_active_expiry(state, who),
-            At::Unpin => self.unpin(state, who),
+            At::Written | At::Visible => self.become_visible(state, me),
+            At::Credit => self.credit(state, me),
+            At::RestoreHorizon => self.restore_horizon(state, me),
+            At::TakeBack => self.take_back(state, me),
+            At::ClearActiveExpiry => self.clear_active_expiry(state, me),
+            At::Unpin => self.unpin(state, me),
             At::Done => At::Done,
         }
     }
 
-    fn begin_task(&self, state: &mut HoldState, who: usize, task: Task) -> At {
+    fn begin_task(&self, state: &mut HoldState, me: usize, task: Task) -> At {
         let next = match task {
             Task::Make(..) => At::Pin,
             Task::Extend(..) => At::RowLock,
             _ => {
-                return match state.row(who, self.hold(state, who)) {
+                return match state.row(me, self.hold(state, me)) {
                     HoldRow::Held { .. } => At::RowLock,
-                    _ => self.next_task(state, who),
+                    _ => self.next_task(state, me),
                 };
             }
         };
         if let Task::Make(_, _, lives) | Task::Extend(_, _, lives) = task {
-            state.sessions[who].expires = state.clock + lives;
+            state.sessions[me].expires = state.clock + lives;
         }
         next
     }
 
-    fn lock_row(&self, state: &mut HoldState, who: usize, hold: usize) -> At {
-        state.sessions[who].locked |= 1 << hold;
-        match state.row(who, hold) {
+    fn lock_row(&self, state: &mut HoldState, me: usize, hold: usize) -> At {
+        state.sessions[me].locked |= 1 << hold;
+        match state.row(me, hold) {
             HoldRow::Held { .. } => At::Pin,
             HoldRow::Resolved { .. } if self.is(Mutant::RowReadBeforeItsLock) => At::Pin,
             // A replay, or unknown.
-            _ => self.next_task(state, who),
+            _ => self.next_task(state, me),
         }
     }
 
     /// Goes on in the epoch of now, and pins its entry.
-    pub(super) fn pin(&self, state: &mut HoldState, who: usize, task: Task) -> At {
+    pub(super) fn pin(&self, state: &mut HoldState, me: usize, task: Task) -> At {
         let epoch = state.epoch;
-        let session = &mut state.sessions[who];
+        let session = &mut state.sessions[me];
         session.epoch = epoch;
         // A transaction that has done nothing yet enters again.
         let entered = session.slot.filter(|_| session.shares.iter().any(|share| share.pinned));
@@ -123,16 +123,16 @@ impl Holds {
         match task {
             Task::Charge(_) => At::Add,
             Task::Resolve(..) | Task::Extend(..) if self.is(Mutant::ActiveExpiryPublishedAfterHorizon) => {
-                At::LookAtHorizon
+                At::ReadHorizon
             }
-            Task::Make(..) if self.is(Mutant::MakerLooksBeforePublishing) => At::LookAtHorizonAfterAdding,
+            Task::Make(..) if self.is(Mutant::MakerReadsBeforePublishing) => At::ReadHorizonAfterAdding,
             _ => At::PublishActiveExpiry,
         }
     }
 
-    pub(super) fn publish_active_expiry(&self, state: &mut HoldState, who: usize, task: Task, hold: usize) {
-        let new = state.sessions[who].expires;
-        let expires = match (task, state.row(who, hold)) {
+    pub(super) fn publish_active_expiry(&self, state: &mut HoldState, me: usize, task: Task, hold: usize) {
+        let new = state.sessions[me].expires;
+        let expires = match (task, state.row(me, hold)) {
             (Task::Make(..), _) => new,
             (Task::Extend(..), HoldRow::Held { expires, .. }) => expires.min(new),
             (_, HoldRow::Held { expires, .. }) => expires,
@@ -142,7 +142,7 @@ impl Holds {
             Task::Make(..) => self.is(Mutant::HorizonPassesHoldBeingMade),
             _ => self.is(Mutant::HorizonPassesHoldBeingResolved),
         };
-        let session = &mut state.sessions[who];
+        let session = &mut state.sessions[me];
         if !hidden {
             let forgets = self.is(Mutant::ActiveExpiryForgetsEarlierHold);
             session.active_expiry = Some(
@@ -151,32 +151,25 @@ impl Holds {
         }
     }
 
-    pub(super) fn after_look(&self, task: Task) -> At {
+    pub(super) fn after_read(&self, task: Task) -> At {
         if matches!(task, Task::Resolve(..)) { At::AddCost } else { At::Add }
     }
 
     /// T has not passed the hold, or it is late. And an extended hold must expire after T.
-    pub(super) fn look_at_horizon(
-        &self,
-        state: &mut HoldState,
-        who: usize,
-        task: Task,
-        hold: usize,
-        locked: bool,
-    ) -> At {
-        let horizon = state.entry(who).map_or(0, |entry| entry.horizon);
-        let own = state.sessions[who].rows[hold].is_some();
-        let passed = match state.row(who, hold) {
+    pub(super) fn read_horizon(&self, state: &mut HoldState, me: usize, task: Task, hold: usize, locked: bool) -> At {
+        let horizon = state.entry(me).map_or(0, |entry| entry.horizon);
+        let own = state.sessions[me].rows[hold].is_some();
+        let passed = match state.row(me, hold) {
             HoldRow::Held { expires, .. } => expires <= horizon && !self.is(Mutant::LateIsNotDecided),
             _ => false,
         };
         if passed && !locked && !self.is(Mutant::LateDecidedWithoutLock) {
-            return At::LookUnderLock;
+            return At::ReadUnderLock;
         }
-        let session = &mut state.sessions[who];
-        let looks = matches!(task, Task::Extend(..)) && !self.is(Mutant::ExtenderDoesNotLookAtHorizon);
-        if looks && session.expires <= horizon {
-            return self.start_again(state, who, task);
+        let session = &mut state.sessions[me];
+        let checks = matches!(task, Task::Extend(..)) && !self.is(Mutant::ExtenderDoesNotReadHorizon);
+        if checks && session.expires <= horizon {
+            return self.start_again(state, me, task);
         }
         session.late = passed;
         if passed && locked && !self.is(Mutant::ActiveExpiryPublishedAfterHorizon) {
@@ -190,36 +183,36 @@ impl Holds {
         if self.is(Mutant::ActiveExpiryPublishedAfterHorizon) {
             return At::PublishActiveExpiry;
         }
-        self.after_look(task)
+        self.after_read(task)
     }
 
-    pub(super) fn look_after_adding(&self, state: &mut HoldState, who: usize, task: Task, hold: usize) -> At {
-        let horizon = state.entry(who).map_or(0, |entry| entry.horizon);
-        let amount = self.amount(state, who);
-        let session = &mut state.sessions[who];
-        let too_early = self.is(Mutant::MakerLooksBeforePublishing);
-        if session.expires <= horizon && !self.is(Mutant::MakerDoesNotLookAtHorizon) {
+    pub(super) fn read_after_adding(&self, state: &mut HoldState, me: usize, task: Task, hold: usize) -> At {
+        let horizon = state.entry(me).map_or(0, |entry| entry.horizon);
+        let amount = self.amount(state, me);
+        let session = &mut state.sessions[me];
+        let too_early = self.is(Mutant::MakerReadsBeforePublishing);
+        if session.expires <= horizon && !self.is(Mutant::MakerDoesNotReadHorizon) {
             if !too_early {
                 session.share().added -= amount;
-                if let Some(entry) = state.entry_mut(who) {
+                if let Some(entry) = state.entry_mut(me) {
                     entry.reserved -= amount;
                 }
             }
-            return self.start_again(state, who, task);
+            return self.start_again(state, me, task);
         }
         if too_early {
             return At::PublishActiveExpiry;
         }
-        self.write_hold(state, who, hold, amount);
-        self.next_task(state, who)
+        self.write_hold(state, me, hold, amount);
+        self.next_task(state, me)
     }
 
     /// With an expiry after T and the clock. The active expiry stays as it was.
-    pub(super) fn start_again(&self, state: &mut HoldState, who: usize, task: Task) -> At {
-        let horizon = state.entry(who).map_or(0, |entry| entry.horizon);
-        let row = state.row(who, self.hold(state, who));
+    pub(super) fn start_again(&self, state: &mut HoldState, me: usize, task: Task) -> At {
+        let horizon = state.entry(me).map_or(0, |entry| entry.horizon);
+        let row = state.row(me, self.hold(state, me));
         let from = if self.is(Mutant::MakerStartsAgainByTheClock) { state.clock } else { state.clock.max(horizon) };
-        let session = &mut state.sessions[who];
+        let session = &mut state.sessions[me];
         if let Task::Make(_, _, lives) | Task::Extend(_, _, lives) = task {
             session.expires = from + lives;
         }
@@ -239,13 +232,13 @@ impl Holds {
     }
 
     /// A resolver charges without a limit: everything when late, else what exceeds the hold; less is credited later.
-    pub(super) fn add_cost(&self, state: &mut HoldState, who: usize, hold: usize, cost: i8) {
-        let amount = match state.row(who, hold) {
+    pub(super) fn add_cost(&self, state: &mut HoldState, me: usize, hold: usize, cost: i8) {
+        let amount = match state.row(me, hold) {
             HoldRow::Held { amount, .. } => amount,
             // Only a transaction that reads the row before it has its lock gets here.
             _ => self.scenario.holds[hold].map_or(0, |(amount, _)| amount),
         };
-        let session = &mut state.sessions[who];
+        let session = &mut state.sessions[me];
         let counted = if session.late { 0 } else { amount };
         let added = (cost - counted).max(0);
         let share = session.share();
@@ -253,41 +246,41 @@ impl Holds {
         share.credit += (counted - cost).max(0);
         share.held -= counted;
         session.rows[hold] = Some(HoldRow::Resolved { cost });
-        if let Some(entry) = state.entry_mut(who) {
+        if let Some(entry) = state.entry_mut(me) {
             entry.reserved += added;
         }
     }
 
     /// A hold made or extended: `added` to it.
-    pub(super) fn write_hold(&self, state: &mut HoldState, who: usize, hold: usize, added: i8) {
-        let before = match (self.task(state, who), state.row(who, hold)) {
+    pub(super) fn write_hold(&self, state: &mut HoldState, me: usize, hold: usize, added: i8) {
+        let before = match (self.task(state, me), state.row(me, hold)) {
             (Task::Extend(_, more, _), HoldRow::Held { amount, .. }) => amount + more,
             _ => added,
         };
-        let session = &mut state.sessions[who];
+        let session = &mut state.sessions[me];
         session.share().held += added;
         session.rows[hold] = Some(HoldRow::Held { amount: before, expires: session.expires });
     }
 
-    pub(super) fn add(&self, state: &mut HoldState, who: usize, task: Task, hold: usize) -> At {
-        let amount = self.amount(state, who);
+    pub(super) fn add(&self, state: &mut HoldState, me: usize, task: Task, hold: usize) -> At {
+        let amount = self.amount(state, me);
         let limit = self.scenario.limit;
-        let truth = self.true_sum(state, usize::from(state.sessions[who].epoch));
-        let Some(entry) = state.entry_mut(who) else { return At::Unpin };
+        let truth = self.true_sum(state, usize::from(state.sessions[me].epoch));
+        let Some(entry) = state.entry_mut(me) else { return At::Unpin };
         if entry.reserved + amount > limit {
-            return if state.sessions[who].tried.is_none() { At::LookAtHeld } else { self.refuse(state, who) };
+            return if state.sessions[me].tried.is_none() { At::ReadHeld } else { self.refuse(state, me) };
         }
         entry.reserved += amount;
-        let session = &mut state.sessions[who];
+        let session = &mut state.sessions[me];
         session.share().added += amount;
         if truth + amount > limit {
             state.broken = Some(Invariant::Overshoot);
         }
         match task {
-            Task::Make(..) if !self.is(Mutant::MakerLooksBeforePublishing) => return At::LookAtHorizonAfterAdding,
-            Task::Make(..) | Task::Extend(..) => self.write_hold(state, who, hold, amount),
+            Task::Make(..) if !self.is(Mutant::MakerReadsBeforePublishing) => return At::ReadHorizonAfterAdding,
+            Task::Make(..) | Task::Extend(..) => self.write_hold(state, me, hold, amount),
             _ => session.charged += amount,
         }
-        self.next_task(state, who)
+        self.next_task(state, me)
     }
 }

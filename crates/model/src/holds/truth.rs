@@ -7,16 +7,16 @@ use crate::state::Invariant;
 
 impl Holds {
     /// Nothing that had expired when it was tried still counts, unless it was active or behind an active hold.
-    pub(super) fn refuse(&self, state: &mut HoldState, who: usize) -> At {
-        let amount = self.amount(state, who);
-        let session = &state.sessions[who];
+    pub(super) fn refuse(&self, state: &mut HoldState, me: usize) -> At {
+        let amount = self.amount(state, me);
+        let session = &state.sessions[me];
         let epoch = usize::from(session.epoch);
         let (tried, held_up, horizon) = (session.tried.unwrap_or(0), session.held_up, state.horizon(epoch));
         let expired = state.rows.iter().any(|row| live(*row, horizon) > live(*row, horizon.max(tried)));
         if self.true_sum(state, epoch) + amount <= self.scenario.limit || (expired && !held_up) {
             state.broken = Some(Invariant::SpuriousRefusal);
         }
-        self.next_task(state, who)
+        self.next_task(state, me)
     }
 
     /// Holds whose row is held and that T has not passed, or that a transaction in flight has found counted.
@@ -66,8 +66,8 @@ impl Holds {
         if state.broken.is_none() && done && leaks {
             state.broken = Some(Invariant::Leak);
         }
-        let stuck = !done
-            && (0..state.sessions.len()).all(|who| state.sessions[who].at == At::Done || self.blocked(state, who));
+        let stuck =
+            !done && (0..state.sessions.len()).all(|me| state.sessions[me].at == At::Done || self.blocked(state, me));
         if state.broken.is_none() && stuck {
             state.broken = Some(Invariant::Stuck);
         }

@@ -168,7 +168,7 @@ const INTERFACES: &[&str] = &[
     "interactions",
 ];
 
-/// What a caller writes who knows no provider, or names a proxy that speaks to all: the model's name then says which.
+/// Provider names that name no provider: unknown ones, and proxies that speak to all. The model's name then says which.
 const OPEN: &[&str] = &["unknown", "litellm", "litellm_proxy"];
 
 /// Providers that the list divides by kind of model or interface, by what their names begin with.
@@ -184,8 +184,8 @@ const RELATIVES: [(&str, &str); 6] = [
     ("text-completion-inception", "inception"),
 ];
 
-/// Whose prices stand in when a provider has none of its own for a model of that very name, the closest first: it resells the
-/// other's, or is the same house by another door.
+/// Providers whose prices stand in when a provider has none of its own for a model of that very name, the closest
+/// first. It resells the other's, or is the same house under another name.
 const STAND_INS: [(&str, &str); 5] = [
     ("azure", "azure_ai"),
     ("azure", "openai"),
@@ -197,8 +197,8 @@ const STAND_INS: [(&str, &str); 5] = [
 /// Gateways that publish that they add nothing to the maker's price.
 const GATEWAYS: [&str; 2] = ["vercel_ai_gateway", "openrouter"];
 
-/// Makers whose models nobody else prices, as gateways spell them: the maker, the provider of its prices, how its names begin,
-/// and how those begin that others host as well.
+/// Makers whose models have no other price, as gateways spell them. Each has the maker, the provider of its prices, how
+/// its names begin, and how those begin that others host as well.
 const MAKERS: [Maker; 5] = [
     Maker {
         spelled: "openai",
@@ -212,7 +212,7 @@ const MAKERS: [Maker; 5] = [
     Maker { spelled: "xai", provider: "xai", begins: &["grok-"], not: &[] },
 ];
 
-/// Spellings of providers that also lead the names of models which anybody may host.
+/// Spellings of providers that also lead the names of models which any provider may host.
 const ORGANISATIONS: &[&str] = &[
     "google",
     "mistralai",
@@ -319,7 +319,7 @@ pub fn passed_on<'a>(canonical: &str, name: &'a str) -> Option<(&'static str, &'
     maker(spelled, model).map(|maker| (maker.provider, model))
 }
 
-/// Whether what leads a model's name may be who made it, and not who runs it.
+/// Whether what leads a model's name may be its maker, and not the provider that runs it.
 pub fn is_organisation(spelled: &str) -> bool {
     ORGANISATIONS.iter().any(|organisation| organisation.eq_ignore_ascii_case(spelled))
 }

@@ -15,7 +15,7 @@ fn cost(price: &Value, input: i64, output: i64, parts: Value) -> String {
     shown(price, input, output, parts, PriceConditions::default())
 }
 
-/// Each of the 54 bases of the list: a price of 3 USD for one, two of them used, and six million tokens of nothing else.
+/// Each of the 54 bases of the list has a price of 3 USD for one. The call uses two of them, and six million tokens.
 #[test]
 fn every_base_of_the_list_is_charged_or_told() {
     let tokens = [
@@ -111,7 +111,7 @@ fn searches_cost_by_the_size_of_their_context() {
     }
     let wrong = Usage::new(1, 0, Some(&json!({"web_search_requests": 1, "search_context_size": "huge"})));
     assert_eq!(wrong.unwrap_err().to_string(), "search_context_size must be low, medium or high");
-    // A search that nobody has priced is not free.
+    // A search without a price is not free.
     assert_eq!(
         cost(&json!({"input_cost_per_token": 1}), 1, 0, json!({"web_search_requests": 1})),
         "no rate for web_search_medium"

@@ -191,7 +191,7 @@ proptest! {
                 prop_assert_eq!(units(line.cost.to_string()), units(rate.to_string()) * i128::from(tokens));
                 sum += units(line.cost.to_string());
             }
-            // As anybody can add them up who has nothing but the JSON.
+            // As a reader adds them up who has nothing but the JSON.
             let told = json!(found);
             let rows = |name: &str| told[name].as_array().cloned().unwrap_or_default();
             let cost = |row: &Value| signed_units(row["cost_usd"].as_str().unwrap());

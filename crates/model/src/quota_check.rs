@@ -6,43 +6,43 @@ use crate::state::{Pc, State};
 use crate::world::{PLATFORM, QUOTAS};
 
 impl Escrow {
-    pub fn looks(&self, state: &State, who: usize) -> bool {
-        self.op(state, who) == Some(Op::Look)
+    pub fn checks(&self, state: &State, me: usize) -> bool {
+        self.op(state, me) == Some(Op::Check)
     }
 
     /// The next quota: by its counter where that is there. A transaction that changed definitions reads the tables.
-    pub fn look(&self, state: &mut State, who: usize, quota: u8) {
+    pub fn check_quota(&self, state: &mut State, me: usize, quota: u8) {
         if usize::from(quota) >= QUOTAS {
-            self.finish_call(state, who);
+            self.finish_call(state, me);
             return;
         }
         let partition = self.partition(quota);
-        let session = &mut state.sessions[who];
+        let session = &mut state.sessions[me];
         session.handle_messages();
         session.seen = state.epoch;
         let exists = state.tables.definitions[quota as usize].limit.is_some();
-        let concerned = exists && self.scope(quota).covers(self.tenant(who));
+        let concerned = exists && self.scope(quota).covers(self.tenant(me));
         let changes = session.definitions_lock[partition].is_some();
         let epoch = self.key(quota, state.epoch);
-        let next = Pc::Look { quota: quota + 1 };
+        let next = Pc::Check { quota: quota + 1 };
         let load = concerned && !changes && !state.has_entry(quota, epoch);
-        state.sessions[who].pc = if load { Pc::Barrier { quota } } else { next };
+        state.sessions[me].pc = if load { Pc::Barrier { quota } } else { next };
     }
 
     /// Load 1 to 3, of which none is waited for: on to the next quota, or where the load goes on.
-    pub fn look_on(&self, state: &mut State, who: usize, quota: u8) {
+    pub fn check_next(&self, state: &mut State, me: usize, quota: u8) {
         let partition = self.partition(quota);
-        let next = Pc::Look { quota: quota + 1 };
-        let session = &state.sessions[who];
+        let next = Pc::Check { quota: quota + 1 };
+        let session = &state.sessions[me];
         let seen = session.seen[partition];
-        state.sessions[who].pc = match session.pc {
+        state.sessions[me].pc = match session.pc {
             Pc::Barrier { .. } => {
-                let held = state.others(who).any(|it| it.definitions_lock[partition].is_some());
+                let held = state.others(me).any(|it| it.definitions_lock[partition].is_some());
                 if held || state.epoch[partition] != seen { next } else { Pc::WaitOldSlots { quota, peer: 0 } }
             }
             Pc::WaitOldSlots { peer, .. } => {
                 let other = usize::from(peer);
-                let old = other != who
+                let old = other != me
                     && self.scope(quota).covers(self.tenant(other))
                     && state.sessions[other].slot.is_some_and(|slot| slot[partition] < seen);
                 match other + 1 < state.sessions.len() {
@@ -54,12 +54,12 @@ impl Escrow {
             _ => {
                 let taken = state.sessions.iter().enumerate().any(|(other, it)| {
                     let holds = it.tables_lock[partition].is_some() || it.load_lock[partition];
-                    other != who && holds && (partition == PLATFORM || self.tenant(other) == self.tenant(who))
+                    other != me && holds && (partition == PLATFORM || self.tenant(other) == self.tenant(me))
                 });
                 if taken {
                     next
                 } else {
-                    state.sessions[who].load_lock[partition] = true;
+                    state.sessions[me].load_lock[partition] = true;
                     Pc::Sum { quota }
                 }
             }
