@@ -153,7 +153,7 @@ mod tests {
         }
     }
 
-    /// What is built by hand is, to the byte, what Postgres reads.
+    /// What this library builds is, to the byte, what Postgres reads.
     #[pg_test]
     fn a_cost_is_built_as_postgres_reads_it() {
         let mut texts = vec!["0".to_owned(), "1000000000".to_owned(), "999999999.999999999999".to_owned()];
@@ -318,7 +318,7 @@ mod tests {
 
     /// A charge decides on what it and the statements before it in its transaction have written.
     #[pg_test]
-    fn a_latest_look_sees_what_its_own_transaction_wrote() {
+    fn a_latest_snapshot_sees_what_its_own_transaction_wrote() {
         static COUNT: Plan = Plan::new("select count(*) from copilot_internal.tenants", &[]);
         static INSERT: Plan = Plan::new("insert into copilot_internal.tenants (name) values ($1)", &[pg_sys::TEXTOID]);
         let counts = session(|spi| {
@@ -339,7 +339,7 @@ mod tests {
             Plan::new("select count(*), null::text from copilot_internal.tenants where name = $1", &[pg_sys::TEXTOID]);
         assert!(session(|spi| spi.run(&COUNT, Snapshot::Statement, &[]).map(|_| ())).is_err());
         let row = session(|spi| {
-            let rows = spi.run(&COUNT, Snapshot::Statement, &["nobody".into()])?;
+            let rows = spi.run(&COUNT, Snapshot::Statement, &["no such tenant".into()])?;
             let row = rows.first().ok_or_else(|| crate::error::Error::internal("no row"))?;
             Ok((
                 rows.len(),

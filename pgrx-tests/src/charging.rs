@@ -154,7 +154,7 @@ impl Surface {
                     to_regclass('metrics.admission') is not null",
             names.join(", ")
         );
-        let row = client.query_one(&sql, &[]).context("cannot look at the server's functions")?;
+        let row = client.query_one(&sql, &[]).context("cannot read the server's functions")?;
         let retryable = [row.get(0), row.get(1), row.get(2)];
         Ok(Surface { retryable, retryable_in_batch: row.get(3), pending: row.get(4), admission: row.get(5) })
     }
@@ -181,7 +181,7 @@ impl Surface {
     }
 }
 
-/// The calls, prepared on one connection; in those that look, too, the look is in the command of the charge.
+/// The calls, prepared on one connection; in those that check, too, the check is in the command of the charge.
 pub struct Statements {
     charges: [Statement; 3],
     charges_that_look: [Statement; 3],
@@ -205,16 +205,16 @@ fn call(function: Function) -> &'static str {
 
 impl Statements {
     pub fn prepare(client: &mut Client, surface: Surface) -> Result<Statements, Error> {
-        let mut prepare = |function: Function, looks: bool| {
+        let mut prepare = |function: Function, checks: bool| {
             let tenant = if function == Function::Bare { "$4" } else { "$1" };
             // It names what the charge has said, so it comes after it.
-            let look = format!(
+            let check = format!(
                 "cross join lateral (select q.allowed from public.check_quota_before_operation(
-                     {tenant}, '{}', length(coalesce(c.reason, '')) * 0.000000001) q) look (may)",
+                     {tenant}, '{}', length(coalesce(c.reason, '')) * 0.000000001) q) asked (may)",
                 function.resource()
             );
-            let look = if looks { look } else { String::new() };
-            client.prepare(&format!("select {} from {} c {look}", surface.columns(function), call(function)))
+            let check = if checks { check } else { String::new() };
+            client.prepare(&format!("select {} from {} c {check}", surface.columns(function), call(function)))
         };
         Ok(Statements {
             charges: [prepare(Function::Llm, false)?, prepare(Function::E2b, false)?, prepare(Function::Bare, false)?],
@@ -227,7 +227,7 @@ impl Statements {
         })
     }
 
-    /// Every third charge looks as well.
+    /// Every third charge checks as well.
     pub fn charge(&self, client: &mut Client, charge: &Charge) -> Result<Answer, Error> {
         let usd = charge.usd();
         let statements = if charge.nanos() % 3 == 0 { &self.charges_that_look } else { &self.charges };

@@ -1,5 +1,5 @@
-//! Servers for the tests of one process, lent to one test at a time: a change of definitions moves the epochs of a whole
-//! server, and a transaction that charges after such a change keeps all others of a partition waiting.
+//! Servers for the tests of one process, lent to one test at a time. A change of definitions moves the epochs of a
+//! whole server. A transaction that charges after such a change keeps all others of a partition waiting.
 
 use std::sync::{Mutex, PoisonError};
 

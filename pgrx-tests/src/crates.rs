@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_crate_that_nobody_tests_is_noticed() {
+    fn a_crate_without_tests_is_noticed() {
         assert!(is_known("pg_tollgate") && is_known("pg_tollgate-tests") && is_known(CORE[0].package));
         assert!(!is_known("pg_tollgate-new"));
     }

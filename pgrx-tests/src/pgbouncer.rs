@@ -1,5 +1,5 @@
-//! PgBouncer before a server, in transaction mode with one connection for each database and login role: every request of
-//! every client goes through the session that the one before has left.
+//! PgBouncer before a server, in transaction mode with one connection for each database and login role. Every request
+//! of every client goes through the session that the one before has left.
 
 use std::fs;
 use std::os::unix::net::UnixStream;

@@ -1,8 +1,8 @@
-//! Who runs the server. Postgres refuses root, and containers are mostly root.
+//! The user that runs the server. Postgres refuses root, and containers are mostly root.
 //!
-//! As root the server runs in a user namespace in which we look like `postgres`: the real owner of every file stays
-//! root, so nothing has to be handed over. Where namespaces are forbidden we really become `postgres`, who then needs a
-//! data directory of its own, and keeps the right to read files whatever their owner: a checkout may lie below /root.
+//! As root the server runs in a user namespace in which we look like `postgres`. The real owner of every file stays
+//! root, so no file changes its owner. Where namespaces are forbidden we really become `postgres`, which then needs a
+//! data directory of its own. It keeps the right to read files whatever their owner: a checkout may lie below /root.
 
 use std::env;
 use std::fs;
@@ -110,7 +110,7 @@ impl ServerUser {
         self.prefix().iter().map(|word| format!("{word} ")).collect()
     }
 
-    /// Hands a directory over where the server really is another user.
+    /// Gives a directory to the server's user where that really is another user.
     pub fn give(&self, dir: &Path) -> Result<()> {
         if let ServerUser::Switched(account) = self {
             let owner = format!("{}:{}", account.uid, account.gid);

@@ -12,7 +12,7 @@ use crate::pgbouncer::Pgbouncer;
 /// The login role of PostgREST: it may become `anon`, `authenticated` and `service_role`, and nothing else.
 const API_LOGIN: &str = "authenticator";
 
-/// Who makes a request, and how.
+/// The role and user of a request, and how it connects.
 #[derive(Clone, Debug)]
 pub struct Caller {
     role: String,

@@ -1,8 +1,8 @@
 //! The shape of the sources, read from their text: modules lean on each other in one direction, and files and lines stay
 //! small.
 //!
-//! Two modules beside each other must not reach each other, by whatever way. A module and what is inside it may: a parent
-//! puts its children together, and a child uses what its parent states for all of them. Tests are left out.
+//! Two modules beside each other must not reach each other, by whatever way. A module and what is inside it may. A
+//! parent puts its children together, and a child uses what its parent states for all of them. Tests are left out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

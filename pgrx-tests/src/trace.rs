@@ -46,10 +46,10 @@ fn read<R: std::io::Read>(mut reader: csv::Reader<R>, limit: Option<usize>) -> R
     Ok(calls)
 }
 
-/// Deals the `index`-th call to one of `hands`, the same one every time. Different decks deal independently.
-pub fn deal(index: usize, deck: u64, hands: usize) -> usize {
+/// Deals the `index`-th call to one of so many `players`, the same one every time. Different decks deal independently.
+pub fn deal(index: usize, deck: u64, players: usize) -> usize {
     let mixed = mix(mix(deck) ^ index as u64);
-    (mixed % hands.max(1) as u64) as usize
+    (mixed % players.max(1) as u64) as usize
 }
 
 /// SplitMix64's finaliser: neighbouring numbers come out unrelated.
@@ -80,13 +80,13 @@ mod tests {
 
     #[test]
     fn dealing_repeats_itself_and_is_fair() {
-        let mut hands = [0usize; 3];
+        let mut dealt = [0usize; 3];
         for index in 0..9_000 {
-            let hand = deal(index, 1, 3);
-            assert_eq!(hand, deal(index, 1, 3));
-            hands[hand] += 1;
+            let player = deal(index, 1, 3);
+            assert_eq!(player, deal(index, 1, 3));
+            dealt[player] += 1;
         }
-        assert!(hands.iter().all(|count| (2_800..3_200).contains(count)), "{hands:?}");
+        assert!(dealt.iter().all(|count| (2_800..3_200).contains(count)), "{dealt:?}");
     }
 
     #[test]

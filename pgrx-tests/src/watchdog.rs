@@ -1,6 +1,6 @@
 //! No server outlives the process that started it.
 //!
-//! Statics are not dropped and a killed process drops nothing, so each cluster has a small shell process that waits for
+//! Statics are not dropped and a killed process drops nothing. So each cluster has a small shell process that waits for
 //! the end of a pipe. The kernel closes the pipe however we end; then the shell stops the server and removes its files.
 
 use std::io::Write;

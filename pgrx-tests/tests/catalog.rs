@@ -109,7 +109,7 @@ const AUDITS: &[(&str, &str)] = &[
                        where a.grantee = 0 or a.grantee = 'anon'::regrole)",
     ),
     (
-        "objects on which nothing was granted or revoked: nobody has decided",
+        "objects on which nothing was granted or revoked: its users are undecided",
         "select c.oid::regclass::text from pg_class c
          join members m on m.classid = 'pg_class'::regclass and m.objid = c.oid
          where c.relkind in ('r', 'p', 'v', 'm') and c.relacl is null
@@ -128,7 +128,7 @@ const AUDITS: &[(&str, &str)] = &[
          where n.nspname in ('copilot_internal', 'metrics') and not r.rolsuper",
     ),
     (
-        "views that neither take their reader's rights nor hold his conditions back",
+        "views that neither take their reader's rights nor hold back the reader's conditions",
         "select c.oid::regclass::text from pg_class c
          join members m on m.classid = 'pg_class'::regclass and m.objid = c.oid
          where c.relkind = 'v' and not coalesce(c.reloptions && '{security_invoker=true,security_barrier=true}', false)",
@@ -144,8 +144,8 @@ fn the_audits_find_nothing() -> Result<()> {
     Ok(())
 }
 
-/// An object that lacks everything, made a member of the extension: each audit but one finds it, and that one finds what
-/// the legacy default privileges would have given it.
+/// An object that lacks everything, made a member of the extension. Each audit but one finds it, and that one finds
+/// what the legacy default privileges would have given it.
 #[test]
 fn the_audits_find_what_is_missing() -> Result<()> {
     let mut client = audited()?;
@@ -177,7 +177,7 @@ fn the_audits_find_what_is_missing() -> Result<()> {
     Ok(())
 }
 
-/// A column of an inner view needs no comment until somebody may read it.
+/// A column of an inner view needs no comment until a role may read it.
 #[test]
 fn columns_that_users_see_have_comments() -> Result<()> {
     let mut client = audited()?;
@@ -266,7 +266,7 @@ fn every_table_has_row_level_security() -> Result<()> {
                   and c.oid not in (select oid from tables)",
         ),
     );
-    // Permissive policies are or-ed: the second one for the same command is a hole that nobody looks for.
+    // Permissive policies are or-ed: the second one for the same command is a hole that a reader overlooks.
     no_offender(
         &mut client,
         "two permissive policies for one table, role and command",
@@ -280,7 +280,7 @@ fn every_table_has_row_level_security() -> Result<()> {
 }
 
 #[test]
-fn no_function_is_open_to_everybody() -> Result<()> {
+fn no_function_is_open_to_all_roles() -> Result<()> {
     for (name, profile) in [("audit_legacy", DefaultPrivileges::Legacy), ("audit_secure", DefaultPrivileges::Secure)] {
         let mut client = Database::with_privileges(name, profile)?.superuser()?;
         no_offender(
@@ -313,8 +313,8 @@ fn every_function_that_resolves_names_fixes_its_search_path() -> Result<()> {
     let mut found = texts(&mut client, &sql, &[])?;
     found.sort_unstable();
     assert_listed("functions_without_search_path.txt", &found)?;
-    // SECURITY DEFINER hides who called, so it is for triggers alone: charge_on_insert asks for the outer role, the other
-    // fires for one table only.
+    // SECURITY DEFINER hides the caller, so it is for triggers alone: charge_on_insert asks for the outer role, the
+    // other fires for one table only.
     let sql = query("select f.proname::text from functions f where f.prosecdef order by 1");
     assert_eq!(texts(&mut client, &sql, &[])?, ["charge_on_insert", "note_limit_change"]);
     Ok(())
@@ -338,8 +338,8 @@ fn data_is_dumped_and_what_ships_is_not() -> Result<()> {
     Ok(())
 }
 
-/// The planner takes a UNION ALL apart that is a view's outermost, security barrier or not, and a reader's conditions run
-/// on rows before the view's filter.
+/// The planner takes a UNION ALL apart that is a view's outermost, security barrier or not. A reader's conditions then
+/// run on rows before the view's filter.
 #[test]
 fn no_view_with_its_owners_rights_is_a_union_outermost() -> Result<()> {
     let mut client = audited()?;
@@ -404,7 +404,7 @@ fn grants_are_run_again_for_roles_that_come_later() -> Result<()> {
 }
 
 #[test]
-fn views_to_come_in_metrics_are_for_those_who_see_all() -> Result<()> {
+fn views_to_come_in_metrics_are_for_roles_that_see_all() -> Result<()> {
     let database = Database::fresh()?;
     let mut client = database.superuser()?;
     client.batch_execute(

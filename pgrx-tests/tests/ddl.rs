@@ -1,6 +1,6 @@
-//! Tables that are written past the executor, changed in every way that somebody may, under a session that has written to
-//! them: the next charge is recorded with all that the change brings, or refused with a clear error. The server lives, and
-//! nothing is lost or written twice.
+//! Tables that are written past the executor, changed in every way that a role may, under a session that has written to
+//! them. The next charge is recorded with all that the change brings, or refused with a clear error. The server lives,
+//! and nothing is lost or written twice.
 
 mod support;
 
@@ -305,7 +305,7 @@ fn every_change(table: &str) -> Result<()> {
     Ok(())
 }
 
-/// What a table ships with is all recognised: else every charge would take the slow way, and nobody would notice.
+/// What a table ships with is all recognised: else every charge would take the slow way, unnoticed.
 #[test]
 fn tables_as_they_ship_are_written_past_the_executor() -> Result<()> {
     for written in &WRITTEN {

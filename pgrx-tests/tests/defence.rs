@@ -1,5 +1,5 @@
-//! What must hold although somebody has been careless or worse: a schema in strange hands, a grant too many, a time zone
-//! that is gone.
+//! What must hold in spite of a careless or hostile administrator. Examples are a schema of another owner, a grant too
+//! many, a time zone that is gone.
 
 mod support;
 
@@ -11,8 +11,8 @@ use support::{Database, assert_verified, differences, id, make_tenant, text, tex
 use tollgate_tests::cluster_pool;
 use tollgate_tests::session::{Caller, message, sqlstate};
 
-/// Whoever owns a schema can rename it and put another in its place, and whoever may create in it can overload what is
-/// called there. Empty it is taken over.
+/// The owner of a schema can rename it and put another in its place. A role that may create in it can overload what is
+/// called there. An empty one is taken over.
 #[test]
 fn a_schema_in_strange_hands_is_refused_unless_it_is_empty() -> Result<()> {
     let cluster = cluster_pool::shared();
@@ -30,14 +30,14 @@ fn a_schema_in_strange_hands_is_refused_unless_it_is_empty() -> Result<()> {
         let error = client.batch_execute("create extension pg_tollgate").expect_err(why);
         assert_eq!(sqlstate(&error), "55000", "{why}: {}", message(&error));
     };
-    refused(&mut client, "a schema that somebody else owns");
+    refused(&mut client, "a schema that another role owns");
     client.batch_execute("alter schema copilot_internal owner to supabase_admin")?;
-    refused(&mut client, "a schema with a function that somebody else owns");
+    refused(&mut client, "a schema with a function that another role owns");
     client.batch_execute(
         "drop function copilot_internal.fold(text, integer); alter schema copilot_internal owner to mallory;
          create schema metrics authorization mallory; create view metrics.mine as select 1 as a",
     )?;
-    refused(&mut client, "another schema that somebody else owns");
+    refused(&mut client, "another schema that another role owns");
     client.batch_execute("drop view metrics.mine; create extension pg_tollgate")?;
     let owners =
         "select distinct nspowner::regrole::text from pg_namespace where nspname in ('copilot_internal', 'metrics')";
@@ -82,7 +82,7 @@ fn attacked(name: &str) -> Result<Client> {
 }
 
 #[track_caller]
-fn nobody_became_a_superuser(client: &mut Client, ran_as: &[&str]) -> Result<()> {
+fn no_role_became_a_superuser(client: &mut Client, ran_as: &[&str]) -> Result<()> {
     client.batch_execute("reset role")?;
     let superuser: bool =
         client.query_one("select rolsuper from pg_roles where rolname = current_database()", &[])?.get(0);
@@ -108,7 +108,7 @@ fn a_shadowed_public_schema_is_not_called_by_a_trigger() -> Result<()> {
         evil("true"),
         id(1)
     ))?;
-    nobody_became_a_superuser(&mut client, &[])?;
+    no_role_became_a_superuser(&mut client, &[])?;
     let charged = text(&mut client, "select sum(nanos)::text from copilot_internal.pending_costs", &[])?;
     assert_eq!(charged, "1000000000");
     Ok(())
@@ -127,10 +127,10 @@ fn a_foreign_keys_cast_runs_without_a_superusers_rights() -> Result<()> {
          insert into app.keys values ('a');",
         evil(&format!("'{}'::uuid", id(1)))
     ))?;
-    nobody_became_a_superuser(&mut client, &["tollgate_owner"])
+    no_role_became_a_superuser(&mut client, &["tollgate_owner"])
 }
 
-/// Where nobody has a schema auth yet, whoever may create one decides what auth.users is.
+/// Where there is no schema auth yet, the role that may create one decides what auth.users is.
 #[test]
 fn a_view_named_auth_users_is_not_read() -> Result<()> {
     let mut client = attacked("users_owner")?;
@@ -144,7 +144,7 @@ fn a_view_named_auth_users_is_not_read() -> Result<()> {
     let make = "select public.create_personal_tenant($1, null)";
     let error = client.execute(make, &[&id(2)]).expect_err("an address came out of the view");
     assert_eq!(sqlstate(&error), "22023", "{}", message(&error));
-    nobody_became_a_superuser(&mut client, &[])?;
+    no_role_became_a_superuser(&mut client, &[])?;
     // A table is read as its owner. Policies that would hold that owner are an error, and do not run.
     client.batch_execute(&format!(
         "set role users_owner; drop view auth.users; create table auth.users (id uuid, email text);
@@ -153,9 +153,9 @@ fn a_view_named_auth_users_is_not_read() -> Result<()> {
          create policy evil on auth.users using (auth.evil() is not null);",
         id(2)
     ))?;
-    let error = client.execute(make, &[&id(2)]).expect_err("a policy of somebody else was run");
+    let error = client.execute(make, &[&id(2)]).expect_err("a policy of another role was run");
     assert_eq!(sqlstate(&error), "42501", "{}", message(&error));
-    nobody_became_a_superuser(&mut client, &[])
+    no_role_became_a_superuser(&mut client, &[])
 }
 
 /// `drop schema public cascade` is how many a database is emptied.
@@ -176,7 +176,7 @@ fn a_schema_that_is_dropped_does_not_take_the_ledger_with_it() -> Result<()> {
     assert_eq!(sqlstate(&error), "55000");
     let rows = "select count(*)::text from copilot_internal.llm_cost_records";
     assert_eq!(text(&mut client, rows, &[])?, "1");
-    // Who says so may, and so may a setting.
+    // A superuser that says so may, and so may a setting.
     client.batch_execute("begin; drop extension pg_tollgate; rollback")?;
     client.batch_execute("begin; set local pg_tollgate.drop_ledger = on; drop schema public cascade; rollback")?;
     // Without a row there is nothing to keep.
@@ -186,9 +186,9 @@ fn a_schema_that_is_dropped_does_not_take_the_ledger_with_it() -> Result<()> {
     Ok(())
 }
 
-/// The grants say who may spend; the kernels say it again.
+/// The grants say which roles may spend; the kernels say it again.
 #[test]
-fn a_grant_on_every_function_lets_nobody_spend() -> Result<()> {
+fn a_grant_on_every_function_lets_no_role_spend() -> Result<()> {
     let database = Database::fresh()?;
     let tenant = id(1);
     make_tenant(&mut database.superuser()?, tenant)?;
@@ -227,7 +227,7 @@ fn a_grant_on_every_function_lets_nobody_spend() -> Result<()> {
 
 /// Every grant there is, and the role that may write everything: what was charged stays as it is, and the kernels work.
 #[test]
-fn nobody_changes_the_ledger_whatever_he_was_granted() -> Result<()> {
+fn no_role_changes_the_ledger_whatever_it_was_granted() -> Result<()> {
     let database = Database::fresh()?;
     let tenant = id(1);
     let mut client = database.superuser()?;
@@ -256,7 +256,7 @@ fn nobody_changes_the_ledger_whatever_he_was_granted() -> Result<()> {
                 format!("truncate {table}"),
                 format!("with gone as (delete from {table} returning 1) select count(*) from gone"),
             ] {
-                // Nobody is granted TRUNCATE by pg_write_all_data.
+                // pg_write_all_data grants TRUNCATE to no role.
                 let error = client.batch_execute(&format!("begin; set local role {role}; {sql}")).unwrap_err();
                 client.batch_execute("rollback")?;
                 assert_eq!(sqlstate(&error), "42501", "{role}: {sql}: {}", message(&error));

@@ -78,7 +78,7 @@ fn a_server_survives_restart_and_crash_and_is_gone_at_the_end() -> Result<()> {
     let (dir, pid) = (cluster.dir().to_path_buf(), cluster.postmaster_pid()?);
     drop(cluster);
     assert!(!dir.exists());
-    // Nobody may have reaped it yet, but it has no files open any more.
+    // It may not have been reaped yet, but it has no files open any more.
     assert!(std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count) == 0);
     Ok(())
 }

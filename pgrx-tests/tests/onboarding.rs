@@ -1,4 +1,4 @@
-//! Many at once: slugs, personal tenants, how many a user may make, and owners who remove each other.
+//! Many at once: slugs, personal tenants, how many a user may make, and owners that remove each other.
 
 mod support;
 
@@ -51,8 +51,8 @@ fn slugs_are_unique_without_a_race() -> Result<()> {
     Ok(())
 }
 
-/// However many sign up at once, there are no more of them than there may be while nothing bounds their budgets together; and
-/// one who stays in a transaction holds up nobody for long.
+/// However many sign up at once, there are no more of them than there may be while nothing bounds their budgets
+/// together. A user whose session stays in a transaction makes no other user wait for long.
 #[test]
 fn sign_ups_at_once_mint_no_more_budgets_than_they_may() -> Result<()> {
     let database = Database::fresh()?;
@@ -84,7 +84,7 @@ fn sign_ups_at_once_mint_no_more_budgets_than_they_may() -> Result<()> {
 }
 
 #[test]
-fn a_user_has_one_personal_tenant_however_often_he_signs_up_at_once() -> Result<()> {
+fn a_user_has_one_personal_tenant_however_often_they_sign_up_at_once() -> Result<()> {
     let database = Database::fresh()?;
     for round in 0..10 {
         let user = id(0xb000 + round);
@@ -99,7 +99,7 @@ fn a_user_has_one_personal_tenant_however_often_he_signs_up_at_once() -> Result<
 }
 
 #[test]
-fn a_user_makes_no_more_tenants_at_once_than_he_may() -> Result<()> {
+fn a_user_makes_no_more_tenants_at_once_than_they_may() -> Result<()> {
     let database = Database::fresh()?;
     let mut client = database.superuser()?;
     client.batch_execute("select public.get_current_tenant_id()")?;
@@ -122,7 +122,7 @@ fn a_user_makes_no_more_tenants_at_once_than_he_may() -> Result<()> {
 }
 
 #[test]
-fn two_owners_who_remove_each_other_leave_one() -> Result<()> {
+fn two_owners_that_remove_each_other_leave_one() -> Result<()> {
     let database = Database::fresh()?;
     let mut client = database.superuser()?;
     let owners = [id(0xd1), id(0xd2)];

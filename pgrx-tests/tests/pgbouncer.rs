@@ -26,9 +26,9 @@ fn two_tenants() -> Result<(Database, Uuid, Uuid)> {
     Ok((database, anns, bens))
 }
 
-/// What a person sees of himself, in one text: the tenant he works in, the limits, the ledger, and the server process.
+/// What users see of themselves, in one text: the tenant they work in, the limits, the ledger, and the server process.
 fn seen(session: &mut Session, caller: &Caller) -> Result<(String, String)> {
-    let sql = "select concat_ws(' ', coalesce(public.get_current_tenant_id()::text, 'nobody'),
+    let sql = "select concat_ws(' ', coalesce(public.get_current_tenant_id()::text, 'no user'),
                    (select string_agg(trim_scale(limit_usd)::text, ',') from metrics.quota_status where period = 'lifetime'),
                    (select string_agg(tenant_id::text, ',') from copilot_internal.llm_cost_records)),
                pg_backend_pid()::text";
@@ -48,14 +48,14 @@ fn two_tenants_in_turn_on_one_server_connection() -> Result<()> {
     let open = || Session::pooled(&pooler, &database.name, "authenticator");
     let mut clients = [open()?, open()?];
     let (ann, ben) = (Caller::user(id(ANN), Some(anns)), Caller::user(id(BEN), Some(bens)));
-    let nobody = Caller::role("authenticated", None);
+    let no_user = Caller::role("authenticated", None);
     let mut processes = Vec::new();
     for round in 0..50 {
         for (client, caller, expected) in [
             (0, &ann, format!("{anns} 7 {anns}")),
             (1, &ben, format!("{bens} 9 {bens}")),
-            // The same client again, and the other's: none is anybody without claims.
-            (0, &nobody, "nobody".to_string()),
+            // The same client again, and the other's: without claims neither is a user.
+            (0, &no_user, "no user".to_string()),
             (1, &ann, format!("{anns} 7 {anns}")),
             (0, &ben, format!("{bens} 9 {bens}")),
         ] {
@@ -68,7 +68,7 @@ fn two_tenants_in_turn_on_one_server_connection() -> Result<()> {
     processes.dedup();
     assert_eq!(processes.len(), 1, "one server connection: {processes:?}");
     println!(
-        "PgBouncer, transaction mode: 250 requests of two tenants and nobody in turn, by server process {}",
+        "PgBouncer, transaction mode: 250 requests of two tenants and of no user in turn, by server process {}",
         processes[0]
     );
     Ok(())
@@ -97,9 +97,9 @@ fn what_one_client_changes_the_other_s_session_knows_at_once() -> Result<()> {
     assert!(seen(&mut other, &ben)?.0.starts_with(&anns.to_string()));
     // A change that another server session makes, of another login role.
     database.superuser()?.batch_execute(&format!("select public.remove_member('{anns}', '{bens_id}')"))?;
-    assert!(seen(&mut other, &ben)?.0.starts_with("nobody 9"));
+    assert!(seen(&mut other, &ben)?.0.starts_with("no user 9"));
     run(&mut other, &ben, format!("public.switch_tenant('{bens}')"))?;
     assert!(seen(&mut one, &ben)?.0.starts_with(&bens.to_string()));
-    assert_eq!(seen(&mut other, &ann)?.0, format!("nobody 7 {anns}"));
+    assert_eq!(seen(&mut other, &ann)?.0, format!("no user 7 {anns}"));
     Ok(())
 }

@@ -156,24 +156,24 @@ fn writing_functions_refuse_to_run_read_only() -> Result<()> {
     Ok(())
 }
 
-/// A pooled connection leaves `''` in the setting, and may leave more; who asks is nobody, without an error.
+/// A pooled connection leaves `''` in the setting, and may leave more. The caller is then no user, without an error.
 #[test]
-fn a_reused_session_is_nobody() -> Result<()> {
+fn a_reused_session_is_no_user() -> Result<()> {
     let (_database, mut session, tenant) = exhausted("month")?;
     let member = Caller::user(id(OWNER), Some(tenant));
-    let mine = "select coalesce(public.get_current_tenant_id()::text, 'nobody')";
+    let mine = "select coalesce(public.get_current_tenant_id()::text, 'no user')";
     assert_eq!(session.value::<String>(&member, mine, &[])?, tenant.to_string());
     for claims in ["", " ", "null", "{}", "[]", "\"\"", "{", "{\"sub\": null}", "{\"sub\": \"\"}", "{\"sub\": 7}"] {
         let seen = session.request(&Caller::role("authenticated", None), |tx| {
             tx.execute("select set_config('request.jwt.claims', $1, true)", &[&claims])?;
             let row = tx.query_one(
-                "select coalesce(public.get_current_tenant_id()::text, 'nobody'), public.has_quota($1, 'e2b', 0),
+                "select coalesce(public.get_current_tenant_id()::text, 'no user'), public.has_quota($1, 'e2b', 0),
                         (select count(*) from metrics.tenant_total_costs), (select count(*) from copilot_internal.tenants)",
                 &[&tenant],
             )?;
             Ok((row.get::<_, String>(0), row.get::<_, bool>(1), row.get::<_, i64>(2), row.get::<_, i64>(3)))
         })?;
-        assert_eq!(seen, ("nobody".to_string(), false, 0, 0), "{claims:?}");
+        assert_eq!(seen, ("no user".to_string(), false, 0, 0), "{claims:?}");
     }
     // Outside of any request, in the session that has served one.
     let client = session.client();

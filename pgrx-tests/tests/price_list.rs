@@ -279,7 +279,7 @@ fn every_entry_of_a_newer_list_is_accounted_for() -> Result<()> {
     Ok(())
 }
 
-/// Well-known models, each worked out by hand from the list.
+/// Well-known models, each worked out on paper from the list.
 #[test]
 fn well_known_models_cost_what_their_prices_say() -> Result<()> {
     let mut client = server(&Database::fresh()?)?;

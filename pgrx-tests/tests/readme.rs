@@ -1,9 +1,9 @@
 //! The README's examples, run in order in one database that looks like Supabase, and its claims that take more than one
 //! session.
 //!
-//! A comment line `-- as role [user [tenant]]` says who runs what follows: as the Supabase user with this id, whose token names
-//! this tenant. Under a statement, each `-- => …` is a row of its result (columns joined by ` | `), and `-- !> …` the
-//! SQLSTATE that it must fail with. A statement without either must merely succeed.
+//! A comment line `-- as role [user [tenant]]` names the role of what follows: the Supabase user with this id, whose
+//! token names this tenant. Under a statement, each `-- => …` is a row of its result (columns joined by ` | `). `-- !>
+//! …` is the SQLSTATE that it must fail with. A statement without either must merely succeed.
 
 use std::fs;
 
@@ -119,7 +119,7 @@ fn examples(markdown: &str) -> Result<Vec<Example>> {
 }
 
 #[test]
-fn examples_are_found_with_who_runs_them_and_what_comes_of_it() -> Result<()> {
+fn examples_are_found_with_their_role_and_their_result() -> Result<()> {
     let text = "```sh\ncargo\n```\n```sql\n-- as anon\nselect 1,\n  2;\n-- => 1 | 2\nselect 3;\n-- !> 42501\n```\n";
     let found = examples(text)?;
     let anon = vec!["anon".to_string()];

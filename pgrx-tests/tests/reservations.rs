@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::support::{Database, assert_verified, id, limit, preloaded};
 
 const TENANT: u128 = 1;
-const TWINS: usize = 20;
+const DUPLICATES: usize = 20;
 
 fn server(cluster: &Cluster, database: &str) -> Result<Client> {
     let mut client = cluster.superuser(database)?;
@@ -33,8 +33,8 @@ fn reserve(client: &mut Client, usd: &str, request: &str, ttl: &str) -> Result<O
     Ok(client.query_one(sql, &[&id(TENANT), &usd, &request, &ttl])?.get(0))
 }
 
-/// Spent, held and left, as a look tells.
-fn look(client: &mut Client) -> Result<String> {
+/// Spent, held and left, as a check tells.
+fn quota_figures(client: &mut Client) -> Result<String> {
     let sql = "select format('%s spent, %s held, %s left', current_spend_usd, reserved_usd, remaining_usd)
                from public.check_quota_before_operation($1, 'llm', 0)";
     Ok(client.query_one(sql, &[&id(TENANT)])?.get(0))
@@ -70,13 +70,13 @@ fn a_hold_survives_a_crash_counts_and_commits() -> Result<()> {
     assert!(reserve(&mut client, "0.3", "lost", "1 hour")?.is_some());
     cluster.crash()?;
     let mut client = server(&cluster, &database)?;
-    assert_eq!(look(&mut client)?, "0 spent, 0.7 held, 0.3 left");
+    assert_eq!(quota_figures(&mut client)?, "0 spent, 0.7 held, 0.3 left");
     assert_eq!(reserve(&mut client, "0.300000001", "too much", "1 hour")?, None);
     assert_eq!(reserve(&mut client, "0.7", "kept", "1 hour")?, Some(hold));
     assert_eq!(committed(&mut client, hold, "0.5")?, "committed 0.5 released 0.2 over 0");
     cluster.crash()?;
     let mut client = server(&cluster, &database)?;
-    assert_eq!(look(&mut client)?, "0.5 spent, 0 held, 0.5 left");
+    assert_eq!(quota_figures(&mut client)?, "0.5 spent, 0 held, 0.5 left");
     assert_eq!(committed(&mut client, hold, "0.5")?, "committed 0.5 released 0.2 over 0 replayed");
     assert!(reserve(&mut client, "0.5", "the rest", "1 hour")?.is_some());
     assert_verified(&mut client);
@@ -93,7 +93,7 @@ fn what_is_committed_three_days_late_is_charged_to_its_day() -> Result<()> {
     let gone = aged(&database, "0.8", "3 days", "10 minutes")?;
     let live = aged(&database, "0.4", "3 days", "8 days")?;
     // Neither of today, nor of that day any more.
-    assert_eq!(look(&mut client)?, "0 spent, 0 held, 1 left");
+    assert_eq!(quota_figures(&mut client)?, "0 spent, 0 held, 1 left");
     let of_that_day = |client: &mut Client, usd: &str| -> Result<bool> {
         client.batch_execute("begin")?;
         let sql = "select allowed from public.extend_reservation($1, p_additional_usd => $2::text::numeric)";
@@ -110,7 +110,7 @@ fn what_is_committed_three_days_late_is_charged_to_its_day() -> Result<()> {
     let record = "select format('%s %s', recorded, overrun_usd)
                   from public.record_llm_cost($1, 'p', 'm', 1, 1, p_cost_usd => 5, p_reservation_id => $2)";
     assert_eq!(client.query_one(record, &[&id(TENANT), &live])?.get::<_, String>(0), "t 4.6");
-    assert_eq!(look(&mut client)?, "0 spent, 0 held, 1 left");
+    assert_eq!(quota_figures(&mut client)?, "0 spent, 0 held, 1 left");
     let moments = "select count(*) from copilot_internal.ledger_lines
                    where charged_at between now() - interval '3 days 1 minute' and now() - interval '2 days 23 hours'";
     client.batch_execute("reset role")?;
@@ -131,14 +131,14 @@ fn what_is_rolled_back_is_free() -> Result<()> {
         assert!(reserve(&mut client, "0.6", "r", "1 hour")?.is_some());
         assert_eq!(reserve(&mut client, "0.000000001", "no", "1 hour")?, None);
         client.batch_execute(end)?;
-        assert_eq!(look(&mut other)?, "0 spent, 0.4 held, 0.6 left", "{end}");
+        assert_eq!(quota_figures(&mut other)?, "0 spent, 0.4 held, 0.6 left", "{end}");
         // What was to become of the hold did not, and it is as it was.
         for sql in ["release_reservation($1)", "extend_reservation($1, '2 hours', 0.5)", "commit_reservation($1, 0.9)"]
         {
             client.batch_execute("begin; savepoint s")?;
             client.execute(&format!("select * from public.{sql}"), &[&hold])?;
             client.batch_execute(end)?;
-            assert_eq!(look(&mut other)?, "0 spent, 0.4 held, 0.6 left", "{end} after {sql}");
+            assert_eq!(quota_figures(&mut other)?, "0 spent, 0.4 held, 0.6 left", "{end} after {sql}");
         }
     }
     assert_eq!(reserve(&mut other, "0.600000001", "too much", "1 hour")?, None);
@@ -181,7 +181,7 @@ fn one_statement_reserves_commits_records_and_refunds() -> Result<()> {
     ] {
         assert_eq!(client.query_one(&sql, &[])?.get::<_, String>(0), expected, "{sql}");
     }
-    assert_eq!(look(&mut client)?, "0.625 spent, 0 held, 0.375 left");
+    assert_eq!(quota_figures(&mut client)?, "0.625 spent, 0 held, 0.375 left");
     assert_verified(&mut client);
     Ok(())
 }
@@ -245,9 +245,9 @@ fn settling_reads_one_hold_however_many_there_are() -> Result<()> {
     Ok(())
 }
 
-/// An expired hold blocks nobody, also not whoever comes back to one that expired before it.
+/// An expired hold blocks no charge, nor the call that comes back to one that expired before it.
 #[test]
-fn who_extends_what_has_expired_has_the_room_of_others_that_did() -> Result<()> {
+fn extending_an_expired_hold_has_the_room_of_others_that_expired() -> Result<()> {
     let database = Database::fresh()?;
     let mut client = connect(&database)?;
     limit(&mut client, id(TENANT), "llm", "1")?;
@@ -257,7 +257,7 @@ fn who_extends_what_has_expired_has_the_room_of_others_that_did() -> Result<()> 
     let extend = "select format('%s %s', allowed, reserved_usd)
                   from public.extend_reservation($1, p_additional_usd => 0.6)";
     assert_eq!(client.query_one(extend, &[&first])?.get::<_, String>(0), "t 1");
-    assert_eq!(look(&mut client)?, "0 spent, 1 held, 0 left");
+    assert_eq!(quota_figures(&mut client)?, "0 spent, 1 held, 0 left");
     assert_verified(&mut client);
     Ok(())
 }
@@ -272,7 +272,7 @@ fn twenty_retries_of_everything_have_one_effect() -> Result<()> {
     let tenant = id(TENANT);
     for level in [IsolationLevel::ReadCommitted, IsolationLevel::RepeatableRead] {
         let name = format!("{level:?}");
-        // Together they would not fit: none may be told that his twin has taken the room.
+        // Together they would not fit: none may be told that its duplicate has taken the room.
         let reserved = all(
             &database,
             level,
@@ -292,7 +292,7 @@ fn twenty_retries_of_everything_have_one_effect() -> Result<()> {
             ),
         )?;
         assert!(extended.starts_with("t 0.4 "), "{extended}");
-        assert!(look(&mut client)?.contains(" 0.4 held"), "{}", look(&mut client)?);
+        assert!(quota_figures(&mut client)?.contains(" 0.4 held"), "{}", quota_figures(&mut client)?);
         let recorded = all(
             &database,
             level,
@@ -322,16 +322,16 @@ fn twenty_retries_of_everything_have_one_effect() -> Result<()> {
         assert_eq!(all(&database, level, &release)?, "released 0.2");
     }
     // Twice 0.35 - 0.2 - 0.1 + 0.05.
-    assert_eq!(look(&mut client)?, "0.2 spent, 0 held, 0.8 left");
+    assert_eq!(quota_figures(&mut client)?, "0.2 spent, 0 held, 0.8 left");
     assert_verified(&mut client);
     Ok(())
 }
 
 /// Sends it from so many sessions at once. All must say the same, and all but one that it is a replay.
 fn all(database: &Database, level: IsolationLevel, sql: &str) -> Result<String> {
-    let start = Barrier::new(TWINS);
+    let start = Barrier::new(DUPLICATES);
     let answers: Vec<(String, bool)> = thread::scope(|scope| {
-        let threads: Vec<_> = (0..TWINS)
+        let threads: Vec<_> = (0..DUPLICATES)
             .map(|_| {
                 scope.spawn(|| {
                     let client = connect(database);

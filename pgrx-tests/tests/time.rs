@@ -1,4 +1,4 @@
-//! Periods, days and moments: what counts when, by whose calendar, folded or not.
+//! Periods, days and moments: what counts when, by which calendar, folded or not.
 
 mod support;
 
@@ -184,7 +184,7 @@ fn a_quota_made_in_mid_period_counts_what_was_spent_before_it() -> Result<()> {
     Ok(())
 }
 
-/// Charges over two years, then every quota that can be made: no figure moves when pending rows are folded, in part or
+/// Charges over two years, then every quota that can be made. No figure moves when pending rows are folded, in part or
 /// in whole, and each is the sum of the ledger over the period.
 #[test]
 fn folding_changes_no_figure() -> Result<()> {

@@ -284,7 +284,7 @@ mod tests {
     proptest! {
         /// Whatever the setting holds; and of JSON, what a reader of trees finds.
         #[test]
-        fn any_claims_are_read_or_name_nobody(bytes in any::<Vec<u8>>(), claims in any_claims(), cut in 0..60_usize) {
+        fn any_claims_are_read_or_name_no_user(bytes in any::<Vec<u8>>(), claims in any_claims(), cut in 0..60_usize) {
             let _ = Claims::read(&bytes);
             let text = claims.to_string();
             let _ = Claims::read(text.as_bytes().get(..cut).unwrap_or_default());

@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn egress_is_open_to_the_listed_or_to_nobody() {
+    fn egress_is_open_to_the_listed_or_to_none() {
         assert!(refused(&json!({ "egress_mode": "blocked", "allowed_models": ["m"] }), "p", "m"));
         assert!(refused(&json!({ "egress_mode": "restricted" }), "p", "m"));
         assert!(!refused(&json!({ "egress_mode": "restricted", "allowed_providers": ["p"] }), "p", "m"));

@@ -475,7 +475,7 @@ impl<'memory> Table<'memory> {
 }
 
 impl Handle {
-    /// The number of the entry, the same for everybody.
+    /// The number of the entry, the same in every process.
     pub fn index(self) -> u32 {
         self.index
     }

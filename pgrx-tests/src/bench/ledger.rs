@@ -1,5 +1,5 @@
-//! Rows `insert`, `locked` and `locked-5ms`: check, charge and record on one hot tenant under two quotas, against a bare
-//! insert of the same full row, and against the obvious way, a locked row per quota.
+//! Rows `insert`, `locked` and `locked-5ms`: check, charge and record on one hot tenant under two quotas. They are
+//! compared with a bare insert of the same full row, and with the obvious way, a locked row per quota.
 
 use anyhow::{Context, Result, bail};
 use postgres::Client;

@@ -14,7 +14,7 @@ use crate::progress::tail;
 /// Seconds at the start of a run that its speed leaves out: sessions fork, fill their caches and plan their statements.
 pub const WARM_UP: u32 = 1;
 
-/// A script and who runs it, against one database.
+/// A script and the user that runs it, against one database.
 pub struct Job<'a> {
     pub cluster: &'a Cluster,
     pub database: &'a str,

@@ -13,7 +13,7 @@ use crate::cluster::Cluster;
 use crate::progress::Step;
 use crate::session::{Caller, Session};
 
-/// The user who asks, about tenants of which they are a member.
+/// The user in whose name the query runs, about tenants of which they are a member.
 const USER: Uuid = Uuid::from_u128(0x20000000_0000_4000_8000_000000000001);
 
 const ROWS: u64 = 1_000_000;

@@ -1,5 +1,5 @@
 //! Row `quotas`: what a live quota takes in shared memory, and charging more quotas in turn than their table holds. Two
-//! servers take turns, since the table's size is set when a server starts: in one all quotas stay resident, the other's
+//! servers take turns, since the table's size is set when a server starts. In one all quotas stay resident. The other's
 //! table holds one in ten, so that every charge finds its quotas gone.
 
 use std::fs;

@@ -1,5 +1,6 @@
-//! Rows `reserve` and `expired`: reserve and commit on one hot tenant under two quotas, against bare inserts of the same
-//! two rows in two transactions; and reserve beside a million holds that have expired, against none.
+//! Rows `reserve` and `expired`. The first is reserve and commit on one hot tenant under two quotas, against bare
+//! inserts of the same two rows in two transactions. The second is reserve beside a million holds that have expired,
+//! against none.
 
 use anyhow::{Context, Result, bail};
 

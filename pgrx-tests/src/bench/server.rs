@@ -6,7 +6,7 @@ use postgres::Client;
 use crate::books::DIFFERENCES;
 use crate::cluster::{Cluster, ClusterOptions};
 
-/// Checkpoints and autovacuum would come at random moments, so both are run by hand, outside of what is measured.
+/// Checkpoints and autovacuum would come at random moments, so both are run outside of what is measured.
 const SETTINGS: [(&str, &str); 6] = [
     ("shared_buffers", "512MB"),
     ("max_wal_size", "16GB"),
@@ -49,8 +49,8 @@ pub fn in_database<T>(cluster: &Cluster, name: &str, work: impl FnOnce(&str) -> 
     Ok(done)
 }
 
-/// Before each measurement that writes: tables are vacuumed and analyzed, the queue of pending costs is folded (by plans
-/// that know how large the ledger has become), and every buffer is on disk.
+/// Before each measurement that writes, tables are vacuumed and analyzed, and every buffer is written to disk. The
+/// queue of pending costs is folded by plans that know how large the ledger has become.
 pub fn settle(admin: &mut Client) -> Result<()> {
     even(admin)?;
     while admin.query_one("select sum(done)::bigint from copilot_internal.maintain(1000000)", &[])?.get::<_, i64>(0) > 0

@@ -1,4 +1,4 @@
-//! Rows `has-quota` and `check-quota`: a look over the wire, against a SELECT that returns as much and looks at nothing.
+//! Rows `has-quota` and `check-quota`: a check over the wire, against a SELECT that returns as much and checks nothing.
 
 use anyhow::{Context, Result, bail};
 use postgres::Client;
@@ -19,11 +19,11 @@ const HAS_QUOTA: &str = "select public.has_quota('10000000-0000-4000-8000-000000
 const CHECK_QUOTA: &str =
     "select * from public.check_quota_before_operation('10000000-0000-4000-8000-000000000001', 'llm', 0.0035)";
 
-/// A look, and what it is measured against.
+/// A check, and what it is measured against.
 struct WireContest {
     row: &'static str,
     name: &'static str,
-    look: String,
+    check: String,
     constant: String,
     /// By number of clients.
     targets: [(u32, f64); 2],
@@ -36,11 +36,11 @@ pub fn rows(cluster: &Cluster, options: &BenchOptions, step: &mut Step) -> Resul
         let scripts = Scripts::new()?;
         let mut rows = Vec::new();
         for contest in prepare(cluster, database, &settings)? {
-            scripts.add("look", &format!("{};\n", contest.look))?;
+            scripts.add("check", &format!("{};\n", contest.check))?;
             scripts.add("constant", &format!("{};\n", contest.constant))?;
             for count in options.counts(contest.row, &contest.targets.map(|(count, _)| count)) {
                 let name = format!("{}, {}", contest.name, clients(count));
-                let samples = take_turns(&["constant", "look"], options.rounds, |side, round| {
+                let samples = take_turns(&["constant", "check"], options.rounds, |side, round| {
                     step.note(&format!("{name}, round {round}: {side}"));
                     let script = &scripts.path(side);
                     let job = Job { cluster, database, settings: &settings, script, variables: &[] };
@@ -72,14 +72,14 @@ fn prepare(cluster: &Cluster, database: &str, settings: &[(&str, &str)]) -> Resu
         WireContest {
             row: "has-quota",
             name: "has_quota : SELECT 1",
-            look: HAS_QUOTA.to_string(),
+            check: HAS_QUOTA.to_string(),
             constant: "select 1".to_string(),
             targets: [(1, 0.9), (64, 0.9)],
         },
         WireContest {
             row: "check-quota",
             name: "check_quota_before_operation : its columns as constants",
-            look: CHECK_QUOTA.to_string(),
+            check: CHECK_QUOTA.to_string(),
             constant: constant_row(&mut client)?,
             targets: [(1, 0.85), (64, 0.7)],
         },

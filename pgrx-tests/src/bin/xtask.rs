@@ -27,7 +27,7 @@ enum Command {
     Demo(DemoArguments),
     /// Run every test
     Test(TestArguments),
-    /// Measure what charging and looking cost, against locked quota rows, a bare insert and queries that look at nothing
+    /// Measure what charging and checking cost, against locked quota rows, a bare insert and queries that check nothing
     Bench(BenchArguments),
     /// Charge from many clients while sessions are cancelled and killed and the server crashes, and check what is left
     Torture(TortureArguments),

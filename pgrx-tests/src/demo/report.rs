@@ -59,7 +59,7 @@ fn spend(admin: &mut Client, world: &DemoWorld) -> Result<()> {
     Ok(())
 }
 
-/// Who was refused what, and when: the number of refusals.
+/// The number of refusals, by payer, reason and time.
 fn refusals(world: &DemoWorld, calls: &[Call], replayed: &Replayed) -> usize {
     let mut groups: BTreeMap<(usize, &str), Vec<&WorkOutcome>> = BTreeMap::new();
     for answer in replayed.answers.iter().filter(|answer| !answer.admitted) {

@@ -1,14 +1,15 @@
 //! Judges a history of charges after the fact. Pure: times, amounts and answers in, findings out.
 //!
-//! A client cannot know when within `[asked, answered]` a decision fell, so every statement here is one that holds
+//! A client cannot know when within `[asked, answered]` a decision fell. So every statement here is one that holds
 //! wherever it fell: what is reported did happen.
 //!
-//! - **I1, no overshoot.** From the answer to an admitted charge until its rollback is asked for (for ever, when it was
-//!   committed) the charge counts against its quotas. At no moment may those that certainly count exceed the limit. This
-//!   includes, at each admission, everything that was certain before it was asked for, and the sum at the end.
-//! - **I2, refusals are justified.** For some quota, everything that can have counted while the refusal was decided, plus
-//!   the amount itself, exceeds the limit. Can have counted: every charge that was asked for before the refusal was
-//!   answered, and whose rollback was not answered before the refusal was asked for.
+//! - **I1, no overshoot.** A charge counts against its quotas from the answer that admits it until its rollback is
+//!   asked for. When it was committed, it counts for ever. At no moment may those that certainly count exceed the
+//!   limit. This includes, at each admission, everything that was certain before it was asked for, and the sum at the
+//!   end.
+//! - **I2, refusals are justified.** For some quota, everything that can have counted while the refusal was decided,
+//!   plus the amount itself, exceeds the limit. A charge can have counted if it was asked for before the refusal was
+//!   answered. Its rollback must not have been answered before the refusal was asked for.
 //! - **The flag.** `retryable` is said when only work in flight stands in the way, and not when what is committed does.
 //! - **The figures.** What an answer says is left, some quota can have had left at that moment.
 
@@ -38,7 +39,7 @@ impl Quota {
     }
 }
 
-/// Who charges what.
+/// The payers, and the amounts of their charges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Subject {
     pub tenant: u32,
@@ -450,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn figures_that_nobody_can_have_had_are_reported() {
+    fn figures_that_no_quota_can_have_had_are_reported() {
         let left = |remaining| {
             let it = Operation { remaining: Some(remaining), ..spent(2, 3, 4, 6) };
             judged(&[limit(10)], &[spent(1, 4, 0, 1), open(3, 2, [2, 5, 7, 8], true), it]).figures.len()

@@ -1,7 +1,7 @@
 //! `cargo xtask history`: charges by the million over many connections, written down with their times, amounts and
-//! answers, and judged afterwards: was a limit ever passed, was anything refused that should not have been?
+//! answers. They are judged afterwards: was a limit ever passed, was anything refused that should not have been?
 //!
-//! Nothing is flushed to disk (`fsync = off`, `synchronous_commit = off`): the question is who is admitted, not what
+//! Nothing is flushed to disk (`fsync = off`, `synchronous_commit = off`): the question is what is admitted, not what
 //! survives, which is `cargo xtask torture`.
 
 pub mod checker;

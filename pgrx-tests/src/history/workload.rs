@@ -29,7 +29,7 @@ const LARGEST: i64 = 1_000_000;
 /// Users of each tenant with quotas of their own; there are as many charges without a user as of one of them.
 const USERS: u8 = 3;
 
-/// Who is charged.
+/// The payers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scene {
     /// Everything goes to one tenant.
@@ -140,8 +140,8 @@ fn keep_house(cluster: &Cluster, database: &str, stop: &AtomicBool) -> Result<()
     Ok(())
 }
 
-/// A default that concerns nobody comes and goes: counters are loaded anew, also between a charge and a look in one
-/// statement.
+/// A default that applies to no payer comes and goes. Counters are loaded again, also between a charge and a check in
+/// one statement.
 fn move_definitions(cluster: &Cluster, database: &str, stop: &AtomicBool) -> Result<()> {
     let mut client = cluster.superuser(database)?;
     while !stop.load(Ordering::SeqCst) {
@@ -381,7 +381,7 @@ impl<'a> Player<'a> {
         }
     }
 
-    /// Two transactions that charge in an earlier epoch and again in a later one may wait for each other: Postgres ends
+    /// Two transactions that charge in an earlier epoch and again in a later one may wait for each other. Postgres ends
     /// one of them, and nothing of it is left.
     fn give_up(&mut self, first: usize, error: anyhow::Error) -> Result<()> {
         let state = error.downcast_ref::<postgres::Error>().and_then(postgres::Error::code);

@@ -1,6 +1,6 @@
-//! `cargo xtask lifecycle`: random life cycles of reservations, costs and corrections, one step at a time, against a model
-//! that says beforehand what each answer must be: allowed or not, every amount, status, figure and SQLSTATE. In between
-//! transactions are rolled back, sessions ended and servers killed; counters are few, so that they make room for each
+//! `cargo xtask lifecycle`: random life cycles of reservations, costs and corrections, one step at a time. A model says
+//! beforehand what each answer must be: allowed or not, every amount, status, figure and SQLSTATE. In between
+//! transactions are rolled back, sessions ended and servers killed. Counters are few, so that they make room for each
 //! other. `verify()` must find nothing, and the views must show what the model has.
 //!
 //! One session acts at a time: what happens to several at once is for `history`, `torture` and the isolation specs.
@@ -442,7 +442,7 @@ impl Run {
         Ok(())
     }
 
-    /// One step and, where its answer is certain, a look.
+    /// One step and, where its answer is certain, a check.
     fn step(&mut self) -> Result<Ended> {
         let now = self.quiet_moment();
         let mut walk = Walk {
@@ -464,7 +464,7 @@ impl Run {
             84..91 => walk.refund(),
             91..96 => walk.adjust(),
             96..98 => walk.maintain(),
-            _ => walk.look(),
+            _ => walk.check(),
         }?;
         if ended != Ended::Well {
             return Ok(ended);
@@ -483,7 +483,7 @@ impl Run {
         {
             return Ok(Ended::Unclear);
         }
-        walk.look()
+        walk.check()
     }
 
     /// The ledger agrees with itself, and the view with the model.

@@ -1,5 +1,5 @@
-//! What the life cycle of money should be, said again and simply: one session, no clock of its own, every figure summed
-//! again from what there is. It shares no line with the extension.
+//! What the life cycle of money should be, said again and simply. It has one session, no clock of its own, and sums
+//! every figure again from what there is. It shares no line with the extension.
 //!
 //! Money is whole pico-dollars, quota figures whole nano-dollars, times microseconds of the Unix epoch.
 
@@ -91,7 +91,7 @@ pub struct Quota {
     pub period: Period,
 }
 
-/// Whose spending, on what.
+/// The payer, and the resource.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Payer {
     pub tenant: Option<Uuid>,
@@ -158,7 +158,7 @@ impl Hold {
         self.state == ReservationState::Held && self.expires_at > now
     }
 
-    /// Settled by somebody: what the operation costs beyond that comes after the fact.
+    /// Settled by an earlier call: what the operation costs beyond that comes after the fact.
     pub fn is_gone(&self) -> bool {
         matches!(self.state, ReservationState::Committed | ReservationState::Released)
     }
@@ -217,7 +217,7 @@ pub struct ModelWorld {
     pub refunds: BTreeMap<RequestKey, Refund>,
     pub direct_charges: BTreeMap<RequestKey, DirectCharge>,
     pub extensions: BTreeMap<RequestKey, Extension>,
-    /// Nano-dollars by whose, on what, in which hour.
+    /// Nano-dollars by payer, resource and hour.
     pub spent: BTreeMap<SpentKey, i64>,
     /// What the open transaction has given back of each quota: it makes room when it has committed. Of the quota's
     /// period at the moment.

@@ -1,4 +1,4 @@
-//! A step at work: what it has to hand, and how it asks.
+//! A step at work: what it can reach, and how it asks.
 
 use anyhow::{Result, bail};
 use postgres::{Client, SimpleQueryMessage};
@@ -42,7 +42,7 @@ pub struct Walk<'a> {
     pub world: &'a mut ModelWorld,
     pub rng: &'a mut ChaCha8Rng,
     pub now: i64,
-    /// When the first of the holds expires that this transaction has in hand. Counters keep what expired after it.
+    /// The earliest expiry of the holds that this transaction has made active. Counters keep what expired after it.
     pub in_hand: &'a mut i64,
     /// Every statement so far, for the reader of a failure.
     pub said: &'a mut Vec<String>,

@@ -41,5 +41,5 @@ pub fn hand_over(client: &mut Client, database: &str) -> Result<()> {
     let sql = format!(
         "alter database \"{database}\" owner to postgres; grant all on database \"{database}\" to postgres, dashboard_user"
     );
-    client.batch_execute(&sql).with_context(|| format!("cannot hand database {database} to postgres"))
+    client.batch_execute(&sql).with_context(|| format!("cannot make postgres the owner of database {database}"))
 }

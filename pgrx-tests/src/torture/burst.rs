@@ -124,8 +124,8 @@ impl<'a> Session<'a> {
     /// Counts an error, and reports it unless it is expected.
     pub fn failure(&mut self, operation: &str, circumstances: Circumstances, error: &Error) -> Failure {
         let failure = Failure::of(error);
-        // In the shared mode tenants that come while others are charged move the epoch on, which two transactions that
-        // charge again and again may wait for.
+        // In the shared mode a tenant that comes while others are charged moves the epoch on. Two transactions that
+        // charge again and again may wait for that.
         let crossing = self.burst.world.crossing || self.burst.preload;
         let circumstances = Circumstances { crossing, ..circumstances };
         let (Failure::Failed { state, message } | Failure::Lost { state, message }) = &failure;
@@ -170,7 +170,7 @@ impl<'a> Session<'a> {
     }
 
     /// Runs an operation and reports when it took longer than anything may.
-    pub fn within_patience<T>(&mut self, operation: &str, work: impl FnOnce(&mut Self) -> T) -> T {
+    pub fn within_timeout<T>(&mut self, operation: &str, work: impl FnOnce(&mut Self) -> T) -> T {
         let started = Instant::now();
         let result = work(self);
         report_wait(self.burst, operation, started);

@@ -91,8 +91,8 @@ impl Ended {
     }
 }
 
-/// Disturbs sessions until the burst has had its length, brings the fault about, waits for the server and for what the
-/// clients make of it, and tells all clients to stop.
+/// Disturbs sessions until the burst has had its length, and brings the fault about. It then waits for the server and
+/// for what the clients make of it, and tells all clients to stop.
 pub fn saboteur(burst: &Burst, fault: Fault) -> Result<(Tally, Ended)> {
     let done = sabotage(burst, fault);
     burst.stop.store(true, Ordering::SeqCst);

@@ -1,4 +1,4 @@
-//! Who else is at work: an operator who changes quotas, a housekeeper who folds, an observer who looks.
+//! Other sessions at work: an operator that changes quotas, a housekeeper that folds, an observer that reads.
 
 use crate::books::DIFFERENCES;
 use std::thread;
@@ -27,7 +27,7 @@ pub fn operator(burst: &Burst) -> Tally {
     let mut session = Session::new(burst);
     let mut rng = burst.rng(OPERATOR);
     while burst.goes_on() {
-        session.within_patience("the operator", |session| operate(session, &mut rng));
+        session.within_timeout("the operator", |session| operate(session, &mut rng));
         pause(&mut rng, 10..60);
     }
     session.tally
@@ -116,7 +116,7 @@ pub fn housekeeper(burst: &Burst) -> Tally {
         let limit = rng.random_range(1..400);
         let end = if rng.random_ratio(1, 6) { "rollback" } else { "commit" };
         let sql = format!("begin; select * from copilot_internal.maintain({limit}); {end}");
-        session.within_patience("maintain", |session| {
+        session.within_timeout("maintain", |session| {
             let ended = session.run("maintain", Circumstances::default(), |it| it.client.batch_execute(&sql));
             if let Some(Err(_)) = ended {
                 session.run("setting", Circumstances::default(), |it| it.client.batch_execute("rollback"));
@@ -127,7 +127,7 @@ pub fn housekeeper(burst: &Burst) -> Tally {
     session.tally
 }
 
-/// Looks at everything, and recomputes it from the ledger while it changes: one snapshot is always exact.
+/// Reads everything, and recomputes it from the ledger while it changes: one snapshot is always exact.
 pub fn observer(burst: &Burst) -> Tally {
     let mut session = Session::new(burst);
     let mut rng = burst.rng(OBSERVER);
@@ -135,18 +135,18 @@ pub fn observer(burst: &Burst) -> Tally {
         let tenant = burst.world.tenant(&mut rng).clone();
         let user = rng.random_ratio(1, 2).then_some(tenant.users[0]);
         let kind = rng.random_range(0..20);
-        session.within_patience("a look", |session| look(session, kind, &tenant.id, user.as_ref()));
+        session.within_timeout("a check", |session| check_quota(session, kind, &tenant.id, user.as_ref()));
         pause(&mut rng, 2..20);
     }
     session.tally
 }
 
-fn look(session: &mut Session, kind: u32, tenant: &uuid::Uuid, user: Option<&uuid::Uuid>) {
+fn check_quota(session: &mut Session, kind: u32, tenant: &uuid::Uuid, user: Option<&uuid::Uuid>) {
     let none = Circumstances::default();
     let surface = session.burst.surface;
     match kind {
         0..13 => {
-            session.run("look", none, |connection| {
+            session.run("check", none, |connection| {
                 let sql = "select allowed, public.has_quota($1, 'llm', 0.01, $2), current_spend_usd + reserved_usd >= 0
                            from public.check_quota_before_operation($1, 'llm', 0.01, $2)";
                 connection.client.query_one(sql, &[tenant, &user])

@@ -9,8 +9,9 @@ use crate::session::{message, sqlstate};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Circumstances {
     pub serializable: bool,
-    /// A client charges several tenants by separate calls in one transaction, or changes quotas and charges, or charges
-    /// several times while quotas or tenants are made. A session that waits behind such a deadlock may be the one that is told.
+    /// A client charges several tenants by separate calls in one transaction, or changes quotas and charges. Another
+    /// charges several times while quotas or tenants are made. A session that waits behind such a deadlock may be the
+    /// one that is told.
     pub crossing: bool,
     /// It asks for something that is refused with this SQLSTATE.
     pub provoked: Option<&'static str>,

@@ -1,6 +1,6 @@
 //! What must be in the ledger, from what clients were told. Pure: no server in here.
 //!
-//! Every attempt to charge ends in one of a few ways; the book adds them up by request and says what the ledger must
+//! Every attempt to charge ends in one of a few ways. The book adds them up by request and says what the ledger must
 //! hold once nothing is in flight. The limits are judged by what quotas have counted from one rest to the next.
 
 use std::collections::{BTreeMap, HashMap, HashSet};

@@ -1,13 +1,13 @@
-//! `cargo xtask torture`: everything that clients, operators and bad luck do to a database, all at once, and after every
-//! crash or restart the proof that nothing was lost, doubled, overspent or left behind.
+//! `cargo xtask torture`: everything that clients, operators and bad luck do to a database, all at once. After every
+//! crash or restart it proves that nothing was lost, doubled, overspent or left behind.
 //!
-//! A run is a sequence of cycles: some seconds of load with cancels and terminations, one fault, some load on the server
-//! that has come back, then rest and the checks. Every few cycles go on in a fresh database, so that checks that read the whole
-//! ledger stay quick; the old ones are checked once more at the end.
+//! A run is a sequence of cycles: some seconds of load with cancels and terminations, one fault, some load once the
+//! server is back. Then come rest and the checks. Every few cycles go on in a fresh database, so that checks that read
+//! the whole ledger stay quick. The old ones are checked once more at the end.
 //!
-//! Commits are not flushed to disk (`fsync = off`): killing processes loses nothing that they had handed to the operating
-//! system, and flushing would only make for fewer charges between two crashes. What a loss of power does is not shown here. Full
-//! pages are written to the log all the same, since a process can be killed half way through writing one.
+//! Commits are not flushed to disk (`fsync = off`). Killing processes loses nothing that the operating system has
+//! already, and flushing would only make for fewer charges between two crashes. What a loss of power does is not shown
+//! here. Full pages are written to the log all the same, since a process can be killed half way through writing one.
 
 mod burst;
 mod chaos;
@@ -236,7 +236,7 @@ impl<'a> Run<'a> {
         self.read_log()
     }
 
-    /// The last database as a whole: its early tenants were not looked at after every cycle.
+    /// The last database as a whole: its early tenants were not checked after every cycle.
     fn recheck(&mut self) -> Result<()> {
         let Some(ground) = self.grounds.last_mut() else { return Ok(()) };
         let mut client = chaos::wait_for_server(self.cluster, &ground.world.database)?;

@@ -9,7 +9,7 @@ use crate::cluster::{PORT, SUPERUSER};
 
 const PROTOCOL: i32 = 3 << 16;
 /// Nothing here takes so long, unless the server is gone or stuck.
-const PATIENCE: Duration = Duration::from_secs(90);
+const TIMEOUT: Duration = Duration::from_secs(90);
 
 /// A connection that speaks the simple protocol (PostgreSQL documentation, "Frontend/Backend Protocol"). Dropping it
 /// closes the socket and does nothing else.
@@ -20,7 +20,7 @@ pub struct RawClient {
 impl RawClient {
     pub fn connect(socket_dir: &Path, database: &str, options: &str, name: &str) -> Result<RawClient> {
         let stream = UnixStream::connect(socket_dir.join(format!(".s.PGSQL.{PORT}")))?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
         let mut body = PROTOCOL.to_be_bytes().to_vec();
         for text in ["user", SUPERUSER, "database", database, "options", options, "application_name", name] {
             body.extend(text.as_bytes());

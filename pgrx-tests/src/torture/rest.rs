@@ -214,18 +214,18 @@ fn figures(
     tenants: &[Tenant],
     tally: &mut Tally,
 ) -> Result<Vec<String>> {
-    // An hour that ends between two looks changes the figures rightly: then all of it is looked at once more.
+    // An hour that ends between two checks changes the figures rightly: then all of it is checked once more.
     for _ in 0..3 {
         let hour = hour(server)?;
         let standings = standings(server, tenants)?;
         let mut wrong = shown(&standings);
-        let mut looks = 0;
+        let mut checks = 0;
         for tenant in tenants {
             for user in [None, Some(tenant.users[0]), Some(tenant.users[1])] {
                 for resource in ["llm", "e2b"] {
-                    wrong.extend(looked(server, &standings, tenant, user, resource)?);
+                    wrong.extend(figures_at_rest(server, &standings, tenant, user, resource)?);
                     wrong.extend(edge(server, statements, &standings, tenant, user, resource)?);
-                    looks += 1;
+                    checks += 1;
                 }
             }
         }
@@ -233,8 +233,8 @@ fn figures(
             continue;
         }
         tally.checked("quota_status equals the ledger", standings.len());
-        tally.checked("the look equals the ledger, nothing is reserved", looks);
-        tally.checked("admitted up to the last nano-dollar and no further", looks);
+        tally.checked("the check equals the ledger, nothing is reserved", checks);
+        tally.checked("admitted up to the last nano-dollar and no further", checks);
         wrong.extend(judged(&mut ground.limits, &standings, tally));
         if tenants.len() == ground.world.tenants().count() {
             let there: HashSet<QuotaKey> = standings.iter().map(|it| it.key.clone()).collect();
@@ -268,8 +268,8 @@ fn judged(limits: &mut Limits, standings: &[Standing], tally: &mut Tally) -> Vec
     known.iter().filter_map(|it| limits.judge(&it.key, it.limit, it.ledger, &it.period_start)).collect()
 }
 
-/// What the look says at rest: figures of one of the quotas that apply, and nothing reserved.
-fn looked(
+/// What the check says at rest: figures of one of the quotas that apply, and nothing reserved.
+fn figures_at_rest(
     server: &mut Client,
     standings: &[Standing],
     tenant: &Tenant,
@@ -286,15 +286,15 @@ fn looked(
     let known = applying.any(|it| (it.limit, Some(it.ledger), &it.period_start) == (limit, spent, &start));
     Ok((!known || reserved != Some(0)).then(|| {
         format!(
-            "the look at {} {user:?} {resource} shows limit {limit:?}, spent {spent:?}, reserved {reserved:?} since \
+            "the check of {} {user:?} {resource} shows limit {limit:?}, spent {spent:?}, reserved {reserved:?} since \
              {start:?}, which no quota of the ledger has",
             tenant.id
         )
     }))
 }
 
-/// A look and a charge of exactly what is left must pass, and of one nano-dollar more must not. The charges are rolled
-/// back: they ask whatever decides about admission, the look may be answered otherwise.
+/// A check and a charge of exactly what is left must pass, and of one nano-dollar more must not. The charges are rolled
+/// back: they ask whatever decides about admission, the check may be answered otherwise.
 fn edge(
     server: &mut Client,
     statements: &Statements,
@@ -314,17 +314,17 @@ fn edge(
         |nanos: i64| Charge { function, tenant: tenant.id, user, picos: nanos * 1_000, enforce: true, request: None };
     let (fits, too_much) = (charge(left.max(0)), charge(left.max(0) + 1));
     let sql = "select public.has_quota($1, $2, $3::text::numeric, $4), public.has_quota($1, $2, $5::text::numeric, $4)";
-    let looks = server.query_one(sql, &[&tenant.id, &resource, &usd(fits.picos), &user, &usd(too_much.picos)])?;
+    let checks = server.query_one(sql, &[&tenant.id, &resource, &usd(fits.picos), &user, &usd(too_much.picos)])?;
     server.batch_execute("begin")?;
     let refused_before = !statements.charge(server, &too_much)?.recorded;
     let admitted = statements.charge(server, &fits)?.recorded;
     let refused_after = !statements.charge(server, &charge(1))?.recorded;
     server.batch_execute("rollback")?;
-    let said = (looks.get::<_, bool>(0), looks.get::<_, bool>(1), admitted, refused_before, refused_after);
+    let said = (checks.get::<_, bool>(0), checks.get::<_, bool>(1), admitted, refused_before, refused_after);
     let expected = (!blocked, false, !blocked, true, true);
     Ok((said != expected).then(|| {
         format!(
-            "{} {user:?} {resource} has {left} left (blocked: {blocked}); looks at that and one more: {}, {}; charge \
+            "{} {user:?} {resource} has {left} left (blocked: {blocked}); checks of that and one more: {}, {}; charge \
              admitted: {admitted}, one more refused before: {refused_before}, and after: {refused_after}",
             tenant.id, said.0, said.1
         )

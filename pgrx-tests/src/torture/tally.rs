@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::table::Table;
 
-/// How one charge, or one look, came out.
+/// How one charge, or one check, came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Said {
     Admitted,
@@ -16,7 +16,7 @@ pub enum Said {
     Undone,
     Failed,
     Unknown,
-    /// Not a charge: a look, a change of a quota, housekeeping.
+    /// Not a charge: a check, a change of a quota, housekeeping.
     Done,
 }
 

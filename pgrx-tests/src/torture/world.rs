@@ -1,5 +1,5 @@
-//! Who is charged in one database, and under which quotas. Every cycle brings a wave of fresh tenants, since a limit that was
-//! reached long ago has little left to get wrong; the older ones go on being charged now and then.
+//! The payers of one database, and their quotas. Every cycle brings a wave of fresh tenants, since a limit that was
+//! reached long ago has little left to get wrong. The older ones go on being charged now and then.
 
 use anyhow::{Context, Result};
 use postgres::Client;
@@ -33,7 +33,7 @@ pub enum Kind {
 impl Kind {
     pub const ALL: [Kind; 6] = [Kind::Steady, Kind::Moving, Kind::Mixed, Kind::Churn, Kind::Roomy, Kind::Parked];
 
-    /// Who may be charged by an operation that locks for long, or not at all.
+    /// Tenants that an operation may charge that locks for long, or not at all.
     const OPEN: [Kind; 5] = [Kind::Steady, Kind::Moving, Kind::Mixed, Kind::Churn, Kind::Roomy];
 
     /// Whether everything that counts against its quotas was admitted by them.
@@ -122,8 +122,8 @@ pub struct World {
 }
 
 impl World {
-    /// What a database has before its first wave: a function that charges in a loop of subtransactions, a plan to switch
-    /// to, and perhaps quotas of the platform. The run's databases differ, by their number.
+    /// What a database has before its first wave: a function that charges in a loop of subtransactions, and a plan to
+    /// switch to. Some have quotas of the platform. The run's databases differ, by their number.
     pub fn furnish(client: &mut Client, database: &str, number: u64, limits: &mut Limits) -> Result<World> {
         // A platform quota makes the locked mode serialise everything, so not every database has one.
         let (platform, crossing) = (number % 4 == 1 || number % 4 == 2, number.is_multiple_of(2));

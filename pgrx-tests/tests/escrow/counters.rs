@@ -56,7 +56,7 @@ fn a_table_full_of_open_transactions_refuses_and_recovers() -> Result<()> {
     let sql = "select public.record_llm_cost($1, 'p', 'm', 1, 1, p_cost_usd => 1)";
     assert_eq!(sqlstate(&client.execute(sql, &[&refused]).expect_err("recorded")), "53400");
     assert_eq!(charged_nanos(&mut client, refused)?, 0);
-    // A look needs no entry.
+    // A check needs no entry.
     assert!(client.query_one("select public.has_quota($1, 'llm', 1)", &[&refused])?.get::<_, bool>(0));
     assert_eq!(pending(&mut client)?.len(), holders.len());
     for (index, mut holder) in holders.into_iter().enumerate() {
@@ -103,7 +103,7 @@ fn a_thousand_tenants_through_sixty_four_entries_are_exact() -> Result<()> {
             .collect();
         threads.into_iter().try_for_each(|it| it.join().ok().context("a session panicked")?)
     })?;
-    // Nobody rolled back, so each has three, and no refusal was for the want of an entry.
+    // No session rolled back, so each has three, and no refusal was for the want of an entry.
     let sql = "select count(*) from (select tenant_id from copilot_internal.llm_cost_records group by 1
                having sum(charge_nanos) = 900000000) exact";
     assert_eq!(client.query_one(sql, &[])?.get::<_, i64>(0), TENANTS);

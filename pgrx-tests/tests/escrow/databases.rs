@@ -165,7 +165,7 @@ fn definitions_that_change_in_a_database_hold_up_no_other() -> Result<()> {
         "insert into copilot_internal.tenants (id, name) select gen_random_uuid(), 'many' from generate_series(1, 500)",
     ] {
         other.batch_execute(&format!("begin; {sql}"))?;
-        // Loads the counter, as its quota is changed anew each time; and then decides from the tables.
+        // Loads the counter, as its quota is changed again each time; and then decides from the tables.
         let mut cold = cluster.superuser(&quiet)?;
         cold.batch_execute("set lock_timeout = '20s'")?;
         limit(&mut cold, id(1), "all", "1")?;

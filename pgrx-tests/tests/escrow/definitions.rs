@@ -4,7 +4,7 @@ use anyhow::Result;
 use postgres::Client;
 use uuid::Uuid;
 
-use crate::servers::{assert_exact, charge, connect, fresh, look, server, start, while_blocked};
+use crate::servers::{assert_exact, charge, connect, fresh, quota_figures, server, start, while_blocked};
 use crate::support::{Database, USD, charged_nanos, id, limit, make_tenant};
 
 const QUOTA: &str = "00000000-0000-0000-0000-0000000000c1";
@@ -83,7 +83,7 @@ fn a_quota_whose_creation_is_rolled_back_leaves_nothing() -> Result<()> {
     Ok(())
 }
 
-/// A default has no row and an id of its own: it goes out of force and comes back, by the tenant's own quota, by the
+/// A default has no row and an id of its own. It goes out of force and comes back by the tenant's own quota, by the
 /// operator's row, and by another plan.
 #[test]
 fn a_default_that_is_exposed_again_counts_what_was_charged_meanwhile() -> Result<()> {
@@ -111,7 +111,7 @@ fn a_default_that_is_exposed_again_counts_what_was_charged_meanwhile() -> Result
     ];
     for (number, (instead, back)) in (0..).zip(changes) {
         let spent = 40 + number * 20;
-        assert_eq!(look(&mut other, tenant)?, (spent * USD, 0), "{instead}");
+        assert_eq!(quota_figures(&mut other, tenant)?, (spent * USD, 0), "{instead}");
         client.batch_execute(instead)?;
         assert!(charge(&mut other, tenant, "20")?, "{instead}");
         client.batch_execute(back)?;
@@ -124,7 +124,7 @@ fn a_default_that_is_exposed_again_counts_what_was_charged_meanwhile() -> Result
 
 /// A transaction that changes which quotas exist and charges has its tenants to itself.
 #[test]
-fn who_creates_a_quota_and_charges_is_waited_for_and_waits() -> Result<()> {
+fn a_transaction_that_creates_a_quota_and_charges_is_waited_for_and_waits() -> Result<()> {
     let (database, mut client, mut other, tenant) = prepared()?;
     // Others are in flight: it waits for them, and then counts them.
     other.batch_execute("begin")?;
@@ -169,7 +169,7 @@ fn who_creates_a_quota_and_charges_is_waited_for_and_waits() -> Result<()> {
 /// loses it again part by part.
 #[test]
 fn a_counter_that_is_loaded_in_mid_transaction_gives_back_what_was_charged_before() -> Result<()> {
-    // A server of its own: on the shared one others change defaults, which moves the epochs of all, and a look that would
+    // A server of its own. On the shared one others change defaults, which moves the epochs of all. A check that would
     // have to wait tells only what is committed.
     let cluster = start(&[])?;
     let database = cluster.fresh_database()?;
@@ -185,7 +185,7 @@ fn a_counter_that_is_loaded_in_mid_transaction_gives_back_what_was_charged_befor
         other.execute("select public.set_quota('tenant', $1, 'all', 0.9, $2)", &[&tenant, &period])?;
         client.batch_execute("savepoint b")?;
         assert!(charge(&mut client, tenant, "0.1")?);
-        let held = |client: &mut Client| -> Result<i64> { Ok(look(client, tenant)?.1) };
+        let held = |client: &mut Client| -> Result<i64> { Ok(quota_figures(client, tenant)?.1) };
         assert_eq!(held(&mut other)?, 300_000_000);
         assert!(!charge(&mut other, tenant, "0.600000001")?);
         client.batch_execute("rollback to b")?;

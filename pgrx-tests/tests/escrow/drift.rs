@@ -13,9 +13,9 @@ use uuid::Uuid;
 use crate::servers::{server, start};
 use crate::support::{USD, assert_verified, charged_nanos, id, make_tenant};
 
-/// Seconds in all; more than a look by hand needs `PG_TOLLGATE_DRIFT_SECONDS`.
+/// Seconds in all; a longer run needs `PG_TOLLGATE_DRIFT_SECONDS`.
 const SECONDS: u64 = 12;
-/// Between two looks at counters at rest.
+/// Between two checks of counters at rest.
 const BURST: Duration = Duration::from_secs(2);
 const CHARGERS: u64 = 4;
 const TENANTS: u64 = 3;
@@ -37,34 +37,34 @@ impl Rng {
     }
 }
 
-const LOOK: &str = "public.check_quota_before_operation($1, 'llm', 0.000000001 + length($2::text) * 0, $3)";
+const CHECK: &str = "public.check_quota_before_operation($1, 'llm', 0.000000001 + length($2::text) * 0, $3)";
 
 /// One statement of two to four calls, each of which comes after the one before.
 fn statement(rng: &mut Rng) -> String {
     let charge = "public.record_llm_cost($1, 'p', 'm', 1, 1, p_user_id => $3, p_cost_usd => 0.003, p_enforce => true)";
     let parts = match rng.below(7) {
-        0 => format!("{charge} a cross join lateral {LOOK} b"),
+        0 => format!("{charge} a cross join lateral {CHECK} b"),
         1 => format!(
-            "public.check_and_record_quota_atomic('user', $3, 0.002, 'llm', $1) a cross join lateral {LOOK} b
+            "public.check_and_record_quota_atomic('user', $3, 0.002, 'llm', $1) a cross join lateral {CHECK} b
              cross join lateral {charge} c"
         ),
-        2 => format!("public.reserve_quota($1, 'llm', 0.004, $2, $3, '3 seconds') a cross join lateral {LOOK} b"),
+        2 => format!("public.reserve_quota($1, 'llm', 0.004, $2, $3, '3 seconds') a cross join lateral {CHECK} b"),
         3 => format!(
-            "public.reserve_quota($1, 'llm', 0.004, $2, $3) a cross join lateral {LOOK} b
+            "public.reserve_quota($1, 'llm', 0.004, $2, $3) a cross join lateral {CHECK} b
              cross join lateral public.commit_reservation(a.reservation_id, 0.001 * (1 + length(b.status) % 4)) c
-             cross join lateral {LOOK} d"
+             cross join lateral {CHECK} d"
         ),
         4 => format!(
-            "{charge} a cross join lateral {LOOK} b
-             cross join lateral public.refund_cost(a.cost_record_id, 0.001, $2) c cross join lateral {LOOK} d"
+            "{charge} a cross join lateral {CHECK} b
+             cross join lateral public.refund_cost(a.cost_record_id, 0.001, $2) c cross join lateral {CHECK} d"
         ),
         5 => format!(
             "public.reserve_quota($1, 'llm', 0.004, $2, $3) a
-             cross join lateral public.release_reservation(a.reservation_id) b cross join lateral {LOOK} c"
+             cross join lateral public.release_reservation(a.reservation_id) b cross join lateral {CHECK} c"
         ),
         _ => format!(
             "(select r.id from copilot_internal.llm_cost_records r where r.tenant_id = $1 limit 1) a
-             cross join lateral public.refund_cost(a.id, 0.0001, $2) b cross join lateral {LOOK} c
+             cross join lateral public.refund_cost(a.id, 0.0001, $2) b cross join lateral {CHECK} c
              cross join lateral {charge} d"
         ),
     };

@@ -69,7 +69,7 @@ fn a_session_that_is_ended_frees_the_room() -> Result<()> {
     Ok(())
 }
 
-/// The client's machine is gone: nobody has said anything, but the socket is closed.
+/// The client's machine is gone: no message has come, but the socket is closed.
 #[test]
 fn a_client_that_is_gone_frees_the_room() -> Result<()> {
     let database = fresh()?;
@@ -96,7 +96,7 @@ fn a_charge_that_is_cancelled_while_it_waits_leaves_nothing() -> Result<()> {
     let database = fresh()?;
     let mut setter = connect(&database)?;
     let tenant = tenant_with_a_dollar(&mut setter, 1)?;
-    // A quota that comes into being makes those wait who would count by it.
+    // A quota that comes into being makes those charges wait that would count by it.
     setter.batch_execute("begin")?;
     setter.execute("select public.set_quota('tenant', $1, 'all', 1, 'lifetime')", &[&tenant])?;
     let mut cold = connect(&database)?;

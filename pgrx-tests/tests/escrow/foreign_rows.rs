@@ -6,7 +6,7 @@ use anyhow::Result;
 use postgres::Client;
 use tollgate_tests::cluster::Cluster;
 
-use crate::servers::{charge, connect, counter, fresh, look, server, start, until_blocked, while_blocked};
+use crate::servers::{charge, connect, counter, fresh, quota_figures, server, start, until_blocked, while_blocked};
 use crate::support::{Database, USD, assert_verified, differences, id, limit, make_tenant};
 
 /// A tenant with a limit of 1 USD and 0.2 spent, whose counters are loaded, and its owner.
@@ -17,7 +17,7 @@ fn prepared() -> Result<(Database, Client, Client)> {
     limit(&mut owner, id(1), "llm", "1")?;
     let mut client = connect(&database)?;
     assert!(charge(&mut client, id(1), "0.2")?);
-    assert_eq!(look(&mut client, id(1))?, (2 * USD / 10, 0));
+    assert_eq!(quota_figures(&mut client, id(1))?, (2 * USD / 10, 0));
     Ok((database, owner, client))
 }
 
@@ -45,9 +45,9 @@ fn ledger_row(request: &str) -> String {
 fn pending_row(request: &str) -> String {
     format!(
         "insert into copilot_internal.pending_costs (tenant_id, record_id, source, user_id, resource_type, charged_at, nanos)
-         values ('{tenant}', md5('{request}')::uuid, 'charge', '{nobody}', 'llm', now(), 500000000);",
+         values ('{tenant}', md5('{request}')::uuid, 'charge', '{no_user}', 'llm', now(), 500000000);",
         tenant = id(1),
-        nobody = id(0)
+        no_user = id(0)
     )
 }
 
@@ -119,9 +119,9 @@ fn rows_that_arrive_are_counted_by_the_next_charge() -> Result<()> {
     assert_left(&mut client, "COPY", 3 * USD / 10)
 }
 
-/// While an import is open it keeps nobody from charging, itself included, and its end is seen by all at once.
+/// While an import is open it keeps no session from charging, itself included. All see its end at once.
 #[test]
-fn an_open_import_stops_nobody() -> Result<()> {
+fn an_open_import_stops_no_session() -> Result<()> {
     let (_database, mut owner, mut client) = prepared()?;
     owner.batch_execute(&format!("begin; {}{}", ledger_row("a"), pending_row("a")))?;
     assert!(charge(&mut client, id(1), "0.1")?);
@@ -134,7 +134,7 @@ fn an_open_import_stops_nobody() -> Result<()> {
     assert_left(&mut client, "after the import", USD / 10)
 }
 
-/// Who imports and charges decides from the tables.
+/// A transaction that imports and charges decides from the tables.
 #[test]
 fn an_import_that_charges_counts_itself() -> Result<()> {
     let (_database, mut owner, mut client) = prepared()?;
@@ -187,7 +187,7 @@ fn what_the_kernels_write_reloads_nothing() -> Result<()> {
 
 /// What no trigger sees is found by verify_counters() and mended by reload_counters().
 #[test]
-fn counters_are_reloaded_by_hand() -> Result<()> {
+fn counters_are_reloaded_on_request() -> Result<()> {
     let (_cluster, mut owner, mut client) = alone()?;
     owner.batch_execute("alter table copilot_internal.pending_costs disable trigger all")?;
     owner.batch_execute(&format!("{}{}", ledger_row("a"), pending_row("a")))?;
@@ -203,23 +203,23 @@ fn counters_are_reloaded_by_hand() -> Result<()> {
     assert_left(&mut client, "after reload_counters()", 3 * USD / 10)
 }
 
-/// A trigger on the ledger that looks runs while its charge is in the journal and not in the tables.
+/// A trigger on the ledger that checks runs while its charge is in the journal and not in the tables.
 #[test]
 fn a_trigger_on_the_ledger_that_looks_loads_nothing_wrong() -> Result<()> {
     let (database, mut owner, mut client) = prepared()?;
     owner.batch_execute(
-        "create function public.looks() returns trigger language plpgsql as $$
+        "create function public.checks() returns trigger language plpgsql as $$
          begin
              perform pg_advisory_xact_lock(91);
              perform public.check_quota_before_operation(new.tenant_id, 'llm', 0);
              return new;
          end $$;
-         create trigger looks before insert on copilot_internal.llm_cost_records
-             for each row execute function public.looks();
-         create trigger looks before insert on copilot_internal.pending_costs
-             for each row execute function public.looks();
-         create trigger looks_after after insert on copilot_internal.llm_cost_records
-             for each row execute function public.looks()",
+         create trigger checks before insert on copilot_internal.llm_cost_records
+             for each row execute function public.checks();
+         create trigger checks before insert on copilot_internal.pending_costs
+             for each row execute function public.checks();
+         create trigger checks_after after insert on copilot_internal.llm_cost_records
+             for each row execute function public.checks()",
     )?;
     owner.batch_execute("select pg_advisory_lock(91)")?;
     while_blocked(
@@ -237,7 +237,7 @@ fn a_trigger_on_the_ledger_that_looks_loads_nothing_wrong() -> Result<()> {
         },
     )?;
     assert_eq!(differences(&mut client)?, Vec::<String>::new());
-    assert_eq!(look(&mut client, id(1))?, (5 * USD / 10, 0));
+    assert_eq!(quota_figures(&mut client, id(1))?, (5 * USD / 10, 0));
     assert!(!charge(&mut client, id(1), "0.500000001")?);
     Ok(())
 }

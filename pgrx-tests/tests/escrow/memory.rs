@@ -8,7 +8,7 @@ use postgres::Client;
 use crate::servers::{assert_exact, backend, charge, connect, fresh, pending};
 use crate::support::{charged_nanos, id, limit, make_tenant};
 
-/// Kilobytes that the backend has for itself: what it shares with others is touched sooner or later by everybody.
+/// Kilobytes that the backend has for itself: every process touches what it shares with others sooner or later.
 fn private_kilobytes(client: &mut Client) -> Result<u64> {
     let pid = backend(client)?;
     let status = fs::read_to_string(format!("/proc/{pid}/status")).context("the backend has no status")?;

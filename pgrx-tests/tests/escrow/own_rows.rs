@@ -1,10 +1,10 @@
-//! Statements that write and look at once, while the counters go out of use between the two: what is loaded then has the
-//! rows of its own command.
+//! Statements that write and check at once, while the counters go out of use between the two. What is loaded then has
+//! the rows of its own command.
 
 use anyhow::{Context, Result};
 use postgres::Client;
 
-use crate::servers::{charge, connect, fresh, look, until_blocked, while_blocked};
+use crate::servers::{charge, connect, fresh, quota_figures, until_blocked, while_blocked};
 use crate::support::{Database, USD, assert_verified, charged_nanos, id, limit, make_tenant};
 
 const USER: u128 = 0x0a;
@@ -108,8 +108,8 @@ fn in_tables(client: &mut Client) -> Result<(i64, i64)> {
 /// The counters say what the tables say: all three quotas admit what is left by the tables and not a nano-dollar more.
 fn assert_counted(client: &mut Client, what: &str) -> Result<()> {
     let (spent, held) = in_tables(client)?;
-    assert_eq!(look(client, id(1))?, (spent, held), "{what}: a look without a user");
-    // What an adjustment of the tenant's quota gives back is nobody's in particular.
+    assert_eq!(quota_figures(client, id(1))?, (spent, held), "{what}: a check without a user");
+    // What an adjustment of the tenant's quota gives back belongs to no particular user.
     let nobodys =
         "select coalesce(sum(charge_nanos), 0)::bigint from copilot_internal.quota_charges where user_id is null";
     let users = spent - client.query_one(nobodys, &[])?.get::<_, i64>(0);
@@ -184,12 +184,12 @@ fn what_is_loaded_in_flight_is_exact_for_others() -> Result<()> {
         move_epochs(&mut other)?;
         client.execute("select pg_advisory_unlock(77)", &[])?;
         until_blocked(cluster, &database.name, 1)?;
-        assert_eq!(look(&mut other, id(1))?, (USD / 10, 6 * USD / 10));
+        assert_eq!(quota_figures(&mut other, id(1))?, (USD / 10, 6 * USD / 10));
         assert!(!charge(&mut other, id(1), "0.300000001")?);
         assert!(charge(&mut other, id(1), "0.3")?);
         other.execute("select pg_advisory_unlock(78)", &[])?;
         Ok(())
     })?;
-    assert_eq!(look(&mut other, id(1))?, (8 * USD / 10, 2 * USD / 10));
+    assert_eq!(quota_figures(&mut other, id(1))?, (8 * USD / 10, 2 * USD / 10));
     Ok(())
 }

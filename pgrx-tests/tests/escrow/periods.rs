@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::servers::{charge, connect, fresh, look};
+use crate::servers::{charge, connect, fresh, quota_figures};
 use crate::support::{USD, assert_verified, id, make_tenant, text};
 
 /// Charges after the fact into past hours: each hour has its own sum, the present one is untouched, and no job has run.
@@ -22,9 +22,9 @@ fn each_hour_has_its_own_counter() -> Result<()> {
             assert_eq!(text(&mut client, after_the_fact, &[&tenant, &hours, &usd])?, answer, "{hours} hours ago");
         }
     }
-    assert_eq!(look(&mut other, tenant)?, (0, 0));
+    assert_eq!(quota_figures(&mut other, tenant)?, (0, 0));
     assert!(charge(&mut other, tenant, "1")?, "this hour is free");
-    assert_eq!(look(&mut client, tenant)?.0, USD);
+    assert_eq!(quota_figures(&mut client, tenant)?.0, USD);
     // What is rolled back is given back to its hour.
     client.batch_execute("begin")?;
     assert_eq!(text(&mut client, after_the_fact, &[&tenant, &4, &"0.5"])?, "OK 0.5");

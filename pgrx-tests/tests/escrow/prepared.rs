@@ -6,11 +6,11 @@ use tollgate_tests::cluster::Cluster;
 use tollgate_tests::session::sqlstate;
 
 use crate::servers::{
-    assert_exact, charge, connect, end_prepared, fresh, look, pending, server, start, until, while_blocked,
+    assert_exact, charge, connect, end_prepared, fresh, pending, quota_figures, server, start, until, while_blocked,
 };
 use crate::support::{charged_nanos, id, limit, make_tenant};
 
-/// Nobody would be there to give back what a prepared transaction holds.
+/// No session would be there to give back what a prepared transaction holds.
 #[test]
 fn what_has_charged_cannot_be_prepared_and_gives_everything_back() -> Result<()> {
     let database = fresh()?;
@@ -63,7 +63,7 @@ fn locked_server() -> Result<(Cluster, String)> {
     Ok((cluster, database))
 }
 
-/// What is prepared is in no table yet and in no counter: whoever loads the counter waits for its end.
+/// What is prepared is in no table yet and in no counter: a session that loads the counter waits for its end.
 #[test]
 fn a_load_waits_for_a_charge_that_the_locked_mode_left_prepared() -> Result<()> {
     let (cluster, database) = locked_server()?;
@@ -76,9 +76,9 @@ fn a_load_waits_for_a_charge_that_the_locked_mode_left_prepared() -> Result<()> 
         cluster.configure_preload(true)?;
         cluster.restart()?;
         let mut other = server(&cluster, &database)?;
-        assert!(charge(&mut other, id(2), "1")?, "another tenant waits for nobody");
-        // A look waits for nobody, and tells what is committed.
-        assert_eq!(look(&mut other, tenant)?.0, 0);
+        assert!(charge(&mut other, id(2), "1")?, "another tenant does not wait");
+        // A check waits for no transaction, and tells what is committed.
+        assert_eq!(quota_figures(&mut other, tenant)?.0, 0);
         let admitted = while_blocked(
             &cluster,
             &database,
@@ -96,7 +96,7 @@ fn a_load_waits_for_a_charge_that_the_locked_mode_left_prepared() -> Result<()> 
     Ok(())
 }
 
-/// It could be committed in the other mode, where nobody would say that the quotas have changed.
+/// It could be committed in the other mode, where no callback would say that the quotas have changed.
 #[test]
 fn no_mode_prepares_a_change_of_which_quotas_exist() -> Result<()> {
     let (cluster, database) = locked_server()?;

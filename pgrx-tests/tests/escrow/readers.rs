@@ -1,9 +1,9 @@
-//! Those who only look: on a standby, in parallel workers, and at what others have in flight.
+//! Sessions that only read: on a standby, in parallel workers, and what others have in flight.
 
 use anyhow::Result;
 use tollgate_tests::session::sqlstate;
 
-use crate::servers::{backend, charge, connect, fresh, look, pending, server, start, until};
+use crate::servers::{backend, charge, connect, fresh, pending, quota_figures, server, start, until};
 use crate::support::{USD, charged_nanos, id, limit, make_tenant, text};
 
 /// It has no counters of its own and cannot have any: it looks at the tables, and records nothing.
@@ -25,7 +25,7 @@ fn a_standby_answers_from_the_tables_and_refuses_to_record() -> Result<()> {
             assert!(charge(&mut client, tenant, "0.25")?);
         }
         let charged = charged_nanos(&mut client, tenant)?;
-        until("the standby has it", || Ok(look(&mut reader, tenant)? == (charged, 0)))?;
+        until("the standby has it", || Ok(quota_figures(&mut reader, tenant)? == (charged, 0)))?;
         let left = USD - charged;
         for (nanos, fits) in [(left, "true"), (left + 1, "false")] {
             assert_eq!(text(&mut reader, has, &[&tenant, &format!("0.{nanos:09}")])?, fits, "{spent} spent");
@@ -42,7 +42,7 @@ fn a_standby_answers_from_the_tables_and_refuses_to_record() -> Result<()> {
         assert_eq!(sqlstate(&error), "25006", "{sql}: {error:?}");
     }
     let sql = "select string_agg(current_spend_usd::text, ' ') from metrics.quota_status where resource_type = 'llm'";
-    assert_eq!(text(&mut reader, sql, &[])?, "0.75 0.75", "of his own quota and of the default");
+    assert_eq!(text(&mut reader, sql, &[])?, "0.75 0.75", "of the user's own quota and of the default");
     assert_eq!(pending(&mut reader)?, Vec::<String>::new());
     assert_eq!(text(&mut reader, "select count(*)::text from metrics.admission", &[])?, "1");
     // A change of the limit arrives with its rows.
@@ -53,7 +53,7 @@ fn a_standby_answers_from_the_tables_and_refuses_to_record() -> Result<()> {
     })
 }
 
-/// Workers look into the same memory, and at the same rows.
+/// Workers read the same memory, and at the same rows.
 #[test]
 fn a_parallel_query_gives_the_same_answers() -> Result<()> {
     let database = fresh()?;
@@ -118,8 +118,8 @@ fn what_is_in_flight_is_shown_while_it_is() -> Result<()> {
     client.batch_execute("begin")?;
     assert!(charge(&mut client, id(1), "0.25")?);
     assert_eq!(pending(&mut other)?, [line(1, "0.25")]);
-    assert_eq!(look(&mut other, id(1))?, (0, USD / 4), "held by others");
-    assert_eq!(look(&mut client, id(1))?, (USD / 4, 0), "spent by oneself");
+    assert_eq!(quota_figures(&mut other, id(1))?, (0, USD / 4), "held by others");
+    assert_eq!(quota_figures(&mut client, id(1))?, (USD / 4, 0), "spent by oneself");
     client.batch_execute("savepoint s")?;
     assert!(charge(&mut client, id(1), "0.5")?);
     assert!(charge(&mut client, id(2), "0.5")?);
@@ -127,7 +127,7 @@ fn what_is_in_flight_is_shown_while_it_is() -> Result<()> {
     assert_eq!(pending(&mut other)?, [line(1, "0.75"), line(2, "0.5")]);
     client.batch_execute("rollback to s")?;
     assert_eq!(pending(&mut other)?, [line(1, "0.25")]);
-    assert_eq!(look(&mut other, id(2))?, (0, 0));
+    assert_eq!(quota_figures(&mut other, id(2))?, (0, 0));
     client.batch_execute("savepoint s")?;
     assert!(charge(&mut client, id(1), "0.125")?);
     client.batch_execute("release s")?;
@@ -143,7 +143,7 @@ fn what_is_in_flight_is_shown_while_it_is() -> Result<()> {
     assert!(other.query_one(young, &[])?.get::<_, bool>(0));
     client.batch_execute("commit")?;
     assert_eq!(pending(&mut other)?, Vec::<String>::new());
-    assert_eq!(look(&mut other, id(1))?, (375_000_000, 0));
+    assert_eq!(quota_figures(&mut other, id(1))?, (375_000_000, 0));
     client.batch_execute("begin")?;
     assert!(charge(&mut client, id(1), "0.5")?);
     client.batch_execute("rollback")?;

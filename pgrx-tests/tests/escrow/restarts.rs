@@ -7,7 +7,7 @@ use postgres::Client;
 use rustix::process::{Pid, Signal, kill_process};
 use tollgate_tests::cluster::Cluster;
 
-use crate::servers::{assert_exact, backend, charge, counter, look, no_defaults, server, start, until};
+use crate::servers::{assert_exact, backend, charge, counter, no_defaults, quota_figures, server, start, until};
 use crate::support::{USD, charged_nanos, id, limit, make_tenant};
 
 const TENANTS: u128 = 4;
@@ -31,7 +31,7 @@ fn assert_all_exact(client: &mut Client) -> Result<()> {
     Ok(())
 }
 
-/// Postgres ends every session and makes its shared memory anew. What was committed counts, what was in flight does not.
+/// Postgres ends every session and makes new shared memory. What was committed counts, what was in flight does not.
 #[test]
 fn a_backend_that_is_killed_empties_the_table_and_changes_no_figure() -> Result<()> {
     let cluster = start(&[])?;
@@ -99,14 +99,16 @@ fn each_mode_goes_on_where_the_other_ended() -> Result<()> {
             }
             assert_all_exact(&mut client)?;
             let shown: String = client.query_one(status, &[])?.get(0);
-            let looked = (1..=TENANTS).map(|number| look(&mut client, id(number))).collect::<Result<Vec<_>>>()?;
+            let seen =
+                (1..=TENANTS).map(|number| quota_figures(&mut client, id(number))).collect::<Result<Vec<_>>>()?;
             drop(client);
             cluster.configure_preload(!preload)?;
             cluster.restart()?;
             let mut client = server(&cluster, &database)?;
             assert_eq!(client.query_one(status, &[])?.get::<_, String>(0), shown);
-            let again = (1..=TENANTS).map(|number| look(&mut client, id(number))).collect::<Result<Vec<_>>>()?;
-            assert_eq!(again, looked);
+            let again =
+                (1..=TENANTS).map(|number| quota_figures(&mut client, id(number))).collect::<Result<Vec<_>>>()?;
+            assert_eq!(again, seen);
         }
     }
     Ok(())
@@ -132,7 +134,7 @@ fn the_view_says_which_mode_it_is_and_what_it_does() -> Result<()> {
     ];
     let read = |client: &mut Client| columns.map(|column| counter(client, column).unwrap_or(-1));
     assert_eq!(read(&mut client), [0; 8]);
-    // The tenant's own quota, his two defaults, and the platform's.
+    // The tenant's own quota, its two defaults, and the platform's.
     assert!(charge(&mut client, id(1), "1")?);
     assert_eq!(read(&mut client), [1, 0, 0, 4, 0, 0, 4, 0]);
     assert!(!charge(&mut client, id(1), "10000")?);
@@ -145,7 +147,7 @@ fn the_view_says_which_mode_it_is_and_what_it_does() -> Result<()> {
     assert_eq!(read(&mut client), [2, 1, 1, 4, 0, 0, 4, 4]);
     other.batch_execute("rollback")?;
     assert_eq!(read(&mut client), [2, 1, 1, 4, 0, 0, 4, 0]);
-    // Changed definitions make a later epoch, in which counters are loaded anew.
+    // Changed definitions make a later epoch, in which counters are loaded again.
     limit(&mut client, id(1), "e2b", "1")?;
     assert!(charge(&mut client, id(1), "1")?);
     assert_eq!(read(&mut client)[3], 7);

@@ -56,8 +56,8 @@ pub fn charge(client: &mut Client, tenant: Uuid, usd: &str) -> Result<bool, Erro
     client.query_one(sql, &[&tenant, &usd])?.try_get(0)
 }
 
-/// What a look tells, in nano-dollars: spent, and held by others.
-pub fn look(client: &mut Client, tenant: Uuid) -> Result<(i64, i64)> {
+/// What a check tells, in nano-dollars: spent, and held by others.
+pub fn quota_figures(client: &mut Client, tenant: Uuid) -> Result<(i64, i64)> {
     let sql = "select (current_spend_usd * 1000000000)::bigint, (reserved_usd * 1000000000)::bigint
                from public.check_quota_before_operation($1, 'llm', 0)";
     let row = client.query_one(sql, &[&tenant])?;
@@ -74,14 +74,14 @@ pub fn assert_exact(client: &mut Client, tenant: Uuid, limit_usd: i64) {
 
 fn exact(client: &mut Client, tenant: Uuid, limit_usd: i64) -> Result<()> {
     let charged = charged_nanos(client, tenant)?;
-    assert_eq!(look(client, tenant)?, (charged, 0), "a look against the ledger of {tenant}");
+    assert_eq!(quota_figures(client, tenant)?, (charged, 0), "a check against the ledger of {tenant}");
     let left = limit_usd * USD - charged;
     let usd = |nanos: i64| format!("{}.{:09}", nanos / USD, nanos % USD);
     client.batch_execute("begin")?;
     assert!(!charge(client, tenant, &usd(left + 1))?, "a nano-dollar more than is left to {tenant}");
     assert!(charge(client, tenant, &usd(left))?, "what is left to {tenant}: {}", usd(left));
     client.batch_execute("rollback")?;
-    assert_eq!(look(client, tenant)?, (charged, 0), "a look after the rollback");
+    assert_eq!(quota_figures(client, tenant)?, (charged, 0), "a check after the rollback");
     assert_verified(client);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What was acknowledged binds everybody: no session decides by a limit, a price or a membership that is no more.
+//! What was acknowledged binds every session: none decides by a limit, a price or a membership that is no more.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -6,13 +6,13 @@ use std::thread;
 use anyhow::{Result, bail};
 use tollgate_tests::session::Caller;
 
-use crate::servers::{assert_exact, charge, connect, fresh, look, no_defaults, pending, until};
+use crate::servers::{assert_exact, charge, connect, fresh, no_defaults, pending, quota_figures, until};
 use crate::support::{charged_nanos, id, limit, make_tenant, text};
 
 const ROUNDS: u64 = 100;
 const CHARGERS: usize = 4;
 
-/// Tells the chargers that it is over, also when the setter has failed: nobody would end them otherwise.
+/// Tells the chargers that it is over, also when the setter has failed: nothing would end them otherwise.
 struct End<'a>(&'a AtomicBool);
 
 impl Drop for End<'_> {
@@ -21,9 +21,10 @@ impl Drop for End<'_> {
     }
 }
 
-/// One session shuts and opens the limit; others charge all the time. A charge that begins after the shutting was
-/// acknowledged and ends before the next opening began must be refused; one that lies in an open time must be admitted.
-/// What is admitted at all was counted by the time of the acknowledgement: nothing slips in behind a look that follows it.
+/// One session shuts and opens the limit; others charge all the time. A charge must be refused if it begins after the
+/// shutting was acknowledged and ends before the next opening began. One that lies in an open time must be admitted.
+/// What is admitted at all was counted by the time of the acknowledgement: nothing slips in behind a check that follows
+/// it.
 #[test]
 fn no_charge_is_decided_by_a_limit_that_is_no_more() -> Result<()> {
     let database = fresh()?;
@@ -66,7 +67,7 @@ fn no_charge_is_decided_by_a_limit_that_is_no_more() -> Result<()> {
                 limit(&mut setter, tenant, "llm", usd)?;
                 phase.fetch_add(1, Ordering::SeqCst);
                 if usd == "0" {
-                    let (spent, held) = look(&mut setter, tenant)?;
+                    let (spent, held) = quota_figures(&mut setter, tenant)?;
                     until("nothing is in flight", || Ok(pending(&mut setter)?.is_empty()))?;
                     let charged = charged_nanos(&mut setter, tenant)?;
                     assert!(charged <= spent + held, "{charged} of {spent} and {held}");
@@ -163,7 +164,7 @@ fn a_price_a_mode_and_a_setting_bind_from_their_acknowledgement() -> Result<()> 
     Ok(())
 }
 
-/// A member who is removed is out with the acknowledgement, in sessions that knew him.
+/// A member who is removed is out with the acknowledgement, in sessions that had cached them.
 #[test]
 fn a_membership_that_is_revoked_is_seen_by_every_session() -> Result<()> {
     let database = fresh()?;

@@ -5,7 +5,7 @@ use tollgate_tests::session::{Caller, message, sqlstate};
 
 use crate::calls::{NIL, TENANT, prepared};
 
-/// Every function that the server may call, every argument, every value that its type can hold at its edges: whatever
+/// Every function that the server may call, every argument, every value that its type can hold at its edges. Whatever
 /// is answered, it is never an internal error, and no crash.
 #[test]
 fn no_argument_of_any_function_is_an_internal_error() -> Result<()> {

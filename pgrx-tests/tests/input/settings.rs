@@ -1,4 +1,4 @@
-//! What the settings allow and deny, and who may set them.
+//! What the settings allow and deny, and which roles may set them.
 
 use anyhow::Result;
 use postgres::Client;
@@ -39,7 +39,7 @@ fn the_settings_are_the_superuser_s_and_do_what_they_say() -> Result<()> {
         Ok(()) => panic!("a misspelt setting is taken"),
         Err(error) => assert_eq!(sqlstate(&error), "42602"),
     }
-    // A tenant that nobody made has no quota, not even a default one.
+    // A tenant without a row has no quota, not even a default one.
     let stray = "'00000000-0000-0000-0000-000000000077'";
     let check = call("check_quota_before_operation", CHECK, &[("p_tenant_id", stray)]);
     let answer = |client: &mut Client| -> Result<(bool, String)> {
@@ -62,8 +62,8 @@ fn the_settings_are_the_superuser_s_and_do_what_they_say() -> Result<()> {
     Ok(())
 }
 
-/// Before the library is loaded, Postgres lets anybody set a name that it does not know. That must weaken nothing. Where it
-/// is preloaded, the name is known and refused.
+/// Before the library is loaded, Postgres lets any role set a name that it does not know. That must weaken nothing.
+/// Where it is preloaded, the name is known and refused.
 #[test]
 fn a_setting_made_before_the_library_is_loaded_weakens_nothing() -> Result<()> {
     let (database, _session) = prepared()?;

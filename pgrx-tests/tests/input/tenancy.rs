@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::calls::*;
 
 const USER: &str = "'00000000-0000-0000-0000-0000000000f1'";
-/// A tenant of which nobody has heard.
+/// A tenant that does not exist.
 const UNKNOWN: &str = "'00000000-0000-0000-0000-0000000000ff'";
 
 #[test]

@@ -121,7 +121,7 @@ fn dropped_and_created_again_it_is_as_new() -> Result<()> {
 
 /// Only a superuser makes functions in C; Supabase's `postgres` gets a plain answer and no half of an extension.
 #[test]
-fn who_is_no_superuser_is_refused() -> Result<()> {
+fn a_role_that_is_no_superuser_is_refused() -> Result<()> {
     let cluster = cluster_pool::shared();
     cluster.create_database_without_extension("unprivileged")?;
     let mut client = cluster.connect("unprivileged", "postgres")?;

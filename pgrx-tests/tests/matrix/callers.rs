@@ -1,4 +1,4 @@
-//! Who calls: the kinds of callers, what each is entitled to, and one request in his name.
+//! Callers: their kinds, what each is entitled to, and one request in the name of each.
 
 use anyhow::Result;
 use postgres::{Error, SimpleQueryMessage, Transaction};
@@ -27,7 +27,7 @@ pub enum Kind {
     MemberOfA,
     /// An active member of tenant B.
     MemberOfB,
-    /// Invited to tenant A, of which he may know the name and nothing else.
+    /// Invited to tenant A, of which they may know the name and nothing else.
     Invited,
     /// `authenticated`, and a member of nothing.
     Stranger,
@@ -37,9 +37,9 @@ pub enum Kind {
 pub struct Asker {
     pub label: &'static str,
     pub kind: Kind,
-    /// Whom the extension takes him for, where he is anybody.
+    /// The user that the extension takes the caller for, if any.
     pub subject: Option<Uuid>,
-    /// Whether his token has his e-mail address.
+    /// Whether the caller's token has their e-mail address.
     pub has_email: bool,
     caller: Caller,
     /// Claims as they stand in the setting, where no JSON value could say it.
@@ -68,7 +68,7 @@ impl Asker {
         Asker { label, kind: Kind::Stranger, subject: None, has_email: false, caller, raw_claims }
     }
 
-    /// His role in a tenant, where he is an active member of it.
+    /// The caller's role in a tenant, where they are an active member of it.
     pub fn role_in(&self, tenant: Uuid) -> Option<&'static str> {
         let (a, b) = (tenant_a(), tenant_b());
         let subject = self.subject?;
@@ -78,7 +78,7 @@ impl Asker {
         members.iter().find(|(user, _)| *user == subject).map(|(_, role)| *role)
     }
 
-    /// What this caller must not find in anything that he gets.
+    /// What this caller must not find in anything that they get.
     pub fn forbidden_markers(&self) -> Vec<String> {
         let platform = PLATFORM_MARKERS.map(str::to_string).to_vec();
         let (a, b) = (tenant_a().markers(), tenant_b().markers());
@@ -265,7 +265,7 @@ pub fn all() -> Vec<Asker> {
         ),
         Asker::forged("100 KB of claims", None, &token(stranger, json!({ "tenant_id": tb }), json!({ "x": padding }))),
         Asker::new("anon", Kind::Anon, Caller::anon()),
-        // A token without the role: the claims say who, the role says that he is nobody.
+        // A token without the role: the claims name a user, the role names none.
         Asker::new(
             "anon with an owner's claims",
             Kind::Anon,

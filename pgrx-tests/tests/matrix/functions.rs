@@ -7,7 +7,7 @@ use crate::callers::{Answer, Asker, Cells, Door, Kind, all};
 use crate::support::{Database, id, texts};
 use crate::world::{Tenant, seed, tenant_a, tenant_b};
 
-/// For whom a function is.
+/// The callers that a function is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum For {
     /// Signed-in people, for a tenant they belong to, and the server.
@@ -16,7 +16,7 @@ enum For {
     SignedIn,
     /// As `Members`, but a refusal is an answer.
     Policies,
-    /// People about themselves, and the server about anybody.
+    /// Users about themselves, and the server about any user.
     Oneself,
     /// The same, with the e-mail address of the token.
     OneselfByEmail,
@@ -24,29 +24,29 @@ enum For {
     MembersForThemselves,
     /// Owners and admins of the tenant, and the server.
     Leaders,
-    /// The same, and the member that is meant himself.
+    /// The same, and the member that is meant.
     LeadersOrHimself,
     /// Owners of the tenant, and the server.
     Owners,
     /// The server.
     Server,
-    /// Whoever sees the metrics of all tenants; a view that all may read calls it.
+    /// Callers that see the metrics of all tenants; a view that all may read calls it.
     Analysts,
     /// Part of another function or view: callable where a view or constraint needs it, and harmless.
     Machinery(&'static [Kind]),
     /// Called by kernels and triggers only.
-    Nobody,
+    NoCaller,
 }
 
 const PEOPLE: &[Kind] = &[Kind::MemberOfA, Kind::MemberOfB, Kind::Invited, Kind::Stranger, Kind::Service];
-/// What the views of `metrics` call, whoever reads them.
+/// What the views of `metrics` call for any reader.
 const READERS: &[Kind] =
     &[Kind::MemberOfA, Kind::MemberOfB, Kind::Invited, Kind::Stranger, Kind::Service, Kind::Auditor, Kind::Replicator];
 const SERVER: &[Kind] = &[Kind::Service];
 
-/// Name, for whom, and a call; `$T` is a tenant, `$U` its plain member, `$ME` who asks (for the server and for whoever is
-/// nobody that member), `$NEW` a user of whom nobody has heard, `$R` a reservation, `$L` a cost record and `$Q` a quota of
-/// the tenant.
+/// Name, callers, and a call. `$T` is a tenant, `$U` its plain member, `$NEW` a user without any tenant. `$ME` is the
+/// calling user; for the server and for callers without a user it is that member. `$R` is a reservation, `$L` a cost
+/// record and `$Q` a quota of the tenant.
 const FUNCTIONS: &[(&str, For, &str)] = &[
     ("check_quota_before_operation", For::Members, "public.check_quota_before_operation($T, 'llm', 0.5)"),
     ("has_quota", For::Policies, "public.has_quota($T, 'llm', 0.5)"),
@@ -118,7 +118,7 @@ const FUNCTIONS: &[(&str, For, &str)] = &[
         For::Machinery(SERVER),
         "copilot_internal.policy_problem(null, null, null, '[]', null, '[]', 'open', '{}', '{}')",
     ),
-    ("grant_api_roles", For::Nobody, "copilot_internal.grant_api_roles()"),
+    ("grant_api_roles", For::NoCaller, "copilot_internal.grant_api_roles()"),
     (
         "read_price_list",
         For::Machinery(SERVER),
@@ -133,30 +133,30 @@ const FUNCTIONS: &[(&str, For, &str)] = &[
     ),
     ("export_model_pricing", For::Server, "copilot_internal.export_model_pricing()"),
     ("check_own_tenant", For::Members, "copilot_internal.check_own_tenant($T)"),
-    ("refresh_estimates", For::Nobody, "copilot_internal.refresh_estimates($T)"),
-    ("complete_quota", For::Nobody, "copilot_internal.complete_quota()"),
-    ("note_limit_change", For::Nobody, "copilot_internal.note_limit_change()"),
-    ("bound_overrides", For::Nobody, "copilot_internal.bound_overrides()"),
-    ("charge", For::Nobody, "copilot_internal.charge('tenant', $T, 0.01, 'llm', $T, null, false)"),
-    ("claim_events", For::Nobody, "copilot_internal.claim_events(1, '1 second')"),
-    ("acknowledge_events", For::Nobody, "copilot_internal.acknowledge_events('{}')"),
-    ("run_maintenance", For::Nobody, "copilot_internal.run_maintenance(10)"),
-    ("ledger_differences", For::Nobody, "copilot_internal.ledger_differences()"),
-    ("catch_up_events", For::Nobody, "copilot_internal.catch_up_events($T)"),
-    ("catch_up_events_of_charged", For::Nobody, "copilot_internal.catch_up_events_of_charged(10)"),
-    ("delete_old_events", For::Nobody, "copilot_internal.delete_old_events(10)"),
-    ("people_changed", For::Nobody, "copilot_internal.people_changed()"),
-    ("rows_changed", For::Nobody, "copilot_internal.rows_changed()"),
-    ("keep_ledger", For::Nobody, "copilot_internal.keep_ledger()"),
-    ("lock_platform", For::Nobody, "copilot_internal.lock_platform()"),
-    ("configuration_changed", For::Nobody, "copilot_internal.configuration_changed()"),
-    ("definitions_changed", For::Nobody, "copilot_internal.definitions_changed()"),
+    ("refresh_estimates", For::NoCaller, "copilot_internal.refresh_estimates($T)"),
+    ("complete_quota", For::NoCaller, "copilot_internal.complete_quota()"),
+    ("note_limit_change", For::NoCaller, "copilot_internal.note_limit_change()"),
+    ("bound_overrides", For::NoCaller, "copilot_internal.bound_overrides()"),
+    ("charge", For::NoCaller, "copilot_internal.charge('tenant', $T, 0.01, 'llm', $T, null, false)"),
+    ("claim_events", For::NoCaller, "copilot_internal.claim_events(1, '1 second')"),
+    ("acknowledge_events", For::NoCaller, "copilot_internal.acknowledge_events('{}')"),
+    ("run_maintenance", For::NoCaller, "copilot_internal.run_maintenance(10)"),
+    ("ledger_differences", For::NoCaller, "copilot_internal.ledger_differences()"),
+    ("catch_up_events", For::NoCaller, "copilot_internal.catch_up_events($T)"),
+    ("catch_up_events_of_charged", For::NoCaller, "copilot_internal.catch_up_events_of_charged(10)"),
+    ("delete_old_events", For::NoCaller, "copilot_internal.delete_old_events(10)"),
+    ("people_changed", For::NoCaller, "copilot_internal.people_changed()"),
+    ("rows_changed", For::NoCaller, "copilot_internal.rows_changed()"),
+    ("keep_ledger", For::NoCaller, "copilot_internal.keep_ledger()"),
+    ("lock_platform", For::NoCaller, "copilot_internal.lock_platform()"),
+    ("configuration_changed", For::NoCaller, "copilot_internal.configuration_changed()"),
+    ("definitions_changed", For::NoCaller, "copilot_internal.definitions_changed()"),
     ("holdings", For::Server, "copilot_internal.holdings()"),
-    ("cost_summary", For::Nobody, "copilot_internal.cost_summary($T, null, null)"),
-    ("fold", For::Nobody, "copilot_internal.fold($T, 10)"),
-    ("sole_tenant", For::Nobody, "copilot_internal.sole_tenant($U)"),
-    ("expire_reservations", For::Nobody, "copilot_internal.expire_reservations(10)"),
-    ("try_fold_lock", For::Nobody, "copilot_internal.try_fold_lock($T)"),
+    ("cost_summary", For::NoCaller, "copilot_internal.cost_summary($T, null, null)"),
+    ("fold", For::NoCaller, "copilot_internal.fold($T, 10)"),
+    ("sole_tenant", For::NoCaller, "copilot_internal.sole_tenant($U)"),
+    ("expire_reservations", For::NoCaller, "copilot_internal.expire_reservations(10)"),
+    ("try_fold_lock", For::NoCaller, "copilot_internal.try_fold_lock($T)"),
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -196,7 +196,7 @@ fn expected(who: For, asker: &Asker, tenant: &Tenant) -> Outcome {
         // Analysts reach it through the view alone.
         For::Analysts => when(matches!(kind, Kind::Service | Kind::Auditor)),
         For::Machinery(kinds) => when(kinds.contains(&kind)),
-        For::Nobody => Outcome::Denied,
+        For::NoCaller => Outcome::Denied,
     }
 }
 
@@ -210,13 +210,13 @@ fn each_function_is_classified() -> Result<()> {
     let mut listed: Vec<&str> = FUNCTIONS.iter().map(|(name, ..)| *name).collect();
     found.sort_unstable();
     listed.sort_unstable();
-    assert_eq!(found, listed, "say for whom a new function is");
+    assert_eq!(found, listed, "list a new function with its callers");
     Ok(())
 }
 
 /// A call that is denied may be denied further in; what must not be open is closed at the door.
 #[test]
-fn only_those_whom_a_function_is_for_may_execute_it() -> Result<()> {
+fn only_the_callers_of_a_function_may_execute_it() -> Result<()> {
     for privileges in [DefaultPrivileges::Secure, DefaultPrivileges::Legacy] {
         let database = Database::with_privileges(&format!("executed_{}", privileges.name()), privileges)?;
         let mut client = database.superuser()?;
@@ -245,7 +245,7 @@ fn only_those_whom_a_function_is_for_may_execute_it() -> Result<()> {
                 }
                 For::Server | For::Machinery(_) => vec!["service_role"],
                 For::Analysts => vec!["authenticated", "metrics_reader", "pg_read_all_data", "service_role"],
-                For::Nobody => Vec::new(),
+                For::NoCaller => Vec::new(),
             };
             assert_eq!(texts(&mut client, sql, &[name])?, roles, "{name}");
         }
@@ -298,10 +298,10 @@ fn each_caller_against_each_function(privileges: DefaultPrivileges, door: Door) 
     Ok(())
 }
 
-/// A grant on everything is quickly made, and opens nothing: what acts with the owner's rights asks who calls, and the
-/// rest has no rights but the caller's.
+/// A grant on everything is quickly made, and opens nothing. What acts with the owner's rights checks the caller, and
+/// the rest has no rights but the caller's.
 #[test]
-fn functions_where_somebody_has_granted_everything() -> Result<()> {
+fn functions_where_everything_has_been_granted() -> Result<()> {
     let database = Database::with_privileges("functions granted", DefaultPrivileges::Secure)?;
     seed(&database)?;
     database.superuser()?.batch_execute(
@@ -343,7 +343,7 @@ fn functions_where_somebody_has_granted_everything() -> Result<()> {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    println!("functions granted to everybody: {cells}");
+    println!("functions granted to all roles: {cells}");
     Ok(())
 }
 
@@ -408,7 +408,7 @@ fn judge_answer(
         }
         _ => {}
     }
-    // Neither an answer nor an error may tell of others. A caller may find his own question in it.
+    // Neither an answer nor an error may tell of others. A caller may find their own question in it.
     let said = format!("{outcome:?}").replace(&tenant.tenant.to_string(), "");
     for marker in asker.forbidden_markers() {
         if said.contains(&marker) {

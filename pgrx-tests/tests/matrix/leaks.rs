@@ -1,9 +1,9 @@
-//! What a caller's own conditions get to see: no row that is not shown to him, in no column, whatever the condition
-//! tells by failing.
+//! What a caller's own conditions get to see: no row that is not shown to the caller, in no column. That holds whatever
+//! the condition tells by failing.
 //!
 //! A leak of this kind gives no row away: a condition that fails on foreign rows says that they are there. So every
-//! column of every relation is tried with conditions that fail on secrets, and the plan must say that what is the
-//! caller's own runs after what decides what he may see.
+//! column of every relation is tried with conditions that fail on secrets. The plan must say that the caller's own
+//! conditions run after what decides what the caller may see.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ use crate::support::Database;
 use crate::world::seed;
 
 /// Conditions that fail with a state of their own on a value that is secret to the caller. Costs and volatilities are
-/// what a caller would choose to have his condition run first.
+/// what a caller would choose to have the condition run first.
 const CONDITIONS: &str = "
     create schema leak;
     grant usage on schema leak to public;
@@ -156,7 +156,7 @@ fn conditions(column: &str, secrets: &BTreeSet<&str>) -> Vec<String> {
     found
 }
 
-/// PostgREST's `like` is enough: a pattern that ends in a backslash fails exactly on a value that begins with what
+/// PostgREST's `like` is enough. A pattern that ends in a backslash fails exactly on a value that begins with what
 /// stands before it, and is longer. The wildcard keeps an index from answering in its place.
 fn like(column: &str, secret: &str) -> String {
     let start = start(secret).replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
@@ -199,7 +199,7 @@ struct Count {
     callers: usize,
 }
 
-/// Everything that one caller learns by his conditions, and every plan that would let him.
+/// Everything that one caller learns by conditions, and every plan that would allow it.
 fn pry(
     sessions: &mut Sessions,
     asker: &Asker,
@@ -259,7 +259,7 @@ fn passes_by_row_security(asker: &Asker) -> bool {
     matches!(asker.kind, Kind::Superuser | Kind::Administrator | Kind::Service | Kind::Auditor)
 }
 
-/// Why a plan may run the caller's condition on rows that are not his, if it may.
+/// Why a plan may run the caller's condition on rows that are not the caller's, if it may.
 fn unfenced(plan: &str, is_barrier: bool) -> Result<Option<String>> {
     let plan: Value = serde_json::from_str(plan)?;
     let mut nodes = vec![&plan[0]["Plan"]];
@@ -288,14 +288,14 @@ fn unfenced(plan: &str, is_barrier: bool) -> Result<Option<String>> {
                     || is_shared(node)
             };
             if !is_fenced {
-                return Ok(Some(format!("has his condition in {key} of {kind}")));
+                return Ok(Some(format!("has the caller's condition in {key} of {kind}")));
             }
         }
     }
-    Ok((!found).then(|| "has a plan without his condition".to_string()))
+    Ok((!found).then(|| "has a plan without the caller's condition".to_string()))
 }
 
-/// Tables of which everybody may see every row.
+/// Tables of which every caller may see every row.
 fn is_shared(node: &Value) -> bool {
     let name = node["Relation Name"].as_str().unwrap_or_default();
     name == "model_aliases" || name.starts_with("shipped_")
@@ -326,7 +326,7 @@ fn with_secrets(database: &Database, sessions: &mut Sessions) -> Result<Vec<(Rel
         }
         found.push((relation, values));
     }
-    assert_eq!(untold, Vec::<String>::new(), "conditions that tell nothing to him who sees everything");
+    assert_eq!(untold, Vec::<String>::new(), "conditions that tell nothing to a caller that sees everything");
     Ok(found)
 }
 
@@ -349,7 +349,7 @@ fn without_secret(relations: &[(Relation, Values)]) -> Vec<String> {
 }
 
 #[test]
-fn no_condition_of_a_caller_runs_on_rows_that_are_not_shown_to_him() -> Result<()> {
+fn no_condition_of_a_caller_runs_on_rows_that_are_not_shown_to_them() -> Result<()> {
     let database = furnished("leaks")?;
     let (_pooler, mut sessions) = Door::Direct.open(&database)?;
     let relations = with_secrets(&database, &mut sessions)?;
@@ -396,6 +396,10 @@ fn a_barrier_that_is_none_is_found_out() -> Result<()> {
     let wrong = pry(&mut sessions, &member, &relations, &mut Count::default())?;
     let found = |what: &str| wrong.iter().filter(|problem| problem.contains(what)).count();
     // Of two columns, by the conditions that come early and by the plan.
-    assert_eq!((found("failed LEAK1"), found("failed 22025"), found("has his condition in")), (2, 2, 2), "{wrong:#?}");
+    assert_eq!(
+        (found("failed LEAK1"), found("failed 22025"), found("has the caller's condition in")),
+        (2, 2, 2),
+        "{wrong:#?}"
+    );
     Ok(())
 }

@@ -1,7 +1,7 @@
-//! Every kind of caller against every relation and every function: who may, who may not, and what he sees.
+//! Every kind of caller against every relation and every function: which may, which may not, and what they see.
 //!
-//! The lists of relations and functions come from the catalog, and each must be classified here: what is added later
-//! fails until somebody says who may use it. What is seen is searched for the other tenant's ids, names and amounts.
+//! The lists of relations and functions come from the catalog, and each must be classified here. What is added later
+//! fails until it is listed with its users. What is seen is searched for the other tenant's ids, names and amounts.
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -19,7 +19,7 @@ fn seeded() -> Result<(Database, Session)> {
 }
 
 #[test]
-fn a_member_asks_about_himself_and_an_owner_or_admin_about_anybody() -> Result<()> {
+fn a_member_asks_about_themselves_and_an_owner_or_admin_about_any_member() -> Result<()> {
     let (_database, mut session) = seeded()?;
     let a = tenant_a();
     let people = [a.owner, admin_a(), a.member, viewer_a()];
@@ -51,7 +51,7 @@ fn a_foreign_tenant_is_false_to_has_quota_and_42501_to_the_others() -> Result<()
             assert!(!session.value::<bool>(&caller, HAS, &[&tenant, &about])?);
             let foreign = session.expect_sqlstate(&caller, CHECK, &[&tenant, &about], "42501");
             session.expect_sqlstate(&caller, REQUIRE, &[&tenant, &about], "42501");
-            // A tenant that does not exist is refused in the same words: nobody learns which ids are taken.
+            // A tenant that does not exist is refused in the same words: they do not tell which ids are taken.
             let message = foreign.as_db_error().map(|error| error.message().to_string());
             assert_eq!(message.as_deref(), Some("you are not an active member of this tenant"));
         }
@@ -68,13 +68,13 @@ fn the_current_tenant_follows_membership_then_claims_then_preference() -> Result
     let current = "select public.get_current_tenant_id()";
     let mut ask = |caller: &Caller| session.value::<Option<Uuid>>(caller, current, &[]);
     assert_eq!(ask(&Caller::user(a.member, Some(a.tenant)))?, Some(a.tenant));
-    // The claim of a foreign tenant is a wish; the preference is his own.
+    // The claim of a foreign tenant is a wish; the preference is the user's own.
     assert_eq!(ask(&Caller::user(a.member, Some(b.tenant)))?, Some(a.tenant));
     assert_eq!(ask(&Caller::user(admin_a(), Some(b.tenant)))?, None);
     assert_eq!(ask(&Caller::user(admin_a(), Some(a.tenant)))?, Some(a.tenant));
     assert_eq!(ask(&Caller::user(suspended_a(), Some(a.tenant)))?, None);
     assert_eq!(ask(&Caller::role("authenticated", None))?, None);
-    // A member of both works where his token says, else where he prefers.
+    // A member of both works where their token says, else where they prefer.
     database.superuser()?.execute(
         "insert into copilot_internal.tenant_memberships (tenant_id, user_id) values ($1, $2)",
         &[&b.tenant, &a.member],
@@ -108,7 +108,7 @@ fn a_revoked_membership_is_over_although_the_token_is_not() -> Result<()> {
         assert!(session.value::<i64>(&caller, stored, &[])? > 0);
         let mut transaction = server.transaction()?;
         transaction.execute(change, &[&a.member])?;
-        // Until it commits he is a member.
+        // Until it commits they are a member.
         assert!(session.value::<bool>(&caller, HAS, &[&a.tenant, &a.member])?);
         transaction.commit()?;
         assert!(!session.value::<bool>(&caller, HAS, &[&a.tenant, &a.member])?, "after {change}");

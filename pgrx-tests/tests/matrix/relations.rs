@@ -166,7 +166,7 @@ fn judge_reading(asker: &Asker, relation: &Relation, answer: Answer, wrong: &mut
                     wrong.push(format!("{} finds {marker} in {name}: {row}", asker.label));
                 }
             }
-            // He who may see must see, or the search above proves nothing.
+            // A caller that may see must see, or the search above proves nothing.
             let own = match asker.kind {
                 Kind::MemberOfA => vec![tenant_a()],
                 Kind::MemberOfB => vec![tenant_b()],
@@ -189,7 +189,7 @@ fn judge_reading(asker: &Asker, relation: &Relation, answer: Answer, wrong: &mut
 fn shows_tenants(relation: &Relation, asker: &Asker) -> bool {
     match relation.name.as_str() {
         "llm_cost_estimates" | "e2b_cost_estimates" | "cost_estimates" | "default_quotas" | "model_aliases" => false,
-        // A row for each person, of which people see their own; not everybody has one.
+        // A row for each user, of which users see their own; not every user has one.
         "user_preferences" => asker.sees_all(),
         // About the server, not about tenants.
         "admission" => false,
@@ -224,7 +224,7 @@ fn try_writing(
     Ok(())
 }
 
-/// What no statement above has tried: TRUNCATE passes by every policy, TRIGGER runs code as whoever writes.
+/// What no statement above has tried: TRUNCATE passes by every policy, TRIGGER runs code with the writer's rights.
 fn no_privilege_beside(database: &Database) -> Result<()> {
     let sql = "
         select format('%s on %s to %s', p.name, c.oid::regclass, r.name)

@@ -58,7 +58,7 @@ pub fn suspended_a() -> Uuid {
 pub const PLATFORM_MARKERS: [&str; 2] = ["97531.24", "0.770077"];
 
 impl Tenant {
-    /// What nobody outside of the tenant may ever read.
+    /// What no caller outside of the tenant may ever read.
     pub fn markers(&self) -> Vec<String> {
         let ids = [self.tenant, self.owner, self.member, self.conversation];
         ids.iter().map(Uuid::to_string).chain([self.name.to_string(), self.amount.to_string()]).collect()

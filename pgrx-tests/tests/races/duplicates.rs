@@ -39,7 +39,7 @@ fn send(
     anyhow::bail!("500 serialization failures in a row")
 }
 
-/// There is room for one only, so whoever is not the first would be refused if he were not known as its twin.
+/// There is room for one only, so any but the first would be refused if it were not known as its duplicate.
 #[test]
 fn duplicates_have_one_effect_and_are_never_refused() -> Result<()> {
     let database = Database::fresh()?;
@@ -67,7 +67,7 @@ fn duplicates_have_one_effect_and_are_never_refused() -> Result<()> {
     Ok(())
 }
 
-/// The twin that rolls back leaves nothing; the next one is the first.
+/// The duplicate that rolls back leaves nothing; the next one is the first.
 #[test]
 fn a_duplicate_of_a_rolled_back_request_is_the_first() -> Result<()> {
     let database = Database::fresh()?;

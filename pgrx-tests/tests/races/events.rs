@@ -1,5 +1,5 @@
-//! Events: none is lost when transactions roll back or cross a threshold only together, none is told twice, and nobody waits
-//! for one.
+//! Events: none is lost when transactions roll back or cross a threshold only together, none is written twice, and no
+//! transaction waits for one.
 
 use std::collections::BTreeSet;
 use std::thread;
@@ -62,7 +62,8 @@ fn beside<T: Send>(
     })
 }
 
-/// Neither of the two has reached a threshold; both have. The tables show it to whoever claims, and to `maintain()`.
+/// Neither of the two has reached a threshold; both have. The tables show it to a call that claims, and to
+/// `maintain()`.
 #[test]
 fn two_that_cross_only_together_are_noticed() -> Result<()> {
     for notice in [CLAIM, MAINTAIN] {
@@ -87,8 +88,8 @@ fn two_that_cross_only_together_are_noticed() -> Result<()> {
 const CLAIM: &str = "select count(*) from public.claim_quota_events()";
 const MAINTAIN: &str = "select count(*) from copilot_internal.maintain()";
 
-/// He who is about to tell rolls back after another has gone by, who had crossed too and left it to him; also when the
-/// other's charge has been folded meanwhile.
+/// The transaction that is about to write an event rolls back after another has gone by. That one had crossed too and
+/// left it to the first. The same when the other's charge has been folded meanwhile.
 #[test]
 fn a_crossing_that_is_rolled_back_leaves_it_to_the_next() -> Result<()> {
     for (meanwhile, noticed_by) in
@@ -216,7 +217,7 @@ fn consumers_share_the_events_and_what_one_forgets_comes_again() -> Result<()> {
     Ok(())
 }
 
-/// A hint, and no more: whoever listens is told that there is something, and nothing about it.
+/// A hint, and no more: a session that listens is told that there is something, and nothing about it.
 #[test]
 fn a_listener_is_notified() -> Result<()> {
     let database = Database::fresh()?;

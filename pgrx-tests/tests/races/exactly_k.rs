@@ -90,7 +90,7 @@ fn several_quotas_of_a_tenant_hold_at_once() -> Result<()> {
             );
             Ok(client.query_one(&sql, &[&tenant])?.get(0))
         };
-        // 3 users at 5 are 15, so the whole tenant's 11 is what binds; everybody asked for more.
+        // 3 users at 5 are 15, so the whole tenant's 11 is what binds; every user asked for more.
         assert_eq!(admitted.iter().sum::<usize>(), 11, "{level:?}");
         assert_eq!(spent(&mut client, "true")?, 11 * USD, "{level:?}");
         assert!(spent(&mut client, "resource_type = 'llm'")? <= 7 * USD, "{level:?}");

@@ -22,7 +22,7 @@ fn begin_with(client: &mut Client, level: IsolationLevel, charge: &str) -> Resul
     Ok(())
 }
 
-/// Nobody knew of the quota when the first charge was made; it counts all the same.
+/// There was no quota yet when the first charge was made; it counts all the same.
 #[test]
 fn a_quota_created_meanwhile_counts_what_is_in_flight() -> Result<()> {
     let database = Database::fresh()?;
@@ -54,8 +54,9 @@ fn a_quota_created_meanwhile_counts_what_is_in_flight() -> Result<()> {
     Ok(())
 }
 
-/// Makes the platform's quota in a session of its own: whether it waits for the charges in flight, or is there at once
-/// and they are waited for, is the implementation's choice. Either way it has made its move when this returns.
+/// Makes the platform's quota in a session of its own. Either it waits for the charges in flight, or it is there at
+/// once and they are waited for. That is the implementation's choice. Either way it has made its move when this
+/// returns.
 fn create_platform_quota(database: &Database) -> Result<thread::JoinHandle<Result<(), postgres::Error>>> {
     let mut client = connect(database)?;
     let pid = client.query_one("select pg_backend_pid()", &[])?.get(0);
@@ -103,7 +104,7 @@ fn the_first_platform_quota_counts_what_all_tenants_have_in_flight() -> Result<(
 /// They share nothing but the platform, so whatever each waits for in the locked mode, it must not be the other. Preloaded,
 /// each has charged by what there was before, and would have to count the other: one may be told so.
 #[test]
-fn the_first_platform_quota_deadlocks_nobody_in_mid_transaction() -> Result<()> {
+fn the_first_platform_quota_deadlocks_no_open_transaction() -> Result<()> {
     let database = Database::fresh()?;
     let mut server = connect(&database)?;
     let mut sessions = Vec::new();

@@ -1,4 +1,4 @@
-//! Sessions that race: a limit that admits exactly k charges admits k, whoever comes, in whatever order and isolation.
+//! Sessions that race: a limit that admits exactly k charges admits k, in whatever order and isolation.
 //!
 //! After every scenario the ledger is within the limits to the nano-dollar and `verify()` is empty. A deadlock is a
 //! failure everywhere; a serialization failure is retried, as clients do.

@@ -11,7 +11,7 @@ const CHARGERS: usize = 3;
 const CHARGES: usize = 60;
 
 #[test]
-fn totals_are_monotone_and_exact_while_everybody_folds() -> Result<()> {
+fn totals_are_monotone_and_exact_while_all_sessions_fold() -> Result<()> {
     let database = Database::fresh()?;
     let tenants = [id(1), id(2)];
     for tenant in tenants {
@@ -98,17 +98,17 @@ fn a_charge_to_the_platform_counts_what_a_fold_is_moving() -> Result<()> {
             from public.check_and_record_quota_atomic('tenant', $1, 0.001)";
         let spent = (0..ALONE).map(|_| Ok(client.query_one(sql, &[&tenant])?.get(0))).collect::<Result<Vec<i64>>>();
         charging.fetch_sub(1, Ordering::SeqCst);
-        // Nobody else charges, so each answer is one more than the last.
+        // No other session charges, so each answer is one more than the last.
         assert_eq!(spent?, (1..=i64::try_from(ALONE)?).collect::<Vec<i64>>());
         Ok(())
     })?;
     Ok(())
 }
 
-/// Where nobody calls `maintain()`, whoever has to sum a long tail shortens it: each charge in the locked mode, in the
-/// shared one a charge that loads a counter.
+/// Where `maintain()` is never called, a charge that has to sum a long tail shortens it. In the locked mode that is
+/// each charge, in the shared one a charge that loads a counter.
 #[test]
-fn a_long_tail_is_folded_by_those_who_sum_it() -> Result<()> {
+fn a_long_tail_is_folded_by_charges_that_sum_it() -> Result<()> {
     let database = Database::fresh()?;
     let tenant = id(1);
     make_tenant(&mut database.superuser()?, tenant)?;

@@ -76,7 +76,7 @@ fn a_savepoint_s_rollback_gives_back_its_part_and_release_keeps_it() -> Result<(
     Ok(())
 }
 
-/// An error is the rollback that nobody asked for; so is the end of a session.
+/// An error is a rollback that was not asked for; so is the end of a session.
 #[test]
 fn an_error_and_a_lost_client_give_back_too() -> Result<()> {
     let database = Database::fresh()?;

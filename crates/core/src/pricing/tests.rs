@@ -1,4 +1,4 @@
-//! Examples of the rules, each worked out by hand.
+//! Examples of the rules, each worked out on paper.
 
 mod list_components;
 pub(super) mod properties;

@@ -189,7 +189,7 @@ fn epochs_go_around() {
     assert_eq!(registry.earlier(0, 1, 1, PLATFORM, 4), None);
     let in_flight = Some(InFlight { slot: 0, transaction: 1 });
     assert_eq!(registry.earlier(0, 1, 1, PLATFORM, 6), in_flight);
-    assert_eq!(registry.earlier(0, 1, 1, PLATFORM, u32::MAX - 1), None, "epochs have begun anew: 4 is the later one");
+    assert_eq!(registry.earlier(0, 1, 1, PLATFORM, u32::MAX - 1), None, "epochs have begun again: 4 is the later one");
     assert_eq!(registry.earlier(0, 0, 1, PLATFORM, 6), None, "not oneself");
     assert_eq!(registry.earlier(1, 1, 1, PLATFORM, 6), None, "not before");
     assert_eq!(registry.earlier(0, 1, 2, PLATFORM, 6), None, "not of another database");

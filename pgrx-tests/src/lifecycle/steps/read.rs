@@ -36,7 +36,7 @@ impl Walk<'_> {
     }
 
     /// What a check tells: every figure of the quota that it tells about.
-    pub fn look(&mut self) -> Result<Ended> {
+    pub fn check(&mut self) -> Result<Ended> {
         let payer = self.payer();
         let amount = self.amount();
         let sql = format!(
@@ -50,7 +50,7 @@ impl Walk<'_> {
         let standing = self.world.standing(payer, self.now, self.now);
         let prediction = self.world.judge(&standing, ceil_nanos(amount), self.now);
         let figures = self.figures(&prediction, &standing, 0, 0);
-        let mut row = match self.asked("look", &sql, None)? {
+        let mut row = match self.asked("check", &sql, None)? {
             Ok(row) => row,
             Err(ended) => return Ok(ended),
         };

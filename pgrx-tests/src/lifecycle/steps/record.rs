@@ -15,7 +15,7 @@ const FIGURES: [(&str, usize); 1] = [("remaining_usd", 3)];
 /// What is asked for.
 struct RecordPlan {
     payer: Payer,
-    /// The user that the call names, who may be left to the reservation.
+    /// The user that the call names; it may leave them to the reservation.
     spoken: Option<Uuid>,
     provided: Option<i64>,
     request: Option<String>,

@@ -31,7 +31,7 @@ struct Memory {
 
 pub struct Worker<'a> {
     session: Session<'a>,
-    twin: Session<'a>,
+    second: Session<'a>,
     number: usize,
     rng: ChaCha8Rng,
     serial: u64,
@@ -77,7 +77,7 @@ impl<'a> Worker<'a> {
     pub fn new(burst: &'a Burst<'a>, number: usize) -> Worker<'a> {
         Worker {
             session: Session::new(burst),
-            twin: Session::new(burst),
+            second: Session::new(burst),
             number,
             rng: burst.rng(number as u64),
             serial: 0,
@@ -97,7 +97,7 @@ impl<'a> Worker<'a> {
             report_wait(burst, operation.name(), started);
         }
         let mut tally = self.session.tally;
-        tally.merge(self.twin.tally);
+        tally.merge(self.second.tally);
         (self.attempts, tally)
     }
 
@@ -162,7 +162,7 @@ impl<'a> Worker<'a> {
             }
             Operation::Vanish => self.vanish(),
             Operation::Retry => self.retry(),
-            Operation::Twins => self.twins(),
+            Operation::Duplicates => self.duplicates(),
             Operation::Hold => self.hold(),
             Operation::Reserve => self.reserve(),
             Operation::Prepare => self.prepare(),

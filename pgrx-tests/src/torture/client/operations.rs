@@ -231,21 +231,21 @@ impl Worker<'_> {
     }
 
     /// The same request from two sessions at the same time.
-    pub(super) fn twins(&mut self) {
-        let operation = Operation::Twins;
+    pub(super) fn duplicates(&mut self) {
+        let operation = Operation::Duplicates;
         let charge = self.fresh();
-        let (Some(mut one), Some(mut other)) = (self.session.take(), self.twin.take()) else { return };
+        let (Some(mut one), Some(mut other)) = (self.session.take(), self.second.take()) else { return };
         let (first, second) = thread::scope(|scope| {
             let second = scope.spawn(|| other.statements.charge(&mut other.client, &charge));
             let first = one.statements.charge(&mut one.client, &charge);
             (first, second.join())
         });
         let Ok(second) = second else {
-            self.session.burst.violations.report("a twin's thread panicked".to_string());
+            self.session.burst.violations.report("a duplicate's thread panicked".to_string());
             return;
         };
         let first = settle(&mut self.session, one, first, operation);
-        let second = settle(&mut self.twin, other, second, operation);
+        let second = settle(&mut self.second, other, second, operation);
         for (outcome, retryable) in [first, second] {
             self.note(operation, charge.clone(), outcome, retryable);
         }
@@ -263,9 +263,10 @@ impl Worker<'_> {
         });
     }
 
-    /// Sets an upper bound aside, and some time later, in transactions of their own: extends it, records what it cost,
-    /// commits or releases it, or is gone. Holds that last only a moment are those of tenants whose limits may be passed:
-    /// what comes late is charged all the same. All others last until the rest, where those without a holder are released.
+    /// Sets an upper bound aside. Some time later, in transactions of their own, it extends it, records what it cost,
+    /// commits or releases it, or is gone. Holds that last only a moment are those of tenants whose limits may be
+    /// passed: what comes late is charged all the same. All others last until the rest, where those without a holder
+    /// are released.
     pub(super) fn reserve(&mut self) {
         let operation = Operation::Reserve;
         let brief = self.rng.random_ratio(1, 4);
@@ -335,7 +336,7 @@ impl Worker<'_> {
         let usd = charge.usd();
         let Some(mut connection) = self.session.take() else { return };
         let outcome = match end {
-            // The session dies with the hold in its hands.
+            // The session dies while it holds the reservation.
             0 => {
                 drop(connection);
                 self.note(operation, charge, Outcome::Undone, false);
@@ -504,7 +505,7 @@ enum Move {
     Release(usize),
 }
 
-/// How a twin's attempt ended; gives its connection back unless that is lost.
+/// How a duplicate's attempt ended; gives its connection back unless that is lost.
 fn settle(
     session: &mut Session,
     connection: Connection,

@@ -152,7 +152,7 @@ fn a_price_for_no_place_is_weighed_against_those_of_others() {
 }
 
 #[test]
-fn who_names_no_provider_spells_a_model_as_the_list_does() {
+fn a_caller_that_names_no_provider_spells_a_model_as_the_list_does() {
     let fit = |provider: &str, key: &str| Wanted::new(provider, "gpt-5", None).fit("openai", "gpt-5", Some(key));
     assert_eq!(fit("unknown", "gpt-5"), Some(Fit::Price(Grade::KEY)));
     assert_ne!(fit("unknown", "acme/gpt-5"), Some(Fit::Price(Grade::KEY)));

@@ -1,4 +1,4 @@
-//! Every component and modifier of LiteLLM's list: an example each, worked out by hand.
+//! Every component and modifier of LiteLLM's list: an example each, worked out on paper.
 
 use super::*;
 
