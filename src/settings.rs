@@ -108,7 +108,7 @@ fn register_safeguards() {
     GucRegistry::define_int_guc(
         c"pg_tollgate.tenants_per_user",
         c"How many tenants a signed-in user may make with create_tenant.",
-        c"0 (the default: every tenant comes with a budget, so who could make them at will would have no limit). Deleted ones count.",
+        c"0 (the default: every tenant comes with a budget, so a user who could make them at will would have no limit). Deleted ones count.",
         &TENANTS_PER_USER,
         0,
         10_000,

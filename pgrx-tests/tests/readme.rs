@@ -91,8 +91,8 @@ fn examples(markdown: &str) -> Result<Vec<Example>> {
         if !matches!(fence, Some((_, true, _))) {
             continue;
         }
-        if let Some(who) = line.strip_prefix("-- as ") {
-            role = who.split_whitespace().map(str::to_string).collect();
+        if let Some(named) = line.strip_prefix("-- as ") {
+            role = named.split_whitespace().map(str::to_string).collect();
         } else if let Some(row) = line.strip_prefix("-- => ") {
             let last = found.last_mut().filter(|_| sql.trim().is_empty());
             last.with_context(|| format!("README.md:{number}: a result of no statement"))?.rows.push(row.to_string());

@@ -181,7 +181,7 @@ fn holdings(fcinfo: pg_sys::FunctionCallInfo) {
 fn admission_counters(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
     let call = Call::without_arguments(fcinfo);
     if !Caller::current().reads_all_metrics() {
-        Error::forbidden("only those who see all tenants may see these counters").raise();
+        Error::forbidden("only roles that see all tenants may see these counters").raise();
     }
     let whole = |number: usize| Value::from(i64::try_from(number).unwrap_or(i64::MAX));
     let Some(shared) = shared() else {

@@ -131,7 +131,7 @@ struct HistoryArguments {
     /// Charges, in all scenes together
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1_000..))]
     operations: u64,
-    /// Who charges what follows from it; how clients interleave does not
+    /// The charges follow from it; how clients interleave does not
     #[arg(long, default_value_t = 1)]
     seed: u64,
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=100))]

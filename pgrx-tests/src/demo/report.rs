@@ -96,7 +96,7 @@ fn moment(answer: &WorkOutcome, calls: &[Call]) -> String {
 
 fn quotas(admin: &mut Client, world: &DemoWorld) -> Result<()> {
     let mut table =
-        Table::new(&["scope", "who", "resource", "period", "limit USD", "spent USD", "left USD", "used", "status"]);
+        Table::new(&["scope", "payer", "resource", "period", "limit USD", "spent USD", "left USD", "used", "status"]);
     let rows = admin.query(
         "select scope, coalesce(scope_id::text, ''), resource_type, period, coalesce(trim_scale(limit_usd)::text, '-'),
                 trim_scale(current_spend_usd)::text, coalesce(trim_scale(remaining_usd)::text, '-'),

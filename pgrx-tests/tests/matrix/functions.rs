@@ -167,7 +167,7 @@ enum Outcome {
     Unknown,
 }
 
-fn expected(who: For, asker: &Asker, tenant: &Tenant) -> Outcome {
+fn expected(callers: For, asker: &Asker, tenant: &Tenant) -> Outcome {
     let role = asker.role_in(tenant.tenant);
     let serves = matches!(asker.kind, Kind::Superuser | Kind::Administrator | Kind::Service);
     let own = serves || role.is_some();
@@ -176,7 +176,7 @@ fn expected(who: For, asker: &Asker, tenant: &Tenant) -> Outcome {
     // Administrators have service_role.
     let kind = if asker.kind == Kind::Administrator { Kind::Service } else { asker.kind };
     let when = |allowed| if allowed { Outcome::Answered } else { Outcome::Denied };
-    match who {
+    match callers {
         _ if kind == Kind::Superuser => Outcome::Answered,
         For::Members => when(own),
         For::SignedIn => when(signed_in),
@@ -220,14 +220,14 @@ fn only_the_callers_of_a_function_may_execute_it() -> Result<()> {
     for privileges in [DefaultPrivileges::Secure, DefaultPrivileges::Legacy] {
         let database = Database::with_privileges(&format!("executed_{}", privileges.name()), privileges)?;
         let mut client = database.superuser()?;
-        for (name, who, _) in FUNCTIONS {
+        for (name, callers, _) in FUNCTIONS {
             let sql = "
                 select r.name from pg_proc p
                 join pg_depend d on d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e'
                 cross join unnest(array['anon', 'authenticated', 'metrics_reader', 'pg_read_all_data', 'service_role']) as r (name)
                 where p.proname = $1 and d.refobjid = (select oid from pg_extension where extname = 'pg_tollgate')
                   and has_function_privilege(r.name, p.oid, 'execute') order by 1";
-            let roles = match who {
+            let roles = match callers {
                 For::Members
                 | For::SignedIn
                 | For::Policies
@@ -279,17 +279,17 @@ fn each_caller_against_each_function(privileges: DefaultPrivileges, door: Door) 
         for tenant in [tenant_a(), tenant_b()] {
             let queries: Vec<String> =
                 FUNCTIONS.iter().map(|(name, _, call)| query(name, call, &tenant, &asker)).collect();
-            for ((name, who, _), (sql, answer)) in
+            for ((name, callers, _), (sql, answer)) in
                 FUNCTIONS.iter().zip(queries.iter().zip(sessions.ask(&asker, &queries)?))
             {
                 let outcome = match *name {
                     "accept_invitation" if asker.kind == Kind::Invited && tenant.tenant == tenant_a().tenant => {
                         Outcome::Answered
                     }
-                    _ => expected(*who, &asker, &tenant),
+                    _ => expected(*callers, &asker, &tenant),
                 };
                 cells.count(outcome == Outcome::Denied, outcome == Outcome::False);
-                judge_answer(&asker, &tenant, (name, *who, outcome), sql, &answer, &mut wrong);
+                judge_answer(&asker, &tenant, (name, *callers, outcome), sql, &answer, &mut wrong);
             }
         }
     }
@@ -323,21 +323,21 @@ fn functions_where_everything_has_been_granted() -> Result<()> {
         for tenant in [tenant_a(), tenant_b()] {
             let queries: Vec<String> =
                 FUNCTIONS.iter().map(|(name, _, call)| query(name, call, &tenant, &asker)).collect();
-            for ((name, who, _), (sql, answer)) in
+            for ((name, callers, _), (sql, answer)) in
                 FUNCTIONS.iter().zip(queries.iter().zip(sessions.ask(&asker, &queries)?))
             {
                 let invited = *name == "accept_invitation" && asker.kind == Kind::Invited;
-                let outcome = expected(*who, &asker, &tenant);
+                let outcome = expected(*callers, &asker, &tenant);
                 let serves = matches!(asker.kind, Kind::Superuser | Kind::Administrator | Kind::Service);
-                let is_for_all = matches!(who, For::SignedIn | For::Policies | For::Machinery(_));
-                let may = serves || invited || is_for_all || *who == For::Analysts && asker.sees_all();
+                let is_for_all = matches!(callers, For::SignedIn | For::Policies | For::Machinery(_));
+                let may = serves || invited || is_for_all || *callers == For::Analysts && asker.sees_all();
                 let asks = acts_as_owner.iter().any(|function| function == name);
                 if asks && !may && outcome == Outcome::Denied && !TRIGGERS.contains(name) && *name != "price_list" {
                     cells.count(true, false);
-                    judge_answer(&asker, &tenant, (name, *who, outcome), sql, &answer, &mut wrong);
+                    judge_answer(&asker, &tenant, (name, *callers, outcome), sql, &answer, &mut wrong);
                 } else {
                     // Nothing of others may be told, whatever the answer is.
-                    judge_answer(&asker, &tenant, (name, *who, Outcome::Unknown), sql, &answer, &mut wrong);
+                    judge_answer(&asker, &tenant, (name, *callers, Outcome::Unknown), sql, &answer, &mut wrong);
                 }
             }
         }
@@ -386,7 +386,7 @@ fn query(name: &str, call: &str, tenant: &Tenant, asker: &Asker) -> String {
 fn judge_answer(
     asker: &Asker,
     tenant: &Tenant,
-    (name, who, expected): (&str, For, Outcome),
+    (name, callers, expected): (&str, For, Outcome),
     sql: &str,
     outcome: &Answer,
     wrong: &mut Vec<String>,
@@ -403,7 +403,7 @@ fn judge_answer(
         (Outcome::False, answer) if *answer != Ok(vec!["false".to_string()]) => {
             wrong.push(told(&format!("({answer:?}) is not told false by")));
         }
-        (Outcome::Answered, Ok(rows)) if who == For::Policies && rows != &["true"] => {
+        (Outcome::Answered, Ok(rows)) if callers == For::Policies && rows != &["true"] => {
             wrong.push(told(&format!("({rows:?}) is not told true by")));
         }
         _ => {}

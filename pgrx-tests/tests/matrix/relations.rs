@@ -101,7 +101,7 @@ fn each_table_is_classified() -> Result<()> {
     let mut listed = [CONFIGURATION, MONEY, SHIPPED].concat();
     found.sort_unstable();
     listed.sort_unstable();
-    assert_eq!(found, listed, "say who may write a new table");
+    assert_eq!(found, listed, "list a new table with its writers");
     Ok(())
 }
 

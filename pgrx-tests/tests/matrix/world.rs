@@ -54,7 +54,7 @@ pub fn suspended_a() -> Uuid {
     id(0xa000_0000_0000_0005)
 }
 
-/// The platform's own limit, charge and what all spend together; only those who see all may ever read them.
+/// The platform's own limit, charge and what all spend together; only roles that see all may ever read them.
 pub const PLATFORM_MARKERS: [&str; 2] = ["97531.24", "0.770077"];
 
 impl Tenant {

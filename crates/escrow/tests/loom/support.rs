@@ -82,8 +82,8 @@ impl Backends {
     }
 
     pub fn enter(&self, transaction: u32) -> Result<u32, Closed> {
-        let who = Identity { database: DATABASE, transaction, process: 1, since: 1 };
-        self.registry().enter(CHARGER, who, PARTITION, false)
+        let identity = Identity { database: DATABASE, transaction, process: 1, since: 1 };
+        self.registry().enter(CHARGER, identity, PARTITION, false)
     }
 
     pub fn earlier(&self, epoch: u32) -> Option<InFlight> {
