@@ -28,7 +28,7 @@ use crate::pg::lock::{self, Strength};
 use crate::pg::nil;
 use crate::pg::notify;
 use crate::pg::spi::types::{BIGINT, JSONB, MOMENT, NUMERIC, TEXT, UUID};
-use crate::pg::spi::{self, Plan, Session, Snapshot};
+use crate::pg::spi::{self, Plan, Session, Snapshot, columns};
 use crate::pg::transaction::identity;
 use crate::pg::value::Value;
 use crate::quota::rollup::keep_marked;
@@ -315,16 +315,24 @@ macro_rules! periods_of {
     ($whose:literal) => {
         concat!(
             "select q.quota_id, q.tenant_id, q.scope, q.scope_id, q.resource_type, q.mode, q.period,
-                    extract(epoch from q.period_start)::bigint, extract(epoch from q.period_end)::bigint,
-                    least(q.limit_nanos, 9223372036854775807)::bigint,
-                    least(q.spent_nanos, 9223372036854775807)::bigint,
+                    extract(epoch from q.period_start)::bigint as period_start,
+                    extract(epoch from q.period_end)::bigint as period_end,
+                    least(q.limit_nanos, 9223372036854775807)::bigint as limit_nanos,
+                    least(q.spent_nanos, 9223372036854775807)::bigint as spent_nanos,
                     array(select distinct pg_catalog.ceil(t.share * 1000000000000)::bigint
-                          from pg_catalog.unnest(q.event_thresholds) as t (share) order by 1)
+                          from pg_catalog.unnest(q.event_thresholds) as t (share) order by 1) as shares
              from copilot_internal.quota_standings q
              where q.limit_nanos is not null and ",
             $whose
         )
     };
+}
+
+columns! {
+    PeriodColumn(
+        quota_id, tenant_id, scope, scope_id, resource_type, mode, period, period_start, period_end, limit_nanos,
+        spent_nanos, shares
+    )
 }
 
 static TENANT_PLAN: Plan = Plan::new(periods_of!("q.tenant_id = $1"), &[UUID]);
@@ -341,19 +349,19 @@ pub fn catch_up(spi: &Session, tenant: Uuid) -> Result<i64> {
     let mut written = 0;
     let mut busy = false;
     for row in rows.iter() {
-        let mode: String = row.need(6)?;
+        let mode: String = row.need(PeriodColumn::mode)?;
         let period = QuotaPeriod {
-            quota: row.need(1)?,
-            tenant: row.get(2),
-            scope: &row.need::<String>(3)?,
-            scope_id: row.get(4),
-            resource_type: &row.need::<String>(5)?,
+            quota: row.need(PeriodColumn::quota_id)?,
+            tenant: row.get(PeriodColumn::tenant_id),
+            scope: &row.need::<String>(PeriodColumn::scope)?,
+            scope_id: row.get(PeriodColumn::scope_id),
+            resource_type: &row.need::<String>(PeriodColumn::resource_type)?,
             mode: Mode::parse(&mode).ok_or_else(|| Error::internal("a quota has an unknown mode"))?,
-            period: &row.need::<String>(7)?,
-            bounds: Bounds { start: row.get(8), end: row.get(9) },
-            limit: row.need(10)?,
-            spent: row.need(11)?,
-            shares: &row.need::<Vec<i64>>(12)?,
+            period: &row.need::<String>(PeriodColumn::period)?,
+            bounds: Bounds { start: row.get(PeriodColumn::period_start), end: row.get(PeriodColumn::period_end) },
+            limit: row.need(PeriodColumn::limit_nanos)?,
+            spent: row.need(PeriodColumn::spent_nanos)?,
+            shares: &row.need::<Vec<i64>>(PeriodColumn::shares)?,
         };
         if period.spent >= period.lowest_mark() {
             match period.settle(spi)? {

@@ -316,6 +316,51 @@ mod tests {
         assert!(named.len() > 30, "{} functions", named.len());
     }
 
+    /// A build with debug assertions compares the names of columns as they are read. Every query with many of them runs.
+    #[pg_test]
+    fn columns_are_named_as_in_their_queries() {
+        run(&format!(
+            "insert into copilot_internal.tenants (id, name, owner_id) values ('{TENANT}', 'Acme', '{USER}')"
+        ));
+        let quota = format!("select count(*)::text from public.set_quota('tenant', '{TENANT}', 'all', 1)");
+        let llm = format!(
+            "select replayed::text from public.record_llm_cost('{TENANT}', 'openai', 'gpt-4o', 9000, 900, p_request_id => 'a')"
+        );
+        let sandbox = format!(
+            "select replayed::text from public.record_e2b_cost('{TENANT}', 'box', 'standard', 60, p_request_id => 'b')"
+        );
+        let charge = format!(
+            "select replayed::text from public.check_and_record_quota_atomic('tenant', '{TENANT}', 0.9, p_request_id => 'c')"
+        );
+        let hold = format!("select replayed::text from public.reserve_quota('{TENANT}', 'llm', 0.01, 'd')");
+        let commit =
+            "select c.status from copilot_internal.quota_reservations r, public.commit_reservation(r.id, 0.002) c";
+        let refund = "select c.replayed::text from copilot_internal.llm_cost_records r,
+            public.refund_cost(r.id, 0.001, 'e') c";
+        let reprice =
+            "select count(*)::text from copilot_internal.reprice(now() - interval '1 hour', now() + interval '1 hour')";
+        let tenants = format!("select tenant_name || ' ' || role from public.get_user_tenants('{USER}')");
+        let events = format!("select (copilot_internal.catch_up_events('{TENANT}') >= 0)::text");
+        for (sql, expected) in [
+            (quota.as_str(), "1"),
+            (&llm, "false"),
+            (&llm, "true"),
+            (&sandbox, "false"),
+            (&sandbox, "true"),
+            (&charge, "false"),
+            (&charge, "true"),
+            (&hold, "false"),
+            (&hold, "true"),
+            (commit, "committed"),
+            (refund, "false"),
+            (reprice, "0"),
+            (&tenants, "Acme owner"),
+            (&events, "true"),
+        ] {
+            assert_eq!(ask::<String>(sql), expected, "{sql}");
+        }
+    }
+
     /// A charge decides on what it and the statements before it in its transaction have written.
     #[pg_test]
     fn a_latest_snapshot_sees_what_its_own_transaction_wrote() {

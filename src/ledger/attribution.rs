@@ -169,8 +169,8 @@ macro_rules! find_record {
                else r.cost_status = 'provided' and r.cost_usd = $6 end
            -- A moment that was in the future was taken as now.
            and ($7::timestamptz is null or r.occurred_at = $7
-                or ($7 > r.recorded_at and r.occurred_at = r.recorded_at)),
-           null::timestamptz, null::text, r.reservation_id
+                or ($7 > r.recorded_at and r.occurred_at = r.recorded_at)) as same_content,
+           null::timestamptz as expires_at, null::text as state, r.reservation_id
     from copilot_internal.",
             $table,
             " r

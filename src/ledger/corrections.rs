@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::pg::nil;
 use crate::pg::shape::{nullable, required};
 use crate::pg::spi::types::{BIGINT, MOMENT, NUMERIC, TEXT, UUID};
-use crate::pg::spi::{self, Plan, Session, Snapshot};
+use crate::pg::spi::{self, Plan, Session, Snapshot, columns};
 use crate::pg::table::Table;
 use crate::pg::value::Value;
 use crate::pg::{self, Timestamp, lock};
@@ -21,10 +21,14 @@ use tollgate_core::decision::{ALL_RESOURCES, Quota, Resource, Scope};
 use tollgate_core::money::{Picos, PicosDifference};
 
 const RECORD: &str = "
-    select l.source, l.tenant_id, nullif(l.user_id, '00000000-0000-0000-0000-000000000000'), l.conversation_id,
-           l.provider, l.name, l.charged_at, l.occurred_at, coalesce(l.cost_usd, 0)::text
+    select l.source, l.tenant_id, nullif(l.user_id, '00000000-0000-0000-0000-000000000000') as user_id,
+           l.conversation_id, l.provider, l.name, l.charged_at, l.occurred_at, coalesce(l.cost_usd, 0)::text as cost_usd
     from copilot_internal.ledger_lines l
     where l.record_id = $1 and l.written_in in ('llm', 'e2b') and ($2::uuid is null or l.tenant_id = $2)";
+columns! {
+    RecordColumn(source, tenant_id, user_id, conversation_id, provider, name, charged_at, occurred_at, cost_usd)
+}
+
 static RECORD_PLAN: Plan = Plan::new(RECORD, &[UUID, UUID]);
 
 const CORRECTED: &str = "
@@ -153,21 +157,21 @@ fn find_record(spi: &Session, id: Uuid, tenant: Option<Uuid>) -> Result<(Correct
     spi::see_own_rows();
     let rows = spi.run(&RECORD_PLAN, Snapshot::Latest, &[id.into(), tenant.into()])?;
     let row = rows.first().ok_or_else(missing)?;
-    let source: String = row.need(1)?;
-    let tenant: Uuid = row.need(2)?;
+    let source: String = row.need(RecordColumn::source)?;
+    let tenant: Uuid = row.need(RecordColumn::tenant_id)?;
     let resource = Resource::parse(&source).ok_or_else(|| Error::internal("a record has an unknown resource"))?;
     let record = Corrected {
         id,
         tenant,
         source,
-        payer: Payer { tenant: Some(tenant), user: row.get(3), resource },
-        conversation: row.get(4),
-        provider: row.need(5)?,
-        name: row.need(6)?,
-        charged_at: row.need(7)?,
-        occurred_at: row.need(8)?,
+        payer: Payer { tenant: Some(tenant), user: row.get(RecordColumn::user_id), resource },
+        conversation: row.get(RecordColumn::conversation_id),
+        provider: row.need(RecordColumn::provider)?,
+        name: row.need(RecordColumn::name)?,
+        charged_at: row.need(RecordColumn::charged_at)?,
+        occurred_at: row.need(RecordColumn::occurred_at)?,
     };
-    Ok((record, stored(&row.need::<String>(9)?)?))
+    Ok((record, stored(&row.need::<String>(RecordColumn::cost_usd)?)?))
 }
 
 /// Takes back a part of what a record cost.

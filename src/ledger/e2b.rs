@@ -179,7 +179,7 @@ impl Record for SandboxSession {
     }
 
     fn cost(&self, occurred_at: Timestamp) -> Result<Cost> {
-        let who = &self.attribution;
+        let attribution = &self.attribution;
         let sandbox = SandboxUse {
             provider: &self.provider,
             sandbox_type: &self.sandbox_type,
@@ -194,17 +194,17 @@ impl Record for SandboxSession {
                 self.egress_gib.as_deref(),
             ],
         };
-        let quote = quote_sandbox(Some(who.tenant), sandbox, occurred_at)?;
-        Ok(Cost::new(who.provided, &quote))
+        let quote = quote_sandbox(Some(attribution.tenant), sandbox, occurred_at)?;
+        Ok(Cost::new(attribution.provided, &quote))
     }
 
     fn insert(&self, row: &Row<'_>) -> Result<bool> {
-        let who = &self.attribution;
+        let attribution = &self.attribution;
         TABLE.insert(&join::<_, { COLUMNS.len() }>(&[
-            &who.owner_values(row),
+            &attribution.owner_values(row),
             &self.session_values(),
-            &who.cost_values(row),
-            &[who.metadata_value()],
+            &attribution.cost_values(row),
+            &[attribution.metadata_value()],
             &self.provider_values(),
         ]))
     }

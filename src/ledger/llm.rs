@@ -191,31 +191,31 @@ impl Record for LlmCall {
     }
 
     fn cost(&self, occurred_at: Timestamp) -> Result<Cost> {
-        let who = &self.attribution;
+        let attribution = &self.attribution;
         match &self.usage {
-            Reading::Unread(why) => Ok(Cost::unread(who.provided, why)),
+            Reading::Unread(why) => Ok(Cost::unread(attribution.provided, why)),
             Reading::Understood(understood) => {
-                let by = Tariff { tenant: who.tenant, at: occurred_at, tier: self.tier.as_deref() };
-                let cost = price(by, &self.provider, &self.model, understood, who.provided)?;
+                let by = Tariff { tenant: attribution.tenant, at: occurred_at, tier: self.tier.as_deref() };
+                let cost = price(by, &self.provider, &self.model, understood, attribution.provided)?;
                 Ok(cost.without(&understood.not_understood))
             }
         }
     }
 
     fn denied(&self) -> Result<Option<String>> {
-        let who = &self.attribution;
-        policy::refuses(who.tenant, who.user, self.task.as_deref(), &self.provider, &self.model)
+        let attribution = &self.attribution;
+        policy::refuses(attribution.tenant, attribution.user, self.task.as_deref(), &self.provider, &self.model)
     }
 
     fn insert(&self, row: &Row<'_>) -> Result<bool> {
-        let who = &self.attribution;
+        let attribution = &self.attribution;
         let trace = [self.trace.as_deref().into(), self.span.as_deref().into()];
         TABLE.insert(&join::<_, { COLUMNS.len() }>(&[
-            &who.owner_values(row),
+            &attribution.owner_values(row),
             &self.call_values(),
-            &who.cost_values(row),
+            &attribution.cost_values(row),
             &trace,
-            &[who.metadata_value()],
+            &[attribution.metadata_value()],
         ]))
     }
 }

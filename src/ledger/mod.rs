@@ -26,7 +26,7 @@ use self::reservation::{Reservation, Settlement};
 use crate::admission::AdmissionMode;
 use crate::error::Result;
 use crate::pg::Timestamp;
-use crate::pg::spi::{Rows, Session};
+use crate::pg::spi::{Rows, Session, columns};
 use crate::pg::table::Table;
 use crate::pricing::lookup::Quote;
 use crate::quota::rollup::fold_long_tail;
@@ -276,19 +276,23 @@ fn reservation_of(spi: &Session, record: &dyn Record) -> Result<Option<Reservati
     Ok(Some(reservation))
 }
 
+columns! {
+    StoredColumn(id, cost_usd, cost_status, same_content, expires_at, state, reservation_id)
+}
+
 /// Reads what a look-up by request id gave: id, cost as text, status, and whether the content is the same. For a hold
 /// also its expiry and state, for others the hold that it settled.
 fn stored(rows: &Rows) -> Result<Option<Stored>> {
     rows.first()
         .map(|row| {
             Ok(Stored {
-                id: row.need(1)?,
-                cost_usd: row.get(2),
-                cost_status: row.need(3)?,
-                same_content: row.need(4)?,
-                expires_at: row.get(5),
-                state: row.get::<String>(6).map(|state| State::parse(&state)).transpose()?,
-                reservation: row.get(7),
+                id: row.need(StoredColumn::id)?,
+                cost_usd: row.get(StoredColumn::cost_usd),
+                cost_status: row.need(StoredColumn::cost_status)?,
+                same_content: row.need(StoredColumn::same_content)?,
+                expires_at: row.get(StoredColumn::expires_at),
+                state: row.get::<String>(StoredColumn::state).map(|state| State::parse(&state)).transpose()?,
+                reservation: row.get(StoredColumn::reservation_id),
             })
         })
         .transpose()

@@ -12,7 +12,7 @@ use crate::admission::AdmissionMode;
 use crate::error::{Error, Result};
 use crate::pg::nil;
 use crate::pg::spi::types::{MOMENT, UUID};
-use crate::pg::spi::{self, Plan, Row, Session, Snapshot};
+use crate::pg::spi::{self, Plan, Row, Session, Snapshot, columns};
 use crate::pg::value::Value;
 use crate::pg::{self, Timestamp};
 use crate::pricing::lookup::{SandboxUse, quote_sandbox};
@@ -58,6 +58,14 @@ const RECORDS: &str = "
     where (r.tenant_id, r.id) > ($3, $4)
     order by r.tenant_id, r.id
     limit 2000";
+columns! {
+    RecordColumn(
+        source, tenant_id, id, user_id, conversation_id, provider, name, charged_at, occurred_at, cost_usd,
+        input_tokens, output_tokens, usage, service_tier, duration_seconds, vcpu_seconds, memory_gib_seconds, ours,
+        every, disk_gib_seconds, gpu_seconds, creations, egress_gib, sandbox_provider
+    )
+}
+
 static RECORDS_PLAN: Plan = Plan::new(RECORDS, &[MOMENT, MOMENT, UUID, UUID]);
 
 /// What is left of a record's cost, and what of it is by earlier calls of this kind.
@@ -164,31 +172,46 @@ enum Used {
 }
 
 fn record(row: &Row) -> Result<(Found, Used)> {
-    let source: String = row.need(1)?;
+    let source: String = row.need(RecordColumn::source)?;
     let resource = Resource::parse(&source).ok_or_else(|| Error::internal("a record has an unknown resource"))?;
-    let tenant: Uuid = row.need(2)?;
+    let tenant: Uuid = row.need(RecordColumn::tenant_id)?;
     let unfit = |_| Error::internal("a record has no proper cost");
-    let cost = row.get::<String>(10).map_or(Ok(Picos::ZERO), |text| Picos::parse(&text)).map_err(unfit)?;
-    let corrected = |column| PicosDifference::parse(&row.need::<String>(column)?).map_err(unfit);
-    let (ours, every) = (corrected(18)?, corrected(19)?);
+    let cost =
+        row.get::<String>(RecordColumn::cost_usd).map_or(Ok(Picos::ZERO), |text| Picos::parse(&text)).map_err(unfit)?;
+    let corrected = |column: RecordColumn| PicosDifference::parse(&row.need::<String>(column)?).map_err(unfit);
+    let (ours, every) = (corrected(RecordColumn::ours)?, corrected(RecordColumn::every)?);
     let used = if source == "llm" {
-        Used::Llm { input: row.need(11)?, output: row.need(12)?, usage: row.get(13), tier: row.get(14) }
+        Used::Llm {
+            input: row.need(RecordColumn::input_tokens)?,
+            output: row.need(RecordColumn::output_tokens)?,
+            usage: row.get(RecordColumn::usage),
+            tier: row.get(RecordColumn::service_tier),
+        }
     } else {
         Used::Sandbox {
-            provider: row.need(24)?,
-            quantities: [15, 16, 17, 20, 21, 22, 23].map(|column| row.get(column)),
+            provider: row.need(RecordColumn::sandbox_provider)?,
+            quantities: [
+                RecordColumn::duration_seconds,
+                RecordColumn::vcpu_seconds,
+                RecordColumn::memory_gib_seconds,
+                RecordColumn::disk_gib_seconds,
+                RecordColumn::gpu_seconds,
+                RecordColumn::creations,
+                RecordColumn::egress_gib,
+            ]
+            .map(|column| row.get(column)),
         }
     };
     let record = Corrected {
-        id: row.need(3)?,
+        id: row.need(RecordColumn::id)?,
         tenant,
         source,
-        payer: Payer { tenant: Some(tenant), user: row.get(4), resource },
-        conversation: row.get(5),
-        provider: row.need(6)?,
-        name: row.need(7)?,
-        charged_at: row.need(8)?,
-        occurred_at: row.need(9)?,
+        payer: Payer { tenant: Some(tenant), user: row.get(RecordColumn::user_id), resource },
+        conversation: row.get(RecordColumn::conversation_id),
+        provider: row.need(RecordColumn::provider)?,
+        name: row.need(RecordColumn::name)?,
+        charged_at: row.need(RecordColumn::charged_at)?,
+        occurred_at: row.need(RecordColumn::occurred_at)?,
     };
     let found = Found { record, cost, target: Picos::ZERO, present: cost.with(ours), net: cost.with(every) };
     Ok((found, used))

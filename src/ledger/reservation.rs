@@ -10,7 +10,7 @@ use crate::admission::{AdmissionMode, Charge, Hold};
 use crate::error::{Error, Result};
 use crate::pg::Timestamp;
 use crate::pg::spi::types::{BIGINT, BOOL, MOMENT, NUMERIC, TEXT, UUID};
-use crate::pg::spi::{self, Plan, Session, Snapshot};
+use crate::pg::spi::{self, Plan, Session, Snapshot, columns};
 use crate::pg::value::Value;
 use crate::quota::Payer;
 use tollgate_core::decision::Resource;
@@ -76,11 +76,18 @@ static TENANT_OF_PLAN: Plan = Plan::new(TENANT_OF, &[UUID]);
 /// would read every hold of the tenant for one. Likewise below.
 const LOCK: &str = "
     select r.tenant_id, r.user_id, r.resource_type, r.reserved_usd::text, r.held_nanos, r.reserved_at, r.expires_at,
-           (extract(epoch from r.ttl) * 1000000)::bigint, r.state, r.charged_usd::text, r.released_usd::text,
+           (extract(epoch from r.ttl) * 1000000)::bigint as ttl, r.state, r.charged_usd::text, r.released_usd::text,
            r.overrun_usd::text, r.late
     from copilot_internal.quota_reservations r
     where r.id = $1 and ($2::uuid is null or r.tenant_id is not distinct from $2)
     for update";
+columns! {
+    LockedColumn(
+        tenant_id, user_id, resource_type, reserved_usd, held_nanos, reserved_at, expires_at, ttl, state, charged_usd,
+        released_usd, overrun_usd, late
+    )
+}
+
 static LOCK_PLAN: Plan = Plan::new(LOCK, &[UUID, UUID]);
 
 const RESOLVE: &str = "
@@ -134,27 +141,27 @@ impl Reservation {
         spi::see_own_rows();
         let rows = spi.run_write(&LOCK_PLAN, &[id.into(), tenant.into()])?;
         let row = rows.first().ok_or_else(unknown)?;
-        let resource: String = row.need(3)?;
-        let state = State::parse(&row.need::<String>(9)?)?;
+        let resource: String = row.need(LockedColumn::resource_type)?;
+        let state = State::parse(&row.need::<String>(LockedColumn::state)?)?;
         let settled = Settlement {
-            charged: picos(row.get(10))?,
-            released: picos(row.get(11))?,
-            overrun: picos(row.get(12))?,
-            late: row.get(13).unwrap_or(false),
+            charged: picos(row.get(LockedColumn::charged_usd))?,
+            released: picos(row.get(LockedColumn::released_usd))?,
+            overrun: picos(row.get(LockedColumn::overrun_usd))?,
+            late: row.get(LockedColumn::late).unwrap_or(false),
         };
         Ok(Self {
             id,
             payer: Payer {
-                tenant: Some(row.need(1)?),
-                user: row.get(2),
+                tenant: Some(row.need(LockedColumn::tenant_id)?),
+                user: row.get(LockedColumn::user_id),
                 resource: Resource::parse(&resource)
                     .ok_or_else(|| Error::internal("a reservation has an unknown resource"))?,
             },
-            reserved: picos(row.get(4))?,
-            nanos: row.need(5)?,
-            reserved_at: row.need(6)?,
-            expires_at: row.need(7)?,
-            ttl: row.need(8)?,
+            reserved: picos(row.get(LockedColumn::reserved_usd))?,
+            nanos: row.need(LockedColumn::held_nanos)?,
+            reserved_at: row.need(LockedColumn::reserved_at)?,
+            expires_at: row.need(LockedColumn::expires_at)?,
+            ttl: row.need(LockedColumn::ttl)?,
             state,
             settled: (state != State::Held).then_some(settled),
         })

@@ -44,11 +44,12 @@ pub struct Request {
 }
 
 const FIND: &str = "
-    select r.id, r.requested_usd::text, 'held'::text,
+    select r.id, r.requested_usd::text as cost_usd, 'held'::text as cost_status,
            (r.user_id, r.resource_type, r.requested_usd, r.ttl)
-             is not distinct from ($3::uuid, $4::text, $5::numeric, $6::interval),
-           (r.reserved_at at time zone 'UTC' + r.ttl) at time zone 'UTC',
-           case when r.state = 'held' and r.expires_at <= pg_catalog.clock_timestamp() then 'expired' else r.state end
+             is not distinct from ($3::uuid, $4::text, $5::numeric, $6::interval) as same_content,
+           (r.reserved_at at time zone 'UTC' + r.ttl) at time zone 'UTC' as expires_at,
+           case when r.state = 'held' and r.expires_at <= pg_catalog.clock_timestamp() then 'expired' else r.state end as state,
+           null::uuid as reservation_id
     from copilot_internal.quota_reservations r
     where r.tenant_id = $1 and r.request_id = $2";
 

@@ -305,27 +305,82 @@ impl Owned for i64 {}
 impl Owned for bool {}
 impl Owned for Vec<i64> {}
 
+/// A column of a query's result.
+pub trait Column: Copy {
+    /// Counted from 1.
+    fn number(self) -> i32;
+
+    /// Its name in the query's text, which a build with debug assertions compares.
+    fn name(self) -> Option<&'static str>;
+}
+
+/// A short result is read by numbers.
+impl Column for i32 {
+    fn number(self) -> i32 {
+        self
+    }
+
+    fn name(self) -> Option<&'static str> {
+        None
+    }
+}
+
+/// Names the columns of a query's result, in their order, from the first or a later one. The compiler reports a column
+/// that is never read.
+macro_rules! columns {
+    ($columns:ident($($column:ident),+)) => {
+        $crate::pg::spi::columns!($columns from 1 ($($column),+));
+    };
+    ($columns:ident from $first:literal ($($column:ident),+)) => {
+        #[allow(non_camel_case_types, reason = "the names are those of the query")]
+        #[derive(Clone, Copy)]
+        enum $columns { $($column),+ }
+
+        impl $crate::pg::spi::Column for $columns {
+            fn number(self) -> i32 {
+                self as i32 + $first
+            }
+
+            fn name(self) -> Option<&'static str> {
+                Some([$(stringify!($column)),+][self as usize])
+            }
+        }
+    };
+}
+pub(crate) use columns;
+
 pub struct Row<'rows> {
     rows: &'rows Rows,
     index: usize,
 }
 
 impl Row<'_> {
-    /// The column's value, counted from 1; `None` for NULL. Owned: the row's memory goes with its session.
-    pub fn get<T: FromDatum + Owned>(&self, column: i32) -> Option<T> {
+    /// The column's value, `None` for NULL. Owned: the row's memory goes with its session.
+    pub fn get<T: FromDatum + Owned>(&self, column: impl Column) -> Option<T> {
+        debug_assert!(self.is_named(column), "column {} of a query has another name", column.number());
         // SAFETY: the row index is within the table, and SPI_getbinval sets the flag for NULL and for a missing column.
         unsafe {
             let table = self.rows.table;
             let tuple = *(*table).vals.add(self.index);
             let mut is_null = true;
-            let datum = pg_sys::SPI_getbinval(tuple, (*table).tupdesc, column, &raw mut is_null);
+            let datum = pg_sys::SPI_getbinval(tuple, (*table).tupdesc, column.number(), &raw mut is_null);
             T::from_datum(datum, is_null)
         }
     }
 
     /// The column's value where the query's text says that it cannot be NULL.
-    pub fn need<T: FromDatum + Owned>(&self, column: i32) -> Result<T> {
-        self.get(column).ok_or_else(|| Error::internal(format!("column {column} of a query is NULL")))
+    pub fn need<T: FromDatum + Owned>(&self, column: impl Column) -> Result<T> {
+        self.get(column).ok_or_else(|| Error::internal(format!("column {} of a query is NULL", column.number())))
+    }
+
+    /// Whether the query names the column as the code does, if the code names it at all.
+    fn is_named(&self, column: impl Column) -> bool {
+        let Some(name) = column.name() else { return true };
+        // SAFETY: the table is that of a query that has run; a number that it lacks gives a null pointer.
+        unsafe {
+            let found = pg_sys::SPI_fname((*self.rows.table).tupdesc, column.number());
+            !found.is_null() && std::ffi::CStr::from_ptr(found).to_bytes() == name.as_bytes()
+        }
     }
 
     /// The whole row as it lies, while the session is open.

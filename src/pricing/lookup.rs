@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::pg::invalidation::current_generation;
 use crate::pg::nil;
 use crate::pg::spi::types::{TEXT, UUID};
-use crate::pg::spi::{self, Plan, Row, Snapshot};
+use crate::pg::spi::{self, Plan, Row, Snapshot, columns};
 use crate::pg::zone::PostgresZone;
 use crate::pg::{self, Timestamp};
 use tollgate_core::period::Zone;
@@ -51,6 +51,13 @@ const MODEL_PRICES: &str = "
         where s.model_name = any (pg_catalog.string_to_array($2, E'\\x01'))
     ) c";
 
+columns! {
+    ModelColumn from 5 (
+        input_per_million_usd, output_per_million_usd, components,
+        model_provider, model_name, max_output_tokens, list_key, mode, list_name
+    )
+}
+
 /// The list whose keys are what a caller without a provider names models by.
 const MAIN_LIST: &str = "litellm";
 
@@ -88,6 +95,13 @@ const SANDBOX_PRICES: &str = "
     ) c
     order by c.precedence, c.region nulls last, c.effective_from desc";
 
+columns! {
+    SandboxColumn from 5 (
+        per_second_usd, vcpu_second_usd, memory_gib_second_usd,
+        disk_gib_second_usd, gpu_second_usd, creation_usd, egress_gib_usd
+    )
+}
+
 /// The tenants that have prices of their own: few, so that all others share what is cached.
 const OWN_PRICES: &str = "
     select p.tenant_id from copilot_internal.model_pricing p where p.tenant_id is not null
@@ -103,6 +117,11 @@ static MODEL_PRICES_PLAN: Plan = Plan::new(MODEL_PRICES, &[UUID, TEXT, TEXT]);
 static ALIAS_PLAN: Plan = Plan::new(ALIAS, &[TEXT, TEXT]);
 static MARKUPS_PLAN: Plan = Plan::new(MARKUPS, &[UUID]);
 static SANDBOX_PRICES_PLAN: Plan = Plan::new(SANDBOX_PRICES, PARAMETERS);
+
+// Both lists begin with these.
+columns! {
+    DatedColumn(source, id, effective_from, effective_to)
+}
 
 /// A price with the range in which it is in force.
 struct Dated<P> {
@@ -123,16 +142,16 @@ struct Dated<P> {
 impl<P> Dated<P> {
     fn read(row: &Row, price: std::result::Result<P, String>) -> Result<Self> {
         Ok(Self {
-            source: match row.need::<String>(1)?.as_str() {
+            source: match row.need::<String>(DatedColumn::source)?.as_str() {
                 "tenant" => "tenant",
                 "operator" => "operator",
                 "imported" => "imported",
                 _ => "shipped",
             },
             is_of_main_list: true,
-            id: row.get(2),
-            from: row.get(3),
-            to: row.get(4),
+            id: row.get(DatedColumn::id),
+            from: row.get(DatedColumn::effective_from),
+            to: row.get(DatedColumn::effective_to),
             goes_by: None,
             grade: Grade::EXACT,
             price,
@@ -199,11 +218,12 @@ impl PriceList<ModelPrice> {
             let rows = spi.run(&MODEL_PRICES_PLAN, Snapshot::Latest, &parameters)?;
             let (mut fitting, mut elsewhere) = (Vec::new(), Vec::new());
             for row in rows.iter() {
-                let (row_provider, row_name) = (row.need::<String>(8)?, row.need::<String>(9)?);
-                let fit = wanted.fit(&row_provider, &row_name, row.get::<String>(11).as_deref());
+                let (row_provider, row_name) =
+                    (row.need::<String>(ModelColumn::model_provider)?, row.need::<String>(ModelColumn::model_name)?);
+                let fit = wanted.fit(&row_provider, &row_name, row.get::<String>(ModelColumn::list_key).as_deref());
                 let Some(fit) = fit else { continue };
                 let mut dated = Dated::read(&row, model_price(&row, &row_provider))?;
-                dated.is_of_main_list = row.get::<String>(13).is_none_or(|list| list == MAIN_LIST);
+                dated.is_of_main_list = row.get::<String>(ModelColumn::list_name).is_none_or(|list| list == MAIN_LIST);
                 match fit {
                     Fit::Price(grade) => dated.grade = grade,
                     Fit::Elsewhere { global } => {
@@ -426,12 +446,20 @@ fn is_off_peak(price: &ModelPrice, at: Timestamp) -> bool {
 }
 
 fn model_price(row: &Row, provider: &str) -> std::result::Result<ModelPrice, String> {
-    let components = row.get::<String>(7).unwrap_or_default();
+    let components = row.get::<String>(ModelColumn::components).unwrap_or_default();
     let components = serde_json::from_str(&components).map_err(|error| error.to_string())?;
-    let mut price = ModelPrice::new(row.get::<String>(5).as_deref(), row.get::<String>(6).as_deref(), &components)
-        .map_err(|error| format!("the price row cannot be read: {error}"))?;
-    price.describe(provider, &row.get::<String>(9).unwrap_or_default(), row.get::<String>(12).as_deref());
-    price.max_output_tokens = row.get::<String>(10).and_then(|tokens| tokens.parse().ok());
+    let mut price = ModelPrice::new(
+        row.get::<String>(ModelColumn::input_per_million_usd).as_deref(),
+        row.get::<String>(ModelColumn::output_per_million_usd).as_deref(),
+        &components,
+    )
+    .map_err(|error| format!("the price row cannot be read: {error}"))?;
+    price.describe(
+        provider,
+        &row.get::<String>(ModelColumn::model_name).unwrap_or_default(),
+        row.get::<String>(ModelColumn::mode).as_deref(),
+    );
+    price.max_output_tokens = row.get::<String>(ModelColumn::max_output_tokens).and_then(|tokens| tokens.parse().ok());
     Ok(price)
 }
 
@@ -478,16 +506,25 @@ pub fn quote_sandbox(tenant: Option<Uuid>, sandbox: SandboxUse, at: Timestamp) -
 }
 
 fn sandbox_price(row: &Row) -> std::result::Result<SandboxPrice, String> {
+    const RATES: [SandboxColumn; SANDBOX_PARTS.len()] = [
+        SandboxColumn::per_second_usd,
+        SandboxColumn::vcpu_second_usd,
+        SandboxColumn::memory_gib_second_usd,
+        SandboxColumn::disk_gib_second_usd,
+        SandboxColumn::gpu_second_usd,
+        SandboxColumn::creation_usd,
+        SandboxColumn::egress_gib_usd,
+    ];
     let mut price = SandboxPrice::default();
-    for (own, column) in price.rates.iter_mut().zip(5..) {
+    for (own, column) in price.rates.iter_mut().zip(RATES) {
         *own = rate(row, column)?;
     }
     // What ships knows the price of an allocation and that of a usual one; an operator's prices add up.
-    price.flat_unless_allocated = row.get::<String>(1).as_deref() == Some("shipped");
+    price.flat_unless_allocated = row.get::<String>(DatedColumn::source).as_deref() == Some("shipped");
     Ok(price)
 }
 
-fn rate(row: &Row, column: i32) -> std::result::Result<Option<Rate>, String> {
+fn rate(row: &Row, column: SandboxColumn) -> std::result::Result<Option<Rate>, String> {
     row.get::<String>(column)
         .map(|text| Rate::parse(&text).map_err(|error| format!("the price row cannot be read: a rate {error}")))
         .transpose()

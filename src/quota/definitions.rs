@@ -10,7 +10,7 @@ use super::Payer;
 use crate::cache::Cache;
 use crate::error::{Error, Result};
 use crate::pg::spi::types::{TEXT, UUID};
-use crate::pg::spi::{self, Plan, Row, Snapshot};
+use crate::pg::spi::{self, Plan, Row, Snapshot, columns};
 use crate::pg::zone::PostgresZone;
 use crate::pg::{Timestamp, clock_timestamp, nil};
 use crate::settings;
@@ -22,10 +22,10 @@ use tollgate_core::thresholds::Quiet;
 /// microseconds since 2000 and amount in nano-dollars, one after the other.
 const DEFINITIONS: &str = "
     select d.quota_id, d.scope, d.resource_type, d.mode, d.period, d.time_zone,
-           pg_catalog.floor(d.limit_usd * 1000000000)::bigint,
-           pg_catalog.ceil(d.warning_threshold * 1000000000000)::bigint,
+           pg_catalog.floor(d.limit_usd * 1000000000)::bigint as limit_nanos,
+           pg_catalog.ceil(d.warning_threshold * 1000000000000)::bigint as warning,
            array(select distinct pg_catalog.ceil(t.share * 1000000000000)::bigint
-                 from pg_catalog.unnest(d.event_thresholds) as t (share) order by 1),
+                 from pg_catalog.unnest(d.event_thresholds) as t (share) order by 1) as thresholds,
            d.suspended,
            array(select v.number
                  from copilot_internal.quota_overrides o
@@ -35,7 +35,7 @@ const DEFINITIONS: &str = "
                      (3, pg_catalog.floor(o.amount_usd * 1000000000))) as n (place, value)
                  cross join lateral (select n.value::bigint) as v (number)
                  where o.quota_id = d.quota_id and o.ends_at > pg_catalog.clock_timestamp()
-                 order by o.id, n.place),
+                 order by o.id, n.place) as raises,
            d.scope_id
     from (
         select q.quota_id, q.scope, q.scope_id, q.resource_type, q.mode, q.period, q.time_zone, q.limit_usd,
@@ -49,6 +49,13 @@ const DEFINITIONS: &str = "
         where q.tenant_id is null
     ) d
     where d.resource_type in ($3, 'all')";
+
+columns! {
+    DefinitionColumn(
+        quota_id, scope, resource_type, mode, period, time_zone, limit_nanos, warning, thresholds, suspended, raises,
+        scope_id
+    )
+}
 
 static DEFINITIONS_PLAN: Plan = Plan::new(DEFINITIONS, &[UUID, UUID, TEXT]);
 
@@ -161,28 +168,28 @@ struct Raise {
 
 impl Definition {
     fn from_row(row: &Row, resource: &'static str) -> Result<Self> {
-        let id: Uuid = row.need(1)?;
-        let scope: String = row.need(2)?;
-        let mode: String = row.need(4)?;
-        let period: String = row.need(5)?;
-        let zone: String = row.need(6)?;
+        let id: Uuid = row.need(DefinitionColumn::quota_id)?;
+        let scope: String = row.need(DefinitionColumn::scope)?;
+        let mode: String = row.need(DefinitionColumn::mode)?;
+        let period: String = row.need(DefinitionColumn::period)?;
+        let zone: String = row.need(DefinitionColumn::time_zone)?;
         let (Some(scope), Some(mode), Some(period)) =
             (Scope::parse(&scope), Mode::parse(&mode), Period::parse(&period))
         else {
             return Err(Error::internal("a quota has an unknown scope, mode or period"));
         };
-        let counts_all = row.need::<String>(3)? == ALL_RESOURCES;
+        let counts_all = row.need::<String>(DefinitionColumn::resource_type)? == ALL_RESOURCES;
         Ok(Self {
             id: *id.as_bytes(),
             scope,
             resource_type: if counts_all { ALL_RESOURCES } else { resource },
             mode,
-            scope_id: row.get(12),
-            limit: row.get(7),
-            suspended: row.need(10)?,
-            raises: raises(&row.need::<Vec<i64>>(11)?),
-            warning: row.need(8)?,
-            thresholds: row.need(9)?,
+            scope_id: row.get(DefinitionColumn::scope_id),
+            limit: row.get(DefinitionColumn::limit_nanos),
+            suspended: row.need(DefinitionColumn::suspended)?,
+            raises: raises(&row.need::<Vec<i64>>(DefinitionColumn::raises)?),
+            warning: row.need(DefinitionColumn::warning)?,
+            thresholds: row.need(DefinitionColumn::thresholds)?,
             period,
             zone: PostgresZone::named_or_utc(&zone)?,
             latest: Cell::new(None),

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::pg::identity::Caller;
 use crate::pg::invalidation::current_generation;
 use crate::pg::spi::types::UUID;
-use crate::pg::spi::{self, Plan, Session, Snapshot};
+use crate::pg::spi::{self, Plan, Session, Snapshot, columns};
 
 const ROLE: &str = "select m.role from copilot_internal.active_memberships m where m.tenant_id = $1 and m.user_id = $2";
 
@@ -27,7 +27,7 @@ const CURRENT: &str = "
     limit 1";
 
 const OF_USER: &str = "
-    select t.id, t.name, t.slug, t.type, t.plan, m.role, m.status = 'active', m.joined_at
+    select t.id, t.name, t.slug, t.type as kind, t.plan, m.role, m.status = 'active' as is_active, m.joined_at
     from (
         select t.id as tenant_id, 'owner' as role, 'active' as status, t.created_at as joined_at
         from copilot_internal.tenants t
@@ -43,6 +43,10 @@ const OF_USER: &str = "
     join copilot_internal.tenants t on t.id = m.tenant_id
     where t.deleted_at is null
     order by m.joined_at, t.id";
+
+columns! {
+    MembershipColumn(id, name, slug, kind, plan, role, is_active, joined_at)
+}
 
 const SOLE: &str = "select copilot_internal.sole_tenant($1)";
 
@@ -209,14 +213,14 @@ pub fn of_user(user: Uuid) -> Result<Vec<Membership>> {
         let rows = spi.run(&OF_USER_PLAN, Snapshot::Statement, &[user.into()])?;
         let membership = |row: spi::Row| {
             Ok(Membership {
-                tenant: row.need(1)?,
-                name: row.need(2)?,
-                slug: row.get(3),
-                kind: row.need(4)?,
-                plan: row.need(5)?,
-                role: row.need(6)?,
-                is_active: row.need(7)?,
-                joined_at: row.need(8)?,
+                tenant: row.need(MembershipColumn::id)?,
+                name: row.need(MembershipColumn::name)?,
+                slug: row.get(MembershipColumn::slug),
+                kind: row.need(MembershipColumn::kind)?,
+                plan: row.need(MembershipColumn::plan)?,
+                role: row.need(MembershipColumn::role)?,
+                is_active: row.need(MembershipColumn::is_active)?,
+                joined_at: row.need(MembershipColumn::joined_at)?,
             })
         };
         rows.iter().map(membership).collect()
