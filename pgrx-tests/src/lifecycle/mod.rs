@@ -368,8 +368,8 @@ impl Run {
         self.say(&format!("begin isolation level {level}"))?;
         let mut done = 0;
         for _ in 0..steps {
-            // Whether a counter has let go of what expired later depends on when it was loaded.
-            if self.preload && self.world.has_unmarked(self.in_hand, clock()) {
+            // What a counter has let go of by then depends on when it was loaded.
+            if self.preload && self.in_hand <= clock() {
                 self.count("cut short");
                 break;
             }
@@ -470,8 +470,8 @@ impl Run {
             return Ok(ended);
         }
         // Where a counter has to be refreshed and cannot be, the tables tell, and they show what was given back at once.
-        let blurred = walk.world.has_credits() && walk.world.has_unmarked(i64::MIN, now);
-        if self.preload && (blurred || walk.world.has_unmarked(*walk.in_hand, now)) {
+        let blurred = walk.world.has_credits() && walk.world.has_unmarked(now);
+        if self.preload && (blurred || *walk.in_hand <= now) {
             return Ok(ended);
         }
         walk.now = clock();

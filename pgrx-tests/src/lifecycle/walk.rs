@@ -42,7 +42,7 @@ pub struct Walk<'a> {
     pub world: &'a mut ModelWorld,
     pub rng: &'a mut ChaCha8Rng,
     pub now: i64,
-    /// When the first of the holds expires that this transaction has in hand. Counters keep what expired after it.
+    /// When the first of the holds expires that this transaction has in hand. Counters keep it, and what expired later.
     pub in_hand: &'a mut i64,
     /// Every statement so far, for the reader of a failure.
     pub said: &'a mut Vec<String>,
