@@ -69,8 +69,10 @@ begin
     insert into copilot_internal.quota_events (tenant_id, quota_id, event_type, limit_nanos, payload)
     values (new.tenant_id, new.id, 'limit_changed', floor(new.limit_usd * 1000000000)::bigint, jsonb_build_object(
         'scope', new.scope, 'scope_id', new.scope_id, 'resource_type', new.resource_type, 'period', new.period,
-        'old', jsonb_build_object('limit_usd', old.limit_usd, 'mode', old.mode, 'suspended', old.suspended),
-        'new', jsonb_build_object('limit_usd', new.limit_usd, 'mode', new.mode, 'suspended', new.suspended)));
+        'old', jsonb_build_object(
+            'limit_usd', trim_scale(old.limit_usd), 'mode', old.mode, 'suspended', old.suspended),
+        'new', jsonb_build_object(
+            'limit_usd', trim_scale(new.limit_usd), 'mode', new.mode, 'suspended', new.suspended)));
     return null;
 end $$;
 comment on function copilot_internal.note_limit_change() is

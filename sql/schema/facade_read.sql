@@ -84,7 +84,7 @@ begin
         where o.operation_type = p_operation_type and o.confidence_level = p_confidence_level
           and o.input_tokens is not null;
     end if;
-    return v_estimate;
+    return trim_scale(v_estimate);
 end $$;
 comment on function public.get_llm_cost_estimate(text, text, text, text, uuid) is
     'What one operation of a kind costs (USD): the operator''s estimate, with p_tenant_id else what that tenant''s own '
@@ -115,7 +115,7 @@ begin
         where o.operation_type = p_operation_type and o.confidence_level = p_confidence_level
           and o.duration_seconds is not null;
     end if;
-    return v_estimate;
+    return trim_scale(v_estimate);
 end $$;
 comment on function public.get_e2b_cost_estimate(text, text, text, text, uuid) is
     'What one sandbox session of a kind costs (USD): the operator''s estimate, with p_tenant_id else what that '

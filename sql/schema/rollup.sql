@@ -369,7 +369,8 @@ begin atomic
         where p.source <> 'fold'
         group by p.tenant_id, p.record_id
     )
-    select d.check_name, nullif(d.tenant_id, '00000000-0000-0000-0000-000000000000'), d.expected, d.actual
+    select d.check_name, nullif(d.tenant_id, '00000000-0000-0000-0000-000000000000'),
+           pg_catalog.trim_scale(d.expected), pg_catalog.trim_scale(d.actual)
     from differences d
     where d.expected <> d.actual;
 end;
