@@ -4,6 +4,7 @@ use pgrx::Uuid;
 
 use crate::error::{Error, Result};
 use crate::pg::jsonb::{Bounds, Excess};
+use crate::pg::jsonb_value;
 use crate::pg::value::{GivenJson, Json};
 use crate::pg::{self, Timestamp, nil};
 use crate::settings;
@@ -71,21 +72,13 @@ pub fn beyond(name: &str, bounds: &Bounds, excess: Excess) -> String {
     }
 }
 
-/// A report of usage, alone or in a whole response: vectors and images are in it.
+/// A report of usage, alone or in a whole response: vectors and images are in it. The bytes are those that are stored.
 const REPORT: Bounds = Bounds { bytes: 4 * 1024 * 1024, depth: 100, number: 1_000 };
 
-/// A usage object as a provider gave it: any JSON, or how it is beyond its bounds.
-pub enum Report {
-    Json(Json),
-    Excessive(String),
-}
-
-/// The report that a call has as its argument.
-pub fn report(value: Option<GivenJson>, name: &str) -> Result<Report> {
-    Ok(match required(value, name)?.within(&REPORT) {
-        Ok(json) => Report::Json(json),
-        Err(excess) => Report::Excessive(beyond("", &REPORT, excess).trim_start().to_owned()),
-    })
+/// A report that must be there, whatever it is; or how it is beyond its bounds, as a clause.
+pub fn report(value: Option<GivenJson>, name: &str) -> Result<std::result::Result<serde_json::Value, String>> {
+    let given = required(value, name)?;
+    Ok(jsonb_value::read(given, &REPORT).map_err(|excess| beyond("", &REPORT, excess).trim_start().to_owned()))
 }
 
 pub fn tokens(value: Option<i64>, name: &str) -> Result<i64> {

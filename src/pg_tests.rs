@@ -3,15 +3,19 @@
 #[pgrx::pg_schema]
 #[allow(clippy::panic, clippy::disallowed_methods, reason = "tests fail by panicking, and may query as they like")]
 mod tests {
-    use std::collections::HashSet;
+    use std::collections::{BTreeMap, HashSet};
 
     use pgrx::prelude::*;
     use pgrx::{AnyNumeric, FromDatum, JsonB};
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::test_runner::{Config, TestRunner};
 
     use crate::pg::identity::{Caller, parse_uuid};
+    use crate::pg::jsonb::Bounds;
     use crate::pg::numeric;
     use crate::pg::spi::{Plan, Snapshot, session};
-    use crate::pg::value::Value;
+    use crate::pg::value::{GivenJson, Value};
     use crate::pg::zone::{PostgresZone, is_iana_name};
     use crate::pg::{clock_timestamp, from_unix_seconds, new_id, to_unix_seconds};
     use tollgate_core::money::Picos;
@@ -224,6 +228,92 @@ mod tests {
         assert_eq!(found["b"]["c"].as_f64(), Some(1e-12));
         assert!(Value::from(None::<i64>).is_null());
         assert!(Value::numeric("a\0b").is_null());
+    }
+
+    /// Any document that Postgres stores, with numbers of up to 40 digits and some of more than a thousand.
+    fn any_document() -> impl Strategy<Value = serde_json::Value> {
+        let number = |text: String| serde_json::from_str(&text).unwrap_or_default();
+        let leaf = prop_oneof![
+            6 => Just(serde_json::Value::Null),
+            6 => any::<bool>().prop_map(serde_json::Value::from),
+            6 => "[^\\x00]{0,20}".prop_map(serde_json::Value::from),
+            9 => "-?(0|[1-9][0-9]{0,40})([.][0-9]{1,40})?(e-?[0-9]{1,2})?".prop_map(number),
+            1 => "[1-9][0-9]{1000,1100}".prop_map(number),
+            1 => "0[.][0-9]{1000,1100}1".prop_map(number),
+        ];
+        leaf.prop_recursive(6, 24, 6, |inner| {
+            prop_oneof![
+                vec(inner.clone(), 0..6).prop_map(serde_json::Value::from),
+                vec(("[^\\x00]{0,8}", inner), 0..6)
+                    .prop_map(|pairs| serde_json::Value::Object(pairs.into_iter().collect())),
+            ]
+        })
+    }
+
+    /// How deep a document is, and the bytes of its longest number.
+    fn measured(document: &serde_json::Value) -> (usize, usize) {
+        let of_all = |found: Vec<(usize, usize)>| {
+            let deepest = found.iter().map(|(depth, _)| *depth).max().unwrap_or(0);
+            (deepest + 1, found.iter().map(|(_, longest)| *longest).max().unwrap_or(0))
+        };
+        match document {
+            serde_json::Value::Array(list) => of_all(list.iter().map(measured).collect()),
+            serde_json::Value::Object(object) => of_all(object.values().map(measured).collect()),
+            serde_json::Value::Number(number) => (0, number.as_str().len()),
+            _ => (0, 0),
+        }
+    }
+
+    #[pg_test]
+    fn any_stored_document_is_within_its_bounds_exactly_when_its_text_is() {
+        let mut runner = TestRunner::new(Config { cases: 1_000, failure_persistence: None, ..Config::default() });
+        let bounds = (0..600_usize, 1..5_usize, prop_oneof![1..60_usize, Just(1_000)]);
+        let outcome = runner.run(&(any_document(), bounds), |(document, (bytes, depth, number))| {
+            let given = || GivenJson::Datum(Value::jsonb(&document.to_string()).datum());
+            let Ok(all) = given().within(&Bounds { bytes: 1_000_000, depth: 100, number: 10_000 }) else {
+                return Err(TestCaseError::fail("beyond every bound"));
+            };
+            let text = all.text();
+            let printed: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+            let (levels, longest) = measured(&printed);
+            prop_assert_eq!(all.is_object(), (!printed.is_null()).then_some(printed.is_object()));
+            // A scalar is stored as a list of one, and an empty object is within every bound.
+            let fits = text == "{}" || (text.len() <= bytes && levels.max(1) <= depth && longest <= number);
+            let within = given().within(&Bounds { bytes, depth, number });
+            prop_assert_eq!(within.is_ok(), fits, "{} {} {}: {:?}", bytes, depth, number, within.err());
+            Ok(())
+        });
+        assert!(outcome.is_ok(), "{outcome:?}");
+    }
+
+    /// The names by which kernels read their arguments are those of the SQL signatures, in their order.
+    #[pg_test]
+    fn arguments_are_named_as_in_sql() {
+        // pgrx reads the one argument of these.
+        const READ_BY_PGRX: [&str; 2] = ["is_time_zone", "try_fold_lock"];
+        let named: BTreeMap<String, String> = crate::api::signatures()
+            .flat_map(|signature| signature.functions.iter().map(|name| (name, signature.arguments.join(" "))))
+            .map(|(name, arguments)| (name.to_string(), arguments))
+            .collect();
+        let in_sql: BTreeMap<String, String> = ask::<Vec<String>>(
+            "select array_agg(pg_catalog.replace(p.prosrc, '_wrapper', '') || '=' || a.names)
+             from pg_catalog.pg_proc p
+             join pg_catalog.pg_language l on l.oid = p.prolang and l.lanname = 'c'
+             join pg_catalog.pg_depend d on d.classid = 'pg_catalog.pg_proc'::regclass and d.objid = p.oid
+             join pg_catalog.pg_extension e on e.oid = d.refobjid and e.extname = 'pg_tollgate'
+             cross join lateral (
+                 select pg_catalog.string_agg(n.name, ' ' order by n.position) as names
+                 from pg_catalog.unnest(p.proargnames) with ordinality as n (name, position)
+                 where n.position <= p.pronargs
+             ) a
+             where p.pronargs > 0",
+        )
+        .into_iter()
+        .filter_map(|text| text.split_once('=').map(|(name, arguments)| (name.to_owned(), arguments.to_owned())))
+        .filter(|(name, _)| !READ_BY_PGRX.contains(&name.as_str()))
+        .collect();
+        assert_eq!(named, in_sql);
+        assert!(named.len() > 30, "{} functions", named.len());
     }
 
     /// A charge decides on what it and the statements before it in its transaction have written.

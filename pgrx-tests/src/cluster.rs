@@ -15,7 +15,6 @@ use anyhow::{Context, Result, bail};
 use postgres::{Client, NoTls};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::cluster_pool::{ClusterPool, Lease};
 use crate::file_lock::lock;
 use crate::install;
 use crate::layout;
@@ -86,15 +85,6 @@ impl Cluster {
             supabase::hand_over(&mut client, "postgres")?;
         }
         Ok(cluster)
-    }
-
-    /// The server of the test that runs in this thread.
-    pub fn shared() -> &'static Cluster {
-        static POOL: ClusterPool = ClusterPool::new(|| Cluster::start(ClusterOptions::default()));
-        thread_local! {
-            static LEASE: Lease = POOL.lease();
-        }
-        LEASE.with(Lease::cluster)
     }
 
     /// A server that follows this one and answers queries. It is as new as this one was a moment ago.

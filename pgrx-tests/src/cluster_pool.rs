@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::Result;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, ClusterOptions};
 
 /// As many servers as tests run at once. None is ever dropped; the watchdog ends them with the process.
 pub struct ClusterPool {
@@ -45,4 +45,13 @@ impl Drop for Lease {
     fn drop(&mut self) {
         self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner).push(self.cluster);
     }
+}
+
+/// The server of the test that runs in this thread.
+pub fn shared() -> &'static Cluster {
+    static POOL: ClusterPool = ClusterPool::new(|| Cluster::start(ClusterOptions::default()));
+    thread_local! {
+        static LEASE: Lease = POOL.lease();
+    }
+    LEASE.with(Lease::cluster)
 }

@@ -8,14 +8,14 @@ use postgres::Client;
 use postgres::error::SqlState;
 use serde_json::json;
 use support::{Database, assert_verified, differences, id, make_tenant, text, texts};
-use tollgate_tests::cluster::Cluster;
+use tollgate_tests::cluster_pool;
 use tollgate_tests::session::{Caller, message, sqlstate};
 
 /// Whoever owns a schema can rename it and put another in its place, and whoever may create in it can overload what is
 /// called there. Empty it is taken over.
 #[test]
 fn a_schema_in_strange_hands_is_refused_unless_it_is_empty() -> Result<()> {
-    let cluster = Cluster::shared();
+    let cluster = cluster_pool::shared();
     cluster.create_database_without_extension("hostile_schema")?;
     let mut client = cluster.superuser("hostile_schema")?;
     client.batch_execute(
@@ -67,7 +67,7 @@ fn evil(result: &str) -> String {
 /// A database whose owner is the attacker, a role of its name: no superuser, no createrole, no bypassrls, a member of
 /// service_role.
 fn attacked(name: &str) -> Result<Client> {
-    let cluster = Cluster::shared();
+    let cluster = cluster_pool::shared();
     cluster.create_database_without_extension(name)?;
     let mut client = cluster.superuser(name)?;
     client.batch_execute(&format!(
@@ -319,7 +319,7 @@ fn a_time_zone_that_is_gone_stops_nothing() -> Result<()> {
 /// Text is handled as UTF-8, so a database of another encoding is refused whole and not later, by call.
 #[test]
 fn another_encoding_is_refused() -> Result<()> {
-    let cluster = Cluster::shared();
+    let cluster = cluster_pool::shared();
     cluster
         .superuser("postgres")?
         .batch_execute("create database latin encoding 'LATIN1' locale 'C' template template0")?;

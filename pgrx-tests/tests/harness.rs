@@ -3,6 +3,7 @@
 use anyhow::Result;
 use serde_json::Value;
 use tollgate_tests::cluster::{Cluster, ClusterOptions};
+use tollgate_tests::cluster_pool;
 use tollgate_tests::session::{Caller, Session};
 use tollgate_tests::supabase::DefaultPrivileges;
 use uuid::Uuid;
@@ -14,7 +15,7 @@ fn plain_database(cluster: &Cluster, name: &str) -> Result<String> {
 
 #[test]
 fn a_request_has_the_role_and_the_claims_of_its_caller() -> Result<()> {
-    let cluster = Cluster::shared();
+    let cluster = cluster_pool::shared();
     let database = plain_database(cluster, "requests")?;
     let mut session = Session::open(cluster, &database)?;
     let (user, tenant) = (Uuid::from_u128(1), Uuid::from_u128(2));
@@ -35,7 +36,7 @@ fn a_request_has_the_role_and_the_claims_of_its_caller() -> Result<()> {
 
 #[test]
 fn a_read_only_request_writes_nothing() -> Result<()> {
-    let cluster = Cluster::shared();
+    let cluster = cluster_pool::shared();
     let database = plain_database(cluster, "read_only")?;
     cluster.superuser(&database)?.batch_execute("create table t (a int); grant all on t to service_role")?;
     let mut session = Session::open(cluster, &database)?;
@@ -59,7 +60,7 @@ fn default_privileges_follow_the_profile() -> Result<()> {
 
 #[test]
 fn a_server_never_shows_backtraces() -> Result<()> {
-    let environment = std::fs::read(format!("/proc/{}/environ", Cluster::shared().postmaster_pid()?))?;
+    let environment = std::fs::read(format!("/proc/{}/environ", cluster_pool::shared().postmaster_pid()?))?;
     assert!(!String::from_utf8_lossy(&environment).contains("BACKTRACE"));
     Ok(())
 }

@@ -10,6 +10,7 @@ use std::fs;
 use anyhow::{Context, Result, bail, ensure};
 use postgres::{Client, SimpleQueryMessage};
 use tollgate_tests::cluster::{Cluster, ClusterOptions, SUPERUSER};
+use tollgate_tests::cluster_pool;
 use tollgate_tests::layout;
 use tollgate_tests::session::{claims, sqlstate};
 use uuid::Uuid;
@@ -29,7 +30,7 @@ fn every_example_gives_what_the_readme_says() -> Result<()> {
     let text = fs::read_to_string(layout::root().join("README.md")).context("cannot read README.md")?;
     let examples = examples(&text)?;
     ensure!(examples.len() > 40, "only {} statements were found", examples.len());
-    let cluster = Cluster::shared();
+    let cluster = cluster_pool::shared();
     cluster.create_database_without_extension("readme")?;
     let mut client = cluster.connect("readme", SUPERUSER)?;
     for example in &examples {

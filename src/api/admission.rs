@@ -141,7 +141,7 @@ fn rows_changed(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
 
 #[pg_extern(sql = false)]
 fn reload_counters(fcinfo: pg_sys::FunctionCallInfo) -> i64 {
-    Call::new(fcinfo).kernel(|caller| {
+    Call::without_arguments(fcinfo).kernel(|caller| {
         require_service_role_to(caller, "reload counters")?;
         with(|state| state.note_reload());
         let counters = shared().map_or(0, |shared| shared.table.counters(own_database(), watch().to_u32()).count());
@@ -151,7 +151,7 @@ fn reload_counters(fcinfo: pg_sys::FunctionCallInfo) -> i64 {
 
 #[pg_extern(sql = false)]
 fn verify_counters(fcinfo: pg_sys::FunctionCallInfo) {
-    let call = Call::new(fcinfo);
+    let call = Call::without_arguments(fcinfo);
     let found = call.kernel(|caller| {
         require_service_role_to(caller, "verify counters")?;
         spi::session(differing)
@@ -167,7 +167,7 @@ fn holdings(fcinfo: pg_sys::FunctionCallInfo) {
     let database = own_database();
     let holdings: Vec<Holding> =
         shared().map(|shared| shared.registry.holdings(database).collect()).unwrap_or_default();
-    Call::new(fcinfo).rows(holdings.iter().map(|holding| {
+    Call::without_arguments(fcinfo).rows(holdings.iter().map(|holding| {
         vec![
             holding.process.cast_signed().into(),
             holding.tenant.map(Uuid::from_bytes).into(),
@@ -179,7 +179,7 @@ fn holdings(fcinfo: pg_sys::FunctionCallInfo) {
 
 #[pg_extern(sql = false)]
 fn admission_counters(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
-    let call = Call::new(fcinfo);
+    let call = Call::without_arguments(fcinfo);
     if !Caller::current().reads_all_metrics() {
         Error::forbidden("only those who see all tenants may see these counters").raise();
     }

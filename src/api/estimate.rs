@@ -2,18 +2,31 @@
 
 use pgrx::{Uuid, pg_extern, pg_sys};
 
-use crate::arguments::{self, Report};
+use crate::arguments;
 use crate::error::{Error, Result};
 use crate::ledger::{e2b, llm};
 use crate::pg;
-use crate::pg::call::{Call, Reply};
+use crate::pg::call::{Argument, Call, Reply, signatures};
 use crate::pg::identity::Caller;
+use crate::pg::jsonb_value;
 use crate::pg::value::Value;
 use crate::pricing::lookup::{Model, Quote, SandboxUse, quote_llm, quote_sandbox};
 use crate::tenancy::access;
 use tollgate_core::money::Picos;
 use tollgate_core::pricing::{Breakdown, ModelPrice, PriceConditions, Priced, upper_bound};
 use tollgate_core::usage::normalize;
+
+signatures! {
+    EstimateLlmCost = estimate_llm_cost(
+        p_model_provider, p_model_name, p_input_tokens, p_output_tokens, p_usage, p_service_tier, p_tenant_id
+    );
+    EstimateE2bCost = estimate_e2b_cost(
+        p_sandbox_type, p_duration_seconds, p_region, p_vcpu_seconds, p_memory_gib_seconds, p_tenant_id, p_provider,
+        p_disk_gib_seconds, p_gpu_seconds, p_creations, p_egress_gib
+    );
+    PriceProblem = price_problem(p_input_per_million_usd, p_output_per_million_usd, p_components);
+    NormalizeLlmUsage = normalize_llm_usage(p_provider, p_usage);
+}
 
 /// The breakdown if there is one, whether a price was found, and in words what the answer rests on.
 fn answer(quote: &Quote) -> (Option<&Breakdown>, Value, Value) {
@@ -60,16 +73,20 @@ fn tenant(given: Option<Uuid>, caller: &Caller) -> Result<Option<Uuid>> {
 
 #[pg_extern(sql = false)]
 fn estimate_llm_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
-    let call = Call::new(fcinfo);
+    use EstimateLlmCost::*;
+
+    let call = Call::<EstimateLlmCost>::new(fcinfo);
     let quote = call.kernel(|caller| {
-        let provider = arguments::required_text(call.text(0), "p_model_provider")?;
-        let name = arguments::required_text(call.text(1), "p_model_name")?;
-        let input_tokens = arguments::tokens(call.bigint(2), "p_input_tokens")?;
-        let output_tokens =
-            call.bigint(3).map(|tokens| arguments::tokens(Some(tokens), "p_output_tokens")).transpose()?;
-        let parts = arguments::json(call.jsonb(4), "p_usage")?;
-        let tier = arguments::text(call.text(5), "p_service_tier")?;
-        let tenant = tenant(call.uuid(6), caller)?;
+        let provider = arguments::required_text(call.text(p_model_provider), "p_model_provider")?;
+        let name = arguments::required_text(call.text(p_model_name), "p_model_name")?;
+        let input_tokens = arguments::tokens(call.bigint(p_input_tokens), "p_input_tokens")?;
+        let output_tokens = call
+            .bigint(p_output_tokens)
+            .map(|tokens| arguments::tokens(Some(tokens), "p_output_tokens"))
+            .transpose()?;
+        let parts = arguments::json(call.jsonb(p_usage), "p_usage")?;
+        let tier = arguments::text(call.text(p_service_tier), "p_service_tier")?;
+        let tenant = tenant(call.uuid(p_tenant_id), caller)?;
         // Parts that exceed their whole are an error of the call's, whatever the price says. Without a count of the output
         // the answer may be as long as it gets, whatever its parts; the tier counts all the same.
         let most = output_tokens.unwrap_or(arguments::MAX_TOKENS);
@@ -101,22 +118,24 @@ fn estimate_llm_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
 
 #[pg_extern(sql = false)]
 fn estimate_e2b_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
-    let call = Call::new(fcinfo);
-    let quantity = |index: usize, name: &str| -> Result<Option<String>> {
-        call.numeric(index).map(|text| e2b::quantity(&text, name)).transpose()
+    use EstimateE2bCost::*;
+
+    let call = Call::<EstimateE2bCost>::new(fcinfo);
+    let quantity = |argument: EstimateE2bCost| -> Result<Option<String>> {
+        call.numeric(argument).map(|text| e2b::quantity(&text, argument.name())).transpose()
     };
     let quote = call.kernel(|caller| {
-        let sandbox_type = arguments::required_text(call.text(0), "p_sandbox_type")?;
+        let sandbox_type = arguments::required_text(call.text(p_sandbox_type), "p_sandbox_type")?;
         let duration =
-            quantity(1, "p_duration_seconds")?.ok_or_else(|| Error::invalid("p_duration_seconds must not be NULL"))?;
-        let region = arguments::text(call.text(2), "p_region")?;
-        let vcpu = quantity(3, "p_vcpu_seconds")?;
-        let memory = quantity(4, "p_memory_gib_seconds")?;
-        let provider = arguments::text(call.text(6), "p_provider")?;
-        let disk = quantity(7, "p_disk_gib_seconds")?;
-        let gpu = quantity(8, "p_gpu_seconds")?;
-        let creations = quantity(9, "p_creations")?;
-        let egress = quantity(10, "p_egress_gib")?;
+            quantity(p_duration_seconds)?.ok_or_else(|| Error::invalid("p_duration_seconds must not be NULL"))?;
+        let region = arguments::text(call.text(p_region), "p_region")?;
+        let vcpu = quantity(p_vcpu_seconds)?;
+        let memory = quantity(p_memory_gib_seconds)?;
+        let provider = arguments::text(call.text(p_provider), "p_provider")?;
+        let disk = quantity(p_disk_gib_seconds)?;
+        let gpu = quantity(p_gpu_seconds)?;
+        let creations = quantity(p_creations)?;
+        let egress = quantity(p_egress_gib)?;
         let quantities = [&Some(duration), &vcpu, &memory, &disk, &gpu, &creations, &egress];
         let sandbox = SandboxUse {
             provider: provider.as_deref().unwrap_or(e2b::PROVIDER),
@@ -124,7 +143,7 @@ fn estimate_e2b_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
             region: region.as_deref(),
             quantities: quantities.map(|quantity| quantity.as_deref()),
         };
-        quote_sandbox(tenant(call.uuid(5), caller)?, sandbox, pg::clock_timestamp())
+        quote_sandbox(tenant(call.uuid(p_tenant_id), caller)?, sandbox, pg::clock_timestamp())
     });
     let (breakdown, found, basis) = answer(&quote);
     call.row(&[cost(breakdown.map(Breakdown::total)), found, basis])
@@ -132,8 +151,10 @@ fn estimate_e2b_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
 
 #[pg_extern(sql = false)]
 fn price_problem(fcinfo: pg_sys::FunctionCallInfo) -> Option<String> {
-    let call = Call::new(fcinfo);
-    let components = match call.jsonb(2).map(|given| given.within(&arguments::OBJECT)).transpose() {
+    use PriceProblem::*;
+
+    let call = Call::<PriceProblem>::new(fcinfo);
+    let components = match call.jsonb(p_components).map(|given| given.within(&arguments::OBJECT)).transpose() {
         Ok(components) => components.map_or_else(|| "{}".to_owned(), |json| json.text().into_owned()),
         Err(excess) => return Some(arguments::beyond("p_components", &arguments::OBJECT, excess)),
     };
@@ -141,7 +162,11 @@ fn price_problem(fcinfo: pg_sys::FunctionCallInfo) -> Option<String> {
         Ok(components) => components,
         Err(error) => return Some(format!("p_components cannot be read: {error}")),
     };
-    match ModelPrice::new(call.numeric(0).as_deref(), call.numeric(1).as_deref(), &components) {
+    match ModelPrice::new(
+        call.numeric(p_input_per_million_usd).as_deref(),
+        call.numeric(p_output_per_million_usd).as_deref(),
+        &components,
+    ) {
         Err(error) => Some(error.to_string()),
         Ok(price) => price.unknown.first().map(|key| format!("unknown price component \"{}\"", arguments::shown(key))),
     }
@@ -149,17 +174,16 @@ fn price_problem(fcinfo: pg_sys::FunctionCallInfo) -> Option<String> {
 
 #[pg_extern(sql = false)]
 fn normalize_llm_usage(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
-    let call = Call::new(fcinfo);
+    use NormalizeLlmUsage::*;
+
+    let call = Call::<NormalizeLlmUsage>::new(fcinfo);
     let normalized = || -> Result<Value> {
-        let provider = arguments::required_text(call.text(0), "p_provider")?;
-        let usage = match arguments::report(call.jsonb(1), "p_usage")? {
-            Report::Excessive(why) => return Err(Error::invalid(format!("p_usage {why}"))),
-            Report::Json(usage) => serde_json::from_str(&usage.text())
-                .map_err(|error| Error::invalid(format!("p_usage cannot be read: {error}")))?,
-        };
+        let provider = arguments::required_text(call.text(p_provider), "p_provider")?;
+        let usage = arguments::report(call.jsonb(p_usage), "p_usage")?;
+        let usage = usage.map_err(|why| Error::invalid(format!("p_usage {why}")))?;
         let usage =
             normalize(&provider, &usage).map_err(|why| Error::invalid(format!("p_usage does not fit: {why}")))?;
-        Ok(Value::jsonb(&serde_json::Value::Object(usage).to_string()))
+        Ok(jsonb_value::write(&usage).value())
     };
     Reply::new(normalized().unwrap_or_else(|error| error.raise()).datum())
 }

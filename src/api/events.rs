@@ -6,17 +6,24 @@ use super::require_service_role_to;
 use crate::arguments;
 use crate::error::Error;
 use crate::outbox;
-use crate::pg::call::Call;
+use crate::pg::call::{Argument, Call, signatures};
 use crate::pg::spi::types::{INT, INTERVAL, UUIDS};
 use crate::pg::spi::{self, Plan, Snapshot};
 use crate::pg::value::Value;
+
+signatures! {
+    ClaimQuotaEvents = claim_quota_events(p_limit, p_lease);
+    AcknowledgeQuotaEvents = acknowledge_quota_events(p_event_ids);
+    Maintain = maintain(p_limit);
+    CatchUpEvents = catch_up_events(p_tenant_id);
+}
 
 static CLAIM_PLAN: Plan = Plan::new("select * from copilot_internal.claim_events($1, $2)", &[INT, INTERVAL]);
 static ACKNOWLEDGE_PLAN: Plan = Plan::new("select copilot_internal.acknowledge_events($1)", &[UUIDS]);
 static MAINTAIN_PLAN: Plan = Plan::new("select * from copilot_internal.run_maintenance($1)", &[INT]);
 static VERIFY_PLAN: Plan = Plan::new("select * from copilot_internal.ledger_differences()", &[]);
 
-fn write_for_service_role(call: Call, what: &str, plan: &Plan, arguments: &[Value]) {
+fn write_for_service_role<A: Argument>(call: Call<A>, what: &str, plan: &Plan, arguments: &[Value]) {
     call.kernel(|caller| {
         require_service_role_to(caller, what)?;
         spi::session_for_functions(|spi| {
@@ -28,17 +35,21 @@ fn write_for_service_role(call: Call, what: &str, plan: &Plan, arguments: &[Valu
 
 #[pg_extern(sql = false)]
 fn claim_quota_events(fcinfo: pg_sys::FunctionCallInfo) {
-    let call = Call::new(fcinfo);
-    write_for_service_role(call, "claim events", &CLAIM_PLAN, &[call.value(0), call.value(1)]);
+    use ClaimQuotaEvents::*;
+
+    let call = Call::<ClaimQuotaEvents>::new(fcinfo);
+    write_for_service_role(call, "claim events", &CLAIM_PLAN, &[call.value(p_limit), call.value(p_lease)]);
 }
 
 #[pg_extern(sql = false)]
 fn acknowledge_quota_events(fcinfo: pg_sys::FunctionCallInfo) -> i32 {
-    let call = Call::new(fcinfo);
+    use AcknowledgeQuotaEvents::*;
+
+    let call = Call::<AcknowledgeQuotaEvents>::new(fcinfo);
     call.kernel(|caller| {
         require_service_role_to(caller, "acknowledge events")?;
         spi::session_for_functions(|spi| {
-            let rows = spi.run_write(&ACKNOWLEDGE_PLAN, &[call.value(0)])?;
+            let rows = spi.run_write(&ACKNOWLEDGE_PLAN, &[call.value(p_event_ids)])?;
             rows.first().ok_or_else(|| Error::internal("nothing was counted"))?.need(1)
         })
     })
@@ -46,13 +57,15 @@ fn acknowledge_quota_events(fcinfo: pg_sys::FunctionCallInfo) -> i32 {
 
 #[pg_extern(sql = false)]
 fn maintain(fcinfo: pg_sys::FunctionCallInfo) {
-    let call = Call::new(fcinfo);
-    write_for_service_role(call, "maintain", &MAINTAIN_PLAN, &[call.value(0)]);
+    use Maintain::*;
+
+    let call = Call::<Maintain>::new(fcinfo);
+    write_for_service_role(call, "maintain", &MAINTAIN_PLAN, &[call.value(p_limit)]);
 }
 
 #[pg_extern(sql = false)]
 fn verify(fcinfo: pg_sys::FunctionCallInfo) {
-    let call = Call::new(fcinfo);
+    let call = Call::without_arguments(fcinfo);
     call.kernel(|caller| {
         require_service_role_to(caller, "verify the ledger")?;
         spi::session_for_functions(|spi| {
@@ -64,10 +77,12 @@ fn verify(fcinfo: pg_sys::FunctionCallInfo) {
 
 #[pg_extern(sql = false)]
 fn catch_up_events(fcinfo: pg_sys::FunctionCallInfo) -> i64 {
-    let call = Call::new(fcinfo);
+    use CatchUpEvents::*;
+
+    let call = Call::<CatchUpEvents>::new(fcinfo);
     call.kernel(|caller| {
         require_service_role_to(caller, "write events")?;
-        let tenant: Uuid = arguments::required(call.uuid(0), "p_tenant_id")?;
+        let tenant: Uuid = arguments::required(call.uuid(p_tenant_id), "p_tenant_id")?;
         spi::session(|spi| outbox::catch_up(spi, tenant))
     })
 }

@@ -5,13 +5,17 @@ use pgrx::{Uuid, pg_extern, pg_sys};
 use super::require_service_role_to;
 use crate::arguments;
 use crate::error::Error;
-use crate::pg::call::{Call, Reply};
+use crate::pg::call::{Call, Reply, signatures};
 use crate::pg::identity::Caller;
 use crate::pg::value::Value;
 use crate::pg::zone::{PostgresZone, is_iana_name};
 use crate::pg::{from_unix_seconds, lock, spi, to_unix_seconds};
 use crate::tenancy::access;
 use tollgate_core::period::{self, Period};
+
+signatures! {
+    PeriodBounds = period_bounds(p_period, p_time_zone, p_at);
+}
 
 #[pg_extern(sql = false)]
 fn caller_sees_all() -> bool {
@@ -25,7 +29,7 @@ fn caller_user() -> Option<Uuid> {
 
 #[pg_extern(sql = false)]
 fn caller_tenants(fcinfo: pg_sys::FunctionCallInfo) -> Vec<Uuid> {
-    Call::new(fcinfo).kernel(|caller| Ok(access::of_caller(caller)?.to_vec()))
+    Call::without_arguments(fcinfo).kernel(|caller| Ok(access::of_caller(caller)?.to_vec()))
 }
 
 #[pg_extern(sql = false)]
@@ -45,13 +49,15 @@ fn try_fold_lock(tenant: Uuid) -> bool {
 
 #[pg_extern(sql = false)]
 fn period_bounds(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
-    let call = Call::new(fcinfo);
+    use PeriodBounds::*;
+
+    let call = Call::<PeriodBounds>::new(fcinfo);
     let bounds = || {
-        let name = arguments::required(call.text(0), "p_period")?;
+        let name = arguments::required(call.text(p_period), "p_period")?;
         let period = Period::parse(&name)
             .ok_or_else(|| Error::invalid(format!("unknown period \"{}\"", arguments::shown(&name))))?;
-        let zone = arguments::required(call.text(1), "p_time_zone")?;
-        let at = arguments::required(call.timestamp(2), "p_at")?;
+        let zone = arguments::required(call.text(p_time_zone), "p_time_zone")?;
+        let at = arguments::required(call.timestamp(p_at), "p_at")?;
         if at == i64::MIN || at == i64::MAX {
             return Err(Error::invalid("p_at must be finite"));
         }

@@ -35,3 +35,22 @@ pub fn require_service_role_to(caller: &Caller, what: &str) -> Result<()> {
     }
     Err(Error::forbidden(format!("only service_role may {what}")))
 }
+
+/// The arguments of all native functions, as their modules name them.
+#[cfg(any(test, feature = "pg_test"))]
+pub fn signatures() -> impl Iterator<Item = &'static crate::pg::call::Signature> {
+    [
+        check::SIGNATURES,
+        estimate::SIGNATURES,
+        events::SIGNATURES,
+        identity::SIGNATURES,
+        price_list::SIGNATURES,
+        record::SIGNATURES,
+        record_usage::SIGNATURES,
+        reserve::SIGNATURES,
+        summary::SIGNATURES,
+        tenancy::SIGNATURES,
+    ]
+    .into_iter()
+    .flatten()
+}

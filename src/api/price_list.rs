@@ -4,23 +4,28 @@ use pgrx::{pg_extern, pg_sys};
 
 use crate::arguments;
 use crate::error::{Error, Result};
-use crate::pg::call::{Call, Reply};
+use crate::pg::call::{Call, Reply, signatures};
 use crate::pg::jsonb::Bounds;
 use crate::pg::value::Value;
 use tollgate_core::pricing::list::Reading;
 use tollgate_core::pricing::strict;
+
+signatures! {
+    ReadPriceList = read_price_list(p_prices);
+    PriceList = price_list(p_text);
+}
 
 /// The list that people use has 3 MB.
 const BOUNDS: Bounds = Bounds { bytes: 32_000_000, depth: strict::MAX_LEVELS, number: 1_000 };
 
 #[pg_extern(sql = false)]
 fn read_price_list(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
-    let call = Call::new(fcinfo);
+    let call = Call::<ReadPriceList>::new(fcinfo);
     Reply::new(read(call).unwrap_or_else(|error| error.raise()).datum())
 }
 
-fn read(call: Call) -> Result<Value> {
-    let given = call.jsonb(0).ok_or_else(|| Error::invalid("p_prices must not be NULL"))?;
+fn read(call: Call<ReadPriceList>) -> Result<Value> {
+    let given = call.jsonb(ReadPriceList::p_prices).ok_or_else(|| Error::invalid("p_prices must not be NULL"))?;
     let text = arguments::document(given, "the price list", &BOUNDS)?.text().into_owned();
     let list = serde_json::from_str(&text)
         .map_err(|error| Error::invalid(format!("the price list cannot be read: {error}")))?;
@@ -39,7 +44,9 @@ fn read(call: Call) -> Result<Value> {
 
 #[pg_extern(sql = false)]
 fn price_list(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
-    let call = Call::new(fcinfo);
+    use PriceList::*;
+
+    let call = Call::<PriceList>::new(fcinfo);
     let strict = |text: &str| {
         if text.len() > BOUNDS.bytes {
             return Err(Error::invalid(format!("the price list is larger than {} MB", BOUNDS.bytes / 1_000_000)));
@@ -48,6 +55,6 @@ fn price_list(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
         strict::read(text).map_err(Error::invalid)?;
         Ok(Value::jsonb(text))
     };
-    let read = call.with_text(0, strict).unwrap_or_else(|| Err(Error::invalid("p_text must not be NULL")));
+    let read = call.with_text(p_text, strict).unwrap_or_else(|| Err(Error::invalid("p_text must not be NULL")));
     Reply::new(read.unwrap_or_else(|error| error.raise()).datum())
 }

@@ -11,7 +11,7 @@ use crate::ledger::direct_charge::DirectCharge;
 use crate::ledger::e2b::{self, SandboxSession};
 use crate::ledger::llm::{self, LlmCall};
 use crate::ledger::{Outcome, Record, batch, record};
-use crate::pg::call::{Call, Reply};
+use crate::pg::call::{Call, Reply, signatures};
 use crate::pg::identity::Caller;
 use crate::pg::spi::{self, Session};
 use crate::pg::value::Value;
@@ -19,6 +19,24 @@ use crate::quota::Payer;
 use crate::quota::figures::{Figures, wait_for};
 use crate::tenancy::access;
 use tollgate_core::decision::{Quota, Scope};
+
+signatures! {
+    RecordLlmCost = record_llm_cost(
+        p_tenant_id, p_model_provider, p_model_name, p_input_tokens, p_output_tokens, p_user_id, p_conversation_id,
+        p_path_id, p_task, p_usage, p_service_tier, p_cost_usd, p_request_id, p_reservation_id, p_enforce,
+        p_occurred_at, p_trace_id, p_span_id, p_metadata, p_log_denial
+    );
+    RecordE2bCost = record_e2b_cost(
+        p_tenant_id, p_sandbox_id, p_sandbox_type, p_duration_seconds, p_user_id, p_conversation_id, p_path_id,
+        p_region, p_vcpu_seconds, p_memory_gib_seconds, p_cost_usd, p_request_id, p_reservation_id, p_enforce,
+        p_occurred_at, p_metadata, p_log_denial, p_provider, p_disk_gib_seconds, p_gpu_seconds, p_creations,
+        p_egress_gib
+    );
+    RecordLlmCosts = record_llm_costs(p_records);
+    CheckAndRecordQuotaAtomic = check_and_record_quota_atomic(
+        p_scope, p_scope_id, p_cost_usd, p_resource_type, p_tenant_id, p_request_id, p_log_denial
+    );
+}
 
 pub fn reported_quota(outcome: &Outcome) -> Option<&Quota> {
     outcome.reported_quota.map(|index| &outcome.usage.quotas[index])
@@ -58,30 +76,32 @@ pub(super) fn record_one(spi: &Session, one: &dyn Record) -> Result<Outcome> {
 
 #[pg_extern(sql = false)]
 fn record_llm_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
-    let call = Call::new(fcinfo);
+    use RecordLlmCost::*;
+
+    let call = Call::<RecordLlmCost>::new(fcinfo);
     let given = llm::Arguments {
         attribution: RecordArgs {
-            tenant_id: call.uuid(0),
-            user_id: call.uuid(5),
-            conversation_id: call.uuid(6),
-            path_id: call.uuid(7),
-            cost_usd: call.numeric(11),
-            request_id: call.text(12),
-            reservation_id: call.uuid(13),
-            enforce: call.boolean(14),
-            occurred_at: call.timestamp(15),
-            metadata: call.jsonb(18),
-            log_denial: call.boolean(19),
+            tenant_id: call.uuid(p_tenant_id),
+            user_id: call.uuid(p_user_id),
+            conversation_id: call.uuid(p_conversation_id),
+            path_id: call.uuid(p_path_id),
+            cost_usd: call.numeric(p_cost_usd),
+            request_id: call.text(p_request_id),
+            reservation_id: call.uuid(p_reservation_id),
+            enforce: call.boolean(p_enforce),
+            occurred_at: call.timestamp(p_occurred_at),
+            metadata: call.jsonb(p_metadata),
+            log_denial: call.boolean(p_log_denial),
         },
-        model_provider: call.text(1),
-        model_name: call.text(2),
-        input_tokens: call.bigint(3),
-        output_tokens: call.bigint(4),
-        task: call.text(8),
-        usage: call.jsonb(9),
-        service_tier: call.text(10),
-        trace_id: call.text(16),
-        span_id: call.text(17),
+        model_provider: call.text(p_model_provider),
+        model_name: call.text(p_model_name),
+        input_tokens: call.bigint(p_input_tokens),
+        output_tokens: call.bigint(p_output_tokens),
+        task: call.text(p_task),
+        usage: call.jsonb(p_usage),
+        service_tier: call.text(p_service_tier),
+        trace_id: call.text(p_trace_id),
+        span_id: call.text(p_span_id),
     };
     let outcome = call.kernel(|caller| {
         require_service_role(caller)?;
@@ -93,32 +113,34 @@ fn record_llm_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
 
 #[pg_extern(sql = false)]
 fn record_e2b_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
-    let call = Call::new(fcinfo);
+    use RecordE2bCost::*;
+
+    let call = Call::<RecordE2bCost>::new(fcinfo);
     let given = e2b::Arguments {
         attribution: RecordArgs {
-            tenant_id: call.uuid(0),
-            user_id: call.uuid(4),
-            conversation_id: call.uuid(5),
-            path_id: call.uuid(6),
-            cost_usd: call.numeric(10),
-            request_id: call.text(11),
-            reservation_id: call.uuid(12),
-            enforce: call.boolean(13),
-            occurred_at: call.timestamp(14),
-            metadata: call.jsonb(15),
-            log_denial: call.boolean(16),
+            tenant_id: call.uuid(p_tenant_id),
+            user_id: call.uuid(p_user_id),
+            conversation_id: call.uuid(p_conversation_id),
+            path_id: call.uuid(p_path_id),
+            cost_usd: call.numeric(p_cost_usd),
+            request_id: call.text(p_request_id),
+            reservation_id: call.uuid(p_reservation_id),
+            enforce: call.boolean(p_enforce),
+            occurred_at: call.timestamp(p_occurred_at),
+            metadata: call.jsonb(p_metadata),
+            log_denial: call.boolean(p_log_denial),
         },
-        sandbox_id: call.text(1),
-        sandbox_type: call.text(2),
-        duration_seconds: call.numeric(3),
-        region: call.text(7),
-        vcpu_seconds: call.numeric(8),
-        memory_gib_seconds: call.numeric(9),
-        provider: call.text(17),
-        disk_gib_seconds: call.numeric(18),
-        gpu_seconds: call.numeric(19),
-        creations: call.numeric(20),
-        egress_gib: call.numeric(21),
+        sandbox_id: call.text(p_sandbox_id),
+        sandbox_type: call.text(p_sandbox_type),
+        duration_seconds: call.numeric(p_duration_seconds),
+        region: call.text(p_region),
+        vcpu_seconds: call.numeric(p_vcpu_seconds),
+        memory_gib_seconds: call.numeric(p_memory_gib_seconds),
+        provider: call.text(p_provider),
+        disk_gib_seconds: call.numeric(p_disk_gib_seconds),
+        gpu_seconds: call.numeric(p_gpu_seconds),
+        creations: call.numeric(p_creations),
+        egress_gib: call.numeric(p_egress_gib),
     };
     let outcome = call.kernel(|caller| {
         require_service_role(caller)?;
@@ -130,10 +152,12 @@ fn record_e2b_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
 
 #[pg_extern(sql = false)]
 fn record_llm_costs(fcinfo: pg_sys::FunctionCallInfo) {
-    let call = Call::new(fcinfo);
+    use RecordLlmCosts::*;
+
+    let call = Call::<RecordLlmCosts>::new(fcinfo);
     let outcomes = call.kernel(|caller| {
         require_service_role(caller)?;
-        let given = arguments::required(call.jsonb(0), "p_records")?;
+        let given = arguments::required(call.jsonb(p_records), "p_records")?;
         let records = batch::parse(&arguments::document(given, "p_records", &batch::BATCH)?.text())?;
         let records: Vec<&dyn Record> = records.iter().map(|one| one as &dyn Record).collect();
         spi::session(|spi| record(spi, &records))
@@ -146,13 +170,15 @@ fn record_llm_costs(fcinfo: pg_sys::FunctionCallInfo) {
 }
 
 /// Whose quotas a charge counts against, from the seed application's way of saying it.
-fn payer(spi: &Session, call: Call) -> Result<Payer> {
-    let text = arguments::required(call.text(0), "p_scope")?;
+fn payer(spi: &Session, call: Call<CheckAndRecordQuotaAtomic>) -> Result<Payer> {
+    use CheckAndRecordQuotaAtomic::*;
+
+    let text = arguments::required(call.text(p_scope), "p_scope")?;
     let scope =
         Scope::parse(&text).ok_or_else(|| Error::invalid(format!("unknown scope \"{}\"", arguments::shown(&text))))?;
-    let scope_id = arguments::id(call.uuid(1), "p_scope_id")?;
-    let tenant = arguments::id(call.uuid(4), "p_tenant_id")?;
-    let resource = arguments::resource(call.text(3))?;
+    let scope_id = arguments::id(call.uuid(p_scope_id), "p_scope_id")?;
+    let tenant = arguments::id(call.uuid(p_tenant_id), "p_tenant_id")?;
+    let resource = arguments::resource(call.text(p_resource_type))?;
     match scope {
         Scope::Platform if scope_id.is_some() || tenant.is_some() => {
             Err(Error::invalid("a charge to the platform names neither p_scope_id nor p_tenant_id"))
@@ -181,18 +207,20 @@ fn payer(spi: &Session, call: Call) -> Result<Payer> {
 
 #[pg_extern(sql = false)]
 fn check_and_record_quota_atomic(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
-    let call = Call::new(fcinfo);
+    use CheckAndRecordQuotaAtomic::*;
+
+    let call = Call::<CheckAndRecordQuotaAtomic>::new(fcinfo);
     let outcome = call.kernel(|caller| {
         require_service_role(caller)?;
         spi::session(|spi| {
-            let cost = arguments::required(call.numeric(2), "p_cost_usd")?;
+            let cost = arguments::required(call.numeric(p_cost_usd), "p_cost_usd")?;
             let one = DirectCharge {
                 payer: payer(spi, call)?,
                 cost: arguments::amount(&cost, "p_cost_usd")?,
-                request_id: arguments::text(call.text(5), "p_request_id")?,
+                request_id: arguments::text(call.text(p_request_id), "p_request_id")?,
                 enforce: true,
                 reservation: None,
-                log_denial: arguments::required(call.boolean(6), "p_log_denial")?,
+                log_denial: arguments::required(call.boolean(p_log_denial), "p_log_denial")?,
             };
             record_one(spi, &one)
         })

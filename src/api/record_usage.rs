@@ -6,37 +6,47 @@ use super::record::{columns, record_one, require_service_role};
 use crate::arguments;
 use crate::ledger::attribution::RecordArgs;
 use crate::ledger::llm::{Arguments, LlmCall};
-use crate::pg::call::{Call, Reply};
+use crate::pg::call::{Call, Reply, signatures};
 use crate::pg::spi;
+
+signatures! {
+    RecordLlmUsage = record_llm_usage(
+        p_tenant_id, p_model_provider, p_model_name, p_usage, p_user_id, p_conversation_id, p_path_id, p_task,
+        p_service_tier, p_cost_usd, p_request_id, p_reservation_id, p_enforce, p_occurred_at, p_trace_id, p_span_id,
+        p_metadata, p_log_denial
+    );
+}
 
 #[pg_extern(sql = false)]
 fn record_llm_usage(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
-    let call = Call::new(fcinfo);
+    use RecordLlmUsage::*;
+
+    let call = Call::<RecordLlmUsage>::new(fcinfo);
     let given = Arguments {
         attribution: RecordArgs {
-            tenant_id: call.uuid(0),
-            user_id: call.uuid(4),
-            conversation_id: call.uuid(5),
-            path_id: call.uuid(6),
-            cost_usd: call.numeric(9),
-            request_id: call.text(10),
-            reservation_id: call.uuid(11),
-            enforce: call.boolean(12),
-            occurred_at: call.timestamp(13),
-            metadata: call.jsonb(16),
-            log_denial: call.boolean(17),
+            tenant_id: call.uuid(p_tenant_id),
+            user_id: call.uuid(p_user_id),
+            conversation_id: call.uuid(p_conversation_id),
+            path_id: call.uuid(p_path_id),
+            cost_usd: call.numeric(p_cost_usd),
+            request_id: call.text(p_request_id),
+            reservation_id: call.uuid(p_reservation_id),
+            enforce: call.boolean(p_enforce),
+            occurred_at: call.timestamp(p_occurred_at),
+            metadata: call.jsonb(p_metadata),
+            log_denial: call.boolean(p_log_denial),
         },
-        model_provider: call.text(1),
-        model_name: call.text(2),
-        task: call.text(7),
-        service_tier: call.text(8),
-        trace_id: call.text(14),
-        span_id: call.text(15),
+        model_provider: call.text(p_model_provider),
+        model_name: call.text(p_model_name),
+        task: call.text(p_task),
+        service_tier: call.text(p_service_tier),
+        trace_id: call.text(p_trace_id),
+        span_id: call.text(p_span_id),
         ..Arguments::default()
     };
     let outcome = call.kernel(|caller| {
         require_service_role(caller)?;
-        let one = LlmCall::reported(given, arguments::report(call.jsonb(3), "p_usage")?)?;
+        let one = LlmCall::reported(given, arguments::report(call.jsonb(p_usage), "p_usage")?)?;
         spi::session(|spi| record_one(spi, &one))
     });
     call.row(&columns(&outcome))

@@ -1,6 +1,6 @@
 //! Reservations and corrections: for `service_role` alone, like everything that moves money.
 
-use pgrx::{Uuid, pg_extern, pg_sys};
+use pgrx::{pg_extern, pg_sys};
 
 use super::record::{reported_quota, require_service_role};
 use super::usd;
@@ -9,11 +9,24 @@ use crate::error::{Error, Result};
 use crate::ledger::extend::{self, Extension};
 use crate::ledger::reserve::{self, Request};
 use crate::ledger::{State, corrections, reprice, settle};
-use crate::pg::call::{Call, Reply};
+use crate::pg::call::{Call, Reply, signatures};
 use crate::pg::spi;
 use crate::pg::value::Value;
 use crate::quota::figures::{Figures, wait_for};
 use tollgate_core::money::{Picos, PicosDifference};
+
+signatures! {
+    ReserveQuota = reserve_quota(
+        p_tenant_id, p_resource_type, p_amount_usd, p_request_id, p_user_id, p_ttl, p_metadata, p_log_denial
+    );
+    CommitReservation = commit_reservation(p_reservation_id, p_actual_cost_usd, p_overrun, p_tenant_id);
+    ReleaseReservation = release_reservation(p_reservation_id, p_reason, p_tenant_id);
+    ExtendReservation = extend_reservation(p_reservation_id, p_ttl, p_additional_usd, p_request_id, p_tenant_id);
+    ExpireReservations = expire_reservations(p_limit);
+    RefundCost = refund_cost(p_cost_record_id, p_amount_usd, p_request_id, p_reason, p_tenant_id);
+    AdjustQuota = adjust_quota(p_quota_id, p_delta_usd, p_request_id, p_reason);
+    Reprice = reprice(p_from, p_to, p_dry_run, p_limit);
+}
 
 /// Records that one call corrects at most: each holds a lock until the transaction ends.
 const MAX_REPRICED: i64 = 5_000;
@@ -26,26 +39,24 @@ fn money(amount: Picos) -> Value {
     Value::numeric(&amount.to_string())
 }
 
-fn reservation(call: Call) -> Result<Uuid> {
-    arguments::required(call.uuid(0), "p_reservation_id")
-}
-
 #[pg_extern(sql = false)]
 fn reserve_quota(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
-    let call = Call::new(fcinfo);
+    use ReserveQuota::*;
+
+    let call = Call::<ReserveQuota>::new(fcinfo);
     let outcome = call.kernel(|caller| {
         require_service_role(caller)?;
-        let ttl = arguments::required(call.interval(5), "p_ttl")?;
+        let ttl = arguments::required(call.interval(p_ttl), "p_ttl")?;
         let request = Request {
-            tenant: arguments::tenant(call.uuid(0))?,
-            resource: arguments::resource(call.text(1))?,
-            amount: amount(call.numeric(2), "p_amount_usd")?,
-            request_id: arguments::required_text(call.text(3), "p_request_id")?,
-            user: arguments::id(call.uuid(4), "p_user_id")?,
+            tenant: arguments::tenant(call.uuid(p_tenant_id))?,
+            resource: arguments::resource(call.text(p_resource_type))?,
+            amount: amount(call.numeric(p_amount_usd), "p_amount_usd")?,
+            request_id: arguments::required_text(call.text(p_request_id), "p_request_id")?,
+            user: arguments::id(call.uuid(p_user_id), "p_user_id")?,
             lasts: reserve::time_to_live(&ttl)?,
             ttl,
-            metadata: arguments::json(call.jsonb(6), "p_metadata")?,
-            log_denial: arguments::required(call.boolean(7), "p_log_denial")?,
+            metadata: arguments::json(call.jsonb(p_metadata), "p_metadata")?,
+            log_denial: arguments::required(call.boolean(p_log_denial), "p_log_denial")?,
         };
         spi::session(|spi| reserve::reserve(spi, &request))
     });
@@ -74,12 +85,14 @@ fn reserve_quota(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
 
 #[pg_extern(sql = false)]
 fn commit_reservation(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
-    let call = Call::new(fcinfo);
+    use CommitReservation::*;
+
+    let call = Call::<CommitReservation>::new(fcinfo);
     let commit = call.kernel(|caller| {
         require_service_role(caller)?;
-        let id = reservation(call)?;
-        let cost = amount(call.numeric(1), "p_actual_cost_usd")?;
-        let policy = arguments::required(call.text(2), "p_overrun")?;
+        let id = arguments::required(call.uuid(p_reservation_id), "p_reservation_id")?;
+        let cost = amount(call.numeric(p_actual_cost_usd), "p_actual_cost_usd")?;
+        let policy = arguments::required(call.text(p_overrun), "p_overrun")?;
         let reject = match policy.as_str() {
             "record" => false,
             "reject" => true,
@@ -90,7 +103,7 @@ fn commit_reservation(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
                 });
             }
         };
-        let tenant = arguments::id(call.uuid(3), "p_tenant_id")?;
+        let tenant = arguments::id(call.uuid(p_tenant_id), "p_tenant_id")?;
         spi::session(|spi| settle::commit(spi, id, tenant, cost, reject))
     });
     call.row(&[
@@ -105,12 +118,14 @@ fn commit_reservation(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
 
 #[pg_extern(sql = false)]
 fn release_reservation(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
-    let call = Call::new(fcinfo);
+    use ReleaseReservation::*;
+
+    let call = Call::<ReleaseReservation>::new(fcinfo);
     let release = call.kernel(|caller| {
         require_service_role(caller)?;
-        let id = reservation(call)?;
-        let reason = arguments::text(call.text(1), "p_reason")?;
-        let tenant = arguments::id(call.uuid(2), "p_tenant_id")?;
+        let id = arguments::required(call.uuid(p_reservation_id), "p_reservation_id")?;
+        let reason = arguments::text(call.text(p_reason), "p_reason")?;
+        let tenant = arguments::id(call.uuid(p_tenant_id), "p_tenant_id")?;
         spi::session(|spi| settle::release(spi, id, tenant, reason.as_deref()))
     });
     call.row(&[release.status.into(), money(release.released), release.replayed.into()])
@@ -118,19 +133,24 @@ fn release_reservation(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
 
 #[pg_extern(sql = false)]
 fn extend_reservation(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
-    let call = Call::new(fcinfo);
+    use ExtendReservation::*;
+
+    let call = Call::<ExtendReservation>::new(fcinfo);
     let extended = call.kernel(|caller| {
         require_service_role(caller)?;
-        let id = reservation(call)?;
+        let id = arguments::required(call.uuid(p_reservation_id), "p_reservation_id")?;
         let asked = Extension {
-            ttl: call.interval(1),
-            additional: call.numeric(2).map(|text| arguments::amount(&text, "p_additional_usd")).transpose()?,
-            request_id: arguments::text(call.text(3), "p_request_id")?,
+            ttl: call.interval(p_ttl),
+            additional: call
+                .numeric(p_additional_usd)
+                .map(|text| arguments::amount(&text, "p_additional_usd"))
+                .transpose()?,
+            request_id: arguments::text(call.text(p_request_id), "p_request_id")?,
         };
         if asked.ttl.is_none() && asked.additional.is_none() {
             return Err(Error::invalid("p_ttl or p_additional_usd must be given"));
         }
-        let tenant = arguments::id(call.uuid(4), "p_tenant_id")?;
+        let tenant = arguments::id(call.uuid(p_tenant_id), "p_tenant_id")?;
         spi::session(|spi| extend::extend(spi, id, tenant, &asked))
     });
     call.row(&[
@@ -146,8 +166,10 @@ fn extend_reservation(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
 
 #[pg_extern(sql = false)]
 fn expire_reservations(fcinfo: pg_sys::FunctionCallInfo) -> i64 {
-    let call = Call::new(fcinfo);
-    let most = call.bigint(0).unwrap_or(0);
+    use ExpireReservations::*;
+
+    let call = Call::<ExpireReservations>::new(fcinfo);
+    let most = call.bigint(p_limit).unwrap_or(0);
     call.kernel(|caller| {
         require_service_role(caller)?;
         spi::session(|spi| settle::expire(spi, most))
@@ -156,14 +178,16 @@ fn expire_reservations(fcinfo: pg_sys::FunctionCallInfo) -> i64 {
 
 #[pg_extern(sql = false)]
 fn refund_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
-    let call = Call::new(fcinfo);
+    use RefundCost::*;
+
+    let call = Call::<RefundCost>::new(fcinfo);
     let (correction, refunded) = call.kernel(|caller| {
         require_service_role(caller)?;
-        let record = arguments::required(call.uuid(0), "p_cost_record_id")?;
-        let refunded = amount(call.numeric(1), "p_amount_usd")?;
-        let request_id = arguments::required_text(call.text(2), "p_request_id")?;
-        let reason = arguments::text(call.text(3), "p_reason")?;
-        let tenant = arguments::id(call.uuid(4), "p_tenant_id")?;
+        let record = arguments::required(call.uuid(p_cost_record_id), "p_cost_record_id")?;
+        let refunded = amount(call.numeric(p_amount_usd), "p_amount_usd")?;
+        let request_id = arguments::required_text(call.text(p_request_id), "p_request_id")?;
+        let reason = arguments::text(call.text(p_reason), "p_reason")?;
+        let tenant = arguments::id(call.uuid(p_tenant_id), "p_tenant_id")?;
         let refund =
             |spi: &spi::Session| corrections::refund(spi, record, tenant, refunded, &request_id, reason.as_deref());
         Ok((spi::session(refund)?, refunded))
@@ -173,14 +197,16 @@ fn refund_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
 
 #[pg_extern(sql = false)]
 fn adjust_quota(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
-    let call = Call::new(fcinfo);
+    use AdjustQuota::*;
+
+    let call = Call::<AdjustQuota>::new(fcinfo);
     let adjustment = call.kernel(|caller| {
         require_service_role(caller)?;
-        let quota = arguments::required(call.uuid(0), "p_quota_id")?;
-        let text = arguments::required(call.numeric(1), "p_delta_usd")?;
+        let quota = arguments::required(call.uuid(p_quota_id), "p_quota_id")?;
+        let text = arguments::required(call.numeric(p_delta_usd), "p_delta_usd")?;
         let delta = PicosDifference::parse(&text).map_err(|error| arguments::out_of_range("p_delta_usd", error))?;
-        let request_id = arguments::required_text(call.text(2), "p_request_id")?;
-        let reason = arguments::text(call.text(3), "p_reason")?;
+        let request_id = arguments::required_text(call.text(p_request_id), "p_request_id")?;
+        let reason = arguments::text(call.text(p_reason), "p_reason")?;
         spi::session(|spi| corrections::adjust(spi, quota, delta, &request_id, reason.as_deref()))
     });
     call.row(&[adjustment.correction.id.into(), Value::usd(adjustment.spent), adjustment.correction.replayed.into()])
@@ -188,16 +214,18 @@ fn adjust_quota(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
 
 #[pg_extern(sql = false)]
 fn reprice(fcinfo: pg_sys::FunctionCallInfo) {
-    let call = Call::new(fcinfo);
+    use Reprice::*;
+
+    let call = Call::<Reprice>::new(fcinfo);
     let sums = call.kernel(|caller| {
         require_service_role(caller)?;
-        let from = arguments::required(call.timestamp(0), "p_from")?;
-        let to = arguments::required(call.timestamp(1), "p_to")?;
+        let from = arguments::required(call.timestamp(p_from), "p_from")?;
+        let to = arguments::required(call.timestamp(p_to), "p_to")?;
         if to <= from {
             return Err(Error::invalid("p_to must be after p_from"));
         }
-        let dry_run = arguments::required(call.boolean(2), "p_dry_run")?;
-        let limit = match arguments::required(call.bigint(3), "p_limit")? {
+        let dry_run = arguments::required(call.boolean(p_dry_run), "p_dry_run")?;
+        let limit = match arguments::required(call.bigint(p_limit), "p_limit")? {
             limit @ 1..=MAX_REPRICED => limit,
             _ => return Err(Error::invalid(format!("p_limit must be between 1 and {MAX_REPRICED}"))),
         };

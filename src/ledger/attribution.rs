@@ -1,11 +1,14 @@
 //! Who pays for a record and how it is to be taken: what every kind of cost record has in common.
 
 use pgrx::Uuid;
+use pgrx::pg_sys::Oid;
 
-use super::RecordTerms;
+use super::{RecordTerms, Row};
 use crate::arguments;
 use crate::error::{Error, Result};
 use crate::pg::Timestamp;
+use crate::pg::shape::{Column, nullable, required};
+use crate::pg::spi::types::{BIGINT, JSONB, MOMENT, NUMERIC, TEXT, UUID};
 use crate::pg::value::{GivenJson, Json, Value};
 use crate::quota::Payer;
 use tollgate_core::decision::Resource;
@@ -76,23 +79,128 @@ impl Attribution {
         }
     }
 
-    pub fn metadata_or_empty(&self) -> Value {
-        self.metadata.as_ref().map_or_else(|| Value::jsonb("{}"), Json::value)
+    /// The values of [`FIND_TYPES`].
+    pub fn find_values(&self, request_id: &str, user: Option<Uuid>) -> [Value; FIND_TYPES.len()] {
+        [
+            self.tenant.into(),
+            request_id.into(),
+            user.into(),
+            self.conversation.into(),
+            self.path.into(),
+            usd(self.provided),
+            moment(self.occurred_at),
+        ]
     }
 
-    pub fn provided_usd(&self) -> Value {
-        usd(self.provided)
+    /// The values of [`OWNER_COLUMNS`].
+    pub fn owner_values(&self, row: &Row<'_>) -> [Value; OWNER_COLUMNS.len()] {
+        [row.id.into(), self.tenant.into(), row.user.into(), self.conversation.into(), self.path.into()]
+    }
+
+    /// The values of [`COST_COLUMNS`].
+    pub fn cost_values(&self, row: &Row<'_>) -> [Value; COST_COLUMNS.len()] {
+        let (cost, moments) = (row.cost, row.moments);
+        [
+            usd(cost.usd),
+            cost.status.into(),
+            cost.nanos.into(),
+            cost.pricing.as_deref().map_or(Value::NULL, Value::jsonb),
+            self.request_id.as_deref().into(),
+            row.reservation.into(),
+            Value::timestamp(moments.charged_at),
+            Value::timestamp(moments.occurred_at),
+            Value::timestamp(moments.recorded_at),
+        ]
+    }
+
+    /// The value of [`METADATA_COLUMN`].
+    pub fn metadata_value(&self) -> Value {
+        self.metadata.as_ref().map_or_else(|| Value::jsonb("{}"), Json::value)
     }
 }
 
-pub fn usd(amount: Option<Picos>) -> Value {
+/// The columns with which every cost record begins.
+pub const OWNER_COLUMNS: [Column; 5] = [
+    required("id", UUID),
+    required("tenant_id", UUID),
+    nullable("user_id", UUID),
+    nullable("conversation_id", UUID),
+    nullable("path_id", UUID),
+];
+
+/// The columns of every cost record that follow what was used.
+pub const COST_COLUMNS: [Column; 9] = [
+    nullable("cost_usd", NUMERIC),
+    required("cost_status", TEXT),
+    required("charge_nanos", BIGINT),
+    nullable("pricing", JSONB),
+    nullable("request_id", TEXT),
+    nullable("reservation_id", UUID),
+    required("charged_at", MOMENT),
+    required("occurred_at", MOMENT),
+    required("recorded_at", MOMENT),
+];
+
+pub const METADATA_COLUMN: Column = required("metadata", JSONB);
+
+/// The constraints on [`COST_COLUMNS`], as Postgres writes them.
+pub const COST_CHECKS: [&str; 2] = [
+    "((cost_usd IS NULL) = (cost_status = 'unpriced'::text))",
+    "(cost_status = ANY (ARRAY['priced'::text, 'provided'::text, 'estimated'::text, 'unpriced'::text]))",
+];
+
+/// The parameters that every statement of [`find_record`] begins with.
+pub const FIND_TYPES: [Oid; 7] = [UUID, TEXT, UUID, UUID, UUID, NUMERIC, MOMENT];
+
+/// The statement that looks a record up by tenant and request id, and says whether its content is the same. It is given the
+/// table, the columns that tell what was used, and their parameters, which begin at `$8`.
+macro_rules! find_record {
+    ($table:literal, $columns:literal, $parameters:literal) => {
+        concat!(
+            "
+    select r.id, r.cost_usd::text, r.cost_status,
+           (r.user_id, r.conversation_id, r.path_id, ",
+            $columns,
+            ")
+             is not distinct from ($3::uuid, $4::uuid, $5::uuid, ",
+            $parameters,
+            ")
+           and case when $6::numeric is null then r.cost_status <> 'provided'
+               else r.cost_status = 'provided' and r.cost_usd = $6 end
+           -- A moment that was in the future was taken as now.
+           and ($7::timestamptz is null or r.occurred_at = $7
+                or ($7 > r.recorded_at and r.occurred_at = r.recorded_at)),
+           null::timestamptz, null::text, r.reservation_id
+    from copilot_internal.",
+            $table,
+            " r
+    where r.tenant_id = $1 and r.request_id = $2"
+        )
+    };
+}
+pub(super) use find_record;
+
+/// The parts one after the other. Their lengths must add up to `N`, which the compiler sees to where the result is a
+/// constant.
+pub const fn join<T: Copy, const N: usize>(parts: &[&[T]]) -> [T; N] {
+    let mut joined = [parts[0][0]; N];
+    let (mut part, mut filled) = (0, 0);
+    while part < parts.len() {
+        let mut index = 0;
+        while index < parts[part].len() {
+            joined[filled] = parts[part][index];
+            (index, filled) = (index + 1, filled + 1);
+        }
+        part += 1;
+    }
+    assert!(filled == N, "the parts do not fill the whole");
+    joined
+}
+
+fn usd(amount: Option<Picos>) -> Value {
     amount.map_or(Value::NULL, |amount| Value::numeric(&amount.to_string()))
 }
 
-pub fn moment(at: Option<Timestamp>) -> Value {
+fn moment(at: Option<Timestamp>) -> Value {
     at.map_or(Value::NULL, Value::timestamp)
-}
-
-pub fn json(text: Option<&str>) -> Value {
-    text.map_or(Value::NULL, Value::jsonb)
 }

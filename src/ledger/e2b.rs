@@ -1,14 +1,17 @@
 //! Sandbox sessions in the ledger.
 
 use pgrx::Uuid;
+use pgrx::pg_sys::Oid;
 
-use super::attribution::{Attribution, RecordArgs, json, moment, usd};
+use super::attribution::{
+    Attribution, COST_CHECKS, COST_COLUMNS, FIND_TYPES, METADATA_COLUMN, OWNER_COLUMNS, RecordArgs, find_record, join,
+};
 use super::{Cost, Record, RecordTerms, Row, Source, Stored};
 use crate::arguments;
 use crate::error::{Error, Result};
 use crate::pg::Timestamp;
-use crate::pg::shape::{nullable, required};
-use crate::pg::spi::types::{BIGINT, JSONB, MOMENT, NUMERIC, TEXT, UUID};
+use crate::pg::shape::{Column, nullable, required};
+use crate::pg::spi::types::{NUMERIC, TEXT};
 use crate::pg::spi::{Plan, Session, Snapshot};
 use crate::pg::table::Table;
 use crate::pg::value::Value;
@@ -90,54 +93,35 @@ impl TryFrom<Arguments> for SandboxSession {
     }
 }
 
-const FIND: &str = "
-    select r.id, r.cost_usd::text, r.cost_status,
-           (r.user_id, r.conversation_id, r.path_id, r.sandbox_id, r.sandbox_type, r.region, r.duration_seconds,
-            r.vcpu_seconds, r.memory_gib_seconds, r.provider, r.disk_gib_seconds, r.gpu_seconds, r.creations, r.egress_gib)
-             is not distinct from ($3::uuid, $4::uuid, $5::uuid, $6::text, $7::text, $8::text, $9::numeric,
-            $10::numeric, $11::numeric, $14::text, $15::numeric, $16::numeric, $17::numeric, $18::numeric)
-           and case when $12::numeric is null then r.cost_status <> 'provided'
-               else r.cost_status = 'provided' and r.cost_usd = $12 end
-           -- A moment that was in the future was taken as now.
-           and ($13::timestamptz is null or r.occurred_at = $13
-                or ($13 > r.recorded_at and r.occurred_at = r.recorded_at)),
-           null::timestamptz, null::text, r.reservation_id
-    from copilot_internal.e2b_cost_records r
-    where r.tenant_id = $1 and r.request_id = $2";
+const FIND: &str = find_record!(
+    "e2b_cost_records",
+    "r.sandbox_id, r.sandbox_type, r.region, r.duration_seconds, r.vcpu_seconds, r.memory_gib_seconds, r.provider,
+            r.disk_gib_seconds, r.gpu_seconds, r.creations, r.egress_gib",
+    "$8::text, $9::text, $10::text, $11::numeric, $12::numeric, $13::numeric, $14::text,
+            $15::numeric, $16::numeric, $17::numeric, $18::numeric"
+);
 
-static TABLE: Table = Table::new(
-    c"e2b_cost_records",
+/// The columns that tell what was used.
+const SESSION_COLUMNS: [Column; 6] = [
+    nullable("sandbox_id", TEXT),
+    required("sandbox_type", TEXT),
+    nullable("region", TEXT),
+    required("duration_seconds", NUMERIC),
+    nullable("vcpu_seconds", NUMERIC),
+    nullable("memory_gib_seconds", NUMERIC),
+];
+const PROVIDER_COLUMNS: [Column; 5] = [
+    required("provider", TEXT),
+    nullable("disk_gib_seconds", NUMERIC),
+    nullable("gpu_seconds", NUMERIC),
+    nullable("creations", NUMERIC),
+    nullable("egress_gib", NUMERIC),
+];
+const COLUMNS: [Column; 26] =
+    join(&[&OWNER_COLUMNS, &SESSION_COLUMNS, &COST_COLUMNS, &[METADATA_COLUMN], &PROVIDER_COLUMNS]);
+const CHECKS: [&str; 9] = join(&[
+    &COST_CHECKS,
     &[
-        required("id", UUID),
-        required("tenant_id", UUID),
-        nullable("user_id", UUID),
-        nullable("conversation_id", UUID),
-        nullable("path_id", UUID),
-        nullable("sandbox_id", TEXT),
-        required("sandbox_type", TEXT),
-        nullable("region", TEXT),
-        required("duration_seconds", NUMERIC),
-        nullable("vcpu_seconds", NUMERIC),
-        nullable("memory_gib_seconds", NUMERIC),
-        nullable("cost_usd", NUMERIC),
-        required("cost_status", TEXT),
-        required("charge_nanos", BIGINT),
-        nullable("pricing", JSONB),
-        nullable("request_id", TEXT),
-        nullable("reservation_id", UUID),
-        required("charged_at", MOMENT),
-        required("occurred_at", MOMENT),
-        required("recorded_at", MOMENT),
-        required("metadata", JSONB),
-        required("provider", TEXT),
-        nullable("disk_gib_seconds", NUMERIC),
-        nullable("gpu_seconds", NUMERIC),
-        nullable("creations", NUMERIC),
-        nullable("egress_gib", NUMERIC),
-    ],
-    &[
-        "((cost_usd IS NULL) = (cost_status = 'unpriced'::text))",
-        "(cost_status = ANY (ARRAY['priced'::text, 'provided'::text, 'estimated'::text, 'unpriced'::text]))",
         "(creations >= (0)::numeric)",
         "(disk_gib_seconds >= (0)::numeric)",
         "(duration_seconds >= (0)::numeric)",
@@ -146,15 +130,38 @@ static TABLE: Table = Table::new(
         "(memory_gib_seconds >= (0)::numeric)",
         "(vcpu_seconds >= (0)::numeric)",
     ],
-    true,
-);
-static FIND_PLAN: Plan = Plan::new(
-    FIND,
-    &[
-        UUID, TEXT, UUID, UUID, UUID, TEXT, TEXT, TEXT, NUMERIC, NUMERIC, NUMERIC, NUMERIC, MOMENT, TEXT, NUMERIC,
-        NUMERIC, NUMERIC, NUMERIC,
-    ],
-);
+]);
+
+static TABLE: Table = Table::new(c"e2b_cost_records", &COLUMNS, &CHECKS, true);
+
+const TYPES: [Oid; 18] =
+    join(&[&FIND_TYPES, &[TEXT, TEXT, TEXT, NUMERIC, NUMERIC, NUMERIC], &[TEXT, NUMERIC, NUMERIC, NUMERIC, NUMERIC]]);
+static FIND_PLAN: Plan = Plan::new(FIND, &TYPES);
+
+impl SandboxSession {
+    /// The values of [`SESSION_COLUMNS`].
+    fn session_values(&self) -> [Value; SESSION_COLUMNS.len()] {
+        [
+            self.sandbox_id.as_deref().into(),
+            self.sandbox_type.as_str().into(),
+            self.region.as_deref().into(),
+            Value::numeric(&self.duration_seconds),
+            Value::decimal(self.vcpu_seconds.as_deref()),
+            Value::decimal(self.memory_gib_seconds.as_deref()),
+        ]
+    }
+
+    /// The values of [`PROVIDER_COLUMNS`].
+    fn provider_values(&self) -> [Value; PROVIDER_COLUMNS.len()] {
+        [
+            self.provider.as_str().into(),
+            Value::decimal(self.disk_gib_seconds.as_deref()),
+            Value::decimal(self.gpu_seconds.as_deref()),
+            Value::decimal(self.creations.as_deref()),
+            Value::decimal(self.egress_gib.as_deref()),
+        ]
+    }
+}
 
 impl Record for SandboxSession {
     fn terms(&self) -> RecordTerms<'_> {
@@ -166,27 +173,8 @@ impl Record for SandboxSession {
     }
 
     fn find(&self, spi: &Session, request_id: &str, user: Option<Uuid>) -> Result<Option<Stored>> {
-        let who = &self.attribution;
-        let parameters = [
-            who.tenant.into(),
-            request_id.into(),
-            user.into(),
-            who.conversation.into(),
-            who.path.into(),
-            self.sandbox_id.as_deref().into(),
-            self.sandbox_type.as_str().into(),
-            self.region.as_deref().into(),
-            Value::numeric(&self.duration_seconds),
-            Value::decimal(self.vcpu_seconds.as_deref()),
-            Value::decimal(self.memory_gib_seconds.as_deref()),
-            who.provided_usd(),
-            moment(who.occurred_at),
-            self.provider.as_str().into(),
-            Value::decimal(self.disk_gib_seconds.as_deref()),
-            Value::decimal(self.gpu_seconds.as_deref()),
-            Value::decimal(self.creations.as_deref()),
-            Value::decimal(self.egress_gib.as_deref()),
-        ];
+        let find = self.attribution.find_values(request_id, user);
+        let parameters: [Value; TYPES.len()] = join(&[&find, &self.session_values(), &self.provider_values()]);
         super::stored(&spi.run(&FIND_PLAN, Snapshot::Latest, &parameters)?)
     }
 
@@ -211,34 +199,13 @@ impl Record for SandboxSession {
     }
 
     fn insert(&self, row: &Row<'_>) -> Result<bool> {
-        let (who, cost, moments) = (&self.attribution, row.cost, row.moments);
-        TABLE.insert(&[
-            row.id.into(),
-            who.tenant.into(),
-            row.user.into(),
-            who.conversation.into(),
-            who.path.into(),
-            self.sandbox_id.as_deref().into(),
-            self.sandbox_type.as_str().into(),
-            self.region.as_deref().into(),
-            Value::numeric(&self.duration_seconds),
-            Value::decimal(self.vcpu_seconds.as_deref()),
-            Value::decimal(self.memory_gib_seconds.as_deref()),
-            usd(cost.usd),
-            cost.status.into(),
-            cost.nanos.into(),
-            json(cost.pricing.as_deref()),
-            who.request_id.as_deref().into(),
-            row.reservation.into(),
-            Value::timestamp(moments.charged_at),
-            Value::timestamp(moments.occurred_at),
-            Value::timestamp(moments.recorded_at),
-            who.metadata_or_empty(),
-            self.provider.as_str().into(),
-            Value::decimal(self.disk_gib_seconds.as_deref()),
-            Value::decimal(self.gpu_seconds.as_deref()),
-            Value::decimal(self.creations.as_deref()),
-            Value::decimal(self.egress_gib.as_deref()),
-        ])
+        let who = &self.attribution;
+        TABLE.insert(&join::<_, { COLUMNS.len() }>(&[
+            &who.owner_values(row),
+            &self.session_values(),
+            &who.cost_values(row),
+            &[who.metadata_value()],
+            &self.provider_values(),
+        ]))
     }
 }

@@ -1,15 +1,18 @@
 //! LLM calls in the ledger.
 
 use pgrx::Uuid;
+use pgrx::pg_sys::Oid;
 
-use super::attribution::{Attribution, RecordArgs, json, moment, usd};
+use super::attribution::{
+    Attribution, COST_CHECKS, COST_COLUMNS, FIND_TYPES, METADATA_COLUMN, OWNER_COLUMNS, RecordArgs, find_record, join,
+};
 use super::report::{self, Tariff, price};
 use super::{Cost, Record, RecordTerms, Row, Source, Stored};
-use crate::arguments::{self, Report};
+use crate::arguments;
 use crate::error::{Error, Result};
 use crate::pg::Timestamp;
-use crate::pg::shape::{nullable, required};
-use crate::pg::spi::types::{BIGINT, JSONB, MOMENT, NUMERIC, TEXT, UUID};
+use crate::pg::shape::{Column, nullable, required};
+use crate::pg::spi::types::{BIGINT, JSONB, TEXT};
 use crate::pg::spi::{Plan, Session, Snapshot};
 use crate::pg::table::Table;
 use crate::pg::value::{GivenJson, Json, Value};
@@ -98,7 +101,7 @@ impl LlmCall {
     /// A call by the report that its provider, gateway or library gave. What a gateway says that it billed is the cost,
     /// unless the caller says. A report that is not understood is refused when it is to be enforced; when the money is
     /// spent already, it is kept with a record that has no price.
-    pub fn reported(given: Arguments, report: Report) -> Result<Self> {
+    pub fn reported(given: Arguments, report: std::result::Result<serde_json::Value, String>) -> Result<Self> {
         let mut attribution: Attribution = given.attribution.try_into()?;
         let provider = arguments::required_text(given.model_provider, "p_model_provider")?;
         let model = arguments::required_text(given.model_name, "p_model_name")?;
@@ -123,7 +126,7 @@ impl LlmCall {
             input_tokens: arguments::tokens(Some(input_tokens), "the usage's input_tokens")?,
             output_tokens: arguments::tokens(Some(output_tokens), "the usage's output_tokens")?,
             task: arguments::text(given.task, "p_task")?,
-            usage_stored: Some(Json::Text(stored)),
+            usage_stored: Some(stored),
             usage: reading,
             tier,
             trace: arguments::text(given.trace_id, "p_trace_id")?,
@@ -132,59 +135,45 @@ impl LlmCall {
     }
 }
 
-const FIND: &str = "
-    select r.id, r.cost_usd::text, r.cost_status,
-           (r.user_id, r.conversation_id, r.path_id, r.task, r.model_provider, r.model_name, r.input_tokens,
-            r.output_tokens, r.usage, r.service_tier)
-             is not distinct from ($3::uuid, $4::uuid, $5::uuid, $6::text, $7::text, $8::text, $9::bigint,
-            $10::bigint, $11::jsonb, $12::text)
-           and case when $13::numeric is null then r.cost_status <> 'provided'
-               else r.cost_status = 'provided' and r.cost_usd = $13 end
-           -- A moment that was in the future was taken as now.
-           and ($14::timestamptz is null or r.occurred_at = $14
-                or ($14 > r.recorded_at and r.occurred_at = r.recorded_at)),
-           null::timestamptz, null::text, r.reservation_id
-    from copilot_internal.llm_cost_records r
-    where r.tenant_id = $1 and r.request_id = $2";
-
-static TABLE: Table = Table::new(
-    c"llm_cost_records",
-    &[
-        required("id", UUID),
-        required("tenant_id", UUID),
-        nullable("user_id", UUID),
-        nullable("conversation_id", UUID),
-        nullable("path_id", UUID),
-        nullable("task", TEXT),
-        required("model_provider", TEXT),
-        required("model_name", TEXT),
-        required("input_tokens", BIGINT),
-        required("output_tokens", BIGINT),
-        nullable("usage", JSONB),
-        nullable("service_tier", TEXT),
-        nullable("cost_usd", NUMERIC),
-        required("cost_status", TEXT),
-        required("charge_nanos", BIGINT),
-        nullable("pricing", JSONB),
-        nullable("request_id", TEXT),
-        nullable("reservation_id", UUID),
-        required("charged_at", MOMENT),
-        required("occurred_at", MOMENT),
-        required("recorded_at", MOMENT),
-        nullable("trace_id", TEXT),
-        nullable("span_id", TEXT),
-        required("metadata", JSONB),
-    ],
-    &[
-        "((cost_usd IS NULL) = (cost_status = 'unpriced'::text))",
-        "(cost_status = ANY (ARRAY['priced'::text, 'provided'::text, 'estimated'::text, 'unpriced'::text]))",
-        "(input_tokens >= 0)",
-        "(output_tokens >= 0)",
-    ],
-    true,
+const FIND: &str = find_record!(
+    "llm_cost_records",
+    "r.task, r.model_provider, r.model_name, r.input_tokens, r.output_tokens, r.usage, r.service_tier",
+    "$8::text, $9::text, $10::text, $11::bigint, $12::bigint, $13::jsonb, $14::text"
 );
-static FIND_PLAN: Plan =
-    Plan::new(FIND, &[UUID, TEXT, UUID, UUID, UUID, TEXT, TEXT, TEXT, BIGINT, BIGINT, JSONB, TEXT, NUMERIC, MOMENT]);
+
+/// The columns that tell what was used.
+const CALL_COLUMNS: [Column; 7] = [
+    nullable("task", TEXT),
+    required("model_provider", TEXT),
+    required("model_name", TEXT),
+    required("input_tokens", BIGINT),
+    required("output_tokens", BIGINT),
+    nullable("usage", JSONB),
+    nullable("service_tier", TEXT),
+];
+const TRACE_COLUMNS: [Column; 2] = [nullable("trace_id", TEXT), nullable("span_id", TEXT)];
+const COLUMNS: [Column; 24] = join(&[&OWNER_COLUMNS, &CALL_COLUMNS, &COST_COLUMNS, &TRACE_COLUMNS, &[METADATA_COLUMN]]);
+const CHECKS: [&str; 4] = join(&[&COST_CHECKS, &["(input_tokens >= 0)", "(output_tokens >= 0)"]]);
+
+static TABLE: Table = Table::new(c"llm_cost_records", &COLUMNS, &CHECKS, true);
+
+const TYPES: [Oid; 14] = join(&[&FIND_TYPES, &[TEXT, TEXT, TEXT, BIGINT, BIGINT, JSONB, TEXT]]);
+static FIND_PLAN: Plan = Plan::new(FIND, &TYPES);
+
+impl LlmCall {
+    /// The values of [`CALL_COLUMNS`].
+    fn call_values(&self) -> [Value; CALL_COLUMNS.len()] {
+        [
+            self.task.as_deref().into(),
+            self.provider.as_str().into(),
+            self.model.as_str().into(),
+            self.input_tokens.into(),
+            self.output_tokens.into(),
+            self.usage_stored.as_ref().into(),
+            self.tier.as_deref().into(),
+        ]
+    }
+}
 
 impl Record for LlmCall {
     fn terms(&self) -> RecordTerms<'_> {
@@ -196,23 +185,8 @@ impl Record for LlmCall {
     }
 
     fn find(&self, spi: &Session, request_id: &str, user: Option<Uuid>) -> Result<Option<Stored>> {
-        let who = &self.attribution;
-        let parameters = [
-            who.tenant.into(),
-            request_id.into(),
-            user.into(),
-            who.conversation.into(),
-            who.path.into(),
-            self.task.as_deref().into(),
-            self.provider.as_str().into(),
-            self.model.as_str().into(),
-            self.input_tokens.into(),
-            self.output_tokens.into(),
-            self.usage_stored.as_ref().into(),
-            self.tier.as_deref().into(),
-            who.provided_usd(),
-            moment(who.occurred_at),
-        ];
+        let parameters: [Value; TYPES.len()] =
+            join(&[&self.attribution.find_values(request_id, user), &self.call_values()]);
         super::stored(&spi.run(&FIND_PLAN, Snapshot::Latest, &parameters)?)
     }
 
@@ -234,32 +208,14 @@ impl Record for LlmCall {
     }
 
     fn insert(&self, row: &Row<'_>) -> Result<bool> {
-        let (who, cost, moments) = (&self.attribution, row.cost, row.moments);
-        TABLE.insert(&[
-            row.id.into(),
-            who.tenant.into(),
-            row.user.into(),
-            who.conversation.into(),
-            who.path.into(),
-            self.task.as_deref().into(),
-            self.provider.as_str().into(),
-            self.model.as_str().into(),
-            self.input_tokens.into(),
-            self.output_tokens.into(),
-            self.usage_stored.as_ref().into(),
-            self.tier.as_deref().into(),
-            usd(cost.usd),
-            cost.status.into(),
-            cost.nanos.into(),
-            json(cost.pricing.as_deref()),
-            who.request_id.as_deref().into(),
-            row.reservation.into(),
-            Value::timestamp(moments.charged_at),
-            Value::timestamp(moments.occurred_at),
-            Value::timestamp(moments.recorded_at),
-            self.trace.as_deref().into(),
-            self.span.as_deref().into(),
-            who.metadata_or_empty(),
-        ])
+        let who = &self.attribution;
+        let trace = [self.trace.as_deref().into(), self.span.as_deref().into()];
+        TABLE.insert(&join::<_, { COLUMNS.len() }>(&[
+            &who.owner_values(row),
+            &self.call_values(),
+            &who.cost_values(row),
+            &trace,
+            &[who.metadata_value()],
+        ]))
     }
 }

@@ -1,28 +1,29 @@
 //! Usage as it was reported, and what it costs.
 
-use serde_json::Value;
-
 use super::Cost;
-use crate::arguments::{self, Report};
+use crate::arguments;
 use crate::error::Result;
 use crate::pg::Timestamp;
+use crate::pg::jsonb_value;
+use crate::pg::value::Json;
 use crate::pricing::lookup::{Model, exactly, quote_llm};
 use pgrx::Uuid;
+use serde_json::Value;
 use tollgate_core::money::Picos;
 use tollgate_core::usage::{Understood, kept, understand};
 
-/// What was understood of a report, and its text in our form; or why nothing was, and the text of what is kept of it.
-pub fn read(report: Report, provider: &str) -> std::result::Result<(Understood, String), (String, String)> {
-    let raw = match report {
-        Report::Excessive(why) => {
-            let note = serde_json::json!({ "unknown": { "p_usage": why } }).to_string();
-            return Err((format!("it {why}"), note));
-        }
-        Report::Json(json) => serde_json::from_str::<Value>(&json.text()).unwrap_or_default(),
-    };
+/// What was understood of a report, and it in our form; or why nothing was, and what is kept of it.
+pub fn read(
+    report: std::result::Result<Value, String>,
+    provider: &str,
+) -> std::result::Result<(Understood, Json), (String, Json)> {
+    let raw = report.map_err(|why| {
+        let note = serde_json::json!({ "unknown": { "p_usage": why } });
+        (format!("it {why}"), Json::Text(note.to_string()))
+    })?;
     match understand(provider, &raw) {
-        Ok((understood, ours)) => Ok((understood, Value::Object(ours).to_string())),
-        Err(why) => Err((why, kept(raw).to_string())),
+        Ok((understood, ours)) => Ok((understood, jsonb_value::write(&ours))),
+        Err(why) => Err((why, Json::Text(kept(raw).to_string()))),
     }
 }
 

@@ -1,7 +1,9 @@
-//! One call of a native function: its arguments read by position, its result formed by hand.
+//! One call of a native function: its arguments read by name, its result formed by hand.
 //!
 //! The SQL signature is written in `sql/schema/`, where it can be reviewed. A result row is a composite datum returned
 //! once: Postgres takes it from a set-returning function that never says "more", without the two calls of an iterator.
+
+use std::marker::PhantomData;
 
 use pgrx::callconv::{BoxRet, FcInfo};
 use pgrx::datum::Datum;
@@ -11,17 +13,85 @@ use super::value::{GivenJson, Interval, Value, output};
 use super::{Timestamp, identity, spi};
 use crate::error::{self, Error};
 
-/// The arguments of the running call.
+/// The arguments of native functions by their names in SQL, in their order.
+#[cfg_attr(not(any(test, feature = "pg_test")), expect(dead_code, reason = "a test compares it with the catalog"))]
+pub struct Signature {
+    /// All that have these arguments.
+    pub functions: &'static [&'static str],
+    pub arguments: &'static [&'static str],
+}
+
+/// One argument of the native functions of a [`Signature`].
+pub trait Argument: Copy {
+    const SIGNATURE: Signature;
+
+    fn position(self) -> usize;
+
+    /// Its name in SQL.
+    fn name(self) -> &'static str {
+        Self::SIGNATURE.arguments[self.position()]
+    }
+}
+
+/// Names the arguments of a module's native functions, in the order of their SQL signatures.
+///
+/// Each function gets an enum, so that a call of one function cannot be asked for an argument of another. The compiler
+/// reports an argument that is never read. A test compares `SIGNATURES` with the catalog.
+macro_rules! signatures {
+    ($($arguments:ident = $($function:ident)|+($($argument:ident),+);)+) => {
+        $(
+            #[allow(non_camel_case_types, clippy::enum_variant_names, reason = "the names are those of the SQL signature")]
+            #[derive(Clone, Copy)]
+            enum $arguments { $($argument),+ }
+
+            impl $crate::pg::call::Argument for $arguments {
+                const SIGNATURE: $crate::pg::call::Signature = $crate::pg::call::Signature {
+                    functions: &[$(stringify!($function)),+],
+                    arguments: &[$(stringify!($argument)),+],
+                };
+
+                fn position(self) -> usize {
+                    self as usize
+                }
+            }
+        )+
+
+        #[cfg(any(test, feature = "pg_test"))]
+        pub const SIGNATURES: &[$crate::pg::call::Signature] =
+            &[$(<$arguments as $crate::pg::call::Argument>::SIGNATURE),+];
+    };
+}
+pub(crate) use signatures;
+
+/// A function without arguments has none to read.
 #[derive(Clone, Copy)]
-pub struct Call(pg_sys::FunctionCallInfo);
+pub enum NoArguments {}
+
+/// The running call, whose arguments are read by their names.
+pub struct Call<A = NoArguments>(pg_sys::FunctionCallInfo, PhantomData<A>);
+
+impl<A> Clone for Call<A> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<A> Copy for Call<A> {}
 
 impl Call {
+    pub fn without_arguments(fcinfo: pg_sys::FunctionCallInfo) -> Self {
+        Self(fcinfo, PhantomData)
+    }
+}
+
+impl<A: Argument> Call<A> {
     pub fn new(fcinfo: pg_sys::FunctionCallInfo) -> Self {
-        Self(fcinfo)
+        Self(fcinfo, PhantomData)
     }
 
     /// The argument as it came, to be handed on unread.
-    pub fn raw(self, index: usize) -> Option<pg_sys::Datum> {
+    pub fn raw(self, argument: A) -> Option<pg_sys::Datum> {
+        let index = argument.position();
         // SAFETY: fcinfo is that of the running call, and the index is checked against its argument count.
         unsafe {
             let count = usize::try_from((*self.0).nargs).unwrap_or(0);
@@ -33,55 +103,57 @@ impl Call {
         }
     }
 
-    pub fn value(self, index: usize) -> Value {
-        Value::raw(self.raw(index))
+    pub fn value(self, argument: A) -> Value {
+        Value::raw(self.raw(argument))
     }
 
-    fn read<T: FromDatum>(self, index: usize) -> Option<T> {
+    fn read<T: FromDatum>(self, argument: A) -> Option<T> {
         // SAFETY: the SQL signature gives the argument the type that T reads.
-        self.raw(index).and_then(|datum| unsafe { T::from_datum(datum, false) })
+        self.raw(argument).and_then(|datum| unsafe { T::from_datum(datum, false) })
     }
 
-    pub fn uuid(self, index: usize) -> Option<Uuid> {
-        self.read(index)
+    pub fn uuid(self, argument: A) -> Option<Uuid> {
+        self.read(argument)
     }
 
-    pub fn text(self, index: usize) -> Option<String> {
-        self.read(index)
+    pub fn text(self, argument: A) -> Option<String> {
+        self.read(argument)
     }
 
     /// Reads a text where it lies.
-    pub fn with_text<T>(self, index: usize, read: impl FnOnce(&str) -> T) -> Option<T> {
+    pub fn with_text<T>(self, argument: A, read: impl FnOnce(&str) -> T) -> Option<T> {
         // SAFETY: the SQL signature says that it is a text, in a database whose encoding is UTF-8; what is looked at
         // lives as long as the call.
-        self.raw(index).and_then(|datum| unsafe { <&str>::from_datum(datum, false) }).map(read)
+        self.raw(argument).and_then(|datum| unsafe { <&str>::from_datum(datum, false) }).map(read)
     }
 
-    pub fn bigint(self, index: usize) -> Option<i64> {
-        self.read(index)
+    pub fn bigint(self, argument: A) -> Option<i64> {
+        self.read(argument)
     }
 
-    pub fn boolean(self, index: usize) -> Option<bool> {
-        self.read(index)
+    pub fn boolean(self, argument: A) -> Option<bool> {
+        self.read(argument)
     }
 
-    pub fn timestamp(self, index: usize) -> Option<Timestamp> {
-        self.raw(index).map(|datum| datum.value() as i64)
+    pub fn timestamp(self, argument: A) -> Option<Timestamp> {
+        self.raw(argument).map(|datum| datum.value() as i64)
     }
 
-    pub fn interval(self, index: usize) -> Option<Interval> {
-        self.raw(index).map(Interval::new)
+    pub fn interval(self, argument: A) -> Option<Interval> {
+        self.raw(argument).map(Interval::new)
     }
 
     /// A `numeric` as its exact decimal text; `NaN` and `Infinity` come out as these words.
-    pub fn numeric(self, index: usize) -> Option<String> {
-        self.raw(index).map(|datum| output(pg_sys::numeric_out, datum))
+    pub fn numeric(self, argument: A) -> Option<String> {
+        self.raw(argument).map(|datum| output(pg_sys::numeric_out, datum))
     }
 
-    pub fn jsonb(self, index: usize) -> Option<GivenJson> {
-        self.raw(index).map(GivenJson::Datum)
+    pub fn jsonb(self, argument: A) -> Option<GivenJson> {
+        self.raw(argument).map(GivenJson::Datum)
     }
+}
 
+impl<A> Call<A> {
     /// Runs a kernel with the rights of the function's owner, having told it who called, and raises its error.
     pub fn kernel<T>(self, kernel: impl FnOnce(&identity::Caller) -> error::Result<T>) -> T {
         let caller = identity::Caller::current();

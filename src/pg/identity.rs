@@ -230,3 +230,71 @@ impl Drop for ActAsOwner {
         unsafe { pg_sys::SetUserIdAndSecContext(self.user, self.context) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ID: &str = "b0000000-0000-4000-8000-000000000001";
+
+    #[test]
+    fn a_claim_of_another_shape_says_nothing_and_the_others_are_read() {
+        let id = parse_uuid(ID);
+        let told = |text: &str| {
+            let claims = Claims::read(text.as_bytes());
+            (claims.subject == id, claims.tenant == id, claims.email.is_some())
+        };
+        for (text, expected) in [
+            (
+                format!(r#" {{"sub":"{ID}","app_metadata":{{"tenant_id":"{ID}"}},"email":"a@b.c","aud":[1.5]}}"#),
+                (true, true, true),
+            ),
+            (format!(r#"{{"sub":7,"app_metadata":{{"tenant_id":"{ID}"}},"email":null}}"#), (false, true, false)),
+            (format!(r#"{{"sub":"{ID}","app_metadata":"{ID}","email":{{}}}}"#), (true, false, false)),
+            (format!(r#"{{"sub":"{ID}","user_metadata":{{"tenant_id":"{ID}"}}}}"#), (true, false, false)),
+            (format!(r#"{{"sub":"{ID}","sub":"{ID}"}}"#), (false, false, false)),
+            (format!(r#"["{ID}","{ID}","{ID}"]"#), (false, false, false)),
+            (format!(r#"{{"sub":"{ID}""#), (false, false, false)),
+            (format!(r#"{{"sub":"{ID}"}} x"#), (false, false, false)),
+            (String::new(), (false, false, false)),
+        ] {
+            assert_eq!(told(&text), expected, "{text}");
+        }
+    }
+
+    fn any_claims() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<i64>().prop_map(Value::from),
+            ".{0,40}".prop_map(Value::from),
+            Just(Value::from(ID)),
+        ];
+        leaf.prop_recursive(3, 12, 4, |inner| {
+            let key = proptest::sample::select(&["sub", "app_metadata", "tenant_id", "email", "role"][..]);
+            prop_oneof![
+                1 => proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                4 => proptest::collection::vec((key.prop_map(str::to_owned), inner), 0..5)
+                    .prop_map(|pairs| Value::Object(pairs.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        /// Whatever the setting holds; and of JSON, what a reader of trees finds.
+        #[test]
+        fn any_claims_are_read_or_name_nobody(bytes in any::<Vec<u8>>(), claims in any_claims(), cut in 0..60_usize) {
+            let _ = Claims::read(&bytes);
+            let text = claims.to_string();
+            let _ = Claims::read(text.as_bytes().get(..cut).unwrap_or_default());
+            let id = |claim: Option<&Value>| claim.and_then(Value::as_str).and_then(parse_uuid);
+            let expected = Claims {
+                subject: id(claims.get("sub")),
+                tenant: id(claims.get("app_metadata").and_then(|metadata| metadata.get("tenant_id"))),
+                email: claims.get("email").and_then(Value::as_str).map(str::to_owned),
+            };
+            prop_assert_eq!(Claims::read(text.as_bytes()), expected);
+        }
+    }
+}

@@ -30,6 +30,11 @@ pub enum Excess {
 pub struct Document(pg_sys::Datum);
 
 impl Document {
+    /// One that was made here.
+    pub(super) fn made(datum: pg_sys::Datum) -> Self {
+        Self(datum)
+    }
+
     pub fn datum(self) -> pg_sys::Datum {
         self.0
     }

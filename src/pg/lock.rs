@@ -24,6 +24,8 @@
 
 use pgrx::{Uuid, pg_sys};
 
+use super::memory::shared;
+
 /// What a lock protects.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum LockTarget {
@@ -39,7 +41,7 @@ pub enum LockTarget {
     Events(u64),
     /// The making of personal tenants while nothing bounds their budgets together.
     SignUps,
-    /// Which quotas exist, for a partition of the tenants or for the platform. One for all databases, as their epochs.
+    /// Which quotas exist, for a partition of the tenants or for the platform; as its epochs, those of the database.
     Definitions(usize),
 }
 
@@ -92,7 +94,11 @@ impl LockTarget {
             Self::Definitions(partition) => {
                 hash.add(b"definitions");
                 hash.add(&partition.to_le_bytes());
-                database = 0;
+                if let Some(shared) = shared() {
+                    // Databases may share their epochs.
+                    hash.add(&shared.place.to_le_bytes());
+                    database = 0;
+                }
             }
         }
         let [high, low] = hash.halves();

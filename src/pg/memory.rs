@@ -8,10 +8,13 @@ use std::cell::Cell;
 use std::mem::{align_of, size_of};
 
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, pg_guard, pg_sys};
-use tollgate_escrow::registry::{Epochs, Registry, Slot};
+use tollgate_escrow::epochs::EpochsByDatabase;
+use tollgate_escrow::registry::{Registry, Slot};
 use tollgate_escrow::table::{Entry, Table, WAYS};
 
-/// Entries of the table. 64 bytes each, so the default is 4 MiB.
+use super::own_database;
+
+/// Entries of the table. 96 bytes each, so the default is 6 MiB.
 static ENTRIES: GucSetting<i32> = GucSetting::<i32>::new(65_536);
 
 /// What the memory begins with, for whoever attaches with another build of the library.
@@ -21,32 +24,61 @@ struct Header {
     layout: u32,
     entries: u32,
     slots: u32,
-    epochs: Epochs,
+    epochs: EpochsByDatabase,
 }
+
+// As the setting's description says.
+const _: () = assert!(size_of::<Entry>() == 96);
 
 const MAGIC: u64 = u64::from_le_bytes(*b"tollgate");
 /// Counted up with every change of what lies in the memory.
-const LAYOUT: u32 = 1;
+const LAYOUT: u32 = 2;
 
-/// The parts of the memory.
+/// The parts of the memory, as a session of a database uses them.
 #[derive(Clone, Copy)]
 pub struct Shared {
     pub table: Table<'static>,
+    /// With the epochs of the session's database.
     pub registry: Registry<'static>,
+    /// Which epochs those are, of all databases.
+    pub place: usize,
     pub bytes: usize,
 }
 
-struct Attached(Cell<Option<Shared>>);
+/// The memory as the postmaster laid it out.
+#[derive(Clone, Copy)]
+struct Memory {
+    header: &'static Header,
+    slots: &'static [Slot],
+    entries: &'static [Entry],
+    bytes: usize,
+}
+
+struct Attached {
+    memory: Cell<Option<Memory>>,
+    shared: Cell<Option<Shared>>,
+}
 
 // SAFETY: a backend has one thread that calls Postgres.
 unsafe impl Sync for Attached {}
 
-static ATTACHED: Attached = Attached(Cell::new(None));
+static ATTACHED: Attached = Attached { memory: Cell::new(None), shared: Cell::new(None) };
 
-/// The shared memory, when the library was preloaded.
+/// The shared memory, when the library was preloaded and the process has a database.
 #[inline]
 pub fn shared() -> Option<Shared> {
-    ATTACHED.0.get()
+    ATTACHED.shared.get().or_else(join)
+}
+
+#[cold]
+fn join() -> Option<Shared> {
+    let memory = ATTACHED.memory.get()?;
+    let database = Some(own_database()).filter(|database| *database != 0)?;
+    let (place, epochs) = memory.header.epochs.of(database);
+    let table = Table::new(memory.entries);
+    let shared = Shared { table, registry: Registry::new(epochs, memory.slots), place, bytes: memory.bytes };
+    ATTACHED.shared.set(Some(shared));
+    Some(shared)
 }
 
 /// Called from `_PG_init` while the postmaster loads its libraries.
@@ -54,7 +86,7 @@ pub fn register() {
     GucRegistry::define_int_guc(
         c"pg_tollgate.quota_entries",
         c"How many counters of quotas are kept in shared memory.",
-        c"Entries of 64 bytes, one for each quota and period that is in use (default 65536, 4 MiB). A counter that is not in use makes room for another and is read from the tables when it is needed again; when all are in use by open transactions, charges are refused.",
+        c"Entries of 96 bytes, one for each quota and period that is in use (default 65536, 6 MiB). A counter that is not in use makes room for another and is read from the tables when it is needed again; when all are in use by open transactions, charges are refused.",
         &ENTRIES,
         64,
         16_777_216,
@@ -117,7 +149,7 @@ unsafe extern "C-unwind" fn startup() {
                 layout: LAYOUT,
                 entries: entries as u32,
                 slots: slots as u32,
-                epochs: Epochs::default(),
+                epochs: EpochsByDatabase::default(),
             });
         }
         let header = &*header;
@@ -131,9 +163,10 @@ unsafe extern "C-unwind" fn startup() {
         }
         let first_slot = start.add(size_of::<Header>()).cast::<Slot>();
         let first_entry = first_slot.add(slots).cast::<Entry>();
-        ATTACHED.0.set(Some(Shared {
-            table: Table::new(std::slice::from_raw_parts(first_entry, entries)),
-            registry: Registry::new(&header.epochs, std::slice::from_raw_parts(first_slot, slots)),
+        ATTACHED.memory.set(Some(Memory {
+            header,
+            slots: std::slice::from_raw_parts(first_slot, slots),
+            entries: std::slice::from_raw_parts(first_entry, entries),
             bytes: size,
         }));
     }

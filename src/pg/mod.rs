@@ -6,6 +6,7 @@ pub mod duplicate;
 pub mod identity;
 pub mod invalidation;
 pub mod jsonb;
+pub mod jsonb_value;
 pub mod lock;
 pub mod memory;
 pub mod notify;

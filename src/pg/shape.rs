@@ -8,6 +8,7 @@ use super::value::Value;
 use crate::error::{Error, Result};
 
 /// A column as it ships.
+#[derive(Clone, Copy)]
 pub struct Column {
     pub name: &'static str,
     pub kind: pg_sys::Oid,

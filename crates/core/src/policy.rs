@@ -355,8 +355,67 @@ mod tests {
             let said = Policy::read(text).unwrap_err();
             assert!(said.contains(problem), "{text}: {said}");
         }
-        let many: Vec<String> = (0..=MAX_ENTRIES).map(|number| number.to_string()).collect();
-        assert!(Policy::read(&json!({ "denied_models": many }).to_string()).is_err());
-        assert!(Policy::read(&json!({ "denied_models": ["x".repeat(MAX_BYTES + 1)] }).to_string()).is_err());
+    }
+
+    #[test]
+    fn every_bound_is_met_and_one_more_is_too_many() {
+        let name = |length: usize| "x".repeat(length);
+        let many = |count: usize| -> Vec<String> { (0..count).map(|number| number.to_string()).collect() };
+        let overrides = |count: usize| -> Value { many(count).into_iter().map(|key| (key, json!({}))).collect() };
+        let (longest, beyond) = (json!({ name(MAX_BYTES): {} }), json!({ name(MAX_BYTES + 1): {} }));
+        for (fits, exceeds, told) in [
+            (
+                json!({ "denied_models": many(MAX_ENTRIES) }),
+                json!({ "denied_models": many(MAX_ENTRIES + 1) }),
+                "denied_models of the policy must not have more than 1000 entries",
+            ),
+            (
+                json!({ "denied_models": [name(MAX_BYTES)] }),
+                json!({ "denied_models": [name(MAX_BYTES + 1)] }),
+                "denied_models of the policy has an entry that must be a text of 1 to 500 bytes",
+            ),
+            (
+                json!({ "task_overrides": overrides(MAX_ENTRIES) }),
+                json!({ "task_overrides": overrides(MAX_ENTRIES + 1) }),
+                "task_overrides must not have more than 1000 keys",
+            ),
+            (
+                json!({ "task_overrides": longest }),
+                json!({ "task_overrides": beyond }),
+                "a key of task_overrides must have 1 to 500 bytes",
+            ),
+            (
+                json!({ "task_overrides": { "t": { "default_model": "m" } } }),
+                json!({ "task_overrides": { "": {} } }),
+                "a key of task_overrides must have 1 to 500 bytes",
+            ),
+            (
+                json!({ "user_overrides": { "b0000000-0000-4000-8000-00000000000F": {} } }),
+                json!({ "user_overrides": { "b0000000-0000-4000-8000-00000000000g": {} } }),
+                "user_overrides has the key \"b0000000-0000-4000-8000-00000000000g\", which is no user's id",
+            ),
+            (
+                json!({ "egress_mode": null }),
+                json!({ "task_overrides": { "t": { "egress_mode": 1 } } }),
+                "egress_mode of task_overrides.t must be open, restricted or blocked",
+            ),
+            (json!({}), json!({ "task_overrides": { "t": { "x": 1 } } }), "task_overrides.t has the unknown key \"x\""),
+        ] {
+            assert!(Policy::read(&fits.to_string()).is_ok(), "{told}");
+            assert_eq!(Policy::read(&exceeds.to_string()).unwrap_err(), told);
+        }
+        let spaces = |length: usize| format!("{{}}{}", " ".repeat(length - 2));
+        assert!(Policy::read(&spaces(MAX_TEXT)).is_ok());
+        assert_eq!(Policy::read(&spaces(MAX_TEXT + 1)).unwrap_err(), "the policy must not be longer than 262144 bytes");
+    }
+
+    #[test]
+    fn names_and_lists_print_as_they_are_read() {
+        for (egress, name) in [(Egress::Open, "open"), (Egress::Restricted, "restricted"), (Egress::Blocked, "blocked")]
+        {
+            assert_eq!((egress.as_str(), Egress::parse(name)), (name, Some(egress)));
+        }
+        let list = ["a".to_owned(), "b\"".to_owned()];
+        assert_eq!((as_json(Some(&list)), as_json(None)), (Some(r#"["a","b\""]"#.to_owned()), None));
     }
 }

@@ -8,7 +8,7 @@
 //! # Names
 //! - *Definitions*: which quotas exist. They are rows of `cost_quotas`, defaults, and a tenant's plan. Limits and modes
 //!   are no definitions: changing one changes what an entry is compared with, not what it counts.
-//! - *Partition*: definitions of tenants are guarded in 64 partitions. The platform is a partition of its own.
+//! - *Partition*: definitions of a database's tenants are guarded in 64 partitions. The platform is a partition of its own.
 //! - *Epoch*: a number per partition. It moves on when definitions changed, and is part of every entry's key.
 //! - *Horizon*, T: a moment per entry, which only moves forward. The entry counts a hold that expires after T.
 //! - *Active expiry*: the earliest expiry of the holds that a transaction makes, extends or resolves, in its slot.
@@ -144,6 +144,7 @@
 //! | slot | its own backend | all |
 //! | epoch | the holder of `Definitions(partition)`, at commit; made odd and even again by one that holds it alone | all |
 
+pub mod epochs;
 pub mod journal;
 pub mod registry;
 pub mod table;

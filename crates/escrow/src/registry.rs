@@ -1,12 +1,9 @@
 //! Epochs, and who is in flight: one slot a backend, written by it alone and read by everybody.
 
+use crate::epochs::{Epochs, FIRST, PARTITIONS};
 use crate::sync::{AtomicI64, AtomicU32, AtomicU64, Ordering, fence};
 
-/// Partitions of the definitions of tenants.
-pub const TENANT_PARTITIONS: usize = if cfg!(loom) { 1 } else { 64 };
-/// The partition of the definitions that concern everybody.
-pub const PLATFORM: usize = TENANT_PARTITIONS;
-const PARTITIONS: usize = TENANT_PARTITIONS + 1;
+pub use crate::epochs::{PLATFORM, TENANT_PARTITIONS};
 
 /// The partition of a tenant of a database.
 pub fn partition(database: u32, tenant: &[u8; 16]) -> usize {
@@ -80,18 +77,7 @@ impl Default for Slot {
     }
 }
 
-/// The epochs of all partitions.
-pub struct Epochs([AtomicU32; PARTITIONS]);
-
-/// The first epoch; even, and not 0, which says that there is none.
-const FIRST: u32 = 2;
 const CLOSED: u32 = 1;
-
-impl Default for Epochs {
-    fn default() -> Self {
-        Self(std::array::from_fn(|_| AtomicU32::new(FIRST)))
-    }
-}
 
 /// Somebody who changes definitions of the partition has it to himself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -144,7 +130,7 @@ impl<'memory> Registry<'memory> {
     }
 
     pub fn epoch(&self, partition: usize) -> u32 {
-        self.epochs.0[partition].load(Ordering::Acquire)
+        self.epochs.of(partition).load(Ordering::Acquire)
     }
 
     /// Says in the slot that the transaction is about to charge in the partition, and gives the epoch to charge in. The
@@ -343,13 +329,13 @@ impl<'memory> Registry<'memory> {
 
     /// Takes the partition for the caller alone, who holds the lock of its definitions. Gives the epoch to charge in.
     pub fn close(&self, partition: usize) -> u32 {
-        self.epochs.0[partition].fetch_or(CLOSED, Ordering::AcqRel) | CLOSED
+        self.epochs.of(partition).fetch_or(CLOSED, Ordering::AcqRel) | CLOSED
     }
 
     /// Definitions have changed, or a closed partition opens again: entries of before are met no more. Called by who
     /// holds the lock of the definitions. Cannot fail.
     pub fn advance(&self, partition: usize) {
-        let epoch = &self.epochs.0[partition];
+        let epoch = self.epochs.of(partition);
         let next = (epoch.load(Ordering::Relaxed) | CLOSED).wrapping_add(1);
         epoch.store(if next == 0 { FIRST } else { next }, Ordering::SeqCst);
     }

@@ -27,3 +27,11 @@ select normalize_llm_usage('openai', '{"prompt_tokens": 1e131000}');
 select normalize_llm_usage('openai', '[]');
 select normalize_llm_usage('openai', null);
 select normalize_llm_usage(null, '{}');
+-- Whatever a document holds is read as it lies: keys and elements beyond the thirty-second, numbers of every kind, nothing.
+select normalize_llm_usage('openai', '{"prompt_tokens": 1}'::jsonb || d) -> 'unknown' = d as same, octet_length(d::text) as bytes
+from (select jsonb_build_object('kinds', '{"s": "é😀\"\\\n", "": "", "t": true, "f": false, "n": null, "i": -5, "d": 0.00045, "w": 12.50, "b": 123456789012345678901234567890,
+        "l": [1, "a", [2, {"k": [3, null]}], null, false, [], 1e-20]}'::jsonb,
+    'many', (select jsonb_agg(i * 1000003) from generate_series(1, 50) i),
+    'keys', (select jsonb_object_agg('key' || i, case when i % 3 = 0 then to_jsonb(i::text) when i % 3 = 1 then to_jsonb(i / 7.0) else to_jsonb(array[i]) end)
+             from generate_series(1, 48) i)) as d) documents;
+select normalize_llm_usage('openai', j) from unnest(array['null', '5', '"x"', 'true', '[{"prompt_tokens": 1}]']::jsonb[]) j limit 1;

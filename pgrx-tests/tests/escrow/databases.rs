@@ -4,7 +4,7 @@ use anyhow::Result;
 use postgres::Client;
 use tollgate_tests::cluster::Cluster;
 
-use crate::servers::{assert_exact, charge, connect, fresh, server, start};
+use crate::servers::{assert_exact, charge, connect, counter, fresh, server, start};
 use crate::support::{USD, charged_nanos, id, limit, make_tenant};
 
 /// A copy has the quotas, their ids, the ledger and even its oid. It goes on from what was spent, for itself.
@@ -140,5 +140,46 @@ fn databases_do_not_see_each_other_s_counters_or_transactions() -> Result<()> {
         client.batch_execute("commit")?;
         assert_eq!(charged_nanos(client, id(1))?, USD);
     }
+    Ok(())
+}
+
+/// What a database does with its definitions is its own: others load counters meanwhile, and cannot wait for it.
+#[test]
+fn definitions_that_change_in_a_database_hold_up_no_other() -> Result<()> {
+    const CHANGE: &str =
+        "insert into copilot_internal.default_quotas (plan, resource_type, limit_usd) values ('new', 'e2b', 1)";
+    let cluster: Cluster = start(&[])?;
+    let (changed, quiet) = (cluster.fresh_database()?, cluster.fresh_database()?);
+    let mut other = cluster.superuser(&changed)?;
+    make_tenant(&mut other, id(1))?;
+    let mut client = server(&cluster, &quiet)?;
+    make_tenant(&mut client, id(1))?;
+    limit(&mut client, id(1), "llm", "1")?;
+    for sql in [
+        // Every partition is changed, and two are closed.
+        &format!(
+            "{CHANGE}; select public.set_quota('platform', null, 'llm', 1, 'lifetime');
+             select public.check_and_record_quota_atomic('tenant', '{}', 0.5, 'llm')",
+            id(1)
+        ),
+        "insert into copilot_internal.tenants (id, name) select gen_random_uuid(), 'many' from generate_series(1, 500)",
+    ] {
+        other.batch_execute(&format!("begin; {sql}"))?;
+        // Loads the counter, as its quota is changed anew each time; and then decides from the tables.
+        let mut cold = cluster.superuser(&quiet)?;
+        cold.batch_execute("set lock_timeout = '20s'")?;
+        limit(&mut cold, id(1), "all", "1")?;
+        assert!(charge(&mut cold, id(1), "0.125")?, "{sql}");
+        cold.batch_execute(&format!("begin; {CHANGE}"))?;
+        assert!(charge(&mut cold, id(1), "0.125")?, "{sql}");
+        cold.batch_execute("rollback")?;
+        other.batch_execute("commit")?;
+    }
+    assert!(charge(&mut client, id(1), "0.125")?);
+    let loads = counter(&mut client, "loads")?;
+    other.batch_execute(&CHANGE.replace("new", "newer"))?;
+    assert!(charge(&mut client, id(1), "0.125")?);
+    assert_eq!(counter(&mut client, "loads")?, loads, "what changed there moves no epoch here");
+    assert_exact(&mut client, id(1), 1);
     Ok(())
 }

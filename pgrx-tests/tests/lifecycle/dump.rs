@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use postgres::Client;
 use tollgate_tests::cluster::{Cluster, SUPERUSER};
+use tollgate_tests::cluster_pool;
 
 use crate::picture::{figures, grants};
 use crate::sample_app;
@@ -154,7 +155,7 @@ fn a_second_restore_doubles_nothing() -> Result<()> {
 /// The application's table refers to tenants and its policy calls `has_quota`, so the order of the dump matters.
 #[test]
 fn an_application_s_database_restores_too() -> Result<()> {
-    let cluster = Cluster::shared();
+    let cluster = cluster_pool::shared();
     sample_app::reset(cluster, "app_dumped")?;
     let file = dump(cluster, "app_dumped")?;
     let mut restored = restore(cluster, &file, "app_restored")?;

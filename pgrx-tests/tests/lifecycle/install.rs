@@ -3,6 +3,7 @@
 use anyhow::Result;
 use postgres::Client;
 use tollgate_tests::cluster::{Cluster, ClusterOptions};
+use tollgate_tests::cluster_pool;
 
 use crate::picture::{catalog, grants};
 use crate::support::{assert_none, assert_verified, id, make_tenant, texts};
@@ -98,7 +99,7 @@ fn schemas_that_exist_are_used_and_stay() -> Result<()> {
 
 #[test]
 fn dropped_and_created_again_it_is_as_new() -> Result<()> {
-    let cluster = Cluster::shared();
+    let cluster = cluster_pool::shared();
     cluster.create_database_without_extension("again")?;
     let mut client = cluster.superuser("again")?;
     let mut before = Vec::new();
@@ -121,7 +122,7 @@ fn dropped_and_created_again_it_is_as_new() -> Result<()> {
 /// Only a superuser makes functions in C; Supabase's `postgres` gets a plain answer and no half of an extension.
 #[test]
 fn who_is_no_superuser_is_refused() -> Result<()> {
-    let cluster = Cluster::shared();
+    let cluster = cluster_pool::shared();
     cluster.create_database_without_extension("unprivileged")?;
     let mut client = cluster.connect("unprivileged", "postgres")?;
     let error = client.batch_execute("create extension pg_tollgate").expect_err("postgres is no superuser");

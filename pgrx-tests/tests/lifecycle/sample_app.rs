@@ -4,6 +4,7 @@ use std::fs;
 
 use anyhow::{Context, Result};
 use tollgate_tests::cluster::Cluster;
+use tollgate_tests::cluster_pool;
 use tollgate_tests::layout;
 use tollgate_tests::session::{Caller, Session};
 use uuid::Uuid;
@@ -53,7 +54,7 @@ pub fn works(cluster: &Cluster, name: &str) -> Result<()> {
 
 #[test]
 fn db_reset_twice_gives_the_same_database() -> Result<()> {
-    let cluster = Cluster::shared();
+    let cluster = cluster_pool::shared();
     let mut first = Vec::new();
     for round in 0..2 {
         reset(cluster, "app_reset")?;

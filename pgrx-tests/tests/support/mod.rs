@@ -11,6 +11,7 @@ use postgres::Client;
 use postgres::types::ToSql;
 use tollgate_tests::books::DIFFERENCES;
 use tollgate_tests::cluster::Cluster;
+use tollgate_tests::cluster_pool;
 use tollgate_tests::session::Session;
 use tollgate_tests::supabase::DefaultPrivileges;
 use uuid::Uuid;
@@ -23,12 +24,12 @@ pub struct Database {
 
 impl Database {
     pub fn fresh() -> Result<Database> {
-        let cluster = Cluster::shared();
+        let cluster = cluster_pool::shared();
         Ok(Database { cluster, name: cluster.fresh_database()? })
     }
 
     pub fn with_privileges(name: &str, privileges: DefaultPrivileges) -> Result<Database> {
-        let cluster = Cluster::shared();
+        let cluster = cluster_pool::shared();
         cluster.create_database_with(name, privileges)?;
         Ok(Database { cluster, name: name.to_string() })
     }

@@ -280,6 +280,10 @@ impl Usage {
         let mut counts = Counts([None; TOKENS.len()]);
         for (key, value) in object.iter().filter(|(_, value)| !value.is_null()) {
             let key = key.as_str();
+            // What is said elsewhere.
+            if matches!(key, "input_tokens" | "output_tokens" | "service_tier") {
+                continue;
+            }
             if let Some(place) = TOKENS.iter().position(|known| *known == key) {
                 counts.0[place] = Some(count(value, TOKENS[place], 0)?);
             } else if let Some((key, part)) = QUANTITIES.iter().find(|(known, _)| *known == key) {

@@ -7,6 +7,28 @@ use super::{OTHER_MODELS, UNKNOWN, reported};
 
 const MOST: usize = 1_000;
 
+/// An object that leaves its wholes to its iterations, with what they sum up to; `None` for every other.
+pub fn summed(usage: &Map<String, Value>) -> Option<Map<String, Value>> {
+    let list = usage.get("iterations")?.as_array()?;
+    if usage.contains_key("input_tokens") {
+        return None;
+    }
+    let included = |item: &&Value| item.get("type").and_then(Value::as_str).is_none_or(is_included);
+    let mut summed = usage.clone();
+    for key in ["input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"] {
+        let counts = list.iter().take(MOST).filter(included).filter_map(|item| item.get(key)?.as_i64());
+        if let Some(sum) = counts.reduce(i64::saturating_add).filter(|_| !usage.contains_key(key)) {
+            summed.insert(key.to_owned(), sum.into());
+        }
+    }
+    summed.contains_key("input_tokens").then_some(summed)
+}
+
+/// Whether the totals have it in them.
+fn is_included(kind: &str) -> bool {
+    matches!(kind, "message" | "") || kind.starts_with("fallback")
+}
+
 /// Adds a compaction's tokens to the wholes, tells an adviser's apart under its model, and leaves what the totals include.
 pub fn add(provider: &Provider<'_>, usage: &Map<String, Value>, out: &mut Map<String, Value>) {
     let Some(list) = usage.get("iterations").and_then(Value::as_array) else { return };
@@ -14,10 +36,8 @@ pub fn add(provider: &Provider<'_>, usage: &Map<String, Value>, out: &mut Map<St
     let mut unknown = Vec::new();
     for item in list.iter().take(MOST) {
         let kind = item.get("type").and_then(Value::as_str).unwrap_or_default();
-        match kind {
-            "message" | "" => continue,
-            kind if kind.starts_with("fallback") => continue,
-            _ => {}
+        if is_included(kind) {
+            continue;
         }
         let counts = without_type(item).and_then(|counts| reported(provider, &counts).ok());
         match counts {

@@ -44,15 +44,8 @@ impl<'a> Search<'a, '_> {
         if self.objects > MOST_OBJECTS || self.around.len() > MOST_LEVELS {
             return None;
         }
-        let holds = |value: &Value| value.is_object() || value.is_array();
-        let mut children: Vec<(Role, &'a str, &'a Value)> = Vec::new();
-        children.extend(
-            object.iter().filter(|(_, value)| holds(value)).map(|(raw, value)| (role(raw), raw.as_str(), value)),
-        );
         // By its name, then the object itself, then wherever else.
-        children.sort_by_key(|(role, ..)| role.rank);
-        let (named, others): (Vec<_>, Vec<_>) = children.into_iter().partition(|(role, ..)| role.is_name());
-        for (_, raw, value) in named {
+        for (_, raw, value) in children(object, |role| role.is_name()) {
             if let Some(found) = self.below(object, raw, value, true) {
                 return Some(found);
             }
@@ -60,7 +53,7 @@ impl<'a> Search<'a, '_> {
         if let Some((leaves, reader)) = counts(self.provider, object, !is_named) {
             return Some((object, leaves, reader));
         }
-        for (role, raw, value) in others.into_iter().filter(|(role, ..)| !role.closed) {
+        for (role, raw, value) in children(object, |role| !role.is_name() && !role.closed) {
             if let Some(found) = self.below(object, raw, value, role.trusted) {
                 return Some(found);
             }
@@ -88,6 +81,15 @@ impl<'a> Search<'a, '_> {
         }
         found
     }
+}
+
+/// The keys of an object that hold others and are such ones, in the order in which they are looked into.
+fn children(object: &Map<String, Value>, such: impl Fn(Role) -> bool) -> Vec<(Role, &str, &Value)> {
+    let holding = object.iter().filter(|(_, value)| value.is_object() || value.is_array());
+    let known = holding.map(|(raw, value)| (role(raw), raw.as_str(), value));
+    let mut children: Vec<_> = known.filter(|(role, ..)| such(*role)).collect();
+    children.sort_by_key(|(role, ..)| role.rank);
+    children
 }
 
 /// What an object says, if that is a count. Somewhere deep in a response only a key that speaks of tokens is believed.

@@ -59,8 +59,14 @@ pub fn normalize(provider: &str, raw: &Value) -> Result<Map<String, Value>, Stri
 
 /// The same for an object that is in another form.
 fn reported(provider: &Provider<'_>, raw: &Map<String, Value>) -> Result<Map<String, Value>, String> {
+    let holder = raw.get("usage").and_then(Value::as_object).unwrap_or(raw);
+    if let Some(summed) = iterations::summed(holder) {
+        return reported(provider, &summed);
+    }
     let Some(mut found) = locate::locate(provider, raw) else {
-        return beside::without_usage(raw).ok_or_else(|| nothing(raw));
+        let mut out = beside::without_usage(raw).ok_or_else(|| nothing(raw))?;
+        out.extend(reported_cost(raw));
+        return Ok(out);
     };
     if found.usage.contains_key(UNKNOWN) && own::is_own(found.usage) {
         return Ok(found.usage.clone());
@@ -74,6 +80,15 @@ fn reported(provider: &Provider<'_>, raw: &Map<String, Value>) -> Result<Map<Str
     let mut out = reading.finish(&found.leaves);
     iterations::add(provider, found.usage, &mut out);
     Ok(out)
+}
+
+/// The cost that is reported where no count is, under its key.
+fn reported_cost(raw: &Map<String, Value>) -> Option<(String, Value)> {
+    let mut leaves = Leaves::default();
+    leaves.add(raw);
+    let mut reading = Reading::new(Compiled::of(&Provider::new(""), &leaves), Map::new());
+    reading.read(&leaves).ok()?;
+    Some((REPORTED_COST.to_owned(), number::decimal(reading.reported_cost()?.get(), 12)))
 }
 
 /// The name of the reader that an object goes to; for tests of the table.

@@ -94,6 +94,10 @@ pub fn fraction(units: i128) -> Value {
 }
 
 fn parse(text: &str, scale: u32, rounding: Rounding) -> Result<i64, AmountError> {
+    // Nearly all of them.
+    if scale == 0 && text.len() <= 12 && text.bytes().all(|digit| digit.is_ascii_digit()) {
+        return text.parse().map_err(|_| AmountError::Malformed);
+    }
     if text.len() > MOST_DIGITS {
         return Err(AmountError::TooLarge);
     }

@@ -33,6 +33,8 @@ pub struct Reader {
     pub cached: Counted,
     /// Reasoning, in the output.
     pub reasoning: Counted,
+    /// Whether what the total has above its parts is a recording's rather than reasoning.
+    pub recording: bool,
 }
 
 use Counted::{AlwaysBeside, Beside, Within};
@@ -40,8 +42,16 @@ use Place::{Known, Length, Quantity, Tokens, Unknown};
 use Slot::*;
 
 /// What most speak like.
-const PLAIN: Reader =
-    Reader { name: "common", providers: &[], any: &[], all: &[], own: &[], cached: Within, reasoning: Within };
+const PLAIN: Reader = Reader {
+    name: "common",
+    providers: &[],
+    any: &[],
+    all: &[],
+    own: &[],
+    cached: Within,
+    reasoning: Within,
+    recording: false,
+};
 
 /// Tried in this order; the first whose keys are there reads. The last one takes whatever has a common key.
 pub static READERS: &[Reader] = &[
@@ -103,6 +113,7 @@ pub static READERS: &[Reader] = &[
         ..PLAIN
     },
     Reader { name: "video", all: &["video_duration"], own: &[("video_duration", Quantity("output_seconds"))], ..PLAIN },
+    Reader { name: "mistral audio", all: &["prompt_audio_seconds", "prompt_tokens"], recording: true, ..PLAIN },
     Reader {
         name: "gemini",
         any: &["candidates_tokens", "thoughts_tokens", "cached_content_tokens", "tool_use_prompt_tokens"],
@@ -174,6 +185,8 @@ pub static READERS: &[Reader] = &[
         own: &[("tokens", Tokens(Total)), ("cost", Unknown), ("cost.total", Unknown), ("total_cost_usd", Unknown)],
         ..PLAIN
     },
+    // Codex counts what a cache had and took among the input, by Bedrock's names and its own.
+    Reader { name: "codex", all: &["input_tokens", "cached_input_tokens"], ..PLAIN },
     // Anthropic, also at Bedrock and Vertex; Bedrock's Converse; those who speak like them.
     Reader {
         name: "anthropic",

@@ -6,7 +6,7 @@ use super::compiled::Compiled;
 use super::lexicon::{self, Id};
 use super::number::{self, Count};
 use super::readers::Counted;
-use super::resolve::{Counts, resolve};
+use super::resolve::{Conventions, Counts, resolve};
 use super::role::role;
 use super::shape::{Leaf, Leaves};
 use super::slot::{Amount, Place, Slot};
@@ -17,8 +17,7 @@ use crate::pricing::has_fractions;
 /// What has been read of an object.
 pub struct Reading {
     reader: &'static Compiled,
-    cached: Counted,
-    reasoning: Counted,
+    by: Conventions,
     /// Whether a whole that cannot be read is passed over.
     lenient: bool,
     counts: Counts,
@@ -65,8 +64,11 @@ impl Reading {
     pub fn new(reader: &'static Compiled, rest: Map<String, Value>) -> Self {
         Self {
             reader,
-            cached: reader.reader.cached,
-            reasoning: reader.reader.reasoning,
+            by: Conventions {
+                cached: reader.reader.cached,
+                reasoning: reader.reader.reasoning,
+                recording: reader.reader.recording,
+            },
             lenient: false,
             rest,
             counts: Counts::default(),
@@ -245,8 +247,7 @@ impl Reading {
             self.counts.forget(slot);
         }
         self.total_node = None;
-        self.cached = Counted::Within;
-        self.reasoning = Counted::Within;
+        self.by = Conventions { cached: Counted::Within, reasoning: Counted::Within, recording: false };
     }
 
     /// What a response around the object says.
@@ -255,9 +256,14 @@ impl Reading {
         beside::batch(around, &mut self.tier);
     }
 
+    /// The cost that is reported, if that is all.
+    pub fn reported_cost(&self) -> Option<Picos> {
+        self.cost.total()
+    }
+
     /// The object in our form.
     pub fn finish(mut self, leaves: &Leaves<'_>) -> Map<String, Value> {
-        let resolved = resolve(self.cached, self.reasoning, &self.counts);
+        let resolved = resolve(self.by, &self.counts);
         if !resolved.total_fits {
             self.unread.extend(self.total_node);
         }

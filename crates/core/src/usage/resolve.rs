@@ -66,16 +66,18 @@ const WRITTEN: [Slot; 3] = [CacheWrite5m, CacheWrite1h, CacheWrite12h];
 const MADE: [Slot; 3] = [OutputAudio, OutputImage, OutputVideo];
 
 /// Takes the counts apart, of which caches' and reasoning are counted as their reader has it.
-pub fn resolve(cached_is: Counted, reasoning_is: Counted, counts: &Counts) -> Resolved {
+pub fn resolve(by: Conventions, counts: &Counts) -> Resolved {
+    let counts = &with_recording(by, counts);
     let read = counts.of(CacheRead).max(counts.sum(&CACHED)).max(counts.of(CacheReadExplicit));
     let written = counts.of(CacheWrite).max(counts.sum(&WRITTEN));
     let cached = read.saturating_add(written);
     let reasoning = counts.of(Reasoning);
     let (told_input, told_output) = wholes(counts, cached);
     let made = counts.sum(&MADE);
-    let conventions = Conventions::of(cached_is, reasoning_is, told_input.is_none());
+    let beside = Beside::of(by, told_input.is_none());
+    let media = counts.sum(&[InputAudio, InputImage, InputVideo]);
     let told = (told_input.unwrap_or(0), told_output.unwrap_or(0));
-    let (mut input, mut output) = conventions.choose(told, cached, (reasoning, made), counts.get(Total));
+    let (mut input, mut output) = beside.choose(told, (cached, media), (reasoning, made), counts.get(Total));
     // Of a stream's last chunk or a vector there may be but one whole.
     let mut rest = counts.get(Total).map_or(0, |total| total.saturating_sub(input).saturating_sub(output).max(0));
     let mut reasoning = reasoning;
@@ -105,41 +107,76 @@ fn wholes(counts: &Counts, cached: i64) -> (Option<i64>, Option<i64>) {
         (None, Some(total)) => Some(total.saturating_sub(output.unwrap_or(0)).saturating_sub(tools).max(0)),
         (None, None) => (parts > 0).then_some(parts),
     };
-    (input.map(|input| input.saturating_add(tools)), output)
+    let input = input.map(|input| input.saturating_add(tools)).or((tools > 0).then_some(tools));
+    (input, output)
 }
 
-/// How parts relate to their wholes: first as the reader has it, then as it may be, too.
-struct Conventions {
+/// What a reader says of how its reports count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Conventions {
+    /// What a cache had or took, in the input.
+    pub cached: Counted,
+    /// Reasoning, in the output.
+    pub reasoning: Counted,
+    /// Whether what the total has above its parts is a recording's.
+    pub recording: bool,
+}
+
+/// Of a report about a recording: what its total has above its parts is the recording's, whatever the prompt's count says.
+fn with_recording(by: Conventions, counts: &Counts) -> Counts {
+    let mut counts = counts.clone();
+    let told = counts.of(Input);
+    let all = counts.of(Total).saturating_sub(counts.of(Output));
+    if by.recording && counts.get(Input).is_some() && all > told {
+        counts.settle(Input, all);
+        counts.at_least(InputAudio, all.saturating_sub(told));
+    }
+    counts
+}
+
+/// Whether parts are beside their wholes: first as the reader has it, then as it may be, too.
+struct Beside {
     cached: &'static [bool],
     reasoning: &'static [bool],
 }
 
-impl Conventions {
-    fn of(cached: Counted, reasoning: Counted, no_input: bool) -> Self {
+impl Beside {
+    fn of(by: Conventions, no_input: bool) -> Self {
         let beside: fn(Counted) -> &'static [bool] = |counted| match counted {
             Counted::Within => &[false, true],
             Counted::Beside => &[true, false],
             Counted::AlwaysBeside => &[true],
         };
-        Self { cached: if no_input { &[true] } else { beside(cached) }, reasoning: beside(reasoning) }
+        Self { cached: if no_input { &[true] } else { beside(by.cached) }, reasoning: beside(by.reasoning) }
     }
 
-    /// The wholes under the first convention that can be and whose sum is the total; without one, under the first that can be.
-    fn choose(&self, told: (i64, i64), cached: i64, (reasoning, made): (i64, i64), total: Option<i64>) -> (i64, i64) {
+    /// The wholes under the first convention that can be and whose sum is the total; without one, under the first that can
+    /// be. Media are beside their wholes only where the total says so.
+    fn choose(
+        &self,
+        told: (i64, i64),
+        (cached, media): (i64, i64),
+        (reasoning, made): (i64, i64),
+        total: Option<i64>,
+    ) -> (i64, i64) {
         let mut first = None;
-        for cached_beside in self.cached {
-            for reasoning_beside in self.reasoning {
-                let input = if *cached_beside { told.0.saturating_add(cached) } else { told.0 };
-                let output = if *reasoning_beside { told.1.saturating_add(reasoning) } else { told.1 };
-                let fits =
-                    input >= cached && (output >= reasoning.saturating_add(made) || output >= made && reasoning == 0);
-                if !fits {
-                    continue;
+        for (media, made_beside) in [(0, 0), (media, 0), (0, made), (media, made)] {
+            for cached_beside in self.cached {
+                for reasoning_beside in self.reasoning {
+                    let beside = |is: bool, part: i64| if is { part } else { 0 };
+                    let input = told.0.saturating_add(media).saturating_add(beside(*cached_beside, cached));
+                    let output =
+                        told.1.saturating_add(made_beside).saturating_add(beside(*reasoning_beside, reasoning));
+                    let fits = input >= cached
+                        && (output >= reasoning.saturating_add(made) || output >= made && reasoning == 0);
+                    if !fits {
+                        continue;
+                    }
+                    if total.is_none_or(|total| total == input.saturating_add(output)) {
+                        return (input, output);
+                    }
+                    first = first.or(Some((input, output)));
                 }
-                if total.is_none_or(|total| total == input.saturating_add(output)) {
-                    return (input, output);
-                }
-                first = first.or(Some((input, output)));
             }
         }
         first.unwrap_or((told.0.max(cached), told.1.max(reasoning.saturating_add(made))))

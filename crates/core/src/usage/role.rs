@@ -11,15 +11,16 @@ const NAMES: [&str; 8] = [
     "total_usage",
     "usage",
     "usage_metadata",
-    "tokens_usage",
+    "token_usage",
     "usage_info",
     "usage_object",
     "usage_details",
-    "last_tokens_usage",
+    "last_token_usage",
 ];
 
 /// What is looked into next, in this order; of some the name alone says that it is about usage.
-const ENVELOPES: [(&str, bool); 24] = [
+const ENVELOPES: [(&str, bool); 25] = [
+    ("last", true),
     ("amazon_bedrock_invocation_metrics", true),
     ("meta", true),
     ("x_groq", true),
@@ -48,6 +49,7 @@ const ENVELOPES: [(&str, bool); 24] = [
 
 /// What is never looked into: a model may write into it what looks like usage.
 const CLOSED: [&str; 17] = [
+    "iterations",
     "content",
     "text",
     "arguments",
@@ -60,7 +62,6 @@ const CLOSED: [&str; 17] = [
     "embedding",
     "parts",
     "generated_text",
-    "delta",
     "prompt",
     "parameters",
     "output_text",

@@ -117,6 +117,9 @@ impl<'a> Leaves<'a> {
             let inner = value.as_object().and_then(|typed| typed.values().next()).unwrap_or(value);
             join(path, name);
             self.leaf(path, inner, node);
+        } else if let (Some(kind), Some(count)) = (word("type"), item.get("count")) {
+            join(path, kind);
+            self.leaf(path, count, node);
         } else {
             // All elements count to the same place.
             for (raw, value) in item {

@@ -155,3 +155,41 @@ fn what_is_no_usage_says_why() {
         assert_eq!(normal("any", &raw).unwrap_err(), why, "{raw}");
     }
 }
+
+#[test]
+fn a_cost_that_is_told_alone_is_a_cost() {
+    let raw = json!({"usage": {"cost": 0.04, "is_byok": false}});
+    let (understood, ours) = understand("openrouter", &raw).unwrap();
+    assert_eq!((understood.input, understood.output, understood.reported_cost.unwrap().get()), (0, 0, 40_000_000_000));
+    assert_eq!(ours.get(REPORTED_COST), Some(&json!(0.04)));
+    assert_eq!(normalize("openrouter", &raw).unwrap_err(), "no count is recognised in it");
+    assert!(understand("openrouter", &json!({"usage": {"cost": "much"}})).is_err());
+}
+
+#[test]
+fn parts_are_read_beside_counted_wholes() {
+    for (raw, (input, output), not_understood) in [
+        (json!(null), (100, 10), vec![]),
+        (json!({"cache_read_input_tokens": 60}), (100, 10), vec![]),
+        (json!({"prompt_tokens_details": {"cached_tokens": 60}}), (100, 10), vec![]),
+        (json!({"prompt_tokens_details": {"cached_tokens": 600}}), (700, 10), vec![]),
+        (
+            json!({"input_tokens": 100, "output_tokens": 10, "cache_read_input_tokens": 0, "cache_creation_input_tokens": 7}),
+            (107, 10),
+            vec![],
+        ),
+        (json!({"input_tokens": 107, "output_tokens": 10, "cache_creation_input_tokens": 7}), (100, 10), vec![]),
+        (
+            json!({"cashed": 1, "usage": {"prompt_tokens": 100, "completion_tokens": 10, "x": {"y": 2}}}),
+            (100, 10),
+            vec!["x.y"],
+        ),
+        (json!({"cashed": 1, "deep": {"a": 1, "b": 2}}), (100, 10), vec!["cashed", "deep.a", "deep.b"]),
+    ] {
+        let understood = understand_parts("any", 100, 10, &raw).unwrap();
+        assert_eq!((understood.input, understood.output), (input, output), "{raw}");
+        assert_eq!(understood.not_understood, not_understood, "{raw}");
+    }
+    assert!(understand_parts("any", 100, 10, &json!({"cache_read_input_tokens": 101})).is_err());
+    assert!(understand_parts("any", 100, 10, &json!([])).is_err());
+}

@@ -36,7 +36,11 @@ pub struct Understood {
 
 /// Reads a report as a provider, gateway or library gave it; gives it in our form, too. Why it cannot, as a clause.
 pub fn understand(provider: &str, raw: &Value) -> Result<(Understood, Map<String, Value>), String> {
-    let ours = normalize(provider, raw)?;
+    // Where a gateway tells a cost and no count, as of images and videos, the cost is all there is to know.
+    let ours = normalize(provider, raw).or_else(|why| {
+        let cost = raw.as_object().and_then(super::reported_cost).ok_or(why)?;
+        Ok::<_, String>(with_wholes([cost].into_iter().collect(), 0, 0))
+    })?;
     let understood = understood(&ours).map_err(|error| error.to_string())?;
     Ok((understood, ours))
 }

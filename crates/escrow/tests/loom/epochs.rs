@@ -1,6 +1,9 @@
 //! Epochs, and the slots that show which transaction is in flight.
 
+use loom::sync::Arc;
 use loom::sync::atomic::Ordering;
+use loom::thread;
+use tollgate_escrow::epochs::EpochsByDatabase;
 use tollgate_escrow::registry::{Closed, Identity, InFlight};
 
 use super::support::{Backends, CHARGER, DATABASE, LOADER, PARTITION, model, with};
@@ -220,5 +223,21 @@ fn a_slot_is_of_the_database_that_it_shows() {
         let epoch = charger.join().unwrap();
         assert!(epoch == 4 || seen == Some(InFlight { slot: CHARGER, transaction: 7 }), "{epoch} {seen:?}");
         assert_eq!(foreign, None);
+    });
+}
+
+#[test]
+fn sessions_of_a_database_find_one_place_and_no_others() {
+    model(3, || {
+        let all = Arc::new(EpochsByDatabase::default());
+        let place = |database| {
+            let all = all.clone();
+            thread::spawn(move || all.of(database).0)
+        };
+        let (same, other) = (place(1), place(2));
+        let own = all.of(1).0;
+        assert_eq!(same.join().unwrap(), own);
+        assert_ne!(other.join().unwrap(), own);
+        assert_eq!(all.of(1).0, own);
     });
 }

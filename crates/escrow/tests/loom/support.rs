@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use loom::sync::atomic::AtomicI64;
 use loom::thread;
-use tollgate_escrow::registry::{Closed, Epochs, Identity, InFlight, Registry, Slot};
+use tollgate_escrow::epochs::Epochs;
+use tollgate_escrow::registry::{Closed, Identity, InFlight, Registry, Slot};
 use tollgate_escrow::table::{CounterKey, Entry, Full, Handle, Pin, Reading, Table, WAYS};
 
 pub const LEVEL: u32 = 1;

@@ -4,8 +4,9 @@ use std::collections::{HashMap, HashSet};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use tollgate_escrow::epochs::{DATABASES, Epochs, EpochsByDatabase};
 use tollgate_escrow::registry::{
-    Closed, Epochs, Holding, Identity, InFlight, PLATFORM, Registry, Slot, Statistic, TENANT_PARTITIONS, partition,
+    Closed, Holding, Identity, InFlight, PLATFORM, Registry, Slot, Statistic, TENANT_PARTITIONS, partition,
 };
 
 use crate::BACKENDS;
@@ -209,4 +210,21 @@ fn a_slot_shows_its_last_owner() {
     let since = i64::from(process(BACKENDS - 1));
     let holding = Holding { process: process(BACKENDS - 1), since, tenant: Some([1; 16]), amount: 5 };
     assert_eq!(registry.holdings(2).collect::<Vec<_>>(), [holding]);
+}
+
+#[test]
+fn each_database_has_epochs_of_its_own_while_there_is_room() {
+    let all = EpochsByDatabase::default();
+    let slots = [Slot::default()];
+    let databases = 1..=DATABASES as u32 + 2;
+    let places: Vec<usize> = databases.clone().map(|database| all.of(database).0).collect();
+    let distinct: HashSet<usize> = places[..DATABASES].iter().copied().collect();
+    assert_eq!(distinct.len(), DATABASES);
+    assert_eq!(places[DATABASES..], [DATABASES, DATABASES], "the last two share");
+    assert_eq!(databases.map(|database| all.of(database).0).collect::<Vec<_>>(), places, "and again");
+    let epoch = |database| Registry::new(all.of(database).1, &slots).epoch(0);
+    Registry::new(all.of(1).1, &slots).advance(0);
+    Registry::new(all.of(DATABASES as u32 + 1).1, &slots).advance(0);
+    let last = DATABASES as u32;
+    assert_eq!([1, 2, last, last + 1, last + 2].map(epoch), [4, 2, 2, 4, 4]);
 }

@@ -1,0 +1,68 @@
+//! Epochs of definitions, by database: a change of definitions concerns the sessions of its own database alone.
+
+use crate::sync::{AtomicU32, Ordering};
+
+/// Partitions of the definitions of tenants.
+pub const TENANT_PARTITIONS: usize = if cfg!(loom) { 1 } else { 64 };
+/// The partition of the definitions that concern everybody.
+pub const PLATFORM: usize = TENANT_PARTITIONS;
+pub(crate) const PARTITIONS: usize = TENANT_PARTITIONS + 1;
+
+/// The first epoch; even, and not 0, which says that there is none.
+pub(crate) const FIRST: u32 = 2;
+
+/// The epochs of all partitions.
+pub struct Epochs([AtomicU32; PARTITIONS]);
+
+impl Default for Epochs {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| AtomicU32::new(FIRST)))
+    }
+}
+
+impl Epochs {
+    pub(crate) fn of(&self, partition: usize) -> &AtomicU32 {
+        &self.0[partition]
+    }
+}
+
+/// Databases with epochs of their own since the memory was made.
+pub const DATABASES: usize = if cfg!(loom) { 2 } else { 128 };
+
+/// The epochs of each database. A place is taken once and never given back: a database that gets the number of one that
+/// was dropped goes on in its epochs.
+pub struct EpochsByDatabase {
+    /// Whose each place is; 0 is nobody's.
+    databases: [AtomicU32; DATABASES],
+    epochs: [Epochs; DATABASES],
+    /// Those of all databases that found no place.
+    shared: Epochs,
+}
+
+impl Default for EpochsByDatabase {
+    fn default() -> Self {
+        Self {
+            databases: std::array::from_fn(|_| AtomicU32::new(0)),
+            epochs: std::array::from_fn(|_| Epochs::default()),
+            shared: Epochs::default(),
+        }
+    }
+}
+
+impl EpochsByDatabase {
+    /// The epochs of a database, and the number of their place, the same for all its sessions. Places are taken in turn,
+    /// so a session that finds all of them taken by others finds them so for ever.
+    pub fn of(&self, database: u32) -> (usize, &Epochs) {
+        for (place, taken) in self.databases.iter().enumerate() {
+            // Nobody's: ours, unless another is faster. It may be of the same database.
+            let owner = match taken.compare_exchange(0, database, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => database,
+                Err(owner) => owner,
+            };
+            if owner == database {
+                return (place, &self.epochs[place]);
+            }
+        }
+        (DATABASES, &self.shared)
+    }
+}
