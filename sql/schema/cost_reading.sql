@@ -1,6 +1,6 @@
--- Reading costs: rollups plus what is pending, in one snapshot. The views of copilot_internal run with the rights of
--- who reads them, so that row level security holds whoever may read all tables. Kernels read them as the owner; what
--- people see is decided in metrics.sql.
+-- Reading costs: rollups plus what is pending, in one snapshot. The views of copilot_internal run with their reader's
+-- rights, so that row level security holds roles that may read all tables. Kernels read them as the owner; what people
+-- see is decided in metrics.sql.
 
 create view copilot_internal.cost_lines with (security_invoker) as
     select r.tenant_id, r.day, r.source, r.provider, r.name, r.user_id, r.cost_usd, r.record_count, r.unpriced_count,

@@ -1,6 +1,6 @@
--- What people see. The views run with the owner's rights, so that a reader of metrics needs nothing beneath it; what he
--- sees is filtered inside, by the role that asks: everything for service_role, metrics_reader and roles that pass by
--- row level security, the tenants of which the claims' user is an active member for everybody else. Each arm is
+-- What people see. The views run with the owner's rights, so that a reader of metrics needs nothing beneath it. What a
+-- reader sees is filtered inside, by the role that asks: everything for service_role, metrics_reader and roles that
+-- pass by row level security, the tenants of which the claims' user is an active member for everybody else. Each arm is
 -- switched off whole where it does not apply, so that a member's query uses the tenant's index.
 --
 -- A UNION ALL is never the outermost of a view: the planner takes it apart, security barrier or not, and runs the
@@ -319,7 +319,7 @@ comment on view metrics.admission is
     'tenants.';
 comment on column metrics.admission.mode is
     'escrow (the library is preloaded) or locked. All that follows is NULL in the locked mode.';
-comment on column metrics.admission.entries is 'Counters that shared memory has room for (pg_tollgate.quota_entries).';
+comment on column metrics.admission.entries is 'Counters that fit into shared memory (pg_tollgate.quota_entries).';
 comment on column metrics.admission.entries_used is 'Counters in memory.';
 comment on column metrics.admission.entries_pinned is 'Those that open transactions have charged.';
 comment on column metrics.admission.entry_bytes is 'Bytes of one counter.';
@@ -328,7 +328,7 @@ comment on column metrics.admission.admissions is 'Charges that were counted, ro
 comment on column metrics.admission.refusals is 'Charges refused because the money is spent, or for want of a price.';
 comment on column metrics.admission.retryable_refusals is 'Charges refused only because of what others have in flight.';
 comment on column metrics.admission.loads is 'Counters read from the tables.';
-comment on column metrics.admission.evictions is 'Counters that made room for others.';
+comment on column metrics.admission.evictions is 'Counters that gave their place to others.';
 comment on column metrics.admission.waits is
     'Times that a charge waited for another transaction in order to load a counter.';
 
