@@ -1,6 +1,6 @@
 -- Charging for rows of the application's own tables.
 
--- By a name that nobody else can take: whoever owns schema public may put another function there.
+-- By a name that no one else can take: the owner of schema public may put another function there.
 create function copilot_internal.charge(
     p_scope text, p_scope_id uuid, p_cost_usd numeric, p_resource_type text, p_tenant_id uuid, p_request_id text,
     p_log_denial boolean)
@@ -69,7 +69,7 @@ begin
         raise exception 'the row''s % must not be NULL', tg_argv[0] using errcode = 'invalid_parameter_value';
     end if;
 
-    -- Row level security is the table's own affair; should it be missing, nobody charges strangers all the same.
+    -- Row level security is the table's own affair; should it be missing, a user still cannot charge another.
     if v_is_person then
         v_person := case when pg_has_role(v_role, 'authenticated', 'usage') then copilot_internal.caller_user() end;
         select m.role into v_member_role from copilot_internal.active_memberships m
@@ -113,8 +113,8 @@ begin
 end $$;
 comment on function copilot_internal.charge_on_insert() is
     'Trigger function for a table of the application: each row that is inserted charges a tenant, and a refused charge '
-    'refuses the row (PT429). Arguments: the column of the tenant, the resource type, the amount (USD) or its column, '
-    'the column of the user or an empty text, the column of a request id. AFTER INSERT charges for the rows that are '
-    'really inserted; BEFORE INSERT also for those that ON CONFLICT turns away. A role without the rights of '
-    'service_role charges only tenants of which it is a member above viewer, and only the caller; there each row needs '
-    'a request id of its own. Not for deferrable triggers.';
+    'refuses the row (PT429). Arguments: the column of the tenant, the resource type, and the amount (USD) or its '
+    'column. If wanted also the column of the user, or an empty text, and the column of a request id. AFTER INSERT '
+    'charges for the rows that are really inserted; BEFORE INSERT also for those that ON CONFLICT turns away. A role '
+    'without the rights of service_role charges only tenants of which its user is a member above viewer, and only that '
+    'user. There each row needs a request id of its own. Not for deferrable triggers.';

@@ -1,6 +1,6 @@
--- Reading costs: rollups plus what is pending, in one snapshot. The views of copilot_internal run with the rights of
--- who reads them, so that row level security holds whoever may read all tables. Kernels read them as the owner; what
--- people see is decided in metrics.sql.
+-- Reading costs: rollups plus what is pending, in one snapshot. The views of copilot_internal run with their reader's
+-- rights, so that row level security holds roles that may read all tables. Kernels read them as the owner; what people
+-- see is decided in metrics.sql.
 
 create view copilot_internal.cost_lines with (security_invoker) as
     select r.tenant_id, r.day, r.source, r.provider, r.name, r.user_id, r.cost_usd, r.record_count, r.unpriced_count,
@@ -31,10 +31,12 @@ comment on view copilot_internal.conversation_lines is
 
 -- What each quota has spent in its present period. The same sum as the admission kernel's, over all quotas at once.
 create view copilot_internal.quota_standings with (security_invoker) as
-    select q.quota_id, q.scope, q.scope_id, q.tenant_id, q.resource_type, q.limit_usd + m.raised_usd as limit_usd,
+    select q.quota_id, q.scope, q.scope_id, q.tenant_id, q.resource_type,
+           pg_catalog.trim_scale(q.limit_usd + m.raised_usd) as limit_usd,
            pg_catalog.trim_scale(s.nanos * 0.000000001) as spent_usd,
-           case when m.nanos = 0 then 100.00
-                else pg_catalog.round((s.nanos + h.nanos) * 100 / m.nanos, 2) end as usage_percentage,
+           case when m.nanos = 0 then 100
+                else pg_catalog.trim_scale(pg_catalog.round((s.nanos + h.nanos) * 100 / m.nanos, 2))
+                end as usage_percentage,
            case when q.suspended or s.nanos + h.nanos >= m.nanos then 'EXCEEDED'
                 when s.nanos + h.nanos >= m.nanos * q.warning_threshold then 'WARNING'
                 else 'OK' end as status,
@@ -178,14 +180,14 @@ begin atomic
           on l.occurred_at >= s.last_day and l.occurred_at < s.last_moment
         where l.tenant_id = p_tenant_id
     ), sums as (
-        select coalesce(sum(l.cost_usd) filter (where l.source = 'llm'), 0) as llm_cost,
-               coalesce(sum(l.cost_usd) filter (where l.source = 'e2b'), 0) as e2b_cost,
-               coalesce(sum(l.cost_usd) filter (where l.source = 'charge'), 0) as other_cost,
-               coalesce(sum(l.cost_usd), 0) as total_cost,
+        select pg_catalog.trim_scale(coalesce(sum(l.cost_usd) filter (where l.source = 'llm'), 0)) as llm_cost,
+               pg_catalog.trim_scale(coalesce(sum(l.cost_usd) filter (where l.source = 'e2b'), 0)) as e2b_cost,
+               pg_catalog.trim_scale(coalesce(sum(l.cost_usd) filter (where l.source = 'charge'), 0)) as other_cost,
+               pg_catalog.trim_scale(coalesce(sum(l.cost_usd), 0)) as total_cost,
                coalesce(sum(l.record_count) filter (where l.source = 'llm'), 0)::bigint as llm_count,
                least(coalesce(sum(l.input_tokens), 0), 9223372036854775807)::bigint as input_tokens,
                least(coalesce(sum(l.output_tokens), 0), 9223372036854775807)::bigint as output_tokens,
-               coalesce(sum(l.duration_seconds), 0) as seconds,
+               pg_catalog.trim_scale(coalesce(sum(l.duration_seconds), 0)) as seconds,
                coalesce(sum(l.unpriced_count), 0)::bigint as unpriced
         from lines l
     ), sandbox_counts as materialized (
@@ -208,7 +210,8 @@ begin atomic
                    order by g.cost desc nulls last, g.provider, g.name), '[]') as list
         from (
             select l.provider, l.name, sum(l.record_count) as requests, sum(l.unpriced_count) as unpriced,
-                   case when sum(l.unpriced_count) < sum(l.record_count) then sum(l.cost_usd) end as cost,
+                   case when sum(l.unpriced_count) < sum(l.record_count)
+                        then pg_catalog.trim_scale(sum(l.cost_usd)) end as cost,
                    sum(l.input_tokens) as input, sum(l.output_tokens) as output
             from lines l where l.source = 'llm' group by l.provider, l.name
         ) g
@@ -219,8 +222,9 @@ begin atomic
                    order by g.cost desc nulls last, g.name), '[]') as list
         from (
             select l.name, coalesce(max(c.sessions), 0) as sessions, sum(l.unpriced_count) as unpriced,
-                   case when sum(l.unpriced_count) < sum(l.record_count) then sum(l.cost_usd) end as cost,
-                   sum(l.duration_seconds) as seconds
+                   case when sum(l.unpriced_count) < sum(l.record_count)
+                        then pg_catalog.trim_scale(sum(l.cost_usd)) end as cost,
+                   pg_catalog.trim_scale(sum(l.duration_seconds)) as seconds
             from lines l left join sandbox_counts c on c.sandbox_type = l.name
             where l.source = 'e2b' group by l.name
         ) g
@@ -235,7 +239,7 @@ begin atomic
         from copilot_internal.quota_standings q
         where q.tenant_id = p_tenant_id and q.scope = 'tenant'
     ), holds as (
-        select coalesce(sum(r.reserved_usd), 0) as reserved
+        select pg_catalog.trim_scale(coalesce(sum(r.reserved_usd), 0)) as reserved
         from copilot_internal.quota_reservations r
         where r.tenant_id = p_tenant_id and r.state = 'held' and r.expires_at > pg_catalog.clock_timestamp()
     )

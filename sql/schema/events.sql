@@ -29,8 +29,8 @@ comment on column copilot_internal.quota_events.tenant_id is
 comment on column copilot_internal.quota_events.quota_id is
     'The quota, by its id in metrics.quota_status; NULL for a denial that no quota was the reason of.';
 comment on column copilot_internal.quota_events.event_type is
-    'threshold (a share of the limit was reached), overrun (more than the limit was spent), limit_changed (limit, mode '
-    'or suspension) or denied (a refusal whose caller asked for an event).';
+    'threshold: a share of the limit was reached. overrun: more than the limit was spent. limit_changed: limit, mode '
+    'or suspension. denied: a refusal whose caller asked for an event.';
 comment on column copilot_internal.quota_events.threshold is
     'The share of the limit that was reached; NULL for the other types.';
 comment on column copilot_internal.quota_events.period_start is
@@ -62,15 +62,17 @@ create index quota_events_denied_idx on copilot_internal.quota_events
 create function copilot_internal.note_limit_change() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
-    -- Whoever may execute it may hang it on a table of his own, and make events up.
+    -- A role that may execute it could hang it on a table of its own, and make events up.
     if tg_relid <> 'copilot_internal.cost_quotas'::regclass or tg_op <> 'UPDATE' then
         raise exception 'only a change of a quota is noted' using errcode = 'insufficient_privilege';
     end if;
     insert into copilot_internal.quota_events (tenant_id, quota_id, event_type, limit_nanos, payload)
     values (new.tenant_id, new.id, 'limit_changed', floor(new.limit_usd * 1000000000)::bigint, jsonb_build_object(
         'scope', new.scope, 'scope_id', new.scope_id, 'resource_type', new.resource_type, 'period', new.period,
-        'old', jsonb_build_object('limit_usd', old.limit_usd, 'mode', old.mode, 'suspended', old.suspended),
-        'new', jsonb_build_object('limit_usd', new.limit_usd, 'mode', new.mode, 'suspended', new.suspended)));
+        'old', jsonb_build_object(
+            'limit_usd', trim_scale(old.limit_usd), 'mode', old.mode, 'suspended', old.suspended),
+        'new', jsonb_build_object(
+            'limit_usd', trim_scale(new.limit_usd), 'mode', new.mode, 'suspended', new.suspended)));
     return null;
 end $$;
 comment on function copilot_internal.note_limit_change() is
@@ -83,13 +85,12 @@ create trigger note_limit_change after update on copilot_internal.cost_quotas
 create function copilot_internal.catch_up_events(p_tenant_id uuid) returns bigint
     language c volatile as 'MODULE_PATHNAME', 'catch_up_events_wrapper';
 comment on function copilot_internal.catch_up_events(uuid) is
-    'Writes the events that the tables call for in the present periods of one tenant''s quotas (of the platform''s for '
-    'the nil UUID) and that are not there. Run as the owner.';
+    'Writes the events that the tables call for and that are not there, in the present periods of one tenant''s '
+    'quotas. The nil UUID stands for the platform. Run as the owner.';
 
 -- What was charged and not yet folded marks the tenants whose events may be missing: maintain() looks after it has
--- folded, and whoever folds without having looked to the end leaves a pending row of nothing. One look costs as much as
--- a view of the tenant's quotas, so a call makes a bounded number of them, from a random place on, and many calls reach
--- everybody.
+-- folded. A fold that has not looked to the end leaves a pending row of nothing. One look costs as much as a view of
+-- the tenant's quotas, so a call makes a bounded number of them, from a random place on, and many calls reach all.
 create function copilot_internal.catch_up_events_of_charged(p_limit integer) returns bigint
     language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
@@ -196,9 +197,9 @@ create function public.claim_quota_events(p_limit integer default 100, p_lease i
         payload jsonb, created_at timestamptz, acknowledged_at timestamptz)
     language c volatile rows 100 as 'MODULE_PATHNAME', 'claim_quota_events_wrapper';
 comment on function public.claim_quota_events(integer, interval) is
-    'The oldest events that nobody has acknowledged and nobody else has claimed, at most 1,000. They are the caller''s '
-    'for the time of the lease and come again after it unless acknowledge_quota_events has named them. First writes '
-    'what a charge should have and could not.';
+    'The oldest events that are not acknowledged and that no other consumer has claimed, at most 1,000. They are the '
+    'caller''s for the time of the lease and come again after it unless acknowledge_quota_events has named them. First '
+    'writes what a charge should have and could not.';
 
 create function copilot_internal.acknowledge_events(p_event_ids uuid[]) returns integer
     language plpgsql volatile set search_path = pg_catalog, pg_temp as $$

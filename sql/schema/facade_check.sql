@@ -14,8 +14,8 @@ create function public.check_quota_before_operation(
     language c stable parallel restricted rows 1
     as 'MODULE_PATHNAME', 'check_quota_before_operation_wrapper';
 comment on function public.check_quota_before_operation(uuid, text, numeric, uuid) is
-    'Whether every quota of the platform, tenant and user leaves room for an operation of this cost (USD). Advisory: '
-    'it reserves nothing. The row tells of the quota that blocks, or else the tightest.';
+    'Whether an operation of this cost (USD) fits every quota of the platform, tenant and user. Advisory: it reserves '
+    'nothing. The row tells of the quota that blocks, or else the tightest.';
 
 create function public.has_quota(
     p_tenant_id uuid, p_resource_type text, p_estimated_cost_usd numeric, p_user_id uuid default null)
@@ -73,4 +73,4 @@ begin
 end $$;
 comment on function public.require_quota(uuid, text, numeric, uuid) is
     'Raises PT429 (HTTP 429) when check_quota_before_operation says no, with the figures as JSON in DETAIL and the '
-    'wait in HINT; inside a PostgREST request PGRST, so that the answer has a Retry-After header.';
+    'wait in HINT. Inside a PostgREST request it raises PGRST, so that the answer has a Retry-After header.';

@@ -7,8 +7,8 @@ create function public.refund_cost(
     language c volatile rows 1
     as 'MODULE_PATHNAME', 'refund_cost_wrapper';
 comment on function public.refund_cost(uuid, numeric, text, text, uuid) is
-    'Takes back a part of a recorded cost (USD), or all of it, as a row of its own that belongs to the moments of the '
-    'original. More than is left of it is refused.';
+    'Takes back a part of a recorded cost (USD), or all of it. It is a row of its own that belongs to the moments of '
+    'the original. More than is left of it is refused.';
 
 create function copilot_internal.reprice(
     p_from timestamptz, p_to timestamptz, p_dry_run boolean default false, p_limit bigint default 1000)
@@ -17,11 +17,11 @@ create function copilot_internal.reprice(
     language c volatile
     as 'MODULE_PATHNAME', 'reprice_wrapper';
 comment on function copilot_internal.reprice(timestamptz, timestamptz, boolean, bigint) is
-    'Corrects computed costs of records that occurred in the range (half-open) to what the prices of their moments, as '
-    'they are known now, make of them: by rows of cost_corrections, which quotas count; records stay as they are. '
-    'Costs that callers provided stay, and so does what has no price. One row for each tenant and model, or sandbox '
-    'type (provider is its region), whose costs differ: how many records, what they come to at present and would by '
-    'the prices (USD), how many were corrected now and by how much; at most p_limit records a call (at most 5,000), so '
+    'Corrects computed costs of records that occurred in the range (half-open) by the prices of their moments, as they '
+    'are known now. It writes rows of cost_corrections, which quotas count; records stay as they are. Costs that '
+    'callers provided stay, and so does what has no price. Returns a row for each tenant and model, or sandbox type '
+    '(provider is its region), whose costs differ. It says how many records, their present cost and that by the prices '
+    '(USD), how many were corrected now and by how much. A call corrects at most p_limit records (at most 5,000), so '
     'repeat it until adjusted is 0. p_dry_run only tells. What was refunded is not given back again.';
 
 create function copilot_internal.adjust_quota(

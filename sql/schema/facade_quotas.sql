@@ -58,8 +58,8 @@ begin
 end $$;
 comment on function public.set_quota(text, uuid, text, numeric, text, uuid, text, text, numeric, numeric[], boolean) is
     'Creates a quota or changes it, and returns its id. p_limit_usd: USD; NULL is no limit, 0 blocks. What is not '
-    'named stays as it is; a new quota is in UTC, hard, warns at 0.8, has events at 0.8 and 1 of its limit, and is not '
-    'suspended. Another time zone than the quota''s is 22023. Applies when the transaction commits; a new quota counts '
+    'named stays as it is. A new quota is in UTC, hard and not suspended, warns at 0.8, and has events at 0.8 and 1 of '
+    'its limit. Another time zone than the quota''s is 22023. Applies when the transaction commits; a new quota counts '
     'what its period has already cost.';
 
 create function public.raise_quota(
@@ -94,5 +94,5 @@ begin
     return v_id;
 end $$;
 comment on function public.raise_quota(uuid, numeric, timestamptz, timestamptz, text) is
-    'Adds an amount (USD) to a quota''s limit from a moment (default now) until another, by the clock of the server, '
-    'and returns the raise''s id in quota_overrides. Raises add up; at most 32 of a quota may not have ended.';
+    'Adds an amount (USD) to a quota''s limit from a moment (default now) until another, by the clock of the server. '
+    'Returns the raise''s id in quota_overrides. Raises add up; at most 32 of a quota may not have ended.';

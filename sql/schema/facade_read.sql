@@ -20,10 +20,10 @@ create function public.estimate_llm_cost(
     language c stable parallel restricted rows 1
     as 'MODULE_PATHNAME', 'estimate_llm_cost_wrapper';
 comment on function public.estimate_llm_cost(text, text, bigint, bigint, jsonb, text, uuid) is
-    'What a call of so many tokens costs at most (USD): every token at the dearest rate that may apply, be it for '
-    'audio, for writing a cache or in another region, unless p_usage names the parts ({} says that there are none). '
-    'p_output_tokens NULL is the model''s max_output_tokens. With p_tenant_id by the tenant''s own prices and markup. '
-    'NULL, never 0, when no price is known.';
+    'What a call of so many tokens costs at most (USD): every token at the dearest rate that may apply, such as for '
+    'audio or cache writes. p_usage names the parts and so lowers it; {} says that there are none. p_output_tokens '
+    'NULL is the model''s max_output_tokens. With p_tenant_id by the tenant''s own prices and markup. NULL, never 0, '
+    'when no price is known.';
 
 create function public.estimate_e2b_cost(
     p_sandbox_type text, p_duration_seconds numeric, p_region text default null, p_vcpu_seconds numeric default null,
@@ -84,11 +84,11 @@ begin
         where o.operation_type = p_operation_type and o.confidence_level = p_confidence_level
           and o.input_tokens is not null;
     end if;
-    return v_estimate;
+    return trim_scale(v_estimate);
 end $$;
 comment on function public.get_llm_cost_estimate(text, text, text, text, uuid) is
-    'What one operation of a kind costs (USD): the operator''s estimate, with p_tenant_id else what that tenant''s own '
-    'records of that task tell, else the shipped token profile at the model''s price; NULL when there is none.';
+    'What one operation of a kind costs (USD). The operator''s estimate comes first, then with p_tenant_id that of the '
+    'tenant''s own records. The shipped token profile at the model''s price is the last. NULL when there is none.';
 
 create function public.get_e2b_cost_estimate(
     p_tier text, p_region text default 'us-east-1', p_operation_type text default 'standard_session',
@@ -115,8 +115,8 @@ begin
         where o.operation_type = p_operation_type and o.confidence_level = p_confidence_level
           and o.duration_seconds is not null;
     end if;
-    return v_estimate;
+    return trim_scale(v_estimate);
 end $$;
 comment on function public.get_e2b_cost_estimate(text, text, text, text, uuid) is
-    'What one sandbox session of a kind costs (USD): the operator''s estimate, with p_tenant_id else what that '
-    'tenant''s own sessions tell, else the shipped duration at the type''s price; NULL when there is none.';
+    'What one sandbox session of a kind costs (USD). The operator''s estimate comes first, then with p_tenant_id that '
+    'of the tenant''s own sessions, then the shipped duration at the type''s price. NULL when there is none.';

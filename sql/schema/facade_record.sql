@@ -47,9 +47,9 @@ create function public.record_e2b_cost(
     as 'MODULE_PATHNAME', 'record_e2b_cost_wrapper';
 comment on function public.record_e2b_cost(uuid, text, text, numeric, uuid, uuid, uuid, text, numeric, numeric,
     numeric, text, uuid, boolean, timestamptz, jsonb, boolean, text, numeric, numeric, numeric, numeric) is
-    'Records what a sandbox cost, as record_llm_cost does for LLM calls: at its end, or from time to time while it '
-    'runs, each time what came since. Quantities in seconds, vCPU-seconds, GiB-seconds of memory and disk, '
-    'GPU-seconds, creations and GiB of egress. p_provider is e2b unless it says otherwise.';
+    'Records what a sandbox cost, as record_llm_cost does for LLM calls. Call it at the end, or from time to time '
+    'while the sandbox runs, each time for what came since. Quantities in seconds, vCPU-seconds, GiB-seconds of memory '
+    'and disk, GPU-seconds, creations and GiB of egress. p_provider is e2b unless it says otherwise.';
 
 create function public.record_llm_costs(p_records jsonb)
     returns table (ordinal integer, recorded boolean, cost_record_id uuid, cost_usd numeric, cost_status text,

@@ -16,7 +16,7 @@ create function public.record_llm_usage(
 comment on function public.record_llm_usage(uuid, text, text, jsonb, uuid, uuid, uuid, text, text, numeric, text, uuid,
     boolean, timestamptz, text, text, jsonb, boolean) is
     'record_llm_cost by the usage object as the provider, gateway or client library returned it, alone or in its whole '
-    'response: normalized, priced with its tier, recorded. The cost that a gateway reports is the cost unless '
+    'response. It is normalized, priced with its tier and recorded. The cost that a gateway reports is the cost unless '
     'p_cost_usd is given. A report that is not understood is never 0: with p_enforce it is 22023, else the record is '
     'unpriced and keeps it.';
 
@@ -24,6 +24,6 @@ create function public.normalize_llm_usage(p_provider text, p_usage jsonb) retur
     language c immutable parallel safe as 'MODULE_PATHNAME', 'normalize_llm_usage_wrapper';
 comment on function public.normalize_llm_usage(text, jsonb) is
     'A usage object as a provider, gateway or client library returned it, alone or in its whole response, in the form '
-    'of record_llm_cost: input_tokens and output_tokens, inclusive, the parts that p_usage takes, service_tier and '
-    'reported_cost_usd where they are told, and under unknown what has no place there. An object of that form comes '
-    'back as it is. Without any count it is 22023.';
+    'of record_llm_cost. It has input_tokens and output_tokens, inclusive, the parts that p_usage takes, and '
+    'service_tier and reported_cost_usd where they are told. What has no place there is under unknown. An object of '
+    'that form comes back as it is. Without any count it is 22023.';

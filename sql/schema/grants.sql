@@ -102,7 +102,7 @@ begin
         execute format('grant %s on %s to %I', v_grant.privileges, v_grant.object, v_grant.role);
     end loop;
 
-    -- One policy per role and action. Kernels act as the owner, whom row level security does not bind.
+    -- One policy per role and action. Kernels act as the owner, which row level security does not bind.
     for v_policy in
         select p.name, 'copilot_internal.' || t.name as relation, p.role, p.rest
         from (values
@@ -173,8 +173,8 @@ declare
     v_object record;
     v_table text;
 begin
-    -- What runs with the owner's rights is worth nothing to whoever would have something else run: the owner has none
-    -- but these. Functions are run as it, and tables reached, because it owns them.
+    -- Running something else with the owner's rights gains nothing: the owner has none but these. Functions are run as
+    -- it, and tables reached, because it owns them.
     for v_object in
         select case
                    when d.classid = 'pg_catalog.pg_proc'::regclass then 'function ' || d.objid::regprocedure::text

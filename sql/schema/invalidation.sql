@@ -4,20 +4,20 @@
 create function copilot_internal.configuration_changed() returns trigger
     language c as 'MODULE_PATHNAME', 'configuration_changed_wrapper';
 comment on function copilot_internal.configuration_changed() is
-    'Tells every session at commit that rows of this table have changed, by an invalidation message of Postgres'' own: '
-    'what sessions keep of configuration is never behind what was acknowledged.';
+    'Tells every session at commit that rows of this table have changed, by an invalidation message of Postgres'' own. '
+    'What sessions keep of configuration is never behind what was acknowledged.';
 
 create function copilot_internal.people_changed() returns trigger
     language c as 'MODULE_PATHNAME', 'people_changed_wrapper';
 comment on function copilot_internal.people_changed() is
-    'The same for what sessions keep of memberships alone: what people do among themselves makes nobody forget quotas '
-    'and prices.';
+    'The same for what sessions keep of memberships alone: what people do among themselves makes no session forget '
+    'quotas and prices.';
 
 create function copilot_internal.definitions_changed() returns trigger
     language c as 'MODULE_PATHNAME', 'definitions_changed_wrapper';
 comment on function copilot_internal.definitions_changed() is
-    'Says which quotas will come or go with this transaction: those of the tenant in the named column (of the platform '
-    'where it is NULL), or of all without one. See the lock protocol in the library''s crate escrow.';
+    'Says which quotas will come or go with this transaction: those of the tenant in the named column, of the platform '
+    'where it is NULL. Without a column: of all. See the lock protocol in the library''s crate escrow.';
 
 create trigger definitions_changed after insert or delete on copilot_internal.cost_quotas
     for each row execute function copilot_internal.definitions_changed('tenant_id');
@@ -60,8 +60,8 @@ end $$;
 create function copilot_internal.rows_changed() returns trigger
     language c as 'MODULE_PATHNAME', 'rows_changed_wrapper';
 comment on function copilot_internal.rows_changed() is
-    'When rows of this table were written by anything but the kernels and the fold, reads all counters anew from the '
-    'tables once the transaction has committed.';
+    'Reads all counters anew from the tables once a transaction has committed in which anything but the kernels and '
+    'the fold wrote rows of this table.';
 
 create function copilot_internal.reload_counters() returns bigint
     language c volatile as 'MODULE_PATHNAME', 'reload_counters_wrapper';

@@ -202,8 +202,8 @@ comment on column copilot_internal.cost_corrections.provider is 'The record''s p
 comment on column copilot_internal.cost_corrections.name is 'The record''s model or sandbox type.';
 comment on column copilot_internal.cost_corrections.cost_usd is 'USD, below zero for a refund.';
 comment on column copilot_internal.cost_corrections.charge_nanos is
-    'What quotas count, in 1e-9 USD: the record''s net cost rounded up, after less before, so that no sequence of '
-    'refunds makes room.';
+    'What quotas count, in 1e-9 USD: the record''s net cost rounded up, after less before. So no sequence of refunds '
+    'gives back more than was charged.';
 comment on column copilot_internal.cost_corrections.request_id is
     'The caller''s key, unique per tenant, that makes a retry harmless.';
 comment on column copilot_internal.cost_corrections.reason is 'Why.';
@@ -211,9 +211,9 @@ comment on column copilot_internal.cost_corrections.charged_at is 'The moment wh
 comment on column copilot_internal.cost_corrections.occurred_at is 'When the record says that it happened.';
 comment on column copilot_internal.cost_corrections.recorded_at is 'When the row was written.';
 
--- Each ledger row leaves one narrow row here in the same statement; folding moves it into the rollups. Whoever reads
+-- Each ledger row leaves one narrow row here in the same statement; folding moves it into the rollups. A reader of
 -- rollups and pending rows in one snapshot has every committed record exactly once. The nil UUID stands for "the
--- platform" as a tenant and for "nobody in particular" as a user, so that keys need no NULL.
+-- platform" as a tenant and for "no one in particular" as a user, so that keys need no NULL.
 
 create table copilot_internal.pending_costs (
     tenant_id uuid not null,
@@ -248,7 +248,7 @@ create table copilot_internal.quota_rollups (
     primary key (tenant_id, user_id, resource_type, grain, bucket)
 );
 comment on table copilot_internal.quota_rollups is
-    'Charges summed by quarter of an hour and again by UTC day, for the platform, each tenant and each user: a period '
+    'Charges summed by quarter of an hour and again by UTC day, for the platform, each tenant and each user. A period '
     'in any time zone is days with quarters at its ends.';
 comment on column copilot_internal.quota_rollups.tenant_id is 'The tenant; the nil UUID for the platform.';
 comment on column copilot_internal.quota_rollups.user_id is 'The user; the nil UUID for the whole tenant.';

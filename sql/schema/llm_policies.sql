@@ -26,7 +26,7 @@ create table copilot_internal.tenant_llm_policies (
 );
 comment on table copilot_internal.tenant_llm_policies is
     'Which models a tenant''s calls may use. A list''s entry is a name or, before a final *, the beginning of one, in '
-    'any case; a model''s is compared with its name and with provider/name. Denials go before all. set_llm_policy '
+    'any case. A model''s is compared with its name and with provider/name. Denials go before all. set_llm_policy '
     'writes it and says what is wrong.';
 comment on column copilot_internal.tenant_llm_policies.tenant_id is
     'The tenant; one without a row may use every model.';
@@ -105,7 +105,7 @@ begin
     return true;
 end $$;
 comment on function public.set_llm_policy(uuid, jsonb) is
-    'Replaces a tenant''s policy by an object with any of the columns of tenant_llm_policies as keys; what is left out '
+    'Replaces a tenant''s policy by an object with any of the columns of tenant_llm_policies as keys. What is left out '
     'is as if there were no policy. NULL takes the policy away. True when there is something new.';
 
 create function public.resolve_llm_policy(p_tenant_id uuid, p_task text default null, p_user_id uuid default null)
@@ -113,6 +113,6 @@ create function public.resolve_llm_policy(p_tenant_id uuid, p_task text default 
         allowed_models jsonb, denied_models jsonb, egress_mode text, has_policy boolean)
     language c stable parallel restricted rows 1 as 'MODULE_PATHNAME', 'resolve_llm_policy_wrapper';
 comment on function public.resolve_llm_policy(uuid, text, uuid) is
-    'The rules for a task and a user of a tenant, overrides laid over each other: the user''s before the task''s '
-    'before the tenant''s, denials added up. NULL lists allow all. A member asks about himself, an owner or admin '
-    'about anybody.';
+    'The rules for a task and a user of a tenant, overrides laid over each other. The user''s go before the task''s '
+    'before the tenant''s; denials add up. NULL lists allow all. Members ask about themselves, owners and admins about '
+    'any user.';

@@ -1,6 +1,6 @@
--- What people see. The views run with the owner's rights, so that a reader of metrics needs nothing beneath it; what he
--- sees is filtered inside, by the role that asks: everything for service_role, metrics_reader and roles that pass by
--- row level security, the tenants of which the claims' user is an active member for everybody else. Each arm is
+-- What people see. The views run with the owner's rights, so that a reader of metrics needs nothing beneath it. What a
+-- reader sees is filtered inside, by the role that asks: everything for service_role, metrics_reader and roles that
+-- pass by row level security, the tenants of which the claims' user is an active member for everybody else. Each arm is
 -- switched off whole where it does not apply, so that a member's query uses the tenant's index.
 --
 -- A UNION ALL is never the outermost of a view: the planner takes it apart, security barrier or not, and runs the
@@ -66,7 +66,8 @@ comment on column copilot_internal.visible_sandboxes.sandbox is
 
 create view metrics.llm_costs with (security_barrier) as
     select l.tenant_id, l.provider as model_provider, l.name as model_name,
-           case when sum(l.unpriced_count) < sum(l.record_count) then sum(l.cost_usd) end as total_cost,
+           case when sum(l.unpriced_count) < sum(l.record_count)
+                then pg_catalog.trim_scale(sum(l.cost_usd)) end as total_cost,
            sum(l.input_tokens) as total_input_tokens, sum(l.output_tokens) as total_output_tokens,
            sum(l.record_count) as request_count, sum(l.unpriced_count) as unpriced_count
     from copilot_internal.visible_cost_lines l
@@ -85,8 +86,10 @@ comment on column metrics.llm_costs.unpriced_count is
 
 create view metrics.e2b_costs with (security_barrier) as
     select l.tenant_id, l.name as sandbox_type,
-           case when sum(l.unpriced_count) < sum(l.record_count) then sum(l.cost_usd) end as total_cost,
-           sum(l.duration_seconds) as total_duration, coalesce(max(s.sessions), 0)::numeric as session_count,
+           case when sum(l.unpriced_count) < sum(l.record_count)
+                then pg_catalog.trim_scale(sum(l.cost_usd)) end as total_cost,
+           pg_catalog.trim_scale(sum(l.duration_seconds)) as total_duration,
+           coalesce(max(s.sessions), 0)::numeric as session_count,
            sum(l.unpriced_count) as unpriced_count
     from copilot_internal.visible_cost_lines l
     left join (
@@ -107,7 +110,8 @@ comment on column metrics.e2b_costs.unpriced_count is
 
 create view metrics.llm_costs_daily with (security_barrier) as
     select l.tenant_id, l.day as date, l.provider as model_provider, l.name as model_name,
-           case when sum(l.unpriced_count) < sum(l.record_count) then sum(l.cost_usd) end as total_cost,
+           case when sum(l.unpriced_count) < sum(l.record_count)
+                then pg_catalog.trim_scale(sum(l.cost_usd)) end as total_cost,
            sum(l.input_tokens) as total_input_tokens, sum(l.output_tokens) as total_output_tokens,
            sum(l.record_count) as request_count, sum(l.unpriced_count) as unpriced_count
     from copilot_internal.visible_cost_lines l
@@ -127,8 +131,10 @@ comment on column metrics.llm_costs_daily.unpriced_count is
 
 create view metrics.e2b_costs_daily with (security_barrier) as
     select l.tenant_id, l.day as date, l.name as sandbox_type,
-           case when sum(l.unpriced_count) < sum(l.record_count) then sum(l.cost_usd) end as total_cost,
-           sum(l.duration_seconds) as total_duration, coalesce(max(s.sessions), 0)::numeric as session_count,
+           case when sum(l.unpriced_count) < sum(l.record_count)
+                then pg_catalog.trim_scale(sum(l.cost_usd)) end as total_cost,
+           pg_catalog.trim_scale(sum(l.duration_seconds)) as total_duration,
+           coalesce(max(s.sessions), 0)::numeric as session_count,
            sum(l.unpriced_count) as unpriced_count
     from copilot_internal.visible_cost_lines l
     left join (
@@ -150,10 +156,10 @@ comment on column metrics.e2b_costs_daily.unpriced_count is
 
 create view metrics.cost_by_user with (security_barrier) as
     select l.tenant_id, nullif(l.user_id, '00000000-0000-0000-0000-000000000000') as user_id,
-           coalesce(sum(l.cost_usd) filter (where l.source = 'llm'), 0) as llm_cost,
-           coalesce(sum(l.cost_usd) filter (where l.source = 'e2b'), 0) as e2b_cost,
-           coalesce(sum(l.cost_usd) filter (where l.source = 'charge'), 0) as other_cost,
-           sum(l.cost_usd) as total_cost,
+           pg_catalog.trim_scale(coalesce(sum(l.cost_usd) filter (where l.source = 'llm'), 0)) as llm_cost,
+           pg_catalog.trim_scale(coalesce(sum(l.cost_usd) filter (where l.source = 'e2b'), 0)) as e2b_cost,
+           pg_catalog.trim_scale(coalesce(sum(l.cost_usd) filter (where l.source = 'charge'), 0)) as other_cost,
+           pg_catalog.trim_scale(sum(l.cost_usd)) as total_cost,
            coalesce(sum(l.record_count) filter (where l.source = 'llm'), 0) as llm_request_count,
            coalesce(max(s.sessions), 0)::numeric as e2b_session_count,
            sum(l.unpriced_count) as unpriced_count
@@ -178,9 +184,9 @@ comment on column metrics.cost_by_user.unpriced_count is
 
 create view metrics.cost_by_conversation with (security_barrier) as
     select l.tenant_id, l.conversation_id,
-           coalesce(sum(l.cost_usd) filter (where l.source = 'llm'), 0) as llm_cost,
-           coalesce(sum(l.cost_usd) filter (where l.source = 'e2b'), 0) as e2b_cost,
-           sum(l.cost_usd) as total_cost,
+           pg_catalog.trim_scale(coalesce(sum(l.cost_usd) filter (where l.source = 'llm'), 0)) as llm_cost,
+           pg_catalog.trim_scale(coalesce(sum(l.cost_usd) filter (where l.source = 'e2b'), 0)) as e2b_cost,
+           pg_catalog.trim_scale(sum(l.cost_usd)) as total_cost,
            coalesce(sum(l.record_count) filter (where l.source = 'llm'), 0) as llm_request_count,
            coalesce(max(s.sessions), 0)::numeric as e2b_session_count,
            sum(l.unpriced_count) as unpriced_count
@@ -203,10 +209,10 @@ comment on column metrics.cost_by_conversation.unpriced_count is
 
 create view metrics.tenant_total_costs with (security_barrier) as
     select l.tenant_id,
-           coalesce(sum(l.cost_usd) filter (where l.source = 'llm'), 0) as llm_cost,
-           coalesce(sum(l.cost_usd) filter (where l.source = 'e2b'), 0) as e2b_cost,
-           coalesce(sum(l.cost_usd) filter (where l.source = 'charge'), 0) as other_cost,
-           sum(l.cost_usd) as total_cost,
+           pg_catalog.trim_scale(coalesce(sum(l.cost_usd) filter (where l.source = 'llm'), 0)) as llm_cost,
+           pg_catalog.trim_scale(coalesce(sum(l.cost_usd) filter (where l.source = 'e2b'), 0)) as e2b_cost,
+           pg_catalog.trim_scale(coalesce(sum(l.cost_usd) filter (where l.source = 'charge'), 0)) as other_cost,
+           pg_catalog.trim_scale(sum(l.cost_usd)) as total_cost,
            coalesce(sum(l.record_count) filter (where l.source = 'llm'), 0) as llm_request_count,
            coalesce(max(s.sessions), 0)::numeric as e2b_session_count,
            sum(l.unpriced_count) as unpriced_count
@@ -269,8 +275,8 @@ create view metrics.cost_estimates with (security_barrier) as
     select v.*
     from (
         select 'llm'::text as resource_type, e.model_provider, e.model_name, null::text as sandbox_type,
-               null::text as region,
-               e.operation_type, e.confidence_level, e.estimated_cost_usd, e.effective_from, e.effective_to,
+               null::text as region, e.operation_type, e.confidence_level,
+               pg_catalog.trim_scale(e.estimated_cost_usd) as estimated_cost_usd, e.effective_from, e.effective_to,
                e.tenant_id, e.from_history
         from copilot_internal.llm_cost_estimates e
         where e.effective_from <= pg_catalog.clock_timestamp()
@@ -278,8 +284,9 @@ create view metrics.cost_estimates with (security_barrier) as
           and (e.tenant_id is null or (select copilot_internal.caller_sees_all())
                or e.tenant_id = any ((select copilot_internal.caller_tenants())::uuid[]))
         union all
-        select 'e2b', null, null, e.sandbox_type, e.region, e.operation_type, e.confidence_level, e.estimated_cost_usd,
-               e.effective_from, e.effective_to, e.tenant_id, e.from_history
+        select 'e2b', null, null, e.sandbox_type, e.region, e.operation_type, e.confidence_level,
+               pg_catalog.trim_scale(e.estimated_cost_usd), e.effective_from, e.effective_to,
+               e.tenant_id, e.from_history
         from copilot_internal.e2b_cost_estimates e
         where e.effective_from <= pg_catalog.clock_timestamp()
           and (e.effective_to is null or e.effective_to > pg_catalog.clock_timestamp())
@@ -312,7 +319,7 @@ comment on view metrics.admission is
     'tenants.';
 comment on column metrics.admission.mode is
     'escrow (the library is preloaded) or locked. All that follows is NULL in the locked mode.';
-comment on column metrics.admission.entries is 'Counters that shared memory has room for (pg_tollgate.quota_entries).';
+comment on column metrics.admission.entries is 'Counters that fit into shared memory (pg_tollgate.quota_entries).';
 comment on column metrics.admission.entries_used is 'Counters in memory.';
 comment on column metrics.admission.entries_pinned is 'Those that open transactions have charged.';
 comment on column metrics.admission.entry_bytes is 'Bytes of one counter.';
@@ -321,7 +328,7 @@ comment on column metrics.admission.admissions is 'Charges that were counted, ro
 comment on column metrics.admission.refusals is 'Charges refused because the money is spent, or for want of a price.';
 comment on column metrics.admission.retryable_refusals is 'Charges refused only because of what others have in flight.';
 comment on column metrics.admission.loads is 'Counters read from the tables.';
-comment on column metrics.admission.evictions is 'Counters that made room for others.';
+comment on column metrics.admission.evictions is 'Counters that gave their place to others.';
 comment on column metrics.admission.waits is
     'Times that a charge waited for another transaction in order to load a counter.';
 

@@ -5,7 +5,7 @@ create function copilot_internal.verify_counters()
     language c volatile as 'MODULE_PATHNAME', 'verify_counters_wrapper';
 comment on function copilot_internal.verify_counters() is
     'Returns the counters in shared memory that do not say what the tables say (verify() compares the tables with each '
-    'other); no rows means exact. Counters that open transactions have in hand are passed over.';
+    'other); no rows means exact. Counters that open transactions have pinned are passed over.';
 
 create function copilot_internal.holdings()
     returns table (process integer, tenant_id uuid, since timestamptz, nanos bigint)

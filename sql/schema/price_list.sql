@@ -9,8 +9,8 @@ comment on function copilot_internal.read_price_list(jsonb) is
 create function copilot_internal.price_list(p_text text) returns jsonb
     language c volatile parallel safe as 'MODULE_PATHNAME', 'price_list_wrapper';
 comment on function copilot_internal.price_list(text) is
-    'The text of a price list as jsonb, read strictly: a key that an object has twice, of which jsonb would keep one '
-    'without a word, is 22023, as is nesting beyond 32 levels or a size beyond 32 MB.';
+    'The text of a price list as jsonb, read strictly. A key that an object has twice, of which jsonb would keep one '
+    'without a word, is 22023. So is nesting beyond 32 levels or a size beyond 32 MB.';
 
 -- Every scalar price of an entry by its key, for comparing two versions of it.
 create function copilot_internal.price_values(
@@ -58,7 +58,7 @@ begin
     end if;
     v_list := copilot_internal.read_price_list(p_prices);
     if not p_dry_run then
-        -- One import at a time, and no price written by hand in the middle of it.
+        -- One import at a time, and no price of the operator's in the middle of it.
         lock table copilot_internal.model_pricing in share row exclusive mode;
     end if;
     v_first := not exists (select from copilot_internal.model_pricing p where p.list_name = p_list);
@@ -175,15 +175,15 @@ end $$;
 comment on function copilot_internal.import_model_pricing(jsonb, text, timestamptz, boolean, boolean, text) is
     'Brings an imported list up to date with a file in the form of LiteLLM''s model_prices_and_context_window.json. '
     'Lists of other names (p_list) stand beside it, each with its own history and guards. A change of a price, or of '
-    'what the list says besides, closes the old row''s range and opens a new one at p_effective_from; a model that is '
+    'what the list says besides, closes the old row''s range and opens a new one at p_effective_from. A model that is '
     'gone keeps its price and is marked; nothing is deleted. Returns how many entries were inserted, changed in price, '
-    'unchanged in price (details_changed of them in what is said besides), how many models are missing in the file, '
-    'how many entries were skipped and why: inserted, changed, unchanged and skipped are all entries of the file. '
-    'aliases of the entries go by the price of another; further_names are names that entries give themselves. Then how '
-    'many prices the file has, and keys that look like prices and are unknown (kept, not charged). A first import may '
-    'begin at any moment, -infinity among them. p_dry_run changes nothing and tells in problem what a real import '
-    'would be refused for: a file in which more than a tenth of the models vanish, or prices of more than a twentieth '
-    'of them jump, and of five at least, unless p_force.';
+    'unchanged in price, and skipped and why: together all entries of the file. details_changed of the unchanged say '
+    'something else besides; missing counts the models that the file lacks. aliases of the entries go by the price of '
+    'another; further_names are names that entries give themselves. Then how many prices the file has, and keys that '
+    'look like prices and are unknown (kept, not charged). A first import may begin at any moment, -infinity among '
+    'them. p_dry_run changes nothing and tells in problem what a real import would be refused for. Without p_force it '
+    'refuses a file in which more than a tenth of the models vanish. The same holds where prices of more than a '
+    'twentieth jump, and of five at least.';
 
 create function copilot_internal.export_model_pricing(p_at timestamptz default null, p_list text default 'litellm')
     returns jsonb

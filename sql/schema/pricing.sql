@@ -32,10 +32,10 @@ create table copilot_internal.model_pricing (
         pg_catalog.tstzrange(effective_from, effective_to) with &&) where (imported)
 );
 comment on table copilot_internal.model_pricing is
-    'Model prices, effective-dated: the operator''s, written by hand, and those of imported lists. Of the rows whose '
-    'range holds a moment, the one that began last is in force, so exactly one is; no two can begin at once, and '
-    'ranges of an imported entry cannot overlap at all. A tenant''s own row goes before one for all, that before '
-    'imported lists (LiteLLM''s last), those before the shipped one.';
+    'Model prices, effective-dated: the operator''s own and those of imported lists. Of the rows whose range holds a '
+    'moment, the one that began last is in force, so exactly one is. No two can begin at once, and ranges of an '
+    'imported entry cannot overlap at all. A tenant''s own row goes before one for all, that before imported lists '
+    '(LiteLLM''s last), those before the shipped one.';
 comment on column copilot_internal.model_pricing.id is 'Stored with every cost that this row priced.';
 comment on column copilot_internal.model_pricing.tenant_id is 'The tenant that this price is for; NULL for all.';
 comment on column copilot_internal.model_pricing.model_provider is
@@ -107,9 +107,9 @@ create table copilot_internal.price_markups (
 );
 comment on table copilot_internal.price_markups is
     'What computed costs are multiplied by for a tenant: 1.2 adds a fifth. The most specific row in force counts: a '
-    'tenant''s own before one for all, one for the model before one for the provider before one for everything; of '
-    'those the one that began last. Sandboxes go by the provider e2b and their type. Costs that a caller provides are '
-    'not touched.';
+    'tenant''s own before one for all, the model''s before the provider''s before one for everything. Of those it is '
+    'the one that began last. Sandboxes go by the provider e2b and their type. Costs that a caller provides are not '
+    'touched.';
 comment on column copilot_internal.price_markups.id is 'Key.';
 comment on column copilot_internal.price_markups.tenant_id is 'Whose costs; NULL for all.';
 comment on column copilot_internal.price_markups.model_provider is 'Of which provider; NULL for all.';
@@ -137,9 +137,9 @@ create table copilot_internal.e2b_pricing (
     unique nulls not distinct (provider, sandbox_type, region, tenant_id, effective_from)
 );
 comment on table copilot_internal.e2b_pricing is
-    'Sandbox prices of the operator, effective-dated as model_pricing. A cost is the sum over the prices given: per '
-    'second of duration, of a vCPU, of a GiB of memory or disk, of a GPU, per creation and per GiB of egress. A row '
-    'for the region goes before one for all regions.';
+    'Sandbox prices of the operator, effective-dated as model_pricing. A cost is the sum over the prices given. The '
+    'units are a second of duration, vCPU, GiB of memory or disk, or GPU, a creation, and a GiB of egress. A row for '
+    'the region goes before one for all regions.';
 comment on column copilot_internal.e2b_pricing.provider is 'Whose sandbox it is, in any case.';
 comment on column copilot_internal.e2b_pricing.disk_gib_second_usd is
     'USD per GiB-second of disk; needs p_disk_gib_seconds.';
@@ -179,7 +179,7 @@ create table copilot_internal.llm_cost_estimates (
 create unique index llm_cost_estimates_history_idx on copilot_internal.llm_cost_estimates
     (tenant_id, model_provider, model_name, operation_type, confidence_level) where from_history;
 comment on table copilot_internal.llm_cost_estimates is
-    'What one operation of a kind costs, as an operator estimates it or, for a tenant, as his last thirty days tell. '
+    'What one operation of a kind costs, as an operator estimates it or, for a tenant, as its last thirty days tell. '
     'The operator''s goes before history, that before the estimate that the shipped token profile gives.';
 comment on column copilot_internal.llm_cost_estimates.id is 'Key.';
 comment on column copilot_internal.llm_cost_estimates.model_provider is 'The provider.';
@@ -388,13 +388,13 @@ create table copilot_internal.shipped_sandbox_prices (
     primary key (provider, sandbox_type)
 );
 comment on table copilot_internal.shipped_sandbox_prices is
-    'Prices of sandboxes that come with the extension: E2B''s published ones of an allocation, as of 2026, and what a '
-    'second costs whose allocation is not told.';
+    'Prices of sandboxes that come with the extension: E2B''s published ones of an allocation, as of 2026. Beside them '
+    'stands what a second costs whose allocation is not told.';
 comment on column copilot_internal.shipped_sandbox_prices.provider is 'Whose sandbox it is.';
 comment on column copilot_internal.shipped_sandbox_prices.sandbox_type is 'The sandbox type.';
 comment on column copilot_internal.shipped_sandbox_prices.per_second_usd is
-    'USD per second where the vCPU-seconds and GiB-seconds are not both told: of standard at E2B''s usual 2 vCPUs and '
-    '0.5 GiB; of the others what the seed application charged.';
+    'USD per second where the vCPU-seconds and GiB-seconds are not both told. For standard it is that of E2B''s usual '
+    '2 vCPUs and 0.5 GiB, for the others what the seed application charged.';
 comment on column copilot_internal.shipped_sandbox_prices.vcpu_second_usd is
     'USD per vCPU-second, where the allocation is told.';
 comment on column copilot_internal.shipped_sandbox_prices.memory_gib_second_usd is
@@ -415,8 +415,8 @@ create table copilot_internal.shipped_operation_profiles (
     primary key (operation_type, confidence_level)
 );
 comment on table copilot_internal.shipped_operation_profiles is
-    'The size of an operation that a named estimate assumes where the operator gave none: tokens of an LLM call, or '
-    'seconds of a sandbox session.';
+    'The size of an operation that a named estimate assumes where the operator gave none. It is tokens of an LLM call, '
+    'or seconds of a sandbox session.';
 comment on column copilot_internal.shipped_operation_profiles.operation_type is 'The kind of operation.';
 comment on column copilot_internal.shipped_operation_profiles.confidence_level is
     'conservative, typical or optimistic.';

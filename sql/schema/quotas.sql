@@ -26,8 +26,8 @@ create table copilot_internal.cost_quotas (
             and scope_id <> '00000000-0000-0000-0000-000000000000' end)
 );
 comment on table copilot_internal.cost_quotas is
-    'Limits on what may be spent: by whom (scope), on what (resource_type), in which calendar period. Every quota that '
-    'applies to an operation must allow it.';
+    'Limits on what may be spent: by which subject (scope), on what (resource_type), in which calendar period. Every '
+    'quota that applies to an operation must allow it.';
 comment on column copilot_internal.cost_quotas.id is 'Key.';
 comment on column copilot_internal.cost_quotas.scope is
     'platform (everybody together), tenant, or user (one user within one tenant).';
@@ -48,8 +48,8 @@ comment on column copilot_internal.cost_quotas.warning_threshold is
     'The share of the limit, 0 to 1, from which the status is WARNING.';
 comment on column copilot_internal.cost_quotas.metadata is 'The operator''s own notes.';
 comment on column copilot_internal.cost_quotas.event_thresholds is
-    'The shares of the limit (0.8 is 80 percent, 1e-12 the finest) whose reaching writes an event: above 0, at most '
-    '10, at most 16 of them; none where the limit is NULL or 0.';
+    'The shares of the limit (0.8 is 80 percent, 1e-12 the finest) whose reaching writes an event. Each is above 0 and '
+    'at most 10; there are at most 16. No event where the limit is NULL or 0.';
 comment on column copilot_internal.cost_quotas.suspended is
     'While it is true the quota blocks everything it counts, whatever its limit and mode, and keeps them.';
 comment on column copilot_internal.cost_quotas.created_at is 'When the row was made.';
@@ -84,7 +84,7 @@ create trigger complete_quota before insert or update on copilot_internal.cost_q
 create function copilot_internal.lock_platform() returns trigger
     language c as 'MODULE_PATHNAME', 'lock_platform_wrapper';
 comment on function copilot_internal.lock_platform() is
-    'Makes the creation of a platform quota wait for the charges in flight, and later charges for its commit: so no '
+    'Makes the creation of a platform quota wait for the charges in flight, and later charges for its commit. So no '
     'transaction that charges sees the first one appear half way.';
 create trigger lock_platform after insert on copilot_internal.cost_quotas
     for each row when (new.scope = 'platform') execute function copilot_internal.lock_platform();
@@ -105,8 +105,8 @@ create table copilot_internal.default_quotas (
 );
 comment on table copilot_internal.default_quotas is
     'The quotas of a tenant that has no row of its own in cost_quotas for that resource and period. Ships empty: 100 '
-    'USD a month for llm, 50 for e2b and 150 for all apply; a row here replaces the shipped one of the same resource '
-    'and period, one with the tenant''s plan before one without.';
+    'USD a month for llm, 50 for e2b and 150 for all apply. A row here replaces the shipped one of the same resource '
+    'and period; one with the tenant''s plan goes before one without.';
 comment on column copilot_internal.default_quotas.id is 'Key.';
 comment on column copilot_internal.default_quotas.plan is 'The plan that the default is for; NULL for every plan.';
 comment on column copilot_internal.default_quotas.resource_type is 'llm, e2b, or all together.';
@@ -189,7 +189,7 @@ comment on column copilot_internal.quota_overrides.created_at is 'When the row w
 create index quota_overrides_tenant_idx on copilot_internal.quota_overrides (tenant_id);
 create index quota_overrides_quota_idx on copilot_internal.quota_overrides (quota_id, ends_at);
 
--- Reads its own table alone. Whoever restores has no more of them than there were.
+-- Reads its own table alone. A restore makes no more of them than there were.
 create function copilot_internal.bound_overrides() returns trigger
     language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin

@@ -1,5 +1,5 @@
 -- Holds: what is set aside for an operation whose cost is known only afterwards. Written by the kernels alone. A hold
--- counts as long as it is held and has not expired; nobody has to sweep for that.
+-- counts as long as it is held and has not expired; nothing has to sweep for that.
 
 create table copilot_internal.quota_reservations (
     id uuid not null default pg_catalog.gen_random_uuid(),
@@ -86,12 +86,12 @@ comment on function copilot_internal.expire_reservations(bigint) is
     'Marks at most p_limit holds as expired whose time has passed, and returns how many. Nothing that counts depends '
     'on it. Run as the owner.';
 
--- The grants let nobody change what was charged. This is for whoever was granted more, as by pg_write_all_data.
+-- The grants let no one change what was charged. This is for roles that were granted more, as by pg_write_all_data.
 create function copilot_internal.keep_ledger() returns trigger
     language c as 'MODULE_PATHNAME', 'keep_ledger_wrapper';
 comment on function copilot_internal.keep_ledger() is
-    'Refuses an UPDATE, DELETE or TRUNCATE of a ledger table by anybody but its owner, as whom kernels, folding and '
-    'maintenance run, and superusers: whatever was granted. Corrections are rows of their own.';
+    'Refuses an UPDATE, DELETE or TRUNCATE of a ledger table except by its owner and superusers, whatever was granted. '
+    'Kernels, folding and maintenance run as the owner. Corrections are rows of their own.';
 
 do $$
 declare

@@ -1,6 +1,6 @@
 -- Roles and schemas. Supabase has the first three roles; a plain Postgres gets them without login.
 
--- Operators are resolved while this script runs. The schema copilot_internal may have existed before, and nobody must
+-- Operators are resolved while this script runs. The schema copilot_internal may have existed before, and no one must
 -- be able to put an operator of another into our views, functions and constraints.
 set local search_path = pg_catalog, pg_temp;
 
@@ -52,8 +52,8 @@ begin
     end if;
 end $$;
 
--- A schema may be there already: empty, or of superusers alone. Whoever owns it could rename it and put another in its
--- place, and whoever may create in it could overload what is called there.
+-- A schema may be there already: empty, or of superusers alone. Its owner could rename it and put another in its place,
+-- and a role that may create in it could overload what is called there.
 do $$
 declare
     v_schema record;

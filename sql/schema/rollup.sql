@@ -6,8 +6,8 @@ comment on function copilot_internal.try_fold_lock(uuid) is
     'Takes the right to fold one tenant''s pending rows until the transaction ends, unless somebody has it.';
 
 -- One statement, so that every snapshot sees a cost either pending or rolled up. The rollup rows of a tenant are only
--- ever written under its fold lock, so nobody waits for them. A tenant's fold adds nothing to the platform's rollups,
--- which would be one hot row for all: it leaves sums in the platform's own queue.
+-- ever written under its fold lock, so no transaction waits for them. A tenant's fold adds nothing to the platform's
+-- rollups, which would be one hot row for all: it leaves sums in the platform's own queue.
 create function copilot_internal.fold(p_tenant_id uuid, p_limit integer) returns bigint
     language sql volatile
 begin atomic
@@ -78,10 +78,10 @@ begin atomic
     select count(*) from batch;
 end;
 comment on function copilot_internal.fold(uuid, integer) is
-    'Moves up to p_limit pending rows of one tenant (the nil UUID for the platform) into the rollups and returns how '
+    'Moves up to p_limit pending rows of one tenant (the nil UUID for the platform) into the rollups. Returns how '
     'many; 0 also when another session is folding it. Run as the owner.';
 
--- A tenant's named estimates from his own latest records: at most 5,000 of thirty days, twenty of a kind at least.
+-- A tenant's named estimates from its own latest records: at most 5,000 of thirty days, twenty of a kind at least.
 create function copilot_internal.refresh_estimates(p_tenant_id uuid) returns bigint
     language sql volatile
 begin atomic
@@ -140,7 +140,7 @@ begin atomic
     select (select count(*) from calls_done) + (select count(*) from sessions_done);
 end;
 comment on function copilot_internal.refresh_estimates(uuid) is
-    'Brings a tenant''s named estimates up to date with his own records and returns how many there are. Run as the '
+    'Brings a tenant''s named estimates up to date with its own records and returns how many there are. Run as the '
     'owner.';
 
 create function copilot_internal.run_maintenance(p_limit integer)
@@ -208,11 +208,11 @@ create function copilot_internal.maintain(p_limit integer default 10000)
     returns table (task text, done bigint)
     language c volatile as 'MODULE_PATHNAME', 'maintain_wrapper';
 comment on function copilot_internal.maintain(integer) is
-    'Housekeeping: folds at most p_limit pending rows into the rollups, skipping tenants that another session is '
-    'folding; marks at most p_limit reservations that have expired; adds events that charges could not write; deletes '
-    'at most p_limit of those that were acknowledged long ago; and once an hour brings the named estimates of at most '
-    '100 tenants that have spent up to date with their own records. Changes no other figure that anybody can read; '
-    'safe to call at any time, by anybody who may, as often as liked.';
+    'Housekeeping. It folds at most p_limit pending rows into the rollups, skipping tenants that another session is '
+    'folding. It marks at most p_limit reservations that have expired. It adds events that charges could not write, '
+    'and deletes at most p_limit of those that were acknowledged long ago. Once an hour it brings the named estimates '
+    'of at most 100 tenants that have spent up to date with their own records. Changes no other figure that users can '
+    'read; safe to call at any time and as often as liked.';
 
 create function copilot_internal.ledger_differences()
     returns table (check_name text, tenant_id uuid, expected numeric, actual numeric)
@@ -369,7 +369,8 @@ begin atomic
         where p.source <> 'fold'
         group by p.tenant_id, p.record_id
     )
-    select d.check_name, nullif(d.tenant_id, '00000000-0000-0000-0000-000000000000'), d.expected, d.actual
+    select d.check_name, nullif(d.tenant_id, '00000000-0000-0000-0000-000000000000'),
+           pg_catalog.trim_scale(d.expected), pg_catalog.trim_scale(d.actual)
     from differences d
     where d.expected <> d.actual;
 end;

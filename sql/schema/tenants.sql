@@ -17,7 +17,7 @@ create table copilot_internal.tenants (
 );
 create index tenants_owner_id_idx on copilot_internal.tenants (owner_id);
 create index tenants_created_by_idx on copilot_internal.tenants (created_by) where created_by is not null;
--- A deleted one counts: who deletes his personal tenant does not get another budget by it.
+-- A deleted one counts: deleting a personal tenant brings no other budget.
 create unique index tenants_personal_idx on copilot_internal.tenants (owner_id) where type = 'personal';
 comment on table copilot_internal.tenants is 'The tenants that are metered, limited and billed.';
 comment on column copilot_internal.tenants.id is
@@ -28,13 +28,14 @@ comment on column copilot_internal.tenants.type is
     'Such as team; personal is for the one tenant that create_personal_tenant makes for a user.';
 comment on column copilot_internal.tenants.plan is 'The plan, by which default_quotas may differ.';
 comment on column copilot_internal.tenants.owner_id is
-    'The user who owns it: an active member with role owner also without a row in tenant_memberships; a row there that '
+    'The user who owns it: an active member with role owner also without a row in tenant_memberships. A row there that '
     'is not active shuts the owner out.';
 comment on column copilot_internal.tenants.created_by is
-    'The user who made it by create_tenant or create_personal_tenant, whoever owns it now; NULL when the server did.';
+    'The user who made it by create_tenant or create_personal_tenant, also under another owner; NULL when the server '
+    'did.';
 comment on column copilot_internal.tenants.settings is 'The application''s own settings.';
 comment on column copilot_internal.tenants.deleted_at is
-    'When it was deleted; nobody is a member of a deleted tenant, and its ledger stays.';
+    'When it was deleted; a deleted tenant has no members, and its ledger stays.';
 comment on column copilot_internal.tenants.created_at is 'When the row was made.';
 comment on column copilot_internal.tenants.updated_at is 'When the row was last changed, as far as the writer says.';
 
@@ -63,7 +64,7 @@ create table copilot_internal.user_preferences (
     preferences jsonb not null default '{}' check (pg_catalog.jsonb_typeof(preferences) = 'object')
 );
 create index user_preferences_current_tenant_id_idx on copilot_internal.user_preferences (current_tenant_id);
-comment on table copilot_internal.user_preferences is 'What a user chose, the tenant he works in among it.';
+comment on table copilot_internal.user_preferences is 'What a user chose, the tenant to work in among it.';
 comment on column copilot_internal.user_preferences.user_id is 'The user.';
 comment on column copilot_internal.user_preferences.current_tenant_id is
     'The tenant to use where the claims name none; counts only while the user is an active member.';
@@ -85,7 +86,7 @@ comment on view copilot_internal.active_memberships is
     'members. Read by kernels as the owner; row level security holds everybody else.';
 comment on column copilot_internal.active_memberships.tenant_id is 'The tenant.';
 comment on column copilot_internal.active_memberships.user_id is 'The user.';
-comment on column copilot_internal.active_memberships.role is 'His role in it.';
+comment on column copilot_internal.active_memberships.role is 'The user''s role in it.';
 
 create function copilot_internal.sole_tenant(p_user_id uuid) returns uuid
     language sql stable

@@ -43,11 +43,7 @@ impl Value {
 
     /// Nano-dollars as a `numeric` of US dollars, without trailing zeros.
     pub fn usd(nanos: i64) -> Self {
-        // SAFETY: makes a numeric in the current memory context, and another of as few decimals as it needs.
-        Self(unsafe {
-            let exact = pg_sys::int64_div_fast_to_numeric(nanos, 9);
-            pgrx::direct_function_call_as_datum(pg_sys::numeric_trim_scale, &[Some(pg_sys::Datum::from(exact))])
-        })
+        Self::shifted(nanos, 9)
     }
 
     /// A cost as a `numeric` of US dollars, without trailing zeros.
@@ -55,10 +51,18 @@ impl Value {
         Self(Some(numeric::from_picos(amount)))
     }
 
-    /// Hundredths as a `numeric` of two decimals.
+    /// Hundredths as a `numeric`, without trailing zeros.
     pub fn hundredths(number: i64) -> Self {
-        // SAFETY: makes a numeric in the current memory context.
-        Self(Some(pg_sys::Datum::from(unsafe { pg_sys::int64_div_fast_to_numeric(number, 2) })))
+        Self::shifted(number, 2)
+    }
+
+    /// A whole number divided by a power of ten.
+    fn shifted(number: i64, decimals: i32) -> Self {
+        // SAFETY: makes a numeric in the current memory context, and another of as few decimals as it needs.
+        Self(unsafe {
+            let exact = pg_sys::int64_div_fast_to_numeric(number, decimals);
+            pgrx::direct_function_call_as_datum(pg_sys::numeric_trim_scale, &[Some(pg_sys::Datum::from(exact))])
+        })
     }
 
     /// A `numeric`, or NULL.

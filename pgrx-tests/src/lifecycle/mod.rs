@@ -69,7 +69,7 @@ pub fn run(options: &LifecycleOptions) -> Result<Report> {
         world: ModelWorld { waits_for_commit: options.preload, ..ModelWorld::default() },
         said: Vec::new(),
         tally: BTreeMap::new(),
-        in_hand: i64::MAX,
+        active_expiry: i64::MAX,
         cluster,
         database,
         preload: options.preload,
@@ -114,8 +114,8 @@ struct Run {
     world: ModelWorld,
     said: Vec<String>,
     tally: BTreeMap<String, u64>,
-    /// See [`Walk::in_hand`].
-    in_hand: i64,
+    /// See [`Walk::active_expiry`].
+    active_expiry: i64,
     preload: bool,
 }
 
@@ -364,12 +364,12 @@ impl Run {
         };
         let savepoints = self.rng.random_ratio(1, 2);
         let before = self.world.clone();
-        self.in_hand = i64::MAX;
+        self.active_expiry = i64::MAX;
         self.say(&format!("begin isolation level {level}"))?;
         let mut done = 0;
         for _ in 0..steps {
-            // Whether a counter has let go of what expired later depends on when it was loaded.
-            if self.preload && self.world.has_unmarked(self.in_hand, clock()) {
+            // What a counter has let go of by then depends on when it was loaded.
+            if self.preload && self.active_expiry <= clock() {
                 self.count("cut short");
                 break;
             }
@@ -450,7 +450,7 @@ impl Run {
             world: &mut self.world,
             rng: &mut self.rng,
             now,
-            in_hand: &mut self.in_hand,
+            active_expiry: &mut self.active_expiry,
             said: &mut self.said,
             tally: &mut self.tally,
         };
@@ -470,8 +470,8 @@ impl Run {
             return Ok(ended);
         }
         // Where a counter has to be refreshed and cannot be, the tables tell, and they show what was given back at once.
-        let blurred = walk.world.has_credits() && walk.world.has_unmarked(i64::MIN, now);
-        if self.preload && (blurred || walk.world.has_unmarked(*walk.in_hand, now)) {
+        let blurred = walk.world.has_credits() && walk.world.has_unmarked(now);
+        if self.preload && (blurred || *walk.active_expiry <= now) {
             return Ok(ended);
         }
         walk.now = clock();
@@ -499,7 +499,7 @@ impl Run {
             world: &mut self.world,
             rng: &mut self.rng,
             now: now.max(clock()),
-            in_hand: &mut self.in_hand,
+            active_expiry: &mut self.active_expiry,
             said: &mut self.said,
             tally: &mut self.tally,
         };

@@ -317,10 +317,9 @@ impl ModelWorld {
         self.credits.clear();
     }
 
-    /// Whether holds have expired after a moment and wait to be marked.
-    pub fn has_unmarked(&self, after: i64, now: i64) -> bool {
-        let unmarked = |hold: &Hold| hold.state == ReservationState::Held && hold.expires_at > after;
-        self.holds.iter().any(|hold| unmarked(hold) && hold.expires_at <= now)
+    /// Whether holds that have expired still wait to be marked.
+    pub fn has_unmarked(&self, now: i64) -> bool {
+        self.holds.iter().any(|hold| hold.state == ReservationState::Held && hold.expires_at <= now)
     }
 
     fn status(&self, counted: &Counted, amount: i64) -> Status {

@@ -42,8 +42,8 @@ pub struct Walk<'a> {
     pub world: &'a mut ModelWorld,
     pub rng: &'a mut ChaCha8Rng,
     pub now: i64,
-    /// The earliest expiry of the holds that this transaction has made active. Counters keep what expired after it.
-    pub in_hand: &'a mut i64,
+    /// The earliest expiry of the holds that this transaction has made active. Counters keep it, and what expires later.
+    pub active_expiry: &'a mut i64,
     /// Every statement so far, for the reader of a failure.
     pub said: &'a mut Vec<String>,
     /// How often each kind of answer came.
@@ -156,7 +156,7 @@ impl Walk<'_> {
             0 => return None,
             len => holds[self.rng.random_range(len.saturating_sub(40)..len)].clone(),
         };
-        *self.in_hand = hold.expires_at.min(*self.in_hand);
+        *self.active_expiry = hold.expires_at.min(*self.active_expiry);
         Some(hold)
     }
 

@@ -137,7 +137,7 @@ fn a_long_tail_is_folded_by_charges_that_sum_it() -> Result<()> {
         .query_one("select total_cost::text from metrics.tenant_total_costs", &[])?
         .try_get(0)
         .context("no total")?;
-    assert_eq!(total, format!("3.{:03}", 60 + periods.len()));
+    assert_eq!(total, format!("3.{:03}", 60 + periods.len()).trim_end_matches('0'));
     assert_verified(&mut client);
     Ok(())
 }

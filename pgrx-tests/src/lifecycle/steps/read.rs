@@ -28,7 +28,7 @@ impl Walk<'_> {
         row.is("expired", Some(expired.len()));
         row.end()?;
         for (expired_at, id) in &expired {
-            *self.in_hand = (*self.in_hand).min(*expired_at);
+            *self.active_expiry = (*self.active_expiry).min(*expired_at);
             self.world.change_hold(*id, |hold| hold.state = ReservationState::Expired);
         }
         self.count(if expired.is_empty() { "maintain: nothing expired" } else { "maintain: marked expired" });
