@@ -208,8 +208,8 @@ fn locked() -> Result<Cluster> {
     Cluster::start(ClusterOptions { preload: false, ..ClusterOptions::default() })
 }
 
-/// "Where the library is not preloaded a session knows them from its first call of the extension on: what anybody else has
-/// set before is dropped then, and refused after."
+/// The README on settings where the library is not preloaded. A session knows them from its first call of the extension
+/// on. What any other role has set before is dropped then, and refused after.
 #[test]
 fn a_setting_binds_from_the_first_call_of_a_session() -> Result<()> {
     const ALLOWED: &str =

@@ -31,9 +31,9 @@ static STATE: State = State {
     watched_people: Cell::new([pg_sys::Oid::INVALID; PEOPLE.len()]),
 };
 
-/// Two kinds of tables send these messages by their triggers: the ledger, whose oid is part of every counter's key, and
-/// the tables whose rows are cached. The shape of the tables that the library writes is followed by a [`Watch`] of
-/// each.
+/// Triggers send these messages for two kinds of tables. One is the ledger, whose oid is part of every counter's key.
+/// The others are tables whose rows are cached. The shape of the tables that the library writes is followed by a
+/// [`Watch`] of each.
 const WATCHED: [&std::ffi::CStr; 12] = [
     c"llm_cost_records",
     c"cost_quotas",
