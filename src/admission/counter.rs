@@ -1,8 +1,9 @@
 //! One quota's counter in shared memory: found, loaded from the tables, read, and let go of holds that expired. The
 //! numbers of steps are those of the crate `escrow`.
 
+use tollgate_escrow::epochs::PLATFORM;
 use tollgate_escrow::journal::{self, Level, TooMany};
-use tollgate_escrow::registry::{InFlight, PLATFORM, Statistic};
+use tollgate_escrow::registry::{InFlight, Statistic};
 use tollgate_escrow::table::{CounterKey, Delta, Full, Handle, Pin, Reading};
 
 use super::waiting::{barrier, partitions, wait_for, withdraw};

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use pgrx::{Uuid, pg_sys};
-use tollgate_escrow::registry::{PLATFORM, partition};
+use tollgate_escrow::epochs::{PLATFORM, partition};
 use tollgate_escrow::table::{CEILING, CounterKey, Delta, Handle, Reading};
 
 use crate::error::{Error, Result};
@@ -78,7 +78,7 @@ impl Counted {
     fn partition(&self) -> usize {
         match self.scope {
             Scope::Platform => PLATFORM,
-            Scope::Tenant | Scope::User => partition(own_database(), self.payer.tenant.unwrap_or_else(nil).as_bytes()),
+            Scope::Tenant | Scope::User => partition(self.payer.tenant.unwrap_or_else(nil).as_bytes()),
         }
     }
 

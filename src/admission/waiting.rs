@@ -1,7 +1,8 @@
 //! How an escrow charge waits for others, and how it keeps others from waiting for it. The rules are in the crate `escrow`.
 
 use pgrx::pg_sys;
-use tollgate_escrow::registry::{InFlight, PLATFORM, Statistic, partition};
+use tollgate_escrow::epochs::{PLATFORM, partition};
+use tollgate_escrow::registry::{InFlight, Statistic};
 
 use crate::pg::lock::{self, Strength};
 use crate::pg::memory::Shared;
@@ -9,13 +10,13 @@ use crate::pg::own_database;
 use crate::pg::transaction::{own_slot, with};
 use crate::quota::Payer;
 
-/// The partition of the tenant's definitions (of nobody's, for a charge to the platform alone) and the platform's.
+/// The partition of the tenant's definitions (of no tenant's, for a charge to the platform alone) and the platform's.
 pub fn partitions(payer: Payer) -> [usize; 2] {
-    [partition(own_database(), &payer.tenant_key()), PLATFORM]
+    [partition(&payer.tenant_key()), PLATFORM]
 }
 
-/// Where nothing of this transaction is in flight nobody needs to wait for it. Before it waits for somebody itself this
-/// keeps the two from waiting for each other; afterwards it starts anew.
+/// Where nothing of this transaction is in flight no other needs to wait for it. Before it waits for another itself this
+/// keeps the two from waiting for each other. Afterwards it starts again.
 pub fn withdraw(shared: &Shared, payer: Payer) {
     for partition in partitions(payer) {
         if !with(|state| state.has_charged(partition)) {
@@ -35,11 +36,11 @@ pub fn wait_for_active_hold(shared: &Shared, other: InFlight) -> bool {
     })
 }
 
-/// See [`super::AdmissionMode::wait_for_request`]. The caller shows no request himself.
+/// See [`super::AdmissionMode::wait_for_request`]. The caller itself shows no request.
 pub fn wait_for_request(shared: &Shared, request: u64) -> bool {
-    let twin = || shared.registry.duplicate(own_slot(), own_database(), request);
+    let duplicate = || shared.registry.duplicate(own_slot(), own_database(), request);
     let mut looks = 0;
-    while let Some(other) = twin() {
+    while let Some(other) = duplicate() {
         if looks < MAX_PAUSES {
             pause()
         } else {
@@ -50,7 +51,7 @@ pub fn wait_for_request(shared: &Shared, request: u64) -> bool {
     looks > 0
 }
 
-/// Waits until nobody is changing definitions.
+/// Waits until no transaction is changing definitions.
 pub fn barrier(shared: &Shared, partition: usize) {
     shared.registry.count(own_slot(), Statistic::Wait);
     let definitions = lock::LockTarget::Definitions(partition);
@@ -58,8 +59,8 @@ pub fn barrier(shared: &Shared, partition: usize) {
     definitions.unlock(Strength::Shared);
 }
 
-/// Waits for a transaction that charged, or is about to, in an earlier epoch. Whoever is only about to soon charges or
-/// withdraws: he is waited for in his slot, not to the end of his transaction, in which he may come to wait for us.
+/// Waits for a transaction that charged, or is about to, in an earlier epoch. One that is only about to soon charges or
+/// withdraws. Its slot is waited for, not its end, before which it may come to wait for us.
 pub fn wait_for(shared: &Shared, other: InFlight, partition: usize, epoch: u32) {
     let registry = &shared.registry;
     registry.count(own_slot(), Statistic::Wait);

@@ -6,7 +6,6 @@ use pgrx::{Uuid, pg_extern, pg_sys};
 use super::{usage_percentage, usd};
 use crate::arguments;
 use crate::error::{Error, Result};
-use crate::ledger::attribution::RecordArgs;
 use crate::ledger::direct_charge::DirectCharge;
 use crate::ledger::e2b::{self, SandboxSession};
 use crate::ledger::llm::{self, LlmCall};
@@ -37,6 +36,26 @@ signatures! {
         p_scope, p_scope_id, p_cost_usd, p_resource_type, p_tenant_id, p_request_id, p_log_denial
     );
 }
+
+/// What every recording function is told alike, by the names of its own signature.
+macro_rules! record_args {
+    ($call:ident, $arguments:ident) => {
+        $crate::ledger::attribution::RecordArgs {
+            tenant_id: $call.uuid($arguments::p_tenant_id),
+            user_id: $call.uuid($arguments::p_user_id),
+            conversation_id: $call.uuid($arguments::p_conversation_id),
+            path_id: $call.uuid($arguments::p_path_id),
+            cost_usd: $call.numeric($arguments::p_cost_usd),
+            request_id: $call.text($arguments::p_request_id),
+            reservation_id: $call.uuid($arguments::p_reservation_id),
+            enforce: $call.boolean($arguments::p_enforce),
+            occurred_at: $call.timestamp($arguments::p_occurred_at),
+            metadata: $call.jsonb($arguments::p_metadata),
+            log_denial: $call.boolean($arguments::p_log_denial),
+        }
+    };
+}
+pub(super) use record_args;
 
 pub fn reported_quota(outcome: &Outcome) -> Option<&Quota> {
     outcome.reported_quota.map(|index| &outcome.usage.quotas[index])
@@ -80,19 +99,7 @@ fn record_llm_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
 
     let call = Call::<RecordLlmCost>::new(fcinfo);
     let given = llm::Arguments {
-        attribution: RecordArgs {
-            tenant_id: call.uuid(p_tenant_id),
-            user_id: call.uuid(p_user_id),
-            conversation_id: call.uuid(p_conversation_id),
-            path_id: call.uuid(p_path_id),
-            cost_usd: call.numeric(p_cost_usd),
-            request_id: call.text(p_request_id),
-            reservation_id: call.uuid(p_reservation_id),
-            enforce: call.boolean(p_enforce),
-            occurred_at: call.timestamp(p_occurred_at),
-            metadata: call.jsonb(p_metadata),
-            log_denial: call.boolean(p_log_denial),
-        },
+        attribution: record_args!(call, RecordLlmCost),
         model_provider: call.text(p_model_provider),
         model_name: call.text(p_model_name),
         input_tokens: call.bigint(p_input_tokens),
@@ -117,19 +124,7 @@ fn record_e2b_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
 
     let call = Call::<RecordE2bCost>::new(fcinfo);
     let given = e2b::Arguments {
-        attribution: RecordArgs {
-            tenant_id: call.uuid(p_tenant_id),
-            user_id: call.uuid(p_user_id),
-            conversation_id: call.uuid(p_conversation_id),
-            path_id: call.uuid(p_path_id),
-            cost_usd: call.numeric(p_cost_usd),
-            request_id: call.text(p_request_id),
-            reservation_id: call.uuid(p_reservation_id),
-            enforce: call.boolean(p_enforce),
-            occurred_at: call.timestamp(p_occurred_at),
-            metadata: call.jsonb(p_metadata),
-            log_denial: call.boolean(p_log_denial),
-        },
+        attribution: record_args!(call, RecordE2bCost),
         sandbox_id: call.text(p_sandbox_id),
         sandbox_type: call.text(p_sandbox_type),
         duration_seconds: call.numeric(p_duration_seconds),

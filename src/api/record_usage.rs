@@ -2,9 +2,8 @@
 
 use pgrx::{pg_extern, pg_sys};
 
-use super::record::{columns, record_one, require_service_role};
+use super::record::{columns, record_args, record_one, require_service_role};
 use crate::arguments;
-use crate::ledger::attribution::RecordArgs;
 use crate::ledger::llm::{Arguments, LlmCall};
 use crate::pg::call::{Call, Reply, signatures};
 use crate::pg::spi;
@@ -23,19 +22,7 @@ fn record_llm_usage(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
 
     let call = Call::<RecordLlmUsage>::new(fcinfo);
     let given = Arguments {
-        attribution: RecordArgs {
-            tenant_id: call.uuid(p_tenant_id),
-            user_id: call.uuid(p_user_id),
-            conversation_id: call.uuid(p_conversation_id),
-            path_id: call.uuid(p_path_id),
-            cost_usd: call.numeric(p_cost_usd),
-            request_id: call.text(p_request_id),
-            reservation_id: call.uuid(p_reservation_id),
-            enforce: call.boolean(p_enforce),
-            occurred_at: call.timestamp(p_occurred_at),
-            metadata: call.jsonb(p_metadata),
-            log_denial: call.boolean(p_log_denial),
-        },
+        attribution: record_args!(call, RecordLlmUsage),
         model_provider: call.text(p_model_provider),
         model_name: call.text(p_model_name),
         task: call.text(p_task),

@@ -8,11 +8,11 @@
 //! 1. the platform: shared while no quota of scope `platform` exists, exclusive while one does;
 //! 2. its tenants, sorted, exclusive (the nil UUID for a charge to the platform alone).
 //!
-//! Whoever inserts a platform quota takes the platform exclusively as well, by a trigger: the first one becomes visible
-//! while nobody holds the lock shared, so that no transaction has to upgrade it.
+//! A transaction that inserts a platform quota takes the platform exclusively as well, by a trigger. The first one becomes
+//! visible while no other holds the lock shared, so that none has to upgrade it.
 //!
-//! So whoever decides sees every charge of that subject, committed, in a snapshot taken after the lock. Locks belong to
-//! subjects, never to quotas: a charge in flight has its tenant's lock whatever quotas existed when it was made, and a
+//! So a transaction that decides sees every charge of that subject, committed, in a snapshot taken after the lock. Locks
+//! belong to subjects, never to quotas: a charge in flight has its tenant's lock whatever quotas existed when it was made, and a
 //! quota that is created meanwhile cannot be slipped by. One strength for every writer of a tenant leaves nothing to
 //! upgrade, hence no deadlock among calls of one tenant; a duplicate of a request waits here and then replays.
 //! Transactions that call for several tenants, one after the other and in different orders, can deadlock (`40P01`).
@@ -121,7 +121,7 @@ impl LockTarget {
         }
     }
 
-    /// Takes the lock if nobody holds it against us.
+    /// Takes the lock if no other holds it against us.
     pub fn try_lock(self, strength: Strength) -> bool {
         let tag = self.tag();
         // SAFETY: as in `lock`, without waiting.

@@ -17,7 +17,7 @@ use super::own_database;
 /// Entries of the table. 96 bytes each, so the default is 6 MiB.
 static ENTRIES: GucSetting<i32> = GucSetting::<i32>::new(65_536);
 
-/// What the memory begins with, for whoever attaches with another build of the library.
+/// What the memory begins with, for a process that attaches with another build of the library.
 #[repr(C, align(64))]
 struct Header {
     magic: u64,

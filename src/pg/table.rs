@@ -1,7 +1,7 @@
 //! Writing one row of our own into one of our own tables.
 //!
 //! A row that this library wrote into a table as it ships needs no planner, no constraint checks and no triggers: it is
-//! formed, put on the heap and into every index, as the executor does it. To a table on which somebody has put triggers,
+//! formed, put on the heap and into every index, as the executor does it. To a table that has triggers of others,
 //! constraints, columns or generated values the executor writes: slower, and with all that it brings.
 
 use std::cell::Cell;
@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 pub struct Table {
     pub name: &'static CStr,
     pub columns: &'static [Column],
-    /// The CHECK constraints that it ships with, as Postgres writes them. Whoever calls has seen to them.
+    /// The CHECK constraints that it ships with, as Postgres writes them. The caller has seen to them.
     checks: &'static [&'static str],
     /// Whether its rows have request ids, which a unique index tells apart by tenant.
     has_requests: bool,
@@ -58,7 +58,7 @@ const NOTES: [&str; 12] = [
     "usage",
 ];
 
-/// How often a row is written anew that was not there afterwards, since the one that it met may have been rolled back.
+/// How often a row is written again that was not there afterwards, since the one that it met may have been rolled back.
 const MAX_TRIES: u32 = 8;
 
 impl Table {

@@ -10,8 +10,9 @@ use std::cell::UnsafeCell;
 use std::panic::catch_unwind;
 
 use pgrx::{PgLogLevel, PgSqlErrorCode, ereport, pg_guard, pg_sys};
+use tollgate_escrow::epochs::PLATFORM;
 use tollgate_escrow::journal::{Journal, Level};
-use tollgate_escrow::registry::{Identity, PLATFORM};
+use tollgate_escrow::registry::Identity;
 use tollgate_escrow::table::{Pin, Table};
 
 use super::lock::{LockTarget, Strength};

@@ -8,6 +8,13 @@ pub const TENANT_PARTITIONS: usize = if cfg!(loom) { 1 } else { 64 };
 pub const PLATFORM: usize = TENANT_PARTITIONS;
 pub(crate) const PARTITIONS: usize = TENANT_PARTITIONS + 1;
 
+/// The partition of a tenant.
+pub fn partition(tenant: &[u8; 16]) -> usize {
+    let id = u128::from_le_bytes(*tenant);
+    let mixed = ((id as u64) ^ ((id >> 64) as u64)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (((mixed >> 32) * TENANT_PARTITIONS as u64) >> 32) as usize
+}
+
 /// The first epoch; even, and not 0, which says that there is none.
 pub(crate) const FIRST: u32 = 2;
 

@@ -123,8 +123,9 @@
 //! ## Waiting
 //! A transaction that has to wait (to load, or for a closed partition) and has not charged in the partition yet first
 //! withdraws from its slot, and starts again afterwards. So does one that was refused. So two transactions wait for
-//! each other only in two cases: both have charged in an earlier epoch and charge again in a later one, or one waits
-//! for a reservation that the other has locked. Postgres then ends one of them (`40P01`).
+//! each other only in three cases: both have charged in an earlier epoch and charge again in a later one; both have
+//! changed definitions of one partition and charge there; or one waits for a reservation that the other has locked.
+//! Postgres then ends one of them (`40P01`).
 //!
 //! ## Eviction
 //! It takes an entry that no transaction has pinned. An entry is pinned from before the first addition until after the

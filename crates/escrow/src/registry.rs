@@ -1,16 +1,7 @@
-//! Epochs, and who is in flight: one slot a backend, written by it alone and read by everybody.
+//! Epochs, and what is in flight: one slot a backend, written by it alone and read by all.
 
-use crate::epochs::{Epochs, FIRST, PARTITIONS};
+use crate::epochs::{Epochs, FIRST, PARTITIONS, PLATFORM};
 use crate::sync::{AtomicI64, AtomicU32, AtomicU64, Ordering, fence};
-
-pub use crate::epochs::{PLATFORM, TENANT_PARTITIONS};
-
-/// The partition of a tenant of a database.
-pub fn partition(database: u32, tenant: &[u8; 16]) -> usize {
-    let id = u128::from_le_bytes(*tenant);
-    let mixed = ((id as u64) ^ ((id >> 64) as u64) ^ u64::from(database)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (((mixed >> 32) * TENANT_PARTITIONS as u64) >> 32) as usize
-}
 
 /// What is counted for the monitoring view, each backend for itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,7 +16,7 @@ pub enum Statistic {
 
 const STATISTICS: usize = 6;
 
-/// Tenants that a slot names, for whoever wants to know who holds capacity. Further ones share a line.
+/// Tenants that a slot names, to show which transactions hold capacity. Further ones share a line.
 const TENANTS_NAMED: usize = 4;
 
 #[derive(Default)]
@@ -38,7 +29,7 @@ struct Account {
 #[repr(C, align(64))]
 pub struct Slot {
     database: AtomicU32,
-    /// The running number of the transaction, which with the slot's own number names it to whoever waits.
+    /// The running number of the transaction, which with the slot's own number names it to those that wait.
     transaction: AtomicU32,
     process: AtomicU32,
     /// When the transaction first charged, in the caller's unit.
@@ -79,7 +70,7 @@ impl Default for Slot {
 
 const CLOSED: u32 = 1;
 
-/// Somebody who changes definitions of the partition has it to himself.
+/// A transaction that changes definitions of the partition has it to itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Closed;
 
@@ -91,14 +82,14 @@ pub struct InFlight {
     pub transaction: u32,
 }
 
-/// What a slot shows to be in active_expiry.
+/// The active expiry that a slot shows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ActiveExpiry {
     expiry: i64,
     partition: u32,
 }
 
-/// Who a slot's transaction is.
+/// Which transaction a slot shows.
 #[derive(Clone, Copy, Debug)]
 pub struct Identity {
     pub database: u32,
@@ -135,15 +126,15 @@ impl<'memory> Registry<'memory> {
 
     /// Says in the slot that the transaction is about to charge in the partition, and gives the epoch to charge in. The
     /// owner of a closed partition is let in; so is a transaction that has charged there before, into the epoch before.
-    pub fn enter(&self, slot: usize, who: Identity, partition: usize, owner: bool) -> Result<u32, Closed> {
+    pub fn enter(&self, slot: usize, identity: Identity, partition: usize, owner: bool) -> Result<u32, Closed> {
         let own = &self.slots[slot];
-        if own.transaction.load(Ordering::Relaxed) != who.transaction {
-            // Pairs with the fence of `earlier`: who sees any of this sees that the last transaction has left.
+        if own.transaction.load(Ordering::Relaxed) != identity.transaction {
+            // Pairs with the fence of `earlier`: a reader of any of this sees that the last transaction has left.
             fence(Ordering::Release);
-            own.database.store(who.database, Ordering::Relaxed);
-            own.process.store(who.process, Ordering::Relaxed);
-            own.since.store(who.since, Ordering::Relaxed);
-            own.transaction.store(who.transaction, Ordering::Relaxed);
+            own.database.store(identity.database, Ordering::Relaxed);
+            own.process.store(identity.process, Ordering::Relaxed);
+            own.since.store(identity.since, Ordering::Relaxed);
+            own.transaction.store(identity.transaction, Ordering::Relaxed);
         }
         let published = &own.epochs[partition];
         let first = published.load(Ordering::Relaxed) == 0;
@@ -151,7 +142,7 @@ impl<'memory> Registry<'memory> {
             let epoch = self.epoch(partition);
             if epoch & CLOSED != 0 && !owner {
                 if !first {
-                    // Whoever closed it waits for us anyway: we may go on in the epoch before.
+                    // The closer waits for us anyway: we may go on in the epoch before.
                     return Ok(epoch & !CLOSED);
                 }
                 published.store(0, Ordering::Release);
@@ -160,7 +151,7 @@ impl<'memory> Registry<'memory> {
             if first {
                 published.store(epoch, Ordering::Release);
             }
-            // Either whoever moves the epoch on, and then looks at the slots, sees this one; or we see the new epoch.
+            // Either a transaction that moves the epoch on, and then reads the slots, sees this one; or we see the new epoch.
             fence(Ordering::SeqCst);
             if self.epoch(partition) == epoch {
                 return Ok(epoch);
@@ -168,19 +159,19 @@ impl<'memory> Registry<'memory> {
         }
     }
 
-    /// The transaction has not charged in the partition after all, or starts anew.
+    /// The transaction has not charged in the partition after all, or starts again.
     pub fn withdraw(&self, slot: usize, partition: usize) {
         self.slots[slot].epochs[partition].store(0, Ordering::Release);
     }
 
     /// Whether the epoch has not moved on since a transaction entered in it; that the partition was closed does not matter
-    /// to who was in.
+    /// to a transaction that was in.
     pub fn is_current(&self, partition: usize, epoch: u32) -> bool {
         self.epoch(partition) | CLOSED == epoch | CLOSED
     }
 
-    /// The next transaction of another slot that may not know what the given epoch knows. Who finds none sees what those
-    /// did who have left.
+    /// The next transaction of another slot that may not know what the given epoch knows. A caller that finds none sees
+    /// what those did that have left.
     pub fn earlier(&self, from: usize, own: usize, database: u32, partition: usize, epoch: u32) -> Option<InFlight> {
         fence(Ordering::SeqCst);
         let found = (from..self.slots.len()).find_map(|slot| {
@@ -232,8 +223,8 @@ impl<'memory> Registry<'memory> {
         })
     }
 
-    /// Shows that the transaction has a hold of the partition in active_expiry, to its end. Who then reads an entry's horizon, and
-    /// finds that the hold expires later, knows that it is counted there until he is done with it.
+    /// Shows the expiry of a hold that the transaction works on, to its end. A caller that then reads an entry's horizon,
+    /// and finds that the hold expires later, knows that the entry counts the hold until this transaction ends.
     /// Gives what it showed before.
     pub fn publish_active_expiry(&self, slot: usize, partition: usize, expiry: i64) -> ActiveExpiry {
         let own = &self.slots[slot];
@@ -248,20 +239,20 @@ impl<'memory> Registry<'memory> {
         if shown == 0 || expiry < shown {
             own.active_expiry.store(expiry, Ordering::SeqCst);
         }
-        // Either whoever moves a horizon on, and then looks at the slots, sees this one; or we see the new horizon.
+        // Either a transaction that moves a horizon on, and then reads the slots, sees this one; or we see the new horizon.
         fence(Ordering::SeqCst);
         before
     }
 
-    /// The hold is in the transaction's hands no more: no counter counts it.
+    /// The transaction no longer works on the hold: no counter counts it.
     pub fn restore_active_expiry(&self, slot: usize, before: ActiveExpiry) {
         let own = &self.slots[slot];
         own.active_expiry.store(before.expiry, Ordering::SeqCst);
         own.active_partition.store(before.partition, Ordering::SeqCst);
     }
 
-    /// The earliest expiry of a hold of the partition (of the platform: of any) that a transaction of the database has in
-    /// active_expiry, and whose it is. Who finds none sees what those did who have let go.
+    /// The earliest expiry of a hold of the partition (of the platform: of any) that a transaction of the database
+    /// works on, and which one does. A caller that finds none sees what those did that have let go.
     pub fn earliest_active_expiry(&self, database: u32, partition: usize) -> Option<(i64, InFlight)> {
         fence(Ordering::SeqCst);
         let found = self
@@ -292,7 +283,7 @@ impl<'memory> Registry<'memory> {
         let own = &self.slots[slot];
         let id = u128::from_le_bytes(*tenant);
         let halves = [id as u64, (id >> 64) as u64];
-        // A line without a name is a free one, so whoever has no name shares the last.
+        // A line without a name is a free one, so a tenant without an id shares the last.
         for account in own.accounts.iter().filter(|_| id != 0) {
             let named = [account.tenant[0].load(Ordering::Relaxed), account.tenant[1].load(Ordering::Relaxed)];
             if named == [0, 0] {
@@ -327,12 +318,12 @@ impl<'memory> Registry<'memory> {
         own.transaction.store(0, Ordering::Release);
     }
 
-    /// Takes the partition for the caller alone, who holds the lock of its definitions. Gives the epoch to charge in.
+    /// Takes the partition for the caller alone, which holds the lock of its definitions. Gives the epoch to charge in.
     pub fn close(&self, partition: usize) -> u32 {
         self.epochs.of(partition).fetch_or(CLOSED, Ordering::AcqRel) | CLOSED
     }
 
-    /// Definitions have changed, or a closed partition opens again: entries of before are met no more. Called by who
+    /// Definitions have changed, or a closed partition opens again: entries of before are met no more. The caller
     /// holds the lock of the definitions. Cannot fail.
     pub fn advance(&self, partition: usize) {
         let epoch = self.epochs.of(partition);

@@ -19,7 +19,7 @@ pub enum Counted {
 
 /// One way to report usage.
 pub struct Reader {
-    #[cfg_attr(not(test), expect(dead_code, reason = "for whoever reads the table, and its tests"))]
+    #[cfg_attr(not(test), expect(dead_code, reason = "for those who read the table, and its tests"))]
     pub name: &'static str,
     /// The providers that it is for; none is any.
     pub providers: &'static [&'static str],

@@ -32,7 +32,7 @@ impl Counts {
         }
     }
 
-    /// What somebody else knows better.
+    /// What is known better from elsewhere.
     pub fn settle(&mut self, slot: Slot, count: i64) {
         if let Some(place) = self.0.get_mut(slot as usize) {
             *place = Some(count);
