@@ -13,9 +13,10 @@ mod tests {
 
     use crate::pg::identity::{Caller, parse_uuid};
     use crate::pg::jsonb::Bounds;
+    use crate::pg::jsonb_value;
     use crate::pg::numeric;
     use crate::pg::spi::{Plan, Snapshot, session};
-    use crate::pg::value::{GivenJson, Value};
+    use crate::pg::value::{GivenJson, Value, output};
     use crate::pg::zone::{PostgresZone, is_iana_name};
     use crate::pg::{clock_timestamp, from_unix_seconds, new_id, to_unix_seconds};
     use tollgate_core::money::Picos;
@@ -241,13 +242,20 @@ mod tests {
             1 => "[1-9][0-9]{1000,1100}".prop_map(number),
             1 => "0[.][0-9]{1000,1100}1".prop_map(number),
         ];
-        leaf.prop_recursive(6, 24, 6, |inner| {
+        let tree = leaf.clone().prop_recursive(6, 24, 6, |inner| {
             prop_oneof![
                 vec(inner.clone(), 0..6).prop_map(serde_json::Value::from),
                 vec(("[^\\x00]{0,8}", inner), 0..6)
                     .prop_map(|pairs| serde_json::Value::Object(pairs.into_iter().collect())),
             ]
-        })
+        });
+        // Every thirty-second entry says where its value ends, the others how long it is.
+        let wide = vec(("[^\\x00]{1,8}", leaf), 30..90);
+        prop_oneof![
+            4 => tree,
+            1 => wide.clone().prop_map(|pairs| pairs.into_iter().map(|(_, value)| value).collect()),
+            1 => wide.prop_map(|pairs| serde_json::Value::Object(pairs.into_iter().collect())),
+        ]
     }
 
     /// How deep a document is, and the bytes of its longest number.
@@ -281,6 +289,39 @@ mod tests {
             let fits = text == "{}" || (text.len() <= bytes && levels.max(1) <= depth && longest <= number);
             let within = given().within(&Bounds { bytes, depth, number });
             prop_assert_eq!(within.is_ok(), fits, "{} {} {}: {:?}", bytes, depth, number, within.err());
+            Ok(())
+        });
+        assert!(outcome.is_ok(), "{outcome:?}");
+    }
+
+    /// Numbers without the zeros that say nothing, which a reader of counts may leave out.
+    fn trimmed(document: serde_json::Value) -> serde_json::Value {
+        match document {
+            serde_json::Value::Array(list) => list.into_iter().map(trimmed).collect(),
+            serde_json::Value::Object(object) => object.into_iter().map(|(key, value)| (key, trimmed(value))).collect(),
+            serde_json::Value::Number(number) if number.as_str().contains('.') => {
+                let text = number.as_str().trim_end_matches('0').trim_end_matches('.');
+                serde_json::from_str(text).unwrap_or_default()
+            }
+            other => other,
+        }
+    }
+
+    #[pg_test]
+    fn any_stored_document_is_read_as_it_prints_and_written_as_it_was_read() {
+        let mut runner = TestRunner::new(Config { cases: 2_000, failure_persistence: None, ..Config::default() });
+        let bounds = Bounds { bytes: 1_000_000, depth: 100, number: 10_000 };
+        let outcome = runner.run(&any_document(), |document| {
+            let stored = || Value::jsonb(&document.to_string());
+            let printed = serde_json::from_str(&output(pg_sys::jsonb_out, stored().datum())).unwrap_or_default();
+            let Ok(read) = jsonb_value::read(GivenJson::Datum(stored().datum()), &bounds) else {
+                return Err(TestCaseError::fail("beyond every bound"));
+            };
+            if let serde_json::Value::Object(object) = &read {
+                let written = serde_json::from_str(&jsonb_value::write(object).text()).unwrap_or_default();
+                prop_assert_eq!(trimmed(written), trimmed(read.clone()));
+            }
+            prop_assert_eq!(trimmed(read), trimmed(printed));
             Ok(())
         });
         assert!(outcome.is_ok(), "{outcome:?}");
