@@ -78,7 +78,7 @@ impl Counted {
     fn partition(&self) -> usize {
         match self.scope {
             Scope::Platform => PLATFORM,
-            Scope::Tenant | Scope::User => partition(self.payer.tenant.unwrap_or_else(nil).as_bytes()),
+            Scope::Tenant | Scope::User => partition(own_database(), self.payer.tenant.unwrap_or_else(nil).as_bytes()),
         }
     }
 

@@ -12,7 +12,7 @@ use crate::quota::Payer;
 
 /// The partition of the tenant's definitions (of no tenant's, for a charge to the platform alone) and the platform's.
 pub fn partitions(payer: Payer) -> [usize; 2] {
-    [partition(&payer.tenant_key()), PLATFORM]
+    [partition(own_database(), &payer.tenant_key()), PLATFORM]
 }
 
 /// Where nothing of this transaction is in flight no other needs to wait for it. Before it waits for another itself this

@@ -120,7 +120,7 @@ unsafe fn partition_of_row(relation: pg_sys::Relation, tuple: pg_sys::HeapTuple,
         let datum = pg_sys::SPI_getbinval(tuple, descriptor, number, &raw mut is_null);
         Uuid::from_datum(datum, is_null)
     };
-    tenant.map_or(PLATFORM, |tenant| partition(tenant.as_bytes()))
+    tenant.map_or(PLATFORM, |tenant| partition(own_database(), tenant.as_bytes()))
 }
 
 /// The definitions of the partition change with this transaction. The lock tells loaders.

@@ -293,7 +293,7 @@ pub fn adjust(
             }
             return Ok(Adjustment { correction: Correction { id: row.need(1)?, replayed: true }, spent });
         }
-        if before.quotas.iter().any(|of| of.spent.saturating_add(nanos) < 0) {
+        if nanos < 0 && before.quotas.iter().any(|of| of.spent.saturating_add(nanos) < 0) {
             return Err(Error::invalid("p_delta_usd gives back more than was spent in the period of a quota"));
         }
         let new = NewCorrection { id: pg::new_id(), usd, nanos, request_id: &request_id, reason };

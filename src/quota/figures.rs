@@ -46,7 +46,7 @@ fn percentage(used: i64, limit: i64) -> i64 {
     if limit == 0 {
         return 10_000;
     }
-    let hundredths = (i128::from(used) * 10_000 + i128::from(limit) / 2) / i128::from(limit);
+    let hundredths = (i128::from(used) * 10_000 + i128::from(limit) / 2).div_euclid(i128::from(limit));
     i64::try_from(hundredths).unwrap_or(i64::MAX)
 }
 
@@ -102,6 +102,7 @@ mod tests {
         assert_eq!(percentage(1, 3), 3_333);
         assert_eq!(percentage(2, 3), 6_667);
         assert_eq!(percentage(0, 0), 10_000);
+        assert_eq!((percentage(-5, 10), percentage(-1, 3)), (-5_000, -3_333));
         assert_eq!(percentage(i64::MAX, 1), i64::MAX);
     }
 

@@ -8,10 +8,11 @@ pub const TENANT_PARTITIONS: usize = if cfg!(loom) { 1 } else { 64 };
 pub const PLATFORM: usize = TENANT_PARTITIONS;
 pub(crate) const PARTITIONS: usize = TENANT_PARTITIONS + 1;
 
-/// The partition of a tenant.
-pub fn partition(tenant: &[u8; 16]) -> usize {
+/// The partition of a tenant. Copies of a database have the same tenants, so where they share their epochs the database
+/// tells them apart.
+pub fn partition(database: u32, tenant: &[u8; 16]) -> usize {
     let id = u128::from_le_bytes(*tenant);
-    let mixed = ((id as u64) ^ ((id >> 64) as u64)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = ((id as u64) ^ ((id >> 64) as u64) ^ u64::from(database)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (((mixed >> 32) * TENANT_PARTITIONS as u64) >> 32) as usize
 }
 
@@ -34,7 +35,7 @@ impl Epochs {
 }
 
 /// Databases with epochs of their own since the memory was made.
-pub const DATABASES: usize = if cfg!(loom) { 2 } else { 128 };
+pub const DATABASES: usize = if cfg!(loom) { 2 } else { 1_024 };
 
 /// The epochs of each database. A place is taken once and never given back: a database that gets the number of one that
 /// was dropped goes on in its epochs.

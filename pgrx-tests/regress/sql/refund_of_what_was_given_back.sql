@@ -25,3 +25,15 @@ select allowed, current_spend_usd from check_and_record_quota_atomic('tenant', :
 select allowed, current_spend_usd from check_and_record_quota_atomic('tenant', :'tenant', 0.8, 'llm');
 select * from copilot_internal.verify();
 select * from copilot_internal.verify_counters();
+-- What is charged more is taken also where a sum is below zero, and shares of a limit are exact there.
+select create_tenant('u') as tenant \gset
+select set_quota('tenant', :'tenant', 'llm', 10, 'lifetime') as quota \gset
+select cost_record_id as id from record_llm_cost(:'tenant', 'p', 'm', 1, 1, p_cost_usd => 5) \gset
+select current_spend_usd from copilot_internal.adjust_quota(:'quota', -5, 'a1');
+select refunded_usd from refund_cost(:'id', 5, 'f1');
+select current_spend_usd, usage_percentage from check_quota_before_operation(:'tenant', 'llm', 0);
+select current_spend_usd, usage_percentage from metrics.quota_status where tenant_id = :'tenant' and resource_type = 'llm' and period = 'lifetime';
+select * from copilot_internal.adjust_quota(:'quota', -1, 'a2');
+select current_spend_usd from copilot_internal.adjust_quota(:'quota', 1, 'a3');
+select current_spend_usd from copilot_internal.adjust_quota(:'quota', 6, 'a4');
+select * from copilot_internal.verify();

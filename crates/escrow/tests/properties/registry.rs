@@ -39,10 +39,10 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn partitions_are_stable_and_within_range(tenant in any::<[u8; 16]>()) {
-        let first = partition(&tenant);
+    fn partitions_are_stable_and_within_range(database in any::<u32>(), tenant in any::<[u8; 16]>()) {
+        let first = partition(database, &tenant);
         prop_assert!(first < TENANT_PARTITIONS && first != PLATFORM);
-        prop_assert_eq!(partition(&tenant), first);
+        prop_assert_eq!(partition(database, &tenant), first);
     }
 
     #[test]
@@ -169,7 +169,7 @@ fn partitions_are_used_evenly() {
     for number in 0..64 * 1000u32 {
         let mut tenant = [0; 16];
         tenant[..4].copy_from_slice(&number.to_le_bytes());
-        used[partition(&tenant)] += 1;
+        used[partition(1, &tenant)] += 1;
     }
     assert!(used.iter().all(|times| (500..2000).contains(times)), "{used:?}");
 }
