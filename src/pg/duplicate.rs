@@ -1,4 +1,4 @@
-//! Whether another transaction is writing a row with the same request id at this moment.
+//! Whether there is a row with the same request id, also one that another transaction is writing at this moment.
 
 use pgrx::pg_sys;
 
@@ -10,19 +10,29 @@ pub enum Duplicate {
     None,
     /// It is committed, or this transaction's own.
     Written,
-    /// The transaction that is writing or removing it.
-    InFlight(pg_sys::TransactionId),
+    /// The transaction that is writing or removing it. The token is not 0 while it may still take the row back by
+    /// itself, because it has met another.
+    InFlight {
+        writer: pg_sys::TransactionId,
+        token: u32,
+    },
 }
 
 const LOCK: pg_sys::LOCKMODE = pg_sys::AccessShareLock.cast_signed();
 
 impl Duplicate {
-    /// Waits until the transaction that is writing the row has ended. Says whether there was one: then look again.
+    /// Waits until the row that another transaction is writing is there for good, or gone. Says whether there was one:
+    /// then look again.
     pub fn wait(self) -> bool {
-        let Duplicate::InFlight(writer) = self else { return false };
+        let Duplicate::InFlight { writer, token } = self else { return false };
         // SAFETY: waits as for any heavyweight lock.
         unsafe {
-            pg_sys::XactLockTableWait(writer, std::ptr::null_mut(), std::ptr::null_mut(), pg_sys::XLTW_Oper::XLTW_None);
+            if token == 0 {
+                let nothing = std::ptr::null_mut();
+                pg_sys::XactLockTableWait(writer, nothing, std::ptr::null_mut(), pg_sys::XLTW_Oper::XLTW_None);
+            } else {
+                pg_sys::SpeculativeInsertionWait(writer, token);
+            }
         }
         true
     }
@@ -49,7 +59,7 @@ pub fn find_duplicate(table: pg_sys::Oid, tenant: Value, request_id: Value) -> O
             if writer == pg_sys::InvalidTransactionId || pg_sys::TransactionIdIsCurrentTransactionId(writer) {
                 found = Duplicate::Written;
             } else {
-                found = Duplicate::InFlight(writer);
+                found = Duplicate::InFlight { writer, token: dirty.speculativeToken };
                 break;
             }
         }
