@@ -8,7 +8,7 @@ use crate::ledger::{e2b, llm};
 use crate::pg;
 use crate::pg::call::{Argument, Call, Reply, signatures};
 use crate::pg::identity::Caller;
-use crate::pg::jsonb_value;
+use crate::pg::jsonb_writer;
 use crate::pg::value::Value;
 use crate::pricing::lookup::{Model, Quote, SandboxUse, quote_llm, quote_sandbox};
 use crate::tenancy::access;
@@ -183,7 +183,7 @@ fn normalize_llm_usage(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
         let usage = usage.map_err(|why| Error::invalid(format!("p_usage {why}")))?;
         let usage =
             normalize(&provider, &usage).map_err(|why| Error::invalid(format!("p_usage does not fit: {why}")))?;
-        Ok(jsonb_value::write(&usage).value())
+        Ok(jsonb_writer::write(&usage)?.value())
     };
     Reply::new(normalized().unwrap_or_else(|error| error.raise()).datum())
 }

@@ -10,12 +10,12 @@ use super::report::{self, Tariff, price};
 use super::{Cost, Record, RecordTerms, Row, Source, Stored};
 use crate::arguments;
 use crate::error::{Error, Result};
-use crate::pg::Timestamp;
 use crate::pg::shape::{Column, nullable, required};
 use crate::pg::spi::types::{BIGINT, JSONB, TEXT};
 use crate::pg::spi::{Plan, Session, Snapshot};
 use crate::pg::table::Table;
 use crate::pg::value::{GivenJson, Json, Value};
+use crate::pg::{Timestamp, jsonb_writer};
 use crate::tenancy::policy;
 use tollgate_core::decision::Resource;
 use tollgate_core::usage::{Understood, understand_parts};
@@ -126,7 +126,7 @@ impl LlmCall {
             input_tokens: arguments::tokens(Some(input_tokens), "the usage's input_tokens")?,
             output_tokens: arguments::tokens(Some(output_tokens), "the usage's output_tokens")?,
             task: arguments::text(given.task, "p_task")?,
-            usage_stored: Some(stored),
+            usage_stored: Some(jsonb_writer::write(&stored)?),
             usage: reading,
             tier,
             trace: arguments::text(given.trace_id, "p_trace_id")?,
@@ -213,7 +213,7 @@ impl Record for LlmCall {
         TABLE.insert(&join::<_, { COLUMNS.len() }>(&[
             &attribution.owner_values(row),
             &self.call_values(),
-            &attribution.cost_values(row),
+            &attribution.cost_values(row)?,
             &trace,
             &[attribution.metadata_value()],
         ]))
