@@ -11,7 +11,7 @@ mod tests {
     use proptest::prelude::*;
     use proptest::test_runner::{Config, TestRunner};
 
-    use crate::pg::identity::{Caller, parse_uuid};
+    use crate::pg::identity::{Caller, parse_uuid, print_uuid};
     use crate::pg::jsonb::Bounds;
     use crate::pg::numeric;
     use crate::pg::spi::{Plan, Snapshot, session};
@@ -517,7 +517,7 @@ mod tests {
 
     #[pg_test]
     fn only_the_hyphenated_form_names_a_user() {
-        assert_eq!(parse_uuid(USER).map(|id| id.to_string()).as_deref(), Some(USER));
+        assert_eq!(parse_uuid(USER).map(print_uuid).as_deref(), Some(USER));
         assert_eq!(parse_uuid(&USER.to_uppercase()), parse_uuid(USER));
         for text in [
             "",

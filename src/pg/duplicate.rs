@@ -38,14 +38,20 @@ impl Duplicate {
     }
 }
 
-/// Looks the request id up in a unique index (tenant, request id) of the table as it is now, uncommitted rows included.
-/// `None` when the table has no such index.
-pub fn find_duplicate(table: pg_sys::Oid, tenant: Value, request_id: Value) -> Option<Duplicate> {
+/// Looks the request id up in an index of request ids as it is now, uncommitted rows included.
+///
+/// # Safety
+/// The relation is open, and the index is one of it that [`index_of_requests`] has found.
+pub unsafe fn find_duplicate(
+    heap: pg_sys::Relation,
+    index: pg_sys::Oid,
+    tenant: Value,
+    request_id: Value,
+) -> Duplicate {
     // SAFETY: relations are opened and closed in pairs, or by the abort that an ERROR causes. The dirty snapshot is a
     // plain struct of ours that the scan fills in; everything that the scan refers to outlives it.
     unsafe {
-        let heap = pg_sys::table_open(table, LOCK);
-        let index = index_of_requests(heap)?;
+        let index = pg_sys::index_open(index, LOCK);
         let mut keys = search_keys(index, tenant, request_id);
         let mut dirty =
             pg_sys::SnapshotData { snapshot_type: pg_sys::SnapshotType::SNAPSHOT_DIRTY, ..Default::default() };
@@ -66,30 +72,30 @@ pub fn find_duplicate(table: pg_sys::Oid, tenant: Value, request_id: Value) -> O
         pg_sys::index_endscan(scan);
         pg_sys::ExecDropSingleTupleTableSlot(slot);
         pg_sys::index_close(index, LOCK);
-        pg_sys::table_close(heap, LOCK);
-        Some(found)
+        found
     }
 }
 
-/// An index of request ids that has every row, opened.
+/// A unique index of (tenant, request id) that has every row.
 ///
 /// # Safety
 /// The relation is open.
-unsafe fn index_of_requests(heap: pg_sys::Relation) -> Option<pg_sys::Relation> {
-    // SAFETY: the indexes of an open relation; those that will not do are closed again.
+pub unsafe fn index_of_requests(heap: pg_sys::Relation) -> Option<pg_sys::Oid> {
+    // SAFETY: the indexes of an open relation, each opened and closed.
     unsafe {
         let key = RequestKey::of(heap);
         let indexes = pg_sys::RelationGetIndexList(heap);
         let count = if indexes.is_null() { 0 } else { usize::try_from((*indexes).length).unwrap_or(0) };
         for number in 0..count {
-            let index = pg_sys::index_open((*(*indexes).elements.add(number)).oid_value, LOCK);
-            if (*(*index).rd_index).indisvalid && key.is_told_apart_by(index, pg_sys::RelationGetIndexPredicate(index))
-            {
-                return Some(index);
-            }
+            let oid = (*(*indexes).elements.add(number)).oid_value;
+            let index = pg_sys::index_open(oid, LOCK);
+            let fits = (*(*index).rd_index).indisvalid
+                && key.is_told_apart_by(index, pg_sys::RelationGetIndexPredicate(index));
             pg_sys::index_close(index, LOCK);
+            if fits {
+                return Some(oid);
+            }
         }
-        pg_sys::table_close(heap, LOCK);
         None
     }
 }

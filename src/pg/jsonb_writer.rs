@@ -6,6 +6,7 @@
 
 use std::cmp::Ordering;
 use std::fmt::Display;
+use std::io::Write;
 use std::ops::Range;
 
 use pgrx::pg_sys;
@@ -82,7 +83,8 @@ impl Writer<'_> {
         Self: 'a,
     {
         let header = if is_object { pg_sys::JB_FOBJECT } else { pg_sys::JB_FARRAY };
-        Container { into: self.0, header, members: Vec::new(), values: Vec::new(), is_number: false }
+        let (members, values) = (Vec::with_capacity(8), Vec::with_capacity(256));
+        Container { into: self.0, header, members, values, is_number: false }
     }
 }
 
@@ -252,6 +254,11 @@ impl<'a> ser::Serializer for Writer<'a> {
 
     fn serialize_str(self, text: &str) -> Written {
         Ok(self.string(text))
+    }
+
+    fn collect_str<T: Display + ?Sized>(self, value: &T) -> Written {
+        write!(self.0, "{value}").map_err(|error| Failed(error.to_string()))?;
+        Ok(pg_sys::JENTRY_ISSTRING)
     }
 
     fn serialize_bytes(self, _: &[u8]) -> Written {

@@ -12,7 +12,7 @@ use std::ffi::CStr;
 
 use pgrx::{IntoDatum, Uuid, pg_sys};
 
-use super::duplicate::{Duplicate, find_duplicate};
+use super::duplicate::{Duplicate, find_duplicate, index_of_requests};
 use super::invalidation::Watch;
 use super::shape::{Column, RequestKey, is_as_shipped, must_not_be_distributed};
 use super::spi::{self, Plan};
@@ -42,9 +42,12 @@ struct Known {
     as_shipped: bool,
     /// The place of the request id in a row.
     request: Option<usize>,
+    /// An index of request ids.
+    index: Option<pg_sys::Oid>,
 }
 
 const LOCK: pg_sys::LOCKMODE = pg_sys::RowExclusiveLock.cast_signed();
+const READ: pg_sys::LOCKMODE = pg_sys::AccessShareLock.cast_signed();
 const KEEP: pg_sys::LOCKMODE = pg_sys::NoLock.cast_signed();
 
 /// Columns that say something about a record and not what it is: a trigger may write into them.
@@ -98,10 +101,6 @@ impl Table {
         }
     }
 
-    pub fn oid(&'static self) -> Result<pg_sys::Oid> {
-        self.known().map(|known| known.oid)
-    }
-
     fn known(&'static self) -> Result<Known> {
         loop {
             if let Some(known) = self.known.get().filter(|_| self.watch.holds()) {
@@ -113,7 +112,7 @@ impl Table {
 
     fn examine(&'static self) -> Result<Known> {
         // SAFETY: names are looked up in the catalog caches; the relation is closed again, its lock kept.
-        let (oid, as_shipped) = unsafe {
+        let (oid, as_shipped, index) = unsafe {
             let schema = pg_sys::get_namespace_oid(c"copilot_internal".as_ptr(), false);
             let oid = pg_sys::get_relname_relid(self.name.as_ptr(), schema);
             if oid == pg_sys::Oid::INVALID {
@@ -123,12 +122,13 @@ impl Table {
             self.watch.begin(oid);
             let relation = pg_sys::table_open(oid, LOCK);
             let as_shipped = is_as_shipped(relation, self.columns, self.checks);
+            let index = if self.has_requests { index_of_requests(relation) } else { None };
             pg_sys::table_close(relation, KEEP);
-            (oid, as_shipped)
+            (oid, as_shipped, index)
         };
         must_not_be_distributed(oid, &self.text())?;
         let request = self.columns.iter().position(|column| self.has_requests && column.name == "request_id");
-        Ok(Known { oid, as_shipped, request })
+        Ok(Known { oid, as_shipped, request, index })
     }
 
     /// `None` when the table is no longer what is known of it.
@@ -206,7 +206,21 @@ impl Table {
     }
 
     fn duplicate(&'static self, tenant: Value, request_id: Value) -> Result<Duplicate> {
-        find_duplicate(self.oid()?, tenant, request_id).ok_or_else(|| self.lacks_index())
+        loop {
+            let known = self.known()?;
+            // SAFETY: the relation is closed again, or by the abort that an ERROR causes. While the watch holds, with the
+            // lock taken, the index is still what it was.
+            let found = unsafe {
+                let relation = pg_sys::table_open(known.oid, READ);
+                let find = |index| find_duplicate(relation, index, tenant, request_id);
+                let found = self.watch.holds().then(|| known.index.map(find));
+                pg_sys::table_close(relation, READ);
+                found
+            };
+            if let Some(found) = found {
+                return found.ok_or_else(|| self.lacks_index());
+            }
+        }
     }
 
     fn lacks_index(&self) -> Error {

@@ -7,6 +7,7 @@ use pgrx::pg_sys::Oid;
 
 use crate::cache::Cache;
 use crate::error::{Error, Result};
+use crate::pg::identity::print_uuid;
 use crate::pg::invalidation::current_generation;
 use crate::pg::nil;
 use crate::pg::spi::types::{TEXT, UUID};
@@ -377,7 +378,7 @@ impl Quote {
         let (price_provider, price_model) =
             self.goes_by.as_ref().map(|(provider, name)| (&**provider, &**name)).unzip();
         let source = self.source.unwrap_or_default();
-        let price_id = self.price_id.map(|id| id.to_string());
+        let price_id = self.price_id.map(print_uuid);
         Some(StoredPricing { breakdown, source, price_id, price_provider, price_model })
     }
 
