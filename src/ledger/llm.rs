@@ -15,7 +15,7 @@ use crate::pg::spi::types::{BIGINT, JSONB, TEXT};
 use crate::pg::spi::{Plan, Session, Snapshot};
 use crate::pg::table::Table;
 use crate::pg::value::{GivenJson, Json, Value};
-use crate::pg::{Timestamp, jsonb_writer};
+use crate::pg::{Timestamp, jsonb_value, jsonb_writer};
 use crate::tenancy::policy;
 use tollgate_core::decision::Resource;
 use tollgate_core::usage::{Understood, understand_parts};
@@ -58,12 +58,13 @@ enum Reading {
 }
 
 /// The tokens of a call and their parts, checked against each other.
-pub fn usage(provider: &str, input_tokens: i64, output_tokens: i64, parts: Option<&str>) -> Result<Understood> {
-    let parts = parts
-        .map(serde_json::from_str::<serde_json::Value>)
-        .transpose()
-        .map_err(|error| Error::invalid(format!("p_usage cannot be read: {error}")))?;
-    understand_parts(provider, input_tokens, output_tokens, &parts.unwrap_or_default())
+pub fn usage(
+    provider: &str,
+    input_tokens: i64,
+    output_tokens: i64,
+    parts: &serde_json::Value,
+) -> Result<Understood> {
+    understand_parts(provider, input_tokens, output_tokens, parts)
         .map_err(|error| Error::invalid(format!("p_usage does not fit: {error}")))
 }
 
@@ -78,8 +79,8 @@ impl TryFrom<Arguments> for LlmCall {
         let provider = arguments::required_text(given.model_provider, "p_model_provider")?;
         let model = arguments::required_text(given.model_name, "p_model_name")?;
         let task = arguments::text(given.task, "p_task")?;
-        let understood =
-            usage(&provider, input_tokens, output_tokens, stored.as_ref().map(|json| json.text()).as_deref())?;
+        let parts = stored.as_ref().map(jsonb_value::of).unwrap_or_default();
+        let understood = usage(&provider, input_tokens, output_tokens, &parts)?;
         Ok(Self {
             attribution,
             provider,

@@ -5,7 +5,7 @@ use serde_json::{Number, Value};
 
 use super::jsonb::{Bounds, Excess};
 use super::numeric;
-use super::value::{GivenJson, output};
+use super::value::{GivenJson, Json, output};
 
 /// Units of a whole number in those that [`numeric::picos`] reads.
 const WHOLE: i128 = 1_000_000_000_000;
@@ -20,12 +20,25 @@ pub fn read(given: GivenJson, bounds: &Bounds) -> Result<Value, Excess> {
         GivenJson::Text(text) if text.len() > bounds.bytes => return Err(Excess::Bytes),
         GivenJson::Text(text) => return Ok(serde_json::from_str(&text).unwrap_or_default()),
     };
-    // SAFETY: such a datum comes from an argument that the SQL signature says is a jsonb. What is not toasted holds as many
-    // bytes as it says, and they live as long as the call.
+    // SAFETY: such a datum comes from an argument that the SQL signature says is a jsonb.
+    if unsafe { pg_sys::toast_raw_datum_size(datum) } > bounds.bytes {
+        return Err(Excess::Bytes);
+    }
+    document(datum, bounds)
+}
+
+/// What a document says that is within its bounds.
+pub fn of(json: &Json) -> Value {
+    const ANY: Bounds = Bounds { bytes: usize::MAX, depth: usize::MAX, number: usize::MAX };
+    match json {
+        Json::Stored(stored) => document(stored.datum(), &ANY).unwrap_or_default(),
+        Json::Text(text) => serde_json::from_str(text).unwrap_or_default(),
+    }
+}
+
+fn document(datum: pg_sys::Datum, bounds: &Bounds) -> Result<Value, Excess> {
+    // SAFETY: the datum is a jsonb. What is not toasted holds as many bytes as it says, and they live as long as the call.
     let bytes = unsafe {
-        if pg_sys::toast_raw_datum_size(datum) > bounds.bytes {
-            return Err(Excess::Bytes);
-        }
         let document = pg_sys::pg_detoast_datum(datum.cast_mut_ptr());
         std::slice::from_raw_parts(pgrx::vardata_any(document).cast::<u8>(), pgrx::varsize_any_exhdr(document))
     };
