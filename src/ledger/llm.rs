@@ -58,12 +58,7 @@ enum Reading {
 }
 
 /// The tokens of a call and their parts, checked against each other.
-pub fn usage(
-    provider: &str,
-    input_tokens: i64,
-    output_tokens: i64,
-    parts: &serde_json::Value,
-) -> Result<Understood> {
+pub fn usage(provider: &str, input_tokens: i64, output_tokens: i64, parts: &serde_json::Value) -> Result<Understood> {
     understand_parts(provider, input_tokens, output_tokens, parts)
         .map_err(|error| Error::invalid(format!("p_usage does not fit: {error}")))
 }
