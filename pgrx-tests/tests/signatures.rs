@@ -83,6 +83,7 @@ const FUNCTIONS: &[(&str, &str, &str, &str)] = &[
         "TABLE({RECORDED})",
     ),
     ("record_llm_costs", "volatile", "p_records jsonb", "TABLE(ordinal integer, {RECORDED})"),
+    ("record_e2b_costs", "volatile", "p_records jsonb", "TABLE(ordinal integer, {RECORDED})"),
     (
         "reserve_quota",
         "volatile",
