@@ -26,6 +26,7 @@ create table copilot_internal.llm_cost_records (
     trace_id text,
     span_id text,
     metadata jsonb not null default '{}',
+    provider_cost_usd numeric,
     primary key (id, tenant_id),
     check ((cost_usd is null) = (cost_status = 'unpriced'))
 );
@@ -64,6 +65,9 @@ comment on column copilot_internal.llm_cost_records.recorded_at is 'When the row
 comment on column copilot_internal.llm_cost_records.trace_id is 'OpenTelemetry trace.';
 comment on column copilot_internal.llm_cost_records.span_id is 'OpenTelemetry span.';
 comment on column copilot_internal.llm_cost_records.metadata is 'The caller''s own notes.';
+comment on column copilot_internal.llm_cost_records.provider_cost_usd is
+    'USD that the provider bills: cost_usd without the operator''s markups, or the provided cost; as cost_usd where '
+    'it is NULL. Not for members.';
 
 create table copilot_internal.e2b_cost_records (
     id uuid not null default pg_catalog.gen_random_uuid(),
@@ -92,6 +96,7 @@ create table copilot_internal.e2b_cost_records (
     gpu_seconds numeric check (gpu_seconds >= 0),
     creations numeric check (creations >= 0),
     egress_gib numeric check (egress_gib >= 0),
+    provider_cost_usd numeric,
     primary key (id, tenant_id),
     check ((cost_usd is null) = (cost_status = 'unpriced'))
 );
@@ -130,6 +135,9 @@ comment on column copilot_internal.e2b_cost_records.occurred_at is
     'When it happened: decides the price and the UTC day it is shown under.';
 comment on column copilot_internal.e2b_cost_records.recorded_at is 'When the row was written.';
 comment on column copilot_internal.e2b_cost_records.metadata is 'The caller''s own notes.';
+comment on column copilot_internal.e2b_cost_records.provider_cost_usd is
+    'USD that the provider bills: cost_usd without the operator''s markups, or the provided cost; as cost_usd where '
+    'it is NULL. Not for members.';
 
 create table copilot_internal.quota_charges (
     id uuid primary key default pg_catalog.gen_random_uuid(),
@@ -183,6 +191,7 @@ create table copilot_internal.cost_corrections (
     charged_at timestamptz not null,
     occurred_at timestamptz not null,
     recorded_at timestamptz not null default pg_catalog.clock_timestamp(),
+    provider_cost_usd numeric,
     primary key (id, tenant_id)
 );
 create unique index cost_corrections_request_id_idx
@@ -210,6 +219,8 @@ comment on column copilot_internal.cost_corrections.reason is 'Why.';
 comment on column copilot_internal.cost_corrections.charged_at is 'The moment whose quota periods the record charged.';
 comment on column copilot_internal.cost_corrections.occurred_at is 'When the record says that it happened.';
 comment on column copilot_internal.cost_corrections.recorded_at is 'When the row was written.';
+comment on column copilot_internal.cost_corrections.provider_cost_usd is
+    'USD of what the provider bills; as cost_usd where it is NULL. Not for members.';
 
 -- Each ledger row leaves one narrow row here in the same statement; folding moves it into the rollups. A reader of
 -- rollups and pending rows in one snapshot has every committed record exactly once. The nil UUID stands for "the
@@ -271,6 +282,7 @@ create table copilot_internal.cost_rollups (
     input_tokens numeric not null,
     output_tokens numeric not null,
     duration_seconds numeric not null,
+    provider_cost_usd numeric not null,
     primary key (tenant_id, day, source, provider, name, user_id)
 );
 comment on table copilot_internal.cost_rollups is
@@ -287,6 +299,7 @@ comment on column copilot_internal.cost_rollups.unpriced_count is 'Records witho
 comment on column copilot_internal.cost_rollups.input_tokens is 'Input tokens.';
 comment on column copilot_internal.cost_rollups.output_tokens is 'Output tokens.';
 comment on column copilot_internal.cost_rollups.duration_seconds is 'Sandbox seconds.';
+comment on column copilot_internal.cost_rollups.provider_cost_usd is 'USD that providers bill. Not for members.';
 
 create table copilot_internal.conversation_rollups (
     tenant_id uuid not null,
@@ -313,22 +326,25 @@ create view copilot_internal.ledger_lines with (security_invoker) as
            coalesce(r.user_id, '00000000-0000-0000-0000-000000000000') as user_id, r.conversation_id,
            'llm'::text as resource_type, r.charged_at, r.charge_nanos,
            r.cost_usd, r.input_tokens, r.output_tokens, 0::numeric as duration_seconds,
-           'llm'::text as written_in, 1 as records
+           'llm'::text as written_in, 1 as records, coalesce(r.provider_cost_usd, r.cost_usd) as provider_cost_usd
     from copilot_internal.llm_cost_records r
     union all
     select r.tenant_id, r.id, 'e2b', r.occurred_at, '', r.sandbox_type,
            coalesce(r.user_id, '00000000-0000-0000-0000-000000000000'), r.conversation_id,
-           'e2b', r.charged_at, r.charge_nanos, r.cost_usd, 0::bigint, 0::bigint, r.duration_seconds, 'e2b', 1
+           'e2b', r.charged_at, r.charge_nanos, r.cost_usd, 0::bigint, 0::bigint, r.duration_seconds, 'e2b', 1,
+           coalesce(r.provider_cost_usd, r.cost_usd)
     from copilot_internal.e2b_cost_records r
     union all
     select coalesce(r.tenant_id, '00000000-0000-0000-0000-000000000000'), r.id, 'charge', r.charged_at, '', '',
            coalesce(r.user_id, '00000000-0000-0000-0000-000000000000'), null::uuid,
-           r.resource_type, r.charged_at, r.charge_nanos, r.cost_usd, 0::bigint, 0::bigint, 0::numeric, 'charge', 1
+           r.resource_type, r.charged_at, r.charge_nanos, r.cost_usd, 0::bigint, 0::bigint, 0::numeric, 'charge', 1,
+           r.cost_usd
     from copilot_internal.quota_charges r
     union all
     select r.tenant_id, r.id, r.source, r.occurred_at, r.provider, r.name,
            coalesce(r.user_id, '00000000-0000-0000-0000-000000000000'), r.conversation_id,
-           r.source, r.charged_at, r.charge_nanos, r.cost_usd, 0::bigint, 0::bigint, 0::numeric, 'correction', 0
+           r.source, r.charged_at, r.charge_nanos, r.cost_usd, 0::bigint, 0::bigint, 0::numeric, 'correction', 0,
+           coalesce(r.provider_cost_usd, r.cost_usd)
     from copilot_internal.cost_corrections r;
 comment on view copilot_internal.ledger_lines is
     'Every ledger row in the terms of the rollups, with the nil UUID for the platform and for no user.';
@@ -348,3 +364,4 @@ comment on column copilot_internal.ledger_lines.duration_seconds is 'Sandbox sec
 comment on column copilot_internal.ledger_lines.written_in is
     'llm, e2b, charge or correction: the ledger table, as pending_costs.source names it.';
 comment on column copilot_internal.ledger_lines.records is '1; 0 for a correction, which is no record of its own.';
+comment on column copilot_internal.ledger_lines.provider_cost_usd is 'USD that the provider bills.';

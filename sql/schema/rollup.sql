@@ -49,10 +49,11 @@ begin atomic
     ), cost_done as (
         insert into copilot_internal.cost_rollups as r
             (tenant_id, day, source, provider, name, user_id, cost_usd, record_count, unpriced_count,
-             input_tokens, output_tokens, duration_seconds)
+             input_tokens, output_tokens, duration_seconds, provider_cost_usd)
         select l.tenant_id, (l.occurred_at at time zone 'UTC')::date, l.source, l.provider, l.name, l.user_id,
                coalesce(sum(l.cost_usd), 0), sum(l.records), count(*) filter (where l.cost_usd is null),
-               sum(l.input_tokens), sum(l.output_tokens), sum(l.duration_seconds)
+               sum(l.input_tokens), sum(l.output_tokens), sum(l.duration_seconds),
+               coalesce(sum(l.provider_cost_usd), 0)
         from lines l
         group by 1, 2, 3, 4, 5, 6
         on conflict (tenant_id, day, source, provider, name, user_id) do update set
@@ -61,7 +62,8 @@ begin atomic
             unpriced_count = r.unpriced_count + excluded.unpriced_count,
             input_tokens = r.input_tokens + excluded.input_tokens,
             output_tokens = r.output_tokens + excluded.output_tokens,
-            duration_seconds = r.duration_seconds + excluded.duration_seconds
+            duration_seconds = r.duration_seconds + excluded.duration_seconds,
+            provider_cost_usd = r.provider_cost_usd + excluded.provider_cost_usd
     ), conversation_done as (
         insert into copilot_internal.conversation_rollups as r
             (tenant_id, conversation_id, source, cost_usd, record_count, unpriced_count)
@@ -260,17 +262,17 @@ begin atomic
                coalesce(l.cost_usd, 0) as cost_usd, l.records::numeric as record_count,
                (l.cost_usd is null)::integer::numeric as unpriced_count,
                l.input_tokens::numeric as input_tokens, l.output_tokens::numeric as output_tokens, l.duration_seconds,
-               true as is_ledger
+               coalesce(l.provider_cost_usd, 0) as provider_cost_usd, true as is_ledger
         from ledger l
         union all
         select l.tenant_id, (l.occurred_at at time zone 'UTC')::date, l.source, l.provider, l.name, l.user_id,
                coalesce(l.cost_usd, 0), l.records, (l.cost_usd is null)::integer, l.input_tokens, l.output_tokens,
-               l.duration_seconds, false
+               l.duration_seconds, coalesce(l.provider_cost_usd, 0), false
         from pending p
         join ledger l on l.tenant_id = p.tenant_id and l.record_id = p.record_id and l.written_in = p.source
         union all
         select r.tenant_id, r.day, r.source, r.provider, r.name, r.user_id, r.cost_usd, r.record_count,
-               r.unpriced_count, r.input_tokens, r.output_tokens, r.duration_seconds, false
+               r.unpriced_count, r.input_tokens, r.output_tokens, r.duration_seconds, r.provider_cost_usd, false
         from copilot_internal.cost_rollups r
     ), conversations as (
         select l.tenant_id, l.conversation_id, l.source, coalesce(l.cost_usd, 0) as cost_usd,
@@ -305,12 +307,15 @@ begin atomic
                    coalesce(sum(c.input_tokens + c.output_tokens) filter (where c.is_ledger), 0) as tokens_expected,
                    coalesce(sum(c.input_tokens + c.output_tokens) filter (where not c.is_ledger), 0) as tokens_actual,
                    coalesce(sum(c.duration_seconds) filter (where c.is_ledger), 0) as seconds_expected,
-                   coalesce(sum(c.duration_seconds) filter (where not c.is_ledger), 0) as seconds_actual
+                   coalesce(sum(c.duration_seconds) filter (where not c.is_ledger), 0) as seconds_actual,
+                   coalesce(sum(c.provider_cost_usd) filter (where c.is_ledger), 0) as billed_expected,
+                   coalesce(sum(c.provider_cost_usd) filter (where not c.is_ledger), 0) as billed_actual
             from costs c
             group by c.tenant_id, c.day, c.source, c.provider, c.name, c.user_id
         ) c
         cross join lateral (values
             ('costs by day (USD)', c.cost_expected, c.cost_actual),
+            ('provider costs by day (USD)', c.billed_expected, c.billed_actual),
             ('records by day', c.count_expected, c.count_actual),
             ('unpriced records by day', c.unpriced_expected, c.unpriced_actual),
             ('tokens by day', c.tokens_expected, c.tokens_actual),

@@ -4,7 +4,7 @@
 
 use pgrx::Uuid;
 
-use super::Source;
+use super::{Charged, Source};
 use super::direct_charge;
 use super::pending::leave_pending;
 use crate::admission::{AdmissionMode, Charge, quota_usage};
@@ -22,19 +22,34 @@ use tollgate_core::money::{Picos, PicosDifference};
 
 const RECORD: &str = "
     select l.source, l.tenant_id, nullif(l.user_id, '00000000-0000-0000-0000-000000000000') as user_id,
-           l.conversation_id, l.provider, l.name, l.charged_at, l.occurred_at, coalesce(l.cost_usd, 0)::text as cost_usd
+           l.conversation_id, l.provider, l.name, l.charged_at, l.occurred_at, coalesce(l.cost_usd, 0)::text as cost_usd,
+           coalesce(l.provider_cost_usd, 0)::text as provider_cost_usd
     from copilot_internal.ledger_lines l
     where l.record_id = $1 and l.written_in in ('llm', 'e2b') and ($2::uuid is null or l.tenant_id = $2)";
 columns! {
-    RecordColumn(source, tenant_id, user_id, conversation_id, provider, name, charged_at, occurred_at, cost_usd)
+    RecordColumn(
+        source, tenant_id, user_id, conversation_id, provider, name, charged_at, occurred_at, cost_usd, provider_cost_usd
+    )
 }
 
 static RECORD_PLAN: Plan = Plan::new(RECORD, &[UUID, UUID]);
 
+/// What earlier corrections came to, and the provider's share of an amount that is taken back of a record with these two
+/// costs: what is left of the one is to what is left of the other as the share to the amount.
 const CORRECTED: &str = "
-    select coalesce(sum(c.cost_usd), 0)::text
-    from copilot_internal.cost_corrections c where c.record_id = $1 and c.tenant_id = $2";
-static CORRECTED_PLAN: Plan = Plan::new(CORRECTED, &[UUID, UUID]);
+    select k.cost_usd::text as cost_usd,
+           case when $5 = 0 or n.paid <= 0 then 0
+                when $5 = n.paid then n.billed
+                else pg_catalog.round(n.billed * $5 / n.paid, 12) end::text as share
+    from (
+        select coalesce(sum(c.cost_usd), 0) as cost_usd,
+               coalesce(sum(coalesce(c.provider_cost_usd, c.cost_usd)), 0) as provider_cost_usd
+        from copilot_internal.cost_corrections c where c.record_id = $1 and c.tenant_id = $2
+    ) k
+    cross join lateral (
+        select $3::numeric + k.cost_usd as paid, greatest($4::numeric + k.provider_cost_usd, 0) as billed
+    ) n";
+static CORRECTED_PLAN: Plan = Plan::new(CORRECTED, &[UUID, UUID, NUMERIC, NUMERIC, NUMERIC]);
 
 const FIND: &str = "
     select c.id, (c.record_id, c.cost_usd) is not distinct from ($3::uuid, -$4::numeric)
@@ -59,6 +74,7 @@ static TABLE: Table = Table::new(
         required("charged_at", MOMENT),
         required("occurred_at", MOMENT),
         required("recorded_at", MOMENT),
+        nullable("provider_cost_usd", NUMERIC),
     ],
     &["(source = ANY (ARRAY['llm'::text, 'e2b'::text]))"],
     true,
@@ -87,10 +103,12 @@ pub(super) struct Corrected {
     pub occurred_at: Timestamp,
 }
 
-/// A correction that is to be written: what it adds to the record's cost, and to what quotas count.
+/// A correction that is to be written: what it adds to the record's cost, to what the provider bills, and to what quotas
+/// count.
 pub(super) struct NewCorrection<'a> {
     pub id: Uuid,
     pub usd: Value,
+    pub billed: Value,
     pub nanos: i64,
     pub request_id: &'a str,
     pub reason: Option<&'a str>,
@@ -122,6 +140,7 @@ impl Corrected {
             Value::timestamp(self.charged_at),
             Value::timestamp(self.occurred_at),
             Value::timestamp(pg::clock_timestamp()),
+            new.billed,
         ];
         append(spi, mode, source, (self.payer, self.charged_at), new, &row)
     }
@@ -151,7 +170,7 @@ fn append(
 }
 
 /// The record and its cost.
-fn find_record(spi: &Session, id: Uuid, tenant: Option<Uuid>) -> Result<(Corrected, Picos)> {
+fn find_record(spi: &Session, id: Uuid, tenant: Option<Uuid>) -> Result<(Corrected, Charged)> {
     let missing = || Error::NotFound { message: "there is no such cost record".to_owned() };
     AdmissionMode::open_for_housekeeping()?;
     spi::see_own_rows();
@@ -171,7 +190,8 @@ fn find_record(spi: &Session, id: Uuid, tenant: Option<Uuid>) -> Result<(Correct
         charged_at: row.need(RecordColumn::charged_at)?,
         occurred_at: row.need(RecordColumn::occurred_at)?,
     };
-    Ok((record, stored(&row.need::<String>(RecordColumn::cost_usd)?)?))
+    let usd = |column: RecordColumn| stored(&row.need::<String>(column)?);
+    Ok((record, Charged { paid: usd(RecordColumn::cost_usd)?, billed: usd(RecordColumn::provider_cost_usd)? }))
 }
 
 /// Takes back a part of what a record cost.
@@ -194,17 +214,20 @@ pub fn refund(
         if let Some(row) = rows.first() {
             return if row.need(2)? { Ok(Correction { id: row.need(1)?, replayed: true }) } else { Err(reused()) };
         }
-        let rows = spi.run(&CORRECTED_PLAN, Snapshot::Latest, &[record.id.into(), tenant.into()])?;
-        let corrected = rows.first().map(|row| row.need::<String>(1)).transpose()?.unwrap_or_default();
-        let corrected =
-            PicosDifference::parse(&corrected).map_err(|_| Error::internal("a correction has no proper cost"))?;
-        let before = Picos::new(cost.with(corrected).get()).unwrap_or(Picos::ZERO);
+        let [paid, billed, taken] = [cost.paid, cost.billed, amount].map(|usd| Value::numeric(&usd.to_string()));
+        let key = [record.id.into(), tenant.into(), paid, billed, taken];
+        let rows = spi.run(&CORRECTED_PLAN, Snapshot::Latest, &key)?;
+        let row = rows.first().ok_or_else(|| Error::internal("a sum gave no row"))?;
+        let corrected = PicosDifference::parse(&row.need::<String>(1)?)
+            .map_err(|_| Error::internal("a correction has no proper cost"))?;
+        let before = Picos::new(cost.paid.with(corrected).get()).unwrap_or(Picos::ZERO);
         let after = before.checked_sub(amount).map_err(|_| {
             Error::invalid(format!("p_amount_usd is more than is left of the record's cost, {before} USD"))
         })?;
         let new = NewCorrection {
             id: pg::new_id(),
             usd: Value::numeric(&amount.negated()),
+            billed: Value::numeric(&stored(&row.need::<String>(2)?)?.negated()),
             // What quotas are given back never sums up to more than they were charged.
             nanos: after.ceil_nanos() - before.ceil_nanos(),
             request_id,
@@ -296,7 +319,7 @@ pub fn adjust(
         if nanos < 0 && before.quotas.iter().any(|of| of.spent.saturating_add(nanos) < 0) {
             return Err(Error::invalid("p_delta_usd gives back more than was spent in the period of a quota"));
         }
-        let new = NewCorrection { id: pg::new_id(), usd, nanos, request_id: &request_id, reason };
+        let new = NewCorrection { id: pg::new_id(), usd, billed: usd, nanos, request_id: &request_id, reason };
         let row = [
             new.id.into(),
             payer.tenant.into(),

@@ -4,7 +4,8 @@ use pgrx::Uuid;
 use pgrx::pg_sys::Oid;
 
 use super::attribution::{
-    Attribution, COST_CHECKS, COST_COLUMNS, FIND_TYPES, METADATA_COLUMN, OWNER_COLUMNS, RecordArgs, find_record, join,
+    Attribution, BILLED_COLUMN, COST_CHECKS, COST_COLUMNS, FIND_TYPES, METADATA_COLUMN, OWNER_COLUMNS, RecordArgs,
+    find_record, join,
 };
 use super::report::{self, Tariff, price};
 use super::{Cost, Record, RecordTerms, Row, Source, Stored};
@@ -16,6 +17,7 @@ use crate::pg::spi::types::{BIGINT, JSONB, TEXT};
 use crate::pg::spi::{Plan, Session, Snapshot};
 use crate::pg::table::Table;
 use crate::pg::value::{GivenJson, Json, Value};
+use crate::pricing::lookup::Model;
 use crate::tenancy::policy;
 use tollgate_core::decision::Resource;
 use tollgate_core::usage::{Understood, understand_parts};
@@ -152,7 +154,8 @@ const CALL_COLUMNS: [Column; 7] = [
     nullable("service_tier", TEXT),
 ];
 const TRACE_COLUMNS: [Column; 2] = [nullable("trace_id", TEXT), nullable("span_id", TEXT)];
-const COLUMNS: [Column; 24] = join(&[&OWNER_COLUMNS, &CALL_COLUMNS, &COST_COLUMNS, &TRACE_COLUMNS, &[METADATA_COLUMN]]);
+const COLUMNS: [Column; 25] =
+    join(&[&OWNER_COLUMNS, &CALL_COLUMNS, &COST_COLUMNS, &TRACE_COLUMNS, &[METADATA_COLUMN, BILLED_COLUMN]]);
 const CHECKS: [&str; 4] = join(&[&COST_CHECKS, &["(input_tokens >= 0)", "(output_tokens >= 0)"]]);
 
 static TABLE: Table = Table::new(c"llm_cost_records", &COLUMNS, &CHECKS, true);
@@ -192,11 +195,13 @@ impl Record for LlmCall {
 
     fn cost(&self, occurred_at: Timestamp) -> Result<Cost> {
         let attribution = &self.attribution;
+        let model = Model { provider: &self.provider, name: &self.model };
+        let provided = attribution.provided(model, occurred_at)?;
         match &self.usage {
-            Reading::Unread(why) => Ok(Cost::unread(attribution.provided, why)),
+            Reading::Unread(why) => Ok(Cost::unread(provided, why)),
             Reading::Understood(understood) => {
                 let by = Tariff { tenant: attribution.tenant, at: occurred_at, tier: self.tier.as_deref() };
-                let cost = price(by, &self.provider, &self.model, understood, attribution.provided)?;
+                let cost = price(by, model, understood, provided)?;
                 Ok(cost.without(&understood.not_understood))
             }
         }
@@ -215,7 +220,7 @@ impl Record for LlmCall {
             &self.call_values(),
             &attribution.cost_values(row),
             &trace,
-            &[attribution.metadata_value()],
+            &[attribution.metadata_value(), Attribution::billed_value(row)],
         ]))
     }
 }

@@ -34,10 +34,26 @@ use crate::quota::{Payer, QuotaUsage};
 use tollgate_core::decision::{Quota, Status};
 use tollgate_core::money::Picos;
 
+/// What the tenant pays, and what the provider bills: the same but for the operator's markups.
+#[derive(Clone, Copy)]
+pub struct Charged {
+    pub paid: Picos,
+    pub billed: Picos,
+}
+
+impl Charged {
+    /// Without a markup.
+    pub fn plain(usd: Picos) -> Self {
+        Self { paid: usd, billed: usd }
+    }
+}
+
 /// The cost of one record as it will be stored.
 pub struct Cost {
-    /// `None` when no price is known.
+    /// What the tenant pays; `None` when no price is known.
     pub usd: Option<Picos>,
+    /// What the provider bills.
+    pub billed: Option<Picos>,
     pub status: &'static str,
     /// What quotas count: rounded up to 1e-9 USD, 0 when unpriced.
     pub nanos: i64,
@@ -48,43 +64,50 @@ pub struct Cost {
 
 impl Cost {
     /// A provided cost is authoritative; what the price list says is stored beside it.
-    pub fn new(provided: Option<Picos>, quote: &Quote) -> Self {
+    pub fn new(provided: Option<Charged>, quote: &Quote) -> Self {
         let computed = match &quote.priced {
-            Ok(tollgate_core::pricing::Priced::Priced(breakdown)) => Some(breakdown.total()),
+            Ok(tollgate_core::pricing::Priced::Priced(breakdown)) => {
+                Some(Charged { paid: breakdown.total(), billed: breakdown.billed() })
+            }
             _ => None,
         };
-        let usd = provided.or(computed);
         let status = match (provided, computed) {
             (Some(_), _) => "provided",
             (None, Some(_)) => "priced",
             (None, None) => "unpriced",
         };
+        let charged = provided.or(computed);
+        let why = if charged.is_none() { quote.unpriced_because() } else { None };
+        Self { pricing: quote.to_json(), unpriced_because: why, ..Self::of(charged, status) }
+    }
+
+    fn of(charged: Option<Charged>, status: &'static str) -> Self {
+        let usd = charged.map(|charged| charged.paid);
         Self {
             usd,
+            billed: charged.map(|charged| charged.billed),
             status,
             nanos: usd.map_or(0, Picos::ceil_nanos),
-            pricing: quote.to_json(),
-            unpriced_because: if usd.is_none() { quote.unpriced_because() } else { None },
+            pricing: None,
+            unpriced_because: None,
         }
+    }
+
+    pub fn charged(&self) -> Option<Charged> {
+        self.usd.zip(self.billed).map(|(paid, billed)| Charged { paid, billed })
     }
 
     /// A cost that the caller has said.
     pub fn provided(usd: Picos) -> Self {
-        let nanos = usd.ceil_nanos();
-        Self { usd: Some(usd), status: "provided", nanos, pricing: None, unpriced_because: None }
+        Self::of(Some(Charged::plain(usd)), "provided")
     }
 
     /// What was reported and not understood: it has no price, unless the caller says what it cost.
-    fn unread(provided: Option<Picos>, why: &str) -> Self {
+    fn unread(provided: Option<Charged>, why: &str) -> Self {
         let note = serde_json::json!({ "not_understood": ["p_usage"], "because": why }).to_string();
         let unpriced = provided.is_none().then(|| why.to_owned());
-        Self {
-            usd: provided,
-            status: if provided.is_some() { "provided" } else { "unpriced" },
-            nanos: provided.map_or(0, Picos::ceil_nanos),
-            pricing: Some(note),
-            unpriced_because: unpriced,
-        }
+        let status = if provided.is_some() { "provided" } else { "unpriced" };
+        Self { pricing: Some(note), unpriced_because: unpriced, ..Self::of(provided, status) }
     }
 
     /// The same with a note of what was not understood of the usage.
@@ -97,9 +120,14 @@ impl Cost {
 
     /// The same with what another model used on behalf of the call; a provided cost has it in it.
     fn with_other(self, name: &str, other: &Self) -> Result<Self> {
-        let sum = self.usd.zip(other.usd).map(|(one, other)| one.checked_add(other));
-        let sum = sum.transpose().map_err(|error| crate::arguments::out_of_range("the cost", error))?;
-        let usd = if self.status == "provided" { self.usd } else { sum };
+        let sum = |one: Option<Picos>, other: Option<Picos>| {
+            let sum = one.zip(other).map(|(one, other)| one.checked_add(other));
+            sum.transpose().map_err(|error| crate::arguments::out_of_range("the cost", error))
+        };
+        let (usd, billed) = match self.status {
+            "provided" => (self.usd, self.billed),
+            _ => (sum(self.usd, other.usd)?, sum(self.billed, other.billed)?),
+        };
         let unpriced_because = match usd {
             Some(_) => None,
             None => self.unpriced_because.clone().or_else(|| {
@@ -111,7 +139,7 @@ impl Cost {
         let cost = other.usd.map(|usd| usd.to_string());
         let pricing = other.pricing.as_deref().and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
         let note = serde_json::json!({ "model": name, "cost_usd": cost, "pricing": pricing });
-        Ok(Self { usd, nanos, status, unpriced_because, ..self }.noted("other_model", &note))
+        Ok(Self { usd, billed, nanos, status, unpriced_because, ..self }.noted("other_model", &note))
     }
 
     /// Adds a key to the breakdown; one that stands there already gets a number.
@@ -135,7 +163,10 @@ impl Cost {
     fn or_estimated(self, reserved: Picos) -> Self {
         match self.usd {
             Some(_) => self,
-            None => Self { usd: Some(reserved), status: "estimated", nanos: reserved.ceil_nanos(), ..self },
+            None => {
+                let Self { pricing, unpriced_because, .. } = self;
+                Self { pricing, unpriced_because, ..Self::of(Some(Charged::plain(reserved)), "estimated") }
+            }
         }
     }
 }
