@@ -58,7 +58,7 @@ fn read<T: DeserializeOwned>(element: Value) -> Result<T> {
 /// The keys of one kind of record: those that all kinds have, and its own. A key that is not among these would be a cost
 /// recorded without what it said.
 macro_rules! batched {
-    ($record:ty as $element:ident of $arguments:path { $($field:ident: $kind:ty,)* }) => {
+    ($record:ty as $element:ident of $module:ident { $($field:ident: $kind:ty,)* }) => {
         #[derive(Default, Deserialize)]
         #[serde(default, deny_unknown_fields)]
         struct $element {
@@ -77,11 +77,11 @@ macro_rules! batched {
         }
 
         impl Batched for $record {
-            type Arguments = $arguments;
+            type Arguments = $module::Arguments;
 
-            fn arguments(element: Value) -> Result<$arguments> {
+            fn arguments(element: Value) -> Result<$module::Arguments> {
                 let given: $element = read(element)?;
-                Ok($arguments {
+                Ok($module::Arguments {
                     attribution: RecordArgs {
                         tenant_id: given.tenant_id.0,
                         user_id: given.user_id.0,
@@ -103,7 +103,7 @@ macro_rules! batched {
 }
 
 batched! {
-    LlmCall as Call of llm::Arguments {
+    LlmCall as Call of llm {
         model_provider: String,
         model_name: String,
         input_tokens: i64,
@@ -117,7 +117,7 @@ batched! {
 }
 
 batched! {
-    SandboxSession as Sandbox of e2b::Arguments {
+    SandboxSession as Sandbox of e2b {
         sandbox_id: String,
         sandbox_type: String,
         duration_seconds: Amount,

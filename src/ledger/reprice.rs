@@ -208,10 +208,10 @@ fn record(row: &Row) -> Result<(Found, Used)> {
     let resource = Resource::parse(&source).ok_or_else(|| Error::internal("a record has an unknown resource"))?;
     let tenant: Uuid = row.need(RecordColumn::tenant_id)?;
     let unfit = |_| Error::internal("a record has no proper cost");
-    let amount = |recorded: RecordColumn, ours: RecordColumn, every: RecordColumn| {
+    let amount = |recorded: RecordColumn, by_us: RecordColumn, by_all: RecordColumn| {
         let recorded = row.get::<String>(recorded).map_or(Ok(Picos::ZERO), |text| Picos::parse(&text)).map_err(unfit)?;
-        let corrected = |column| PicosDifference::parse(&row.need::<String>(column)?).map_err(unfit);
-        Ok::<_, Error>(Amount::new(recorded, corrected(ours)?, corrected(every)?))
+        let corrected = |column: RecordColumn| PicosDifference::parse(&row.need::<String>(column)?).map_err(unfit);
+        Ok::<_, Error>(Amount::new(recorded, corrected(by_us)?, corrected(by_all)?))
     };
     let paid = amount(RecordColumn::cost_usd, RecordColumn::ours, RecordColumn::every)?;
     let billed = amount(RecordColumn::provider_cost_usd, RecordColumn::ours_billed, RecordColumn::every_billed)?;
@@ -287,7 +287,7 @@ fn correct_one(spi: &Session, mode: &AdmissionMode, one: &Found) -> Result<Optio
         PicosDifference::parse(&row.need::<String>(column)?)
             .map_err(|_| Error::internal("a correction has no proper cost"))
     };
-    let amount = |recorded, ours, every| Ok::<_, Error>(Amount::new(recorded, sum(ours)?, sum(every)?));
+    let amount = |recorded, by_us, by_all| Ok::<_, Error>(Amount::new(recorded, sum(by_us)?, sum(by_all)?));
     let paid = amount(one.paid.recorded, CorrectedColumn::ours, CorrectedColumn::every)?;
     let billed = amount(one.billed.recorded, CorrectedColumn::ours_billed, CorrectedColumn::every_billed)?;
     // In the ledger a sandbox has no provider.
