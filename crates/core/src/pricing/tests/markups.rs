@@ -22,7 +22,8 @@ fn expected(amount: i128, steps: &[Step], counts: impl Fn(&Step) -> bool) -> Big
     let product = counted.iter().fold(BigInt::from(amount), |product, step| product * step.0);
     let unit = BigInt::from(10).pow(3 + 6 * counted.len() as u32);
     let (whole, rest) = (&product / &unit, &product % &unit);
-    let up = match (rest * 2).cmp(&unit) {
+    let twice: BigInt = rest * 2;
+    let up = match twice.cmp(&unit) {
         std::cmp::Ordering::Less => false,
         std::cmp::Ordering::Equal => &whole % 2 != BigInt::ZERO,
         std::cmp::Ordering::Greater => true,
