@@ -2,7 +2,9 @@
 \set tenant a0000000-0000-4000-8000-000000000001
 \set VERBOSITY terse
 set timezone = 'UTC';
+set datestyle = 'ISO';
 set role service_role;
+select set_quota('tenant', :'tenant', 'llm', 1000, 'lifetime') is not null as made;
 select set_model_price('acme', 'm', 1, 1, '2020-01-01Z') is not null as made;
 select cost_usd, cost_status from record_llm_cost(:'tenant', 'acme', 'm', 1000000, 0, p_occurred_at => '2024-01-01Z');
 select cost_usd, cost_status from record_llm_cost(:'tenant', 'acme', 'm', 1, 0, p_cost_usd => 7, p_occurred_at => '2024-01-01Z');
@@ -52,15 +54,18 @@ select cost_record_id as free from record_llm_cost(:'tenant', 'acme', 'm', 1, 0,
 \gset
 select refunded_usd from refund_cost(:'free', 0, 'none of none');
 
--- Prices that were wrong are corrected in both, also where only what the provider bills is another.
+-- Prices that were wrong are corrected in both, also where only one of them is another.
+select cost_usd from record_llm_cost(:'tenant', 'acme', 'm', 1000000, 0, p_occurred_at => '2025-04-01Z');
 reset role;
 insert into copilot_internal.price_markups (step, factor, effective_from) values (0, 0.8, '2020-01-01Z');
 select resource_type, name, records, present_usd, repriced_usd, adjusted, adjustment_usd
 from copilot_internal.reprice('2020-01-01Z', '2026-06-01Z');
 update copilot_internal.price_markups set factor = 1.875 where not on_provided and step = 1;
-select resource_type, name, records, present_usd, repriced_usd, adjusted, adjustment_usd
-from copilot_internal.reprice('2020-01-01Z', '2026-06-01Z');
-select resource_type, name, adjusted from copilot_internal.reprice('2020-01-01Z', '2026-06-01Z');
+select name, records, present_usd, repriced_usd, adjusted, adjustment_usd from copilot_internal.reprice('2025-01-01Z', '2026-01-01Z');
+update copilot_internal.price_markups set factor = 1.5 where not on_provided and step = 1;
+update copilot_internal.price_markups set factor = 1 where step = 0;
+select name, records, present_usd, repriced_usd, adjusted, adjustment_usd from copilot_internal.reprice('2025-01-01Z', '2026-01-01Z');
+select name, records, adjusted from copilot_internal.reprice('2025-01-01Z', '2026-01-01Z');
 select cost_usd, provider_cost_usd, reason from copilot_internal.cost_corrections order by recorded_at;
 
 -- The margin, live and folded.
@@ -76,4 +81,4 @@ select count(*) > 5 as some from before;
 select * from copilot_internal.verify();
 -- verify() sees a provider's cost that is not what the ledger says.
 update copilot_internal.cost_rollups set provider_cost_usd = provider_cost_usd + 1 where day = '2024-01-01';
-select check_name, actual - expected as difference from copilot_internal.verify();
+select check_name, trim_scale(actual - expected) as difference from copilot_internal.verify();
