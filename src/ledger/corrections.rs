@@ -4,9 +4,9 @@
 
 use pgrx::Uuid;
 
-use super::{Charged, Source};
 use super::direct_charge;
 use super::pending::leave_pending;
+use super::{Charged, Source};
 use crate::admission::{AdmissionMode, Charge, quota_usage};
 use crate::error::{Error, Result};
 use crate::pg::nil;

@@ -35,12 +35,7 @@ pub struct Tariff<'a> {
 }
 
 /// What a call costs, with what other models used on its behalf; without a price for one of them it has none.
-pub fn price(
-    by: Tariff<'_>,
-    model: Model<'_>,
-    understood: &Understood,
-    provided: Option<Charged>,
-) -> Result<Cost> {
+pub fn price(by: Tariff<'_>, model: Model<'_>, understood: &Understood, provided: Option<Charged>) -> Result<Cost> {
     let quote = |name, usage| quote_llm(Some(by.tenant), Model { name, ..model }, by.at, &exactly(usage, by.tier));
     let mut cost = Cost::new(provided, &quote(model.name, &understood.usage)?);
     for other in &understood.other_models {

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use pgrx::Uuid;
 
 use super::corrections::{Corrected, NewCorrection};
-use super::{Charged, Cost, llm};
 use super::report::{Tariff, price};
+use super::{Charged, Cost, llm};
 use crate::admission::AdmissionMode;
 use crate::error::{Error, Result};
 use crate::pg::nil;
@@ -209,7 +209,8 @@ fn record(row: &Row) -> Result<(Found, Used)> {
     let tenant: Uuid = row.need(RecordColumn::tenant_id)?;
     let unfit = |_| Error::internal("a record has no proper cost");
     let amount = |recorded: RecordColumn, by_us: RecordColumn, by_all: RecordColumn| {
-        let recorded = row.get::<String>(recorded).map_or(Ok(Picos::ZERO), |text| Picos::parse(&text)).map_err(unfit)?;
+        let recorded =
+            row.get::<String>(recorded).map_or(Ok(Picos::ZERO), |text| Picos::parse(&text)).map_err(unfit)?;
         let corrected = |column: RecordColumn| PicosDifference::parse(&row.need::<String>(column)?).map_err(unfit);
         Ok::<_, Error>(Amount::new(recorded, corrected(by_us)?, corrected(by_all)?))
     };

@@ -17,8 +17,8 @@ use tollgate_core::money::Picos;
 use tollgate_core::period::Zone;
 use tollgate_core::pricing::names::{self, Fit, Grade, Place, Wanted};
 use tollgate_core::pricing::{
-    Factor, Markup, ModelPrice, PriceConditions, Priced, Rate, SANDBOX_PARTS, SandboxPrice, StoredPricing, Usage, price_llm,
-    price_sandbox,
+    Factor, Markup, ModelPrice, PriceConditions, Priced, Rate, SANDBOX_PARTS, SandboxPrice, StoredPricing, Usage,
+    price_llm, price_sandbox,
 };
 
 /// Every price that a model may go by: the tenant's own, the operator's, those of the imported list, the shipped ones. The

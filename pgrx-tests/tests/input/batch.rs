@@ -62,7 +62,8 @@ fn a_bad_batch_is_refused_whole_and_says_where() -> Result<()> {
 
 #[test]
 fn a_bad_batch_of_sandboxes_too() -> Result<()> {
-    let good = r#"{"tenant_id":"00000000-0000-0000-0000-000000000001","sandbox_type":"b","duration_seconds":1,"cost_usd":1}"#;
+    let good =
+        r#"{"tenant_id":"00000000-0000-0000-0000-000000000001","sandbox_type":"b","duration_seconds":1,"cost_usd":1}"#;
     let (_database, mut session) = prepared()?;
     for (more, expected) in [
         ("\"duration_seconds\":-1", "22023"),

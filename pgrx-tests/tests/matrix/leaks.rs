@@ -124,7 +124,8 @@ type Values = Vec<BTreeSet<String>>;
 impl Relation {
     /// Every row; what is closed to the reader is empty.
     fn reading(&self, closed: &[bool]) -> String {
-        let column = |(name, closed): (&String, &bool)| if *closed { "''".to_string() } else { format!("r.\"{name}\"::text") };
+        let column =
+            |(name, closed): (&String, &bool)| if *closed { "''".to_string() } else { format!("r.\"{name}\"::text") };
         let columns: Vec<String> = self.columns.iter().zip(closed).map(column).collect();
         format!("select to_json(array[{}]::text[])::text from {} r", columns.join(", "), self.name)
     }
@@ -321,7 +322,10 @@ fn with_secrets(database: &Database, sessions: &mut Sessions) -> Result<Vec<(Rel
     let mut found = Vec::new();
     let mut untold = Vec::new();
     for relation in relations(database)? {
-        let rows = sessions.ask(&superuser, &[relation.reading(&relation.closed_to(&superuser))])?.remove(0).map_err(anyhow::Error::msg)?;
+        let rows = sessions
+            .ask(&superuser, &[relation.reading(&relation.closed_to(&superuser))])?
+            .remove(0)
+            .map_err(anyhow::Error::msg)?;
         let values = relation.values(&rows)?;
         let queries: Vec<String> = relation
             .columns

@@ -195,7 +195,11 @@ fn what_providers_bill_is_hidden_from_people() -> Result<()> {
                 format!("select 'x' from copilot_internal.{name} r where r.{HIDDEN} > 0"),
             ];
             for (sql, answer) in queries.iter().zip(sessions.ask(&asker, &queries)?) {
-                assert!(matches!(&answer, Err(error) if error.starts_with("42501")), "{}: {sql}: {answer:?}", asker.label);
+                assert!(
+                    matches!(&answer, Err(error) if error.starts_with("42501")),
+                    "{}: {sql}: {answer:?}",
+                    asker.label
+                );
                 asked += 1;
             }
         }

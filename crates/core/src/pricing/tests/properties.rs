@@ -127,7 +127,9 @@ fn terms(tier: Option<&'static str>, off_peak: bool, markup: Option<&str>) -> Pr
 
 /// A markup of these steps, of which none is the provider's.
 fn stacked(factors: &[&str]) -> Markup {
-    factors.iter().fold(Markup::NONE, |markup, factor| markup.step(Factor::parse(factor).unwrap(), false, true).unwrap())
+    factors
+        .iter()
+        .fold(Markup::NONE, |markup, factor| markup.step(Factor::parse(factor).unwrap(), false, true).unwrap())
 }
 
 const NESTED: [&str; 12] = [
