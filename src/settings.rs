@@ -39,6 +39,16 @@ enum UnknownTenant {
 
 static UNKNOWN_TENANT: GucSetting<UnknownTenant> = GucSetting::<UnknownTenant>::new(UnknownTenant::Deny);
 
+#[derive(PostgresGucEnum, Clone, Copy, PartialEq, Eq)]
+enum PlatformCounts {
+    #[name = c"cost"]
+    Cost,
+    #[name = c"provider_cost"]
+    ProviderCost,
+}
+
+static PLATFORM_COUNTS: GucSetting<PlatformCounts> = GucSetting::<PlatformCounts>::new(PlatformCounts::Cost);
+
 /// Whether hard quotas refuse.
 static ENFORCEMENT: GucSetting<bool> = GucSetting::<bool>::new(true);
 
@@ -80,6 +90,14 @@ fn register_admission() {
         c"Whether an operation is allowed for a tenant that does not exist or was deleted.",
         c"deny (the default: a misspelt id must not be a tenant without a limit) or allow. A tenant exists with its row, or a quota of its own. Recording after the fact is always taken.",
         &UNKNOWN_TENANT,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_enum_guc(
+        c"pg_tollgate.platform_counts",
+        c"What the platform's quotas count of what is recorded from now on.",
+        c"cost (the default: what tenants pay, as their own quotas) or provider_cost (what providers bill, without the operator's markups). Holds, and charges without a record, count as they are.",
+        &PLATFORM_COUNTS,
         GucContext::Suset,
         GucFlags::default(),
     );
@@ -145,6 +163,11 @@ pub fn may_drop_ledger() -> bool {
 
 pub fn allow_unpriced() -> bool {
     UNPRICED.get() == Unpriced::Allow
+}
+
+/// Whether the platform's quotas count what providers bill.
+pub fn platform_counts_provider_cost() -> bool {
+    PLATFORM_COUNTS.get() == PlatformCounts::ProviderCost
 }
 
 pub fn tenants_per_user() -> i64 {

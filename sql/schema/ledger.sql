@@ -150,16 +150,19 @@ create table copilot_internal.quota_charges (
     charged_at timestamptz not null,
     recorded_at timestamptz not null default pg_catalog.clock_timestamp(),
     reservation_id uuid,
-    reason text
+    reason text,
+    record_id uuid
 );
 create unique index quota_charges_request_id_idx
     on copilot_internal.quota_charges (tenant_id, request_id) nulls not distinct where request_id is not null;
 create index quota_charges_charged_at_idx on copilot_internal.quota_charges (tenant_id, charged_at);
 create unique index quota_charges_reservation_id_idx
     on copilot_internal.quota_charges (reservation_id, tenant_id) where reservation_id is not null;
+create index quota_charges_record_id_idx on copilot_internal.quota_charges (record_id) where record_id is not null;
 comment on table copilot_internal.quota_charges is
     'Charges that no cost record explains, as check_and_record_quota_atomic, commit_reservation and adjust_quota make '
-    'them.';
+    'them. And what the platform alone counts of a record beside what its tenant pays, where '
+    'pg_tollgate.platform_counts says provider_cost.';
 comment on column copilot_internal.quota_charges.id is 'UUID of version 8: one of sixteen time-ordered sequences.';
 comment on column copilot_internal.quota_charges.tenant_id is 'Who pays; NULL for a charge to the platform alone.';
 comment on column copilot_internal.quota_charges.user_id is 'Who asked.';
@@ -174,6 +177,8 @@ comment on column copilot_internal.quota_charges.charged_at is 'The moment whose
 comment on column copilot_internal.quota_charges.recorded_at is 'When the row was written.';
 comment on column copilot_internal.quota_charges.reservation_id is 'The hold that this charge settled.';
 comment on column copilot_internal.quota_charges.reason is 'Why, for a correction.';
+comment on column copilot_internal.quota_charges.record_id is
+    'The cost record whose provider''s cost the platform counts with this row. It is no cost of its own in any view.';
 
 create table copilot_internal.cost_corrections (
     id uuid not null default pg_catalog.gen_random_uuid(),
@@ -337,9 +342,10 @@ create view copilot_internal.ledger_lines with (security_invoker) as
     union all
     select coalesce(r.tenant_id, '00000000-0000-0000-0000-000000000000'), r.id, 'charge', r.charged_at, '', '',
            coalesce(r.user_id, '00000000-0000-0000-0000-000000000000'), null::uuid,
-           r.resource_type, r.charged_at, r.charge_nanos, r.cost_usd, 0::bigint, 0::bigint, 0::numeric, 'charge', 1,
-           r.cost_usd
+           r.resource_type, r.charged_at, r.charge_nanos, c.cost_usd, 0::bigint, 0::bigint, 0::numeric, 'charge',
+           (r.record_id is null)::integer, c.cost_usd
     from copilot_internal.quota_charges r
+    cross join lateral (select case when r.record_id is null then r.cost_usd else 0 end as cost_usd) c
     union all
     select r.tenant_id, r.id, r.source, r.occurred_at, r.provider, r.name,
            coalesce(r.user_id, '00000000-0000-0000-0000-000000000000'), r.conversation_id,
@@ -363,5 +369,6 @@ comment on column copilot_internal.ledger_lines.output_tokens is 'Output tokens.
 comment on column copilot_internal.ledger_lines.duration_seconds is 'Sandbox seconds.';
 comment on column copilot_internal.ledger_lines.written_in is
     'llm, e2b, charge or correction: the ledger table, as pending_costs.source names it.';
-comment on column copilot_internal.ledger_lines.records is '1; 0 for a correction, which is no record of its own.';
+comment on column copilot_internal.ledger_lines.records is
+    '1; 0 for a correction and for what the platform counts of a record, which are no records of their own.';
 comment on column copilot_internal.ledger_lines.provider_cost_usd is 'USD that the provider bills.';

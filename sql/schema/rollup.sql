@@ -342,7 +342,7 @@ begin atomic
         union all
         select 'charge of a priced record (nano USD)', l.tenant_id, ceil(coalesce(l.cost_usd, 0) * 1000000000),
                l.charge_nanos
-        from ledger l where l.written_in <> 'correction'
+        from ledger l where l.records > 0
           and not exists (select from copilot_internal.cost_corrections c
                           where c.record_id = l.record_id and c.tenant_id = l.tenant_id)
         union all
@@ -353,6 +353,22 @@ begin atomic
             from copilot_internal.cost_corrections c group by 1, 2, 3
         ) c
         join ledger l on l.tenant_id = c.tenant_id and l.record_id = c.record_id and l.written_in = c.source
+        union all
+        -- Where the platform counts what the provider bills, it counts it of all that is left of the record.
+        select 'charge of a record to the platform (nano USD)', l.tenant_id,
+               ceil(sum(l.provider_cost_usd) * 1000000000), sum(l.charge_nanos) + max(e.charge_nanos)
+        from (
+            select c.record_id, sum(c.charge_nanos) as charge_nanos
+            from copilot_internal.quota_charges c where c.record_id is not null group by c.record_id
+        ) e
+        join (
+            select r.tenant_id, r.record_id, r.charge_nanos, r.provider_cost_usd
+            from ledger r where r.written_in in ('llm', 'e2b')
+            union all
+            select c.tenant_id, c.record_id, c.charge_nanos, coalesce(c.provider_cost_usd, c.cost_usd)
+            from copilot_internal.cost_corrections c
+        ) l on l.record_id = e.record_id
+        group by l.tenant_id, l.record_id
         union all
         select 'cost of a committed reservation (USD)', h.tenant_id, h.charged_usd, coalesce(s.cost_usd, 0)
         from copilot_internal.quota_reservations h

@@ -17,6 +17,7 @@ use crate::pg::table::Table;
 use crate::pg::value::Value;
 use crate::pg::{self, Timestamp, lock};
 use crate::quota::Payer;
+use crate::settings;
 use tollgate_core::decision::{ALL_RESOURCES, Quota, Resource, Scope};
 use tollgate_core::money::{Picos, PicosDifference};
 
@@ -40,7 +41,8 @@ const CORRECTED: &str = "
     select k.cost_usd::text as cost_usd,
            case when $5 = 0 or n.paid <= 0 then 0
                 when $5 = n.paid then n.billed
-                else pg_catalog.round(n.billed * $5 / n.paid, 12) end::text as share
+                else pg_catalog.round(n.billed * $5 / n.paid, 12) end::text as share,
+           n.billed::text as billed
     from (
         select coalesce(sum(c.cost_usd), 0) as cost_usd,
                coalesce(sum(coalesce(c.provider_cost_usd, c.cost_usd)), 0) as provider_cost_usd
@@ -110,9 +112,16 @@ pub(super) struct NewCorrection<'a> {
     pub usd: Value,
     pub billed: Value,
     pub nanos: i64,
+    /// What the platform counts of the record beyond what others do, where it counts what the provider bills.
+    pub platform_extra: i64,
     pub request_id: &'a str,
     pub reason: Option<&'a str>,
 }
+
+/// What the platform has counted of a record beyond what others did, if anything.
+const EXTRA: &str = "
+    select sum(c.charge_nanos)::bigint from copilot_internal.quota_charges c where c.record_id = $1";
+static EXTRA_PLAN: Plan = Plan::new(EXTRA, &[UUID]);
 
 impl Corrected {
     /// Corrections of one record come one after the other.
@@ -142,7 +151,29 @@ impl Corrected {
             Value::timestamp(pg::clock_timestamp()),
             new.billed,
         ];
-        append(spi, mode, source, (self.payer, self.charged_at), new, &row)
+        let rows = spi.run(&EXTRA_PLAN, Snapshot::Latest, &[self.id.into()])?;
+        let counted: Option<i64> = rows.first().and_then(|row| row.get(1));
+        let extra = match counted {
+            None if !settings::platform_counts_provider_cost() => 0,
+            counted => new.platform_extra - counted.unwrap_or(0),
+        };
+        let asked = Charge { platform_extra: extra, ..asked(self.payer, self.charged_at, new.nanos) };
+        append(spi, mode, source, (asked, self.id), new, &row)
+    }
+}
+
+/// The charge of a correction.
+fn asked(payer: Payer, at: Timestamp, amount: i64) -> Charge {
+    Charge {
+        payer,
+        at,
+        amount,
+        platform_extra: 0,
+        hold: None,
+        gives_up: None,
+        user_held: false,
+        enforce: false,
+        request: 0,
     }
 }
 
@@ -152,20 +183,19 @@ fn append(
     spi: &Session,
     mode: &AdmissionMode,
     source: Source,
-    (payer, at): (Payer, Timestamp),
+    (asked, record): (Charge, Uuid),
     new: &NewCorrection<'_>,
     row: &[Value],
 ) -> Result<bool> {
-    let amount = new.nanos;
-    let asked = Charge { payer, at, amount, hold: None, gives_up: None, user_held: false, enforce: false, request: 0 };
     let mut admission = mode.admit(spi, asked)?;
     let _unwritten = admission.unwritten.take();
     if source.table.insert(row)? {
         leave_pending(source, new.id, &asked)?;
+        direct_charge::count_for_platform(record, &asked)?;
         return Ok(true);
     }
     mode.retract(asked, &admission);
-    source.table.wait_for_duplicate(payer.tenant, new.request_id)?;
+    source.table.wait_for_duplicate(asked.payer.tenant, new.request_id)?;
     Ok(false)
 }
 
@@ -224,10 +254,13 @@ pub fn refund(
         let after = before.checked_sub(amount).map_err(|_| {
             Error::invalid(format!("p_amount_usd is more than is left of the record's cost, {before} USD"))
         })?;
+        let (share, billed) = (stored(&row.need::<String>(2)?)?, stored(&row.need::<String>(3)?)?);
+        let left = Charged { paid: after, billed: billed.checked_sub(share).unwrap_or(Picos::ZERO) };
         let new = NewCorrection {
             id: pg::new_id(),
             usd: Value::numeric(&amount.negated()),
-            billed: Value::numeric(&stored(&row.need::<String>(2)?)?.negated()),
+            billed: Value::numeric(&share.negated()),
+            platform_extra: left.extra_nanos(),
             // What quotas are given back never sums up to more than they were charged.
             nanos: after.ceil_nanos() - before.ceil_nanos(),
             request_id,
@@ -319,7 +352,15 @@ pub fn adjust(
         if nanos < 0 && before.quotas.iter().any(|of| of.spent.saturating_add(nanos) < 0) {
             return Err(Error::invalid("p_delta_usd gives back more than was spent in the period of a quota"));
         }
-        let new = NewCorrection { id: pg::new_id(), usd, billed: usd, nanos, request_id: &request_id, reason };
+        let new = NewCorrection {
+            id: pg::new_id(),
+            usd,
+            billed: usd,
+            nanos,
+            platform_extra: 0,
+            request_id: &request_id,
+            reason,
+        };
         let row = [
             new.id.into(),
             payer.tenant.into(),
@@ -332,9 +373,10 @@ pub fn adjust(
             Value::timestamp(now),
             Value::NULL,
             reason.into(),
+            Value::NULL,
         ];
         let source = Source { name: "charge", table: &direct_charge::TABLE };
-        if append(spi, &mode, source, (payer, now), &new, &row)? {
+        if append(spi, &mode, source, (asked(payer, now, nanos), new.id), &new, &row)? {
             let correction = Correction { id: new.id, replayed: false };
             return Ok(Adjustment { correction, spent: spent.saturating_add(nanos) });
         }

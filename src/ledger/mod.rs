@@ -31,7 +31,8 @@ use crate::pg::table::Table;
 use crate::pricing::lookup::Quote;
 use crate::quota::rollup::fold_long_tail;
 use crate::quota::{Payer, QuotaUsage};
-use tollgate_core::decision::{Quota, Status};
+use crate::settings;
+use tollgate_core::decision::{Quota, Spending, Status};
 use tollgate_core::money::Picos;
 
 /// What the tenant pays, and what the provider bills: the same but for the operator's markups.
@@ -42,6 +43,11 @@ pub struct Charged {
 }
 
 impl Charged {
+    /// What quotas would count of the one beyond what they count of the other.
+    fn extra_nanos(self) -> i64 {
+        self.billed.ceil_nanos() - self.paid.ceil_nanos()
+    }
+
     /// Without a markup.
     pub fn plain(usd: Picos) -> Self {
         Self { paid: usd, billed: usd }
@@ -95,6 +101,15 @@ impl Cost {
 
     pub fn charged(&self) -> Option<Charged> {
         self.usd.zip(self.billed).map(|(paid, billed)| Charged { paid, billed })
+    }
+
+    /// What the platform's quotas count beyond what others do.
+    fn platform_extra(&self) -> i64 {
+        self.charged().filter(|_| settings::platform_counts_provider_cost()).map_or(0, Charged::extra_nanos)
+    }
+
+    fn spending(&self) -> Spending {
+        Spending { paid: self.nanos, by_platform: self.nanos + self.platform_extra() }
     }
 
     /// A cost that the caller has said.

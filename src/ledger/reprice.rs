@@ -295,13 +295,15 @@ fn correct_one(spi: &Session, mode: &AdmissionMode, one: &Found) -> Result<Optio
     let provider = if record.source == "e2b" { String::new() } else { record.provider.clone() };
     let record = Corrected { provider, source: record.source.clone(), name: record.name.clone(), ..*record };
     let one = Found { record, paid, billed, target: one.target };
-    let Some((delta, billed)) = one.missing() else { return Ok(None) };
+    let Some((delta, billed_delta)) = one.missing() else { return Ok(None) };
+    let left = paid.net.plus(delta).ceil_nanos();
     let id = pg::new_id();
     let new = NewCorrection {
         id,
         usd: Value::numeric(&delta.to_string()),
-        billed: Value::numeric(&billed.to_string()),
-        nanos: paid.net.plus(delta).ceil_nanos() - paid.net.ceil_nanos(),
+        billed: Value::numeric(&billed_delta.to_string()),
+        nanos: left - paid.net.ceil_nanos(),
+        platform_extra: billed.net.plus(billed_delta).ceil_nanos() - left,
         request_id: &format!("{MARK}{id}"),
         reason: Some("repriced"),
     };

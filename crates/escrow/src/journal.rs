@@ -80,13 +80,13 @@ impl Journal {
         self.additions.is_empty() && self.charges.is_empty()
     }
 
-    /// Makes sure that so many additions and one charge, which may be two lines, can be pushed without allocating.
+    /// Makes sure that so many additions and one charge, which may be three lines, can be pushed without allocating.
     pub fn make_room(&mut self, additions: usize) -> Result<(), TooMany> {
         if self.additions.len() + additions > MOST_LINES || self.charges.len() >= MOST_LINES {
             return Err(TooMany);
         }
         self.additions.try_reserve(additions).map_err(|_| TooMany)?;
-        self.charges.try_reserve(2).map_err(|_| TooMany)
+        self.charges.try_reserve(3).map_err(|_| TooMany)
     }
 
     /// Notes an addition to an entry that the caller has pinned for it. Takes the pin.
