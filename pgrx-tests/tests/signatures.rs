@@ -263,6 +263,7 @@ const VIEWS: &[(&str, &str)] = &[
     ("admission", "mode, entries, entries_used, entries_pinned"),
     ("cost_estimates", "resource_type"),
     ("tenants_without_quota", "tenant_id"),
+    ("margins", "tenant_id, date, resource_type, provider, name, total_cost, provider_cost, margin, margin_percentage"),
 ];
 
 #[test]
