@@ -374,7 +374,7 @@ fn markup(owner: Owner, provider: &str, name: &str, at: Timestamp) -> Result<Fou
             Ok(factor) => *factor,
             Err(why) => return Ok(Err(why.clone())),
         };
-        product = product.unwrap_or(Markup::NONE).step(factor, row.step == PROVIDERS_STEP, row.on_provided).into();
+        product = product.unwrap_or(Markup::NONE).step(factor, row.step == PROVIDERS_STEP, row.on_provided);
         if product.is_none() {
             return Ok(Err("the markups' product has too many digits".to_owned()));
         }
