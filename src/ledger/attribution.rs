@@ -120,9 +120,9 @@ impl Attribution {
         ]
     }
 
-    /// The value of [`BILLED_COLUMN`].
-    pub fn billed_value(row: &Row<'_>) -> Value {
-        usd(row.cost.billed)
+    /// The value of [`BILLED_COLUMN`], which mostly is that of the cost.
+    pub fn billed_value(row: &Row<'_>, [paid, ..]: [Value; COST_COLUMNS.len()]) -> Value {
+        if row.cost.billed == row.cost.usd { paid } else { usd(row.cost.billed) }
     }
 
     /// The value of [`METADATA_COLUMN`].

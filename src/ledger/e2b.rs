@@ -202,13 +202,14 @@ impl Record for SandboxSession {
 
     fn insert(&self, row: &Row<'_>) -> Result<bool> {
         let attribution = &self.attribution;
+        let cost = attribution.cost_values(row);
         TABLE.insert(&join::<_, { COLUMNS.len() }>(&[
             &attribution.owner_values(row),
             &self.session_values(),
-            &attribution.cost_values(row),
+            &cost,
             &[attribution.metadata_value()],
             &self.provider_values(),
-            &[Attribution::billed_value(row)],
+            &[Attribution::billed_value(row, cost)],
         ]))
     }
 }

@@ -215,12 +215,13 @@ impl Record for LlmCall {
     fn insert(&self, row: &Row<'_>) -> Result<bool> {
         let attribution = &self.attribution;
         let trace = [self.trace.as_deref().into(), self.span.as_deref().into()];
+        let cost = attribution.cost_values(row);
         TABLE.insert(&join::<_, { COLUMNS.len() }>(&[
             &attribution.owner_values(row),
             &self.call_values(),
-            &attribution.cost_values(row),
+            &cost,
             &trace,
-            &[attribution.metadata_value(), Attribution::billed_value(row)],
+            &[attribution.metadata_value(), Attribution::billed_value(row, cost)],
         ]))
     }
 }
