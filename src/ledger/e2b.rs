@@ -197,12 +197,12 @@ impl Record for SandboxSession {
         };
         let quote = quote_sandbox(Some(attribution.tenant), sandbox, occurred_at)?;
         let kind = Model { provider: &self.provider, name: &self.sandbox_type };
-        Ok(Cost::new(attribution.provided(kind, occurred_at)?, &quote))
+        Ok(Cost::new(attribution.provided(kind, occurred_at)?, quote))
     }
 
     fn insert(&self, row: &Row<'_>) -> Result<bool> {
         let attribution = &self.attribution;
-        let cost = attribution.cost_values(row);
+        let cost = attribution.cost_values(row)?;
         TABLE.insert(&join::<_, { COLUMNS.len() }>(&[
             &attribution.owner_values(row),
             &self.session_values(),

@@ -257,7 +257,8 @@ fn record(row: &Row) -> Result<(Found, Used)> {
 fn now(record: &Corrected, used: &Used) -> Result<Option<Charged>> {
     match used {
         Used::Llm { input, output, usage, tier } => {
-            let Ok(understood) = llm::usage(&record.provider, *input, *output, usage.as_deref()) else {
+            let parts = usage.as_deref().map(serde_json::from_str).transpose().unwrap_or_default().unwrap_or_default();
+            let Ok(understood) = llm::usage(&record.provider, *input, *output, &parts) else {
                 return Ok(None);
             };
             let tier = tier.as_deref().or(understood.tier.as_deref());
@@ -273,7 +274,7 @@ fn now(record: &Corrected, used: &Used) -> Result<Option<Charged>> {
                 quantities: quantities.each_ref().map(Option::as_deref),
             };
             let quote = quote_sandbox(Some(record.tenant), sandbox, record.occurred_at)?;
-            Ok(Cost::new(None, &quote).charged())
+            Ok(Cost::new(None, quote).charged())
         }
     }
 }
