@@ -386,7 +386,8 @@ mod tests {
     #[pg_test]
     fn columns_are_named_as_in_their_queries() {
         run(&format!(
-            "insert into copilot_internal.tenants (id, name, owner_id) values ('{TENANT}', 'Acme', '{USER}')"
+            "insert into copilot_internal.tenants (id, name, owner_id) values ('{TENANT}', 'Acme', '{USER}');
+             insert into copilot_internal.price_markups (factor, effective_from) values (1.5, '2020-01-01')"
         ));
         let quota = format!("select count(*)::text from public.set_quota('tenant', '{TENANT}', 'all', 1)");
         let llm = format!(
@@ -405,6 +406,7 @@ mod tests {
             public.refund_cost(r.id, 0.001, 'e') c";
         let reprice =
             "select count(*)::text from copilot_internal.reprice(now() - interval '1 hour', now() + interval '1 hour')";
+        let markup = "with u as (update copilot_internal.price_markups set factor = 1.6 returning 1) select count(*)::text from u";
         let tenants = format!("select tenant_name || ' ' || role from public.get_user_tenants('{USER}')");
         let events = format!("select (copilot_internal.catch_up_events('{TENANT}') >= 0)::text");
         for (sql, expected) in [
@@ -419,7 +421,8 @@ mod tests {
             (&hold, "true"),
             (commit, "committed"),
             (refund, "false"),
-            (reprice, "0"),
+            (markup, "1"),
+            (reprice, "2"),
             (&tenants, "Acme owner"),
             (&events, "true"),
         ] {

@@ -40,6 +40,16 @@ enum UnknownTenant {
 
 static UNKNOWN_TENANT: GucSetting<UnknownTenant> = GucSetting::<UnknownTenant>::new(UnknownTenant::Deny);
 
+#[derive(PostgresGucEnum, Clone, Copy, PartialEq, Eq)]
+enum PlatformCounts {
+    #[name = c"cost"]
+    Cost,
+    #[name = c"provider_cost"]
+    ProviderCost,
+}
+
+static PLATFORM_COUNTS: GucSetting<PlatformCounts> = GucSetting::<PlatformCounts>::new(PlatformCounts::Cost);
+
 /// Whether hard quotas refuse.
 static ENFORCEMENT: GucSetting<bool> = GucSetting::<bool>::new(true);
 
@@ -130,6 +140,14 @@ fn register_admission() {
         GucContext::Suset,
         GucFlags::default(),
     );
+    GucRegistry::define_enum_guc(
+        c"pg_tollgate.platform_counts",
+        c"What the platform's quotas count of what is recorded from now on.",
+        c"cost (the default: what tenants pay, as their own quotas) or provider_cost (what providers bill, without the operator's markups). Holds, and charges without a record, count as they are.",
+        &PLATFORM_COUNTS,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
     GucRegistry::define_bool_guc(
         c"pg_tollgate.enforcement",
         c"Whether hard quotas refuse.",
@@ -192,6 +210,11 @@ pub fn may_drop_ledger() -> bool {
 
 pub fn allow_unpriced() -> bool {
     UNPRICED.get() == Unpriced::Allow && may_weaken()
+}
+
+/// Whether the platform's quotas count what providers bill.
+pub fn platform_counts_provider_cost() -> bool {
+    PLATFORM_COUNTS.get() == PlatformCounts::ProviderCost
 }
 
 pub fn tenants_per_user() -> i64 {

@@ -83,6 +83,7 @@ const FUNCTIONS: &[(&str, &str, &str, &str)] = &[
         "TABLE({RECORDED})",
     ),
     ("record_llm_costs", "volatile", "p_records jsonb", "TABLE(ordinal integer, {RECORDED})"),
+    ("record_e2b_costs", "volatile", "p_records jsonb", "TABLE(ordinal integer, {RECORDED})"),
     (
         "reserve_quota",
         "volatile",
@@ -262,6 +263,7 @@ const VIEWS: &[(&str, &str)] = &[
     ("admission", "mode, entries, entries_used, entries_pinned"),
     ("cost_estimates", "resource_type"),
     ("tenants_without_quota", "tenant_id"),
+    ("margins", "tenant_id, date, resource_type, provider, name, total_cost, provider_cost, margin, margin_percentage"),
 ];
 
 #[test]

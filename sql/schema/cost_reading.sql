@@ -4,12 +4,12 @@
 
 create view copilot_internal.cost_lines with (security_invoker) as
     select r.tenant_id, r.day, r.source, r.provider, r.name, r.user_id, r.cost_usd, r.record_count, r.unpriced_count,
-           r.input_tokens, r.output_tokens, r.duration_seconds
+           r.input_tokens, r.output_tokens, r.duration_seconds, r.provider_cost_usd
     from copilot_internal.cost_rollups r
     union all
     select p.tenant_id, (l.occurred_at at time zone 'UTC')::date, l.source, l.provider, l.name, l.user_id,
            coalesce(l.cost_usd, 0), l.records::bigint, (l.cost_usd is null)::integer::bigint, l.input_tokens::numeric,
-           l.output_tokens::numeric, l.duration_seconds
+           l.output_tokens::numeric, l.duration_seconds, coalesce(l.provider_cost_usd, 0)
     from copilot_internal.pending_costs p
     join copilot_internal.ledger_lines l
       on l.tenant_id = p.tenant_id and l.record_id = p.record_id and l.written_in = p.source;

@@ -29,10 +29,11 @@ begin
                 'copilot_internal.model_aliases, copilot_internal.price_markups', array['service_role']),
             -- Money is written by the kernels alone.
             ('select', 'copilot_internal.llm_cost_records, copilot_internal.e2b_cost_records, '
-                'copilot_internal.quota_events, copilot_internal.quota_charges, copilot_internal.cost_corrections, '
+                'copilot_internal.cost_corrections, copilot_internal.cost_rollups', array['service_role']),
+            ('select', 'copilot_internal.quota_events, copilot_internal.quota_charges, '
                 'copilot_internal.quota_reservations, copilot_internal.reservation_extensions, '
                 'copilot_internal.pending_costs, copilot_internal.quota_rollups, '
-                'copilot_internal.cost_rollups, copilot_internal.conversation_rollups, '
+                'copilot_internal.conversation_rollups, '
                 'copilot_internal.shipped_model_prices, copilot_internal.shipped_sandbox_prices, '
                 'copilot_internal.shipped_operation_profiles', array['authenticated', 'service_role']),
             -- An application's own tables may refer to tenants.
@@ -41,6 +42,7 @@ begin
                 'metrics.cost_by_user, metrics.cost_by_conversation, metrics.tenant_total_costs, metrics.quota_status, '
                 'metrics.cost_estimates, metrics.admission, metrics.tenants_without_quota',
                 array['authenticated', 'service_role', 'metrics_reader']),
+            ('select', 'metrics.margins', array['service_role', 'metrics_reader']),
             -- A view needs its reader's right to execute what it calls, a constraint its writer's.
             ('execute', 'function copilot_internal.caller_sees_all(), copilot_internal.caller_tenants(), '
                 'copilot_internal.period_bounds(text, text, timestamptz), copilot_internal.is_time_zone(text), '
@@ -85,7 +87,8 @@ begin
                 'boolean, timestamptz, text, text, jsonb, boolean), '
                 'public.record_e2b_cost(uuid, text, text, numeric, uuid, uuid, uuid, text, numeric, numeric, numeric, '
                 'text, uuid, boolean, timestamptz, jsonb, boolean, text, numeric, numeric, numeric, numeric), '
-                'public.record_llm_costs(jsonb), public.set_sandbox_price(text, text, jsonb, timestamptz, text, uuid), '
+                'public.record_llm_costs(jsonb), public.record_e2b_costs(jsonb), '
+                'public.set_sandbox_price(text, text, jsonb, timestamptz, text, uuid), '
                 'public.reserve_quota(uuid, text, numeric, text, uuid, interval, jsonb, boolean), '
                 'public.commit_reservation(uuid, numeric, text, uuid), public.release_reservation(uuid, text, uuid), '
                 'public.extend_reservation(uuid, interval, numeric, text, uuid), '
@@ -101,6 +104,21 @@ begin
     loop
         execute format('grant %s on %s to %I', v_grant.privileges, v_grant.object, v_grant.role);
     end loop;
+
+    -- Members read what they pay, and not what the provider bills: the operator's factor is no business of theirs.
+    if exists (select from pg_catalog.pg_roles p where p.rolname = 'authenticated') then
+        for v_grant in
+            select a.attrelid::regclass as object, string_agg(format('%I', a.attname), ', ') as columns
+            from pg_catalog.pg_attribute a
+            where a.attrelid in ('copilot_internal.llm_cost_records'::regclass,
+                  'copilot_internal.e2b_cost_records'::regclass, 'copilot_internal.cost_corrections'::regclass,
+                  'copilot_internal.cost_rollups'::regclass)
+              and a.attnum > 0 and not a.attisdropped and a.attname <> 'provider_cost_usd'
+            group by a.attrelid
+        loop
+            execute format('grant select (%s) on %s to authenticated', v_grant.columns, v_grant.object);
+        end loop;
+    end if;
 
     -- One policy per role and action. Kernels act as the owner, which row level security does not bind.
     for v_policy in

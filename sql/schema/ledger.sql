@@ -26,6 +26,7 @@ create table copilot_internal.llm_cost_records (
     trace_id text,
     span_id text,
     metadata jsonb not null default '{}',
+    provider_cost_usd numeric,
     primary key (id, tenant_id),
     check ((cost_usd is null) = (cost_status = 'unpriced'))
 );
@@ -64,6 +65,9 @@ comment on column copilot_internal.llm_cost_records.recorded_at is 'When the row
 comment on column copilot_internal.llm_cost_records.trace_id is 'OpenTelemetry trace.';
 comment on column copilot_internal.llm_cost_records.span_id is 'OpenTelemetry span.';
 comment on column copilot_internal.llm_cost_records.metadata is 'The caller''s own notes.';
+comment on column copilot_internal.llm_cost_records.provider_cost_usd is
+    'USD that the provider bills: cost_usd without the operator''s markups, or the provided cost; as cost_usd where '
+    'it is NULL. Not for members.';
 
 create table copilot_internal.e2b_cost_records (
     id uuid not null default pg_catalog.gen_random_uuid(),
@@ -92,6 +96,7 @@ create table copilot_internal.e2b_cost_records (
     gpu_seconds numeric check (gpu_seconds >= 0),
     creations numeric check (creations >= 0),
     egress_gib numeric check (egress_gib >= 0),
+    provider_cost_usd numeric,
     primary key (id, tenant_id),
     check ((cost_usd is null) = (cost_status = 'unpriced'))
 );
@@ -130,6 +135,9 @@ comment on column copilot_internal.e2b_cost_records.occurred_at is
     'When it happened: decides the price and the UTC day it is shown under.';
 comment on column copilot_internal.e2b_cost_records.recorded_at is 'When the row was written.';
 comment on column copilot_internal.e2b_cost_records.metadata is 'The caller''s own notes.';
+comment on column copilot_internal.e2b_cost_records.provider_cost_usd is
+    'USD that the provider bills: cost_usd without the operator''s markups, or the provided cost; as cost_usd where '
+    'it is NULL. Not for members.';
 
 create table copilot_internal.quota_charges (
     id uuid primary key default pg_catalog.gen_random_uuid(),
@@ -142,16 +150,19 @@ create table copilot_internal.quota_charges (
     charged_at timestamptz not null,
     recorded_at timestamptz not null default pg_catalog.clock_timestamp(),
     reservation_id uuid,
-    reason text
+    reason text,
+    record_id uuid
 );
 create unique index quota_charges_request_id_idx
     on copilot_internal.quota_charges (tenant_id, request_id) nulls not distinct where request_id is not null;
 create index quota_charges_charged_at_idx on copilot_internal.quota_charges (tenant_id, charged_at);
 create unique index quota_charges_reservation_id_idx
     on copilot_internal.quota_charges (reservation_id, tenant_id) where reservation_id is not null;
+create index quota_charges_record_id_idx on copilot_internal.quota_charges (record_id) where record_id is not null;
 comment on table copilot_internal.quota_charges is
     'Charges that no cost record explains, as check_and_record_quota_atomic, commit_reservation and adjust_quota make '
-    'them.';
+    'them. And what the platform alone counts of a record beside what its tenant pays, where '
+    'pg_tollgate.platform_counts says provider_cost.';
 comment on column copilot_internal.quota_charges.id is 'UUID of version 8: one of sixteen time-ordered sequences.';
 comment on column copilot_internal.quota_charges.tenant_id is 'Who pays; NULL for a charge to the platform alone.';
 comment on column copilot_internal.quota_charges.user_id is 'Who asked.';
@@ -166,6 +177,8 @@ comment on column copilot_internal.quota_charges.charged_at is 'The moment whose
 comment on column copilot_internal.quota_charges.recorded_at is 'When the row was written.';
 comment on column copilot_internal.quota_charges.reservation_id is 'The hold that this charge settled.';
 comment on column copilot_internal.quota_charges.reason is 'Why, for a correction.';
+comment on column copilot_internal.quota_charges.record_id is
+    'The cost record whose provider''s cost the platform counts with this row. It is no cost of its own in any view.';
 
 create table copilot_internal.cost_corrections (
     id uuid not null default pg_catalog.gen_random_uuid(),
@@ -183,6 +196,7 @@ create table copilot_internal.cost_corrections (
     charged_at timestamptz not null,
     occurred_at timestamptz not null,
     recorded_at timestamptz not null default pg_catalog.clock_timestamp(),
+    provider_cost_usd numeric,
     primary key (id, tenant_id)
 );
 create unique index cost_corrections_request_id_idx
@@ -210,6 +224,8 @@ comment on column copilot_internal.cost_corrections.reason is 'Why.';
 comment on column copilot_internal.cost_corrections.charged_at is 'The moment whose quota periods the record charged.';
 comment on column copilot_internal.cost_corrections.occurred_at is 'When the record says that it happened.';
 comment on column copilot_internal.cost_corrections.recorded_at is 'When the row was written.';
+comment on column copilot_internal.cost_corrections.provider_cost_usd is
+    'USD of what the provider bills; as cost_usd where it is NULL. Not for members.';
 
 -- Each ledger row leaves one narrow row here in the same statement; folding moves it into the rollups. A reader of
 -- rollups and pending rows in one snapshot has every committed record exactly once. The nil UUID stands for "the
@@ -271,6 +287,7 @@ create table copilot_internal.cost_rollups (
     input_tokens numeric not null,
     output_tokens numeric not null,
     duration_seconds numeric not null,
+    provider_cost_usd numeric not null,
     primary key (tenant_id, day, source, provider, name, user_id)
 );
 comment on table copilot_internal.cost_rollups is
@@ -287,6 +304,7 @@ comment on column copilot_internal.cost_rollups.unpriced_count is 'Records witho
 comment on column copilot_internal.cost_rollups.input_tokens is 'Input tokens.';
 comment on column copilot_internal.cost_rollups.output_tokens is 'Output tokens.';
 comment on column copilot_internal.cost_rollups.duration_seconds is 'Sandbox seconds.';
+comment on column copilot_internal.cost_rollups.provider_cost_usd is 'USD that providers bill. Not for members.';
 
 create table copilot_internal.conversation_rollups (
     tenant_id uuid not null,
@@ -313,22 +331,26 @@ create view copilot_internal.ledger_lines with (security_invoker) as
            coalesce(r.user_id, '00000000-0000-0000-0000-000000000000') as user_id, r.conversation_id,
            'llm'::text as resource_type, r.charged_at, r.charge_nanos,
            r.cost_usd, r.input_tokens, r.output_tokens, 0::numeric as duration_seconds,
-           'llm'::text as written_in, 1 as records
+           'llm'::text as written_in, 1 as records, coalesce(r.provider_cost_usd, r.cost_usd) as provider_cost_usd
     from copilot_internal.llm_cost_records r
     union all
     select r.tenant_id, r.id, 'e2b', r.occurred_at, '', r.sandbox_type,
            coalesce(r.user_id, '00000000-0000-0000-0000-000000000000'), r.conversation_id,
-           'e2b', r.charged_at, r.charge_nanos, r.cost_usd, 0::bigint, 0::bigint, r.duration_seconds, 'e2b', 1
+           'e2b', r.charged_at, r.charge_nanos, r.cost_usd, 0::bigint, 0::bigint, r.duration_seconds, 'e2b', 1,
+           coalesce(r.provider_cost_usd, r.cost_usd)
     from copilot_internal.e2b_cost_records r
     union all
     select coalesce(r.tenant_id, '00000000-0000-0000-0000-000000000000'), r.id, 'charge', r.charged_at, '', '',
            coalesce(r.user_id, '00000000-0000-0000-0000-000000000000'), null::uuid,
-           r.resource_type, r.charged_at, r.charge_nanos, r.cost_usd, 0::bigint, 0::bigint, 0::numeric, 'charge', 1
+           r.resource_type, r.charged_at, r.charge_nanos, c.cost_usd, 0::bigint, 0::bigint, 0::numeric, 'charge',
+           (r.record_id is null)::integer, c.cost_usd
     from copilot_internal.quota_charges r
+    cross join lateral (select case when r.record_id is null then r.cost_usd else 0 end as cost_usd) c
     union all
     select r.tenant_id, r.id, r.source, r.occurred_at, r.provider, r.name,
            coalesce(r.user_id, '00000000-0000-0000-0000-000000000000'), r.conversation_id,
-           r.source, r.charged_at, r.charge_nanos, r.cost_usd, 0::bigint, 0::bigint, 0::numeric, 'correction', 0
+           r.source, r.charged_at, r.charge_nanos, r.cost_usd, 0::bigint, 0::bigint, 0::numeric, 'correction', 0,
+           coalesce(r.provider_cost_usd, r.cost_usd)
     from copilot_internal.cost_corrections r;
 comment on view copilot_internal.ledger_lines is
     'Every ledger row in the terms of the rollups, with the nil UUID for the platform and for no user.';
@@ -347,4 +369,6 @@ comment on column copilot_internal.ledger_lines.output_tokens is 'Output tokens.
 comment on column copilot_internal.ledger_lines.duration_seconds is 'Sandbox seconds.';
 comment on column copilot_internal.ledger_lines.written_in is
     'llm, e2b, charge or correction: the ledger table, as pending_costs.source names it.';
-comment on column copilot_internal.ledger_lines.records is '1; 0 for a correction, which is no record of its own.';
+comment on column copilot_internal.ledger_lines.records is
+    '1; 0 for a correction and for what the platform counts of a record, which are no records of their own.';
+comment on column copilot_internal.ledger_lines.provider_cost_usd is 'USD that the provider bills.';

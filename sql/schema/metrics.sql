@@ -233,6 +233,29 @@ comment on column metrics.tenant_total_costs.e2b_session_count is 'Sandbox sessi
 comment on column metrics.tenant_total_costs.unpriced_count is
     'Records among them whose price is not known and that add nothing to the cost.';
 
+create view metrics.margins with (security_barrier) as
+    select l.tenant_id, l.day as date, l.source as resource_type, l.provider, l.name,
+           pg_catalog.trim_scale(sum(l.cost_usd)) as total_cost,
+           pg_catalog.trim_scale(sum(l.provider_cost_usd)) as provider_cost,
+           pg_catalog.trim_scale(sum(l.cost_usd) - sum(l.provider_cost_usd)) as margin,
+           pg_catalog.trim_scale(pg_catalog.round((sum(l.cost_usd) - sum(l.provider_cost_usd)) * 100
+               / nullif(sum(l.cost_usd), 0), 2)) as margin_percentage
+    from copilot_internal.cost_lines l
+    where l.source <> 'charge' and (select copilot_internal.caller_sees_all())
+    group by l.tenant_id, l.day, l.source, l.provider, l.name;
+comment on view metrics.margins is
+    'What tenants pay and what providers bill, by tenant, UTC day and model or sandbox type; not for members of '
+    'tenants. Charges without a record have no margin and are left out.';
+comment on column metrics.margins.tenant_id is 'The tenant.';
+comment on column metrics.margins.date is 'The UTC day on which it occurred.';
+comment on column metrics.margins.resource_type is 'llm or e2b.';
+comment on column metrics.margins.provider is 'The model''s provider; empty for a sandbox.';
+comment on column metrics.margins.name is 'The model or sandbox type.';
+comment on column metrics.margins.total_cost is 'USD that the tenant pays.';
+comment on column metrics.margins.provider_cost is 'USD that the provider bills.';
+comment on column metrics.margins.margin is 'USD that are left; below zero where the provider bills more.';
+comment on column metrics.margins.margin_percentage is 'Percent of total_cost that are left; NULL where that is 0.';
+
 create view metrics.quota_status with (security_barrier) as
     select v.*
     from (

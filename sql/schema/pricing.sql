@@ -103,13 +103,16 @@ create table copilot_internal.price_markups (
     factor numeric not null check (factor >= 0 and factor <= 1000 and pg_catalog.scale(factor) <= 6),
     effective_from timestamptz not null default pg_catalog.clock_timestamp(),
     effective_to timestamptz check (effective_to > effective_from),
-    unique nulls not distinct (tenant_id, model_provider, model_name, effective_from)
+    step smallint not null default 1 check (step >= 0 and step <= 9),
+    on_provided boolean not null default false,
+    unique nulls not distinct (tenant_id, model_provider, model_name, step, effective_from),
+    check (not (on_provided and step = 0))
 );
 comment on table copilot_internal.price_markups is
-    'What computed costs are multiplied by for a tenant: 1.2 adds a fifth. The most specific row in force counts: a '
-    'tenant''s own before one for all, the model''s before the provider''s before one for everything. Of those it is '
-    'the one that began last. Sandboxes go by the provider e2b and their type. Costs that a caller provides are not '
-    'touched.';
+    'What computed costs are multiplied by for a tenant: 1.2 adds a fifth. In each step the most specific row in force '
+    'counts: a tenant''s own before one for all, the model''s before the provider''s before one for everything. Of '
+    'those it is the one that began last. The steps'' factors are multiplied in ascending order, and the product is '
+    'rounded once. Sandboxes go by their provider and type.';
 comment on column copilot_internal.price_markups.id is 'Key.';
 comment on column copilot_internal.price_markups.tenant_id is 'Whose costs; NULL for all.';
 comment on column copilot_internal.price_markups.model_provider is 'Of which provider; NULL for all.';
@@ -117,6 +120,11 @@ comment on column copilot_internal.price_markups.model_name is 'Of which model; 
 comment on column copilot_internal.price_markups.factor is 'The factor, at most six decimals.';
 comment on column copilot_internal.price_markups.effective_from is 'From when (inclusive), by the moment of the call.';
 comment on column copilot_internal.price_markups.effective_to is 'Until when (exclusive).';
+comment on column copilot_internal.price_markups.step is
+    '0 is what the provider bills, against its list (0.9 for a tenth off): it gives provider_cost_usd. 1 to 9 are what '
+    'the tenant pays, such as 1 for a margin, 2 for a discount.';
+comment on column copilot_internal.price_markups.on_provided is
+    'Whether it multiplies costs that a caller or gateway provides, too. Those are what the provider has billed.';
 
 create table copilot_internal.e2b_pricing (
     id uuid primary key default pg_catalog.gen_random_uuid(),

@@ -49,10 +49,11 @@ begin atomic
     ), cost_done as (
         insert into copilot_internal.cost_rollups as r
             (tenant_id, day, source, provider, name, user_id, cost_usd, record_count, unpriced_count,
-             input_tokens, output_tokens, duration_seconds)
+             input_tokens, output_tokens, duration_seconds, provider_cost_usd)
         select l.tenant_id, (l.occurred_at at time zone 'UTC')::date, l.source, l.provider, l.name, l.user_id,
                coalesce(sum(l.cost_usd), 0), sum(l.records), count(*) filter (where l.cost_usd is null),
-               sum(l.input_tokens), sum(l.output_tokens), sum(l.duration_seconds)
+               sum(l.input_tokens), sum(l.output_tokens), sum(l.duration_seconds),
+               coalesce(sum(l.provider_cost_usd), 0)
         from lines l
         group by 1, 2, 3, 4, 5, 6
         on conflict (tenant_id, day, source, provider, name, user_id) do update set
@@ -61,7 +62,8 @@ begin atomic
             unpriced_count = r.unpriced_count + excluded.unpriced_count,
             input_tokens = r.input_tokens + excluded.input_tokens,
             output_tokens = r.output_tokens + excluded.output_tokens,
-            duration_seconds = r.duration_seconds + excluded.duration_seconds
+            duration_seconds = r.duration_seconds + excluded.duration_seconds,
+            provider_cost_usd = r.provider_cost_usd + excluded.provider_cost_usd
     ), conversation_done as (
         insert into copilot_internal.conversation_rollups as r
             (tenant_id, conversation_id, source, cost_usd, record_count, unpriced_count)
@@ -260,17 +262,17 @@ begin atomic
                coalesce(l.cost_usd, 0) as cost_usd, l.records::numeric as record_count,
                (l.cost_usd is null)::integer::numeric as unpriced_count,
                l.input_tokens::numeric as input_tokens, l.output_tokens::numeric as output_tokens, l.duration_seconds,
-               true as is_ledger
+               coalesce(l.provider_cost_usd, 0) as provider_cost_usd, true as is_ledger
         from ledger l
         union all
         select l.tenant_id, (l.occurred_at at time zone 'UTC')::date, l.source, l.provider, l.name, l.user_id,
                coalesce(l.cost_usd, 0), l.records, (l.cost_usd is null)::integer, l.input_tokens, l.output_tokens,
-               l.duration_seconds, false
+               l.duration_seconds, coalesce(l.provider_cost_usd, 0), false
         from pending p
         join ledger l on l.tenant_id = p.tenant_id and l.record_id = p.record_id and l.written_in = p.source
         union all
         select r.tenant_id, r.day, r.source, r.provider, r.name, r.user_id, r.cost_usd, r.record_count,
-               r.unpriced_count, r.input_tokens, r.output_tokens, r.duration_seconds, false
+               r.unpriced_count, r.input_tokens, r.output_tokens, r.duration_seconds, r.provider_cost_usd, false
         from copilot_internal.cost_rollups r
     ), conversations as (
         select l.tenant_id, l.conversation_id, l.source, coalesce(l.cost_usd, 0) as cost_usd,
@@ -305,12 +307,15 @@ begin atomic
                    coalesce(sum(c.input_tokens + c.output_tokens) filter (where c.is_ledger), 0) as tokens_expected,
                    coalesce(sum(c.input_tokens + c.output_tokens) filter (where not c.is_ledger), 0) as tokens_actual,
                    coalesce(sum(c.duration_seconds) filter (where c.is_ledger), 0) as seconds_expected,
-                   coalesce(sum(c.duration_seconds) filter (where not c.is_ledger), 0) as seconds_actual
+                   coalesce(sum(c.duration_seconds) filter (where not c.is_ledger), 0) as seconds_actual,
+                   coalesce(sum(c.provider_cost_usd) filter (where c.is_ledger), 0) as billed_expected,
+                   coalesce(sum(c.provider_cost_usd) filter (where not c.is_ledger), 0) as billed_actual
             from costs c
             group by c.tenant_id, c.day, c.source, c.provider, c.name, c.user_id
         ) c
         cross join lateral (values
             ('costs by day (USD)', c.cost_expected, c.cost_actual),
+            ('provider costs by day (USD)', c.billed_expected, c.billed_actual),
             ('records by day', c.count_expected, c.count_actual),
             ('unpriced records by day', c.unpriced_expected, c.unpriced_actual),
             ('tokens by day', c.tokens_expected, c.tokens_actual),
@@ -337,7 +342,7 @@ begin atomic
         union all
         select 'charge of a priced record (nano USD)', l.tenant_id, ceil(coalesce(l.cost_usd, 0) * 1000000000),
                l.charge_nanos
-        from ledger l where l.written_in <> 'correction'
+        from ledger l where l.records > 0
           and not exists (select from copilot_internal.cost_corrections c
                           where c.record_id = l.record_id and c.tenant_id = l.tenant_id)
         union all
@@ -348,6 +353,22 @@ begin atomic
             from copilot_internal.cost_corrections c group by 1, 2, 3
         ) c
         join ledger l on l.tenant_id = c.tenant_id and l.record_id = c.record_id and l.written_in = c.source
+        union all
+        -- Where the platform counts what the provider bills, it counts it of all that is left of the record.
+        select 'charge of a record to the platform (nano USD)', l.tenant_id,
+               ceil(sum(l.provider_cost_usd) * 1000000000), sum(l.charge_nanos) + max(e.charge_nanos)
+        from (
+            select c.record_id, sum(c.charge_nanos) as charge_nanos
+            from copilot_internal.quota_charges c where c.record_id is not null group by c.record_id
+        ) e
+        join (
+            select r.tenant_id, r.record_id, r.charge_nanos, r.provider_cost_usd
+            from ledger r where r.written_in in ('llm', 'e2b')
+            union all
+            select c.tenant_id, c.record_id, c.charge_nanos, coalesce(c.provider_cost_usd, c.cost_usd)
+            from copilot_internal.cost_corrections c
+        ) l on l.record_id = e.record_id
+        group by l.tenant_id, l.record_id
         union all
         select 'cost of a committed reservation (USD)', h.tenant_id, h.charged_usd, coalesce(s.cost_usd, 0)
         from copilot_internal.quota_reservations h

@@ -6,7 +6,7 @@ use tollgate_escrow::table::{Delta, Pin};
 use crate::pg::Timestamp;
 use crate::pg::transaction::Unwritten;
 use crate::quota::{Payer, QuotaUsage};
-use tollgate_core::decision::{Scope, Verdict};
+use tollgate_core::decision::{Scope, Spending, Verdict};
 
 /// A hold as quotas count it.
 #[derive(Clone, Copy)]
@@ -25,6 +25,8 @@ pub struct Charge {
     pub at: Timestamp,
     /// Nano-dollars that will have been spent; below zero for a correction, which counts once it has committed.
     pub amount: i64,
+    /// What quotas of the platform count beyond that; below zero where the provider bills less than the tenant pays.
+    pub platform_extra: i64,
     /// What will be held.
     pub hold: Option<Hold>,
     /// What was held until now: without a user, or by the payer's user.
@@ -38,9 +40,15 @@ pub struct Charge {
 }
 
 impl Charge {
-    /// What is spent and held together, in nano-dollars.
-    pub fn wanted(&self) -> i64 {
-        self.amount.saturating_add(self.held())
+    /// What quotas of the scope count as spent.
+    pub fn spent(&self, scope: Scope) -> i64 {
+        self.amount.saturating_add(if scope == Scope::Platform { self.platform_extra } else { 0 })
+    }
+
+    /// What is spent and held together.
+    pub fn wanted(&self) -> Spending {
+        let wanted = |scope| self.spent(scope).saturating_add(self.held());
+        Spending { paid: wanted(Scope::Tenant), by_platform: wanted(Scope::Platform) }
     }
 
     pub fn held(&self) -> i64 {

@@ -23,7 +23,8 @@ use crate::quota::sums::Sums;
 use crate::quota::{Payer, QuotaUsage};
 use tollgate_core::decision::{Mode, Quota};
 
-/// The charge as the journal knows it. What is given up and counted by no user's quota is entered without a user.
+/// The charge as the journal knows it. What is given up and counted by no user's quota is entered without a user, and what
+/// only the platform counts without a tenant.
 fn noted(charge: &Charge) -> impl Iterator<Item = (journal::Charge, Delta)> {
     let own = journal::Charge {
         tenant: charge.payer.tenant_key(),
@@ -34,13 +35,11 @@ fn noted(charge: &Charge) -> impl Iterator<Item = (journal::Charge, Delta)> {
     let given_up = charge.gives_up.map_or(0, |hold| hold.amount);
     let (with_own, apart) = if charge.user_held { (given_up, 0) } else { (0, given_up) };
     let nobodys = journal::Charge { user: *nil().as_bytes(), ..own };
+    let platforms = journal::Charge { tenant: *nil().as_bytes(), ..nobodys };
+    let extra = charge.platform_extra;
     let apart = (apart != 0).then(|| (nobodys, Delta::between(apart, 0, 0)));
-    [(own, Delta::between(with_own, charge.amount, charge.held()))].into_iter().chain(apart)
-}
-
-/// What the transaction may give back, as people are shown it.
-fn shown(charge: &Charge) -> i64 {
-    noted(charge).map(|(_, delta)| delta.amount).fold(0, i64::saturating_add)
+    let extra = (extra != 0).then(|| (platforms, Delta::between(0, extra, 0)));
+    [(own, Delta::between(with_own, charge.amount, charge.held()))].into_iter().chain(apart).chain(extra)
 }
 
 pub fn admit(shared: &Shared, spi: &Session, charge: Charge) -> Result<Admission> {
@@ -195,10 +194,12 @@ impl<'a> Attempt<'a> {
         let reserved = with(|state| {
             for (((_, place), quota), given_up) in self.places.iter().zip(&usage.quotas).zip(&self.given_up) {
                 let CounterSource::Entry(pin) = *place else { continue };
-                let delta = Delta::between(*given_up, charge.amount, charge.held());
+                let delta = Delta::between(*given_up, charge.spent(quota.scope), charge.held());
                 let added = match quota.limit {
                     // What is free has been admitted wherever the counter stands.
-                    Some(limit) if charge.enforce && quota.mode == Mode::Hard && charge.wanted() != 0 => {
+                    Some(limit)
+                        if charge.enforce && quota.mode == Mode::Hard && charge.wanted().of(quota.scope) != 0 =>
+                    {
                         shared.table.reserve(pin, delta.amount, limit).then_some(delta.amount)
                     }
                     _ => Some(shared.table.add(pin, delta.amount)),
@@ -219,8 +220,9 @@ impl<'a> Attempt<'a> {
             }
             for (noted, delta) in noted(charge) {
                 state.journal.charge(noted, level, delta);
+                // What the transaction may give back, as people are shown it.
+                shared.registry.note(own_slot(), &noted.tenant, delta.amount);
             }
-            shared.registry.note(own_slot(), &charge.payer.tenant_key(), shown(charge));
             true
         });
         reserved.then_some(Counted { additions, level, first: [false; 2] })
@@ -305,8 +307,8 @@ pub fn retract(shared: &Shared, charge: Charge, counted: &Counted) {
         }
         for (noted, delta) in noted(&charge) {
             state.journal.forget(noted, counted.level, delta);
+            shared.registry.note(own_slot(), &noted.tenant, -delta.amount);
         }
-        shared.registry.note(own_slot(), &charge.payer.tenant_key(), -shown(&charge));
         for (partition, first) in partitions(charge.payer).into_iter().zip(counted.first) {
             if first && !shared.registry.stays(own_slot(), partition) {
                 state.forget_charged(partition);

@@ -6,14 +6,15 @@ use pgrx::{Uuid, pg_extern, pg_sys};
 use super::{usage_percentage, usd};
 use crate::arguments;
 use crate::error::{Error, Result};
+use crate::ledger::batch::{self, Batched};
 use crate::ledger::direct_charge::DirectCharge;
 use crate::ledger::e2b::{self, SandboxSession};
 use crate::ledger::llm::{self, LlmCall};
-use crate::ledger::{Outcome, Record, batch, record};
+use crate::ledger::{Outcome, Record, record};
 use crate::pg::call::{Call, Reply, signatures};
 use crate::pg::identity::Caller;
 use crate::pg::spi::{self, Session};
-use crate::pg::value::Value;
+use crate::pg::value::{GivenJson, Value};
 use crate::quota::Payer;
 use crate::quota::figures::{Figures, wait_for};
 use crate::tenancy::access;
@@ -32,6 +33,7 @@ signatures! {
         p_egress_gib
     );
     RecordLlmCosts = record_llm_costs(p_records);
+    RecordE2bCosts = record_e2b_costs(p_records);
     CheckAndRecordQuotaAtomic = check_and_record_quota_atomic(
         p_scope, p_scope_id, p_cost_usd, p_resource_type, p_tenant_id, p_request_id, p_log_denial
     );
@@ -61,7 +63,7 @@ pub fn reported_quota(outcome: &Outcome) -> Option<&Quota> {
     outcome.reported_quota.map(|index| &outcome.usage.quotas[index])
 }
 
-/// The columns of `record_llm_cost`, `record_llm_usage`, `record_e2b_cost` and, after its ordinal, `record_llm_costs`.
+/// The columns of the functions that record a cost and, after an ordinal, of those that record many.
 pub(super) fn columns(outcome: &Outcome) -> Vec<Value> {
     let figures = reported_quota(outcome).map(Figures::of);
     let figures = figures.as_ref();
@@ -145,23 +147,32 @@ fn record_e2b_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
     call.row(&columns(&outcome))
 }
 
+/// Records a batch, of which a bad record refuses the whole.
+fn record_batch<R: Batched + Record>(caller: &Caller, given: Option<GivenJson>) -> Result<Vec<Outcome>> {
+    require_service_role(caller)?;
+    let given = arguments::required(given, "p_records")?;
+    let records: Vec<R> = batch::parse(&arguments::document(given, "p_records", &batch::BATCH)?.text())?;
+    let records: Vec<&dyn Record> = records.iter().map(|one| one as &dyn Record).collect();
+    spi::session(|spi| record(spi, &records))
+}
+
+fn numbered(outcomes: &[Outcome]) -> impl Iterator<Item = Vec<Value>> {
+    let numbered = outcomes.iter().zip(1i32..);
+    numbered.map(|(outcome, ordinal)| [vec![Value::from(ordinal)], columns(outcome)].concat())
+}
+
 #[pg_extern(sql = false)]
 fn record_llm_costs(fcinfo: pg_sys::FunctionCallInfo) {
-    use RecordLlmCosts::*;
-
     let call = Call::<RecordLlmCosts>::new(fcinfo);
-    let outcomes = call.kernel(|caller| {
-        require_service_role(caller)?;
-        let given = arguments::required(call.jsonb(p_records), "p_records")?;
-        let records = batch::parse(&arguments::document(given, "p_records", &batch::BATCH)?.text())?;
-        let records: Vec<&dyn Record> = records.iter().map(|one| one as &dyn Record).collect();
-        spi::session(|spi| record(spi, &records))
-    });
-    call.rows(outcomes.iter().zip(1i32..).map(|(outcome, ordinal)| {
-        let mut row = vec![Value::from(ordinal)];
-        row.extend(columns(outcome));
-        row
-    }));
+    let outcomes = call.kernel(|caller| record_batch::<LlmCall>(caller, call.jsonb(RecordLlmCosts::p_records)));
+    call.rows(numbered(&outcomes));
+}
+
+#[pg_extern(sql = false)]
+fn record_e2b_costs(fcinfo: pg_sys::FunctionCallInfo) {
+    let call = Call::<RecordE2bCosts>::new(fcinfo);
+    let outcomes = call.kernel(|caller| record_batch::<SandboxSession>(caller, call.jsonb(RecordE2bCosts::p_records)));
+    call.rows(numbered(&outcomes));
 }
 
 /// The payer of a charge, as the seed application names it.

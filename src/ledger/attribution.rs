@@ -3,13 +3,14 @@
 use pgrx::Uuid;
 use pgrx::pg_sys::Oid;
 
-use super::{RecordTerms, Row};
+use super::{Charged, RecordTerms, Row};
 use crate::arguments;
 use crate::error::{Error, Result};
 use crate::pg::Timestamp;
 use crate::pg::shape::{Column, nullable, required};
 use crate::pg::spi::types::{BIGINT, JSONB, MOMENT, NUMERIC, TEXT, UUID};
 use crate::pg::value::{GivenJson, Json, Value};
+use crate::pricing::lookup::{Model, on_provided};
 use crate::quota::Payer;
 use tollgate_core::decision::Resource;
 use tollgate_core::money::Picos;
@@ -79,6 +80,12 @@ impl Attribution {
         }
     }
 
+    /// What the caller says that the provider has billed, and what the tenant pays for it.
+    pub fn provided(&self, model: Model, at: Timestamp) -> Result<Option<Charged>> {
+        let Some(billed) = self.provided else { return Ok(None) };
+        Ok(Some(Charged { paid: on_provided(self.tenant, model, at, billed)?, billed }))
+    }
+
     /// The values of [`FIND_TYPES`].
     pub fn find_values(&self, request_id: &str, user: Option<Uuid>) -> [Value; FIND_TYPES.len()] {
         [
@@ -113,6 +120,11 @@ impl Attribution {
         ])
     }
 
+    /// The value of [`BILLED_COLUMN`], which mostly is that of the cost.
+    pub fn billed_value(row: &Row<'_>, [paid, ..]: [Value; COST_COLUMNS.len()]) -> Value {
+        if row.cost.billed == row.cost.usd { paid } else { usd(row.cost.billed) }
+    }
+
     /// The value of [`METADATA_COLUMN`].
     pub fn metadata_value(&self) -> Value {
         self.metadata.as_ref().map_or_else(|| Value::jsonb("{}"), Json::value)
@@ -143,6 +155,9 @@ pub const COST_COLUMNS: [Column; 9] = [
 
 pub const METADATA_COLUMN: Column = required("metadata", JSONB);
 
+/// What the provider bills: the last column of every cost record.
+pub const BILLED_COLUMN: Column = nullable("provider_cost_usd", NUMERIC);
+
 /// The constraints on [`COST_COLUMNS`], as Postgres writes them.
 pub const COST_CHECKS: [&str; 2] = [
     "((cost_usd IS NULL) = (cost_status = 'unpriced'::text))",
@@ -166,7 +181,7 @@ macro_rules! find_record {
             $parameters,
             ")
            and case when $6::numeric is null then r.cost_status <> 'provided'
-               else r.cost_status = 'provided' and r.cost_usd = $6 end
+               else r.cost_status = 'provided' and coalesce(r.provider_cost_usd, r.cost_usd) = $6 end
            -- A moment that was in the future was taken as now.
            and ($7::timestamptz is null or r.occurred_at = $7
                 or ($7 > r.recorded_at and r.occurred_at = r.recorded_at)) as same_content,

@@ -1,13 +1,15 @@
-//! A batch of LLM calls as JSON: an array of objects keyed by the argument names of `record_llm_cost` without `p_`.
+//! A batch as JSON: an array of objects keyed by the argument names of the function that records one, without `p_`.
 
 use chrono::DateTime;
 use pgrx::Uuid;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use tollgate_core::json::{self, Misfit};
 
 use super::attribution::RecordArgs;
-use super::llm::{Arguments, LlmCall};
+use super::e2b::{self, SandboxSession};
+use super::llm::{self, LlmCall};
 use crate::arguments::shown;
 use crate::error::{Error, Result};
 use crate::pg::Timestamp;
@@ -21,90 +23,119 @@ const MAX_RECORDS: usize = 1_000;
 /// All of a batch: 16 KiB for each of a thousand records.
 pub const BATCH: Bounds = Bounds { bytes: 16 * 1024 * 1024, depth: 110, number: 1_000 };
 
+/// A kind of record that can come in a batch.
+pub trait Batched: TryFrom<Self::Arguments, Error = Error> {
+    type Arguments;
+
+    /// The arguments that an element of the array gives.
+    fn arguments(element: Value) -> Result<Self::Arguments>;
+}
+
 /// Reads the batch, or says which record (counted from 1) is wrong and how.
-pub fn parse(text: &str) -> Result<Vec<LlmCall>> {
+pub fn parse<R: Batched>(text: &str) -> Result<Vec<R>> {
     let Ok(Value::Array(records)) = serde_json::from_str(text) else {
         return Err(Error::invalid("p_records must be a JSON array of objects"));
     };
     if records.len() > MAX_RECORDS {
         return Err(Error::invalid(format!("p_records must not hold more than {MAX_RECORDS} records")));
     }
-    let call = |record| LlmCall::try_from(arguments(record)?);
+    let one = |element| R::try_from(R::arguments(element)?);
     let numbered = records.into_iter().enumerate();
-    numbered.map(|(index, record)| call(record).map_err(|error| error.at_ordinal(index + 1))).collect()
+    numbered.map(|(index, element)| one(element).map_err(|error| error.at_ordinal(index + 1))).collect()
 }
 
-fn arguments(record: Value) -> Result<Arguments> {
-    let Value::Object(fields) = record else { return Err(Error::invalid("is not a JSON object")) };
-    let read = json::read::<Record>(fields).map_err(|Misfit { path, why }| {
+fn read<T: DeserializeOwned>(element: Value) -> Result<T> {
+    let Value::Object(fields) = element else { return Err(Error::invalid("is not a JSON object")) };
+    json::read(fields).map_err(|Misfit { path, why }| {
         let key = path.join(".");
         Error::invalid(match why {
             Some(why) => format!("{key} {why}"),
             None => format!("unknown key \"{}\"", shown(&key)),
         })
-    });
-    read.map(Arguments::from)
+    })
 }
 
-/// One record. A key that is not among these would be a cost recorded without what it said.
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Record {
-    tenant_id: Field<Uuid>,
-    model_provider: Field<String>,
-    model_name: Field<String>,
-    input_tokens: Field<i64>,
-    output_tokens: Field<i64>,
-    user_id: Field<Uuid>,
-    conversation_id: Field<Uuid>,
-    path_id: Field<Uuid>,
-    task: Field<String>,
-    usage: Field<GivenJson>,
-    service_tier: Field<String>,
-    cost_usd: Field<Amount>,
-    request_id: Field<String>,
-    reservation_id: Field<Uuid>,
-    enforce: Field<bool>,
-    occurred_at: Field<Moment>,
-    trace_id: Field<String>,
-    span_id: Field<String>,
-    metadata: Field<GivenJson>,
-    log_denial: Field<bool>,
-}
-
-impl From<Record> for Arguments {
-    fn from(record: Record) -> Self {
-        Self {
-            attribution: RecordArgs {
-                tenant_id: record.tenant_id.0,
-                user_id: record.user_id.0,
-                conversation_id: record.conversation_id.0,
-                path_id: record.path_id.0,
-                cost_usd: record.cost_usd.0.map(|Amount(text)| text),
-                request_id: record.request_id.0,
-                reservation_id: record.reservation_id.0,
-                enforce: record.enforce.0.or(Some(false)),
-                occurred_at: record.occurred_at.0.map(|Moment(at)| at),
-                metadata: record.metadata.0,
-                log_denial: record.log_denial.0.or(Some(false)),
-            },
-            model_provider: record.model_provider.0,
-            model_name: record.model_name.0,
-            input_tokens: record.input_tokens.0,
-            output_tokens: record.output_tokens.0,
-            task: record.task.0,
-            usage: record.usage.0,
-            service_tier: record.service_tier.0,
-            trace_id: record.trace_id.0,
-            span_id: record.span_id.0,
+/// The keys of one kind of record: those that all kinds have, and its own. A key that is not among these would be a cost
+/// recorded without what it said.
+macro_rules! batched {
+    ($record:ty as $element:ident of $module:ident { $($field:ident: $kind:ty,)* }) => {
+        #[derive(Default, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        struct $element {
+            tenant_id: Field<Uuid>,
+            user_id: Field<Uuid>,
+            conversation_id: Field<Uuid>,
+            path_id: Field<Uuid>,
+            cost_usd: Field<Amount>,
+            request_id: Field<String>,
+            reservation_id: Field<Uuid>,
+            enforce: Field<bool>,
+            occurred_at: Field<Moment>,
+            metadata: Field<GivenJson>,
+            log_denial: Field<bool>,
+            $($field: Field<$kind>,)*
         }
+
+        impl Batched for $record {
+            type Arguments = $module::Arguments;
+
+            fn arguments(element: Value) -> Result<$module::Arguments> {
+                let given: $element = read(element)?;
+                Ok($module::Arguments {
+                    attribution: RecordArgs {
+                        tenant_id: given.tenant_id.0,
+                        user_id: given.user_id.0,
+                        conversation_id: given.conversation_id.0,
+                        path_id: given.path_id.0,
+                        cost_usd: given.cost_usd.0,
+                        request_id: given.request_id.0,
+                        reservation_id: given.reservation_id.0,
+                        enforce: given.enforce.0.or(Some(false)),
+                        occurred_at: given.occurred_at.0,
+                        metadata: given.metadata.0,
+                        log_denial: given.log_denial.0.or(Some(false)),
+                    },
+                    $($field: given.$field.0,)*
+                })
+            }
+        }
+    };
+}
+
+batched! {
+    LlmCall as Call of llm {
+        model_provider: String,
+        model_name: String,
+        input_tokens: i64,
+        output_tokens: i64,
+        task: String,
+        usage: GivenJson,
+        service_tier: String,
+        trace_id: String,
+        span_id: String,
+    }
+}
+
+batched! {
+    SandboxSession as Sandbox of e2b {
+        sandbox_id: String,
+        sandbox_type: String,
+        duration_seconds: Amount,
+        region: String,
+        vcpu_seconds: Amount,
+        memory_gib_seconds: Amount,
+        provider: String,
+        disk_gib_seconds: Amount,
+        gpu_seconds: Amount,
+        creations: Amount,
+        egress_gib: Amount,
     }
 }
 
 /// An argument; one that is null or missing has its default.
-struct Field<T>(Option<T>);
+struct Field<T: Argument>(Option<T::Given>);
 
-impl<T> Default for Field<T> {
+impl<T: Argument> Default for Field<T> {
     fn default() -> Self {
         Self(None)
     }
@@ -117,13 +148,16 @@ impl<'de, T: Argument> Deserialize<'de> for Field<T> {
     }
 }
 
-trait Argument: Sized {
+trait Argument {
+    /// As the function takes it.
+    type Given;
     const EXPECTED: &'static str;
 
-    fn from_json(value: Value) -> Option<Self>;
+    fn from_json(value: Value) -> Option<Self::Given>;
 }
 
 impl Argument for String {
+    type Given = Self;
     const EXPECTED: &'static str = "a string";
 
     fn from_json(value: Value) -> Option<Self> {
@@ -135,6 +169,7 @@ impl Argument for String {
 }
 
 impl Argument for bool {
+    type Given = Self;
     const EXPECTED: &'static str = "true or false";
 
     fn from_json(value: Value) -> Option<Self> {
@@ -143,6 +178,7 @@ impl Argument for bool {
 }
 
 impl Argument for i64 {
+    type Given = Self;
     const EXPECTED: &'static str = "a whole number";
 
     fn from_json(value: Value) -> Option<Self> {
@@ -151,6 +187,7 @@ impl Argument for i64 {
 }
 
 impl Argument for Uuid {
+    type Given = Self;
     const EXPECTED: &'static str = "a UUID";
 
     fn from_json(value: Value) -> Option<Self> {
@@ -159,6 +196,7 @@ impl Argument for Uuid {
 }
 
 impl Argument for GivenJson {
+    type Given = Self;
     const EXPECTED: &'static str = "JSON";
 
     fn from_json(value: Value) -> Option<Self> {
@@ -167,29 +205,31 @@ impl Argument for GivenJson {
 }
 
 /// A number, or a string of one for clients whose numbers are doubles.
-struct Amount(String);
+struct Amount;
 
 impl Argument for Amount {
+    type Given = String;
     const EXPECTED: &'static str = "a number";
 
-    fn from_json(value: Value) -> Option<Self> {
+    fn from_json(value: Value) -> Option<Self::Given> {
         match value {
-            Value::Number(number) => Some(Self(number.to_string())),
-            Value::String(text) => Some(Self(text)),
+            Value::Number(number) => Some(number.to_string()),
+            Value::String(text) => Some(text),
             _ => None,
         }
     }
 }
 
 /// RFC 3339, to the microsecond.
-struct Moment(Timestamp);
+struct Moment;
 
 impl Argument for Moment {
+    type Given = Timestamp;
     const EXPECTED: &'static str = "a time such as 2026-01-31T12:00:00Z";
 
-    fn from_json(value: Value) -> Option<Self> {
+    fn from_json(value: Value) -> Option<Self::Given> {
         let at = DateTime::parse_from_rfc3339(value.as_str()?).ok()?;
-        Some(Self(crate::pg::from_unix_seconds(at.timestamp()) + i64::from(at.timestamp_subsec_micros())))
+        Some(crate::pg::from_unix_seconds(at.timestamp()) + i64::from(at.timestamp_subsec_micros()))
     }
 }
 
@@ -198,7 +238,7 @@ mod tests {
     use super::*;
 
     fn rfc3339(text: &str) -> Option<Timestamp> {
-        Moment::from_json(text.into()).map(|Moment(at)| at)
+        Moment::from_json(text.into())
     }
 
     #[test]
@@ -240,7 +280,7 @@ mod tests {
 
     #[test]
     fn a_record_is_read_or_its_key_named() {
-        let said = |record: &str| match serde_json::from_str(record).map(arguments) {
+        let said = |record: &str| match serde_json::from_str(record).map(LlmCall::arguments) {
             Ok(Err(Error::Invalid { message, .. })) => message,
             _ => String::new(),
         };
@@ -259,8 +299,14 @@ mod tests {
         ] {
             assert_eq!(said(record), message, "{record}");
         }
+        let said = |record: &str| match serde_json::from_str(record).map(SandboxSession::arguments) {
+            Ok(Err(Error::Invalid { message, .. })) => message,
+            _ => String::new(),
+        };
+        assert_eq!(said(r#"{"duration_seconds": []}"#), "duration_seconds must be a number");
+        assert_eq!(said(r#"{"model_name": "m"}"#), "unknown key \"model_name\"");
         let Ok(Ok(read)) =
-            serde_json::from_str(r#"{"cost_usd": 0.10, "task": null, "usage": {"a": 1.50}}"#).map(arguments)
+            serde_json::from_str(r#"{"cost_usd": 0.10, "task": null, "usage": {"a": 1.50}}"#).map(LlmCall::arguments)
         else {
             panic!("not read")
         };

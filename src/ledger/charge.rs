@@ -3,6 +3,7 @@
 use pgrx::Uuid;
 use tollgate_escrow::registry::Statistic;
 
+use super::direct_charge;
 use super::pending::leave_pending;
 use super::reservation::{Reservation, State};
 use super::{Cost, Moments, Outcome, Record, RecordTerms, Row, Stored};
@@ -114,7 +115,7 @@ impl<'a> Attempt<'a> {
 
     fn refuse(&self, cost: &Cost, admission: Admission) -> Result<Outcome> {
         let Admission { usage, verdict, .. } = admission;
-        let reason = refusal(self.payer, &usage, verdict, cost.nanos);
+        let reason = refusal(self.payer, &usage, verdict, cost.spending());
         refused(self.spi, &self.terms, cost, usage, verdict, reason)
     }
 
@@ -135,6 +136,7 @@ impl<'a> Attempt<'a> {
             payer: self.payer,
             at: moments.charged_at,
             amount: if hold.is_some() { 0 } else { cost.nanos },
+            platform_extra: if hold.is_some() { 0 } else { cost.platform_extra() },
             hold,
             gives_up: self.reservation.as_ref().and_then(Reservation::hold),
             user_held: self.reservation.as_ref().is_some_and(|reservation| reservation.payer.user.is_some()),
@@ -163,6 +165,7 @@ impl<'a> Attempt<'a> {
         let held = asked.hold.is_some();
         if !held {
             leave_pending(self.record.source(), id, asked)?;
+            direct_charge::count_for_platform(id, asked)?;
         }
         self.mode.count_outcome(Statistic::Admission);
         let mut outcome = recorded(id, cost, admission, asked, self.gone.map(|(state, _)| state));
@@ -190,7 +193,7 @@ impl<'a> Attempt<'a> {
         let verdict = usage.decide(0, true);
         let (status, reason) = match denied {
             _ if verdict.status == Status::NoTenant => {
-                (Status::NoTenant, refusal(self.payer, &usage, verdict, cost.nanos))
+                (Status::NoTenant, refusal(self.payer, &usage, verdict, cost.spending()))
             }
             Some(reason) => (Status::ModelDenied, reason),
             None => {
@@ -298,7 +301,7 @@ fn gone_already(state: State) -> String {
 fn recorded(id: Uuid, cost: &Cost, admission: Admission, charge: &Charge, gone: Option<State>) -> Outcome {
     let Admission { mut usage, verdict, hold, .. } = admission;
     for quota in &mut usage.quotas {
-        quota.spent = quota.spent.saturating_add(charge.amount);
+        quota.spent = quota.spent.saturating_add(charge.spent(quota.scope));
         quota.held = quota.held.saturating_add(hold.map_or(0, |hold| hold.amount));
     }
     let although = match verdict.status {

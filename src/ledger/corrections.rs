@@ -4,9 +4,9 @@
 
 use pgrx::Uuid;
 
-use super::Source;
 use super::direct_charge;
 use super::pending::leave_pending;
+use super::{Charged, Source};
 use crate::admission::{AdmissionMode, Charge, quota_usage};
 use crate::error::{Error, Result};
 use crate::pg::nil;
@@ -17,24 +17,41 @@ use crate::pg::table::Table;
 use crate::pg::value::Value;
 use crate::pg::{self, Timestamp, lock};
 use crate::quota::Payer;
+use crate::settings;
 use tollgate_core::decision::{ALL_RESOURCES, Quota, Resource, Scope};
 use tollgate_core::money::{Picos, PicosDifference};
 
 const RECORD: &str = "
     select l.source, l.tenant_id, nullif(l.user_id, '00000000-0000-0000-0000-000000000000') as user_id,
-           l.conversation_id, l.provider, l.name, l.charged_at, l.occurred_at, coalesce(l.cost_usd, 0)::text as cost_usd
+           l.conversation_id, l.provider, l.name, l.charged_at, l.occurred_at, coalesce(l.cost_usd, 0)::text as cost_usd,
+           coalesce(l.provider_cost_usd, 0)::text as provider_cost_usd
     from copilot_internal.ledger_lines l
     where l.record_id = $1 and l.written_in in ('llm', 'e2b') and ($2::uuid is null or l.tenant_id = $2)";
 columns! {
-    RecordColumn(source, tenant_id, user_id, conversation_id, provider, name, charged_at, occurred_at, cost_usd)
+    RecordColumn(
+        source, tenant_id, user_id, conversation_id, provider, name, charged_at, occurred_at, cost_usd, provider_cost_usd
+    )
 }
 
 static RECORD_PLAN: Plan = Plan::new(RECORD, &[UUID, UUID]);
 
+/// What earlier corrections came to, and the provider's share of an amount that is taken back of a record with these two
+/// costs: what is left of the one is to what is left of the other as the share to the amount.
 const CORRECTED: &str = "
-    select coalesce(sum(c.cost_usd), 0)::text
-    from copilot_internal.cost_corrections c where c.record_id = $1 and c.tenant_id = $2";
-static CORRECTED_PLAN: Plan = Plan::new(CORRECTED, &[UUID, UUID]);
+    select k.cost_usd::text as cost_usd,
+           case when $5 = 0 or n.paid <= 0 then 0
+                when $5 = n.paid then n.billed
+                else pg_catalog.round(n.billed * $5 / n.paid, 12) end::text as share,
+           n.billed::text as billed
+    from (
+        select coalesce(sum(c.cost_usd), 0) as cost_usd,
+               coalesce(sum(coalesce(c.provider_cost_usd, c.cost_usd)), 0) as provider_cost_usd
+        from copilot_internal.cost_corrections c where c.record_id = $1 and c.tenant_id = $2
+    ) k
+    cross join lateral (
+        select $3::numeric + k.cost_usd as paid, greatest($4::numeric + k.provider_cost_usd, 0) as billed
+    ) n";
+static CORRECTED_PLAN: Plan = Plan::new(CORRECTED, &[UUID, UUID, NUMERIC, NUMERIC, NUMERIC]);
 
 const FIND: &str = "
     select c.id, (c.record_id, c.cost_usd) is not distinct from ($3::uuid, -$4::numeric)
@@ -59,6 +76,7 @@ static TABLE: Table = Table::new(
         required("charged_at", MOMENT),
         required("occurred_at", MOMENT),
         required("recorded_at", MOMENT),
+        nullable("provider_cost_usd", NUMERIC),
     ],
     &["(source = ANY (ARRAY['llm'::text, 'e2b'::text]))"],
     true,
@@ -87,14 +105,23 @@ pub(super) struct Corrected {
     pub occurred_at: Timestamp,
 }
 
-/// A correction that is to be written: what it adds to the record's cost, and to what quotas count.
+/// A correction that is to be written: what it adds to the record's cost, to what the provider bills, and to what quotas
+/// count.
 pub(super) struct NewCorrection<'a> {
     pub id: Uuid,
     pub usd: Value,
+    pub billed: Value,
     pub nanos: i64,
+    /// What the platform counts of the record beyond what others do, where it counts what the provider bills.
+    pub platform_extra: i64,
     pub request_id: &'a str,
     pub reason: Option<&'a str>,
 }
+
+/// What the platform has counted of a record beyond what others did, if anything.
+const EXTRA: &str = "
+    select sum(c.charge_nanos)::bigint from copilot_internal.quota_charges c where c.record_id = $1";
+static EXTRA_PLAN: Plan = Plan::new(EXTRA, &[UUID]);
 
 impl Corrected {
     /// Corrections of one record come one after the other.
@@ -122,8 +149,31 @@ impl Corrected {
             Value::timestamp(self.charged_at),
             Value::timestamp(self.occurred_at),
             Value::timestamp(pg::clock_timestamp()),
+            new.billed,
         ];
-        append(spi, mode, source, (self.payer, self.charged_at), new, &row)
+        let rows = spi.run(&EXTRA_PLAN, Snapshot::Latest, &[self.id.into()])?;
+        let counted: Option<i64> = rows.first().and_then(|row| row.get(1));
+        let extra = match counted {
+            None if !settings::platform_counts_provider_cost() => 0,
+            counted => new.platform_extra - counted.unwrap_or(0),
+        };
+        let asked = Charge { platform_extra: extra, ..asked(self.payer, self.charged_at, new.nanos) };
+        append(spi, mode, source, (asked, self.id), new, &row)
+    }
+}
+
+/// The charge of a correction.
+fn asked(payer: Payer, at: Timestamp, amount: i64) -> Charge {
+    Charge {
+        payer,
+        at,
+        amount,
+        platform_extra: 0,
+        hold: None,
+        gives_up: None,
+        user_held: false,
+        enforce: false,
+        request: 0,
     }
 }
 
@@ -133,25 +183,24 @@ fn append(
     spi: &Session,
     mode: &AdmissionMode,
     source: Source,
-    (payer, at): (Payer, Timestamp),
+    (asked, record): (Charge, Uuid),
     new: &NewCorrection<'_>,
     row: &[Value],
 ) -> Result<bool> {
-    let amount = new.nanos;
-    let asked = Charge { payer, at, amount, hold: None, gives_up: None, user_held: false, enforce: false, request: 0 };
     let mut admission = mode.admit(spi, asked)?;
     let _unwritten = admission.unwritten.take();
     if source.table.insert(row)? {
         leave_pending(source, new.id, &asked)?;
+        direct_charge::count_for_platform(record, &asked)?;
         return Ok(true);
     }
     mode.retract(asked, &admission);
-    source.table.has_request(payer.tenant, new.request_id)?;
+    source.table.has_request(asked.payer.tenant, new.request_id)?;
     Ok(false)
 }
 
 /// The record and its cost.
-fn find_record(spi: &Session, id: Uuid, tenant: Option<Uuid>) -> Result<(Corrected, Picos)> {
+fn find_record(spi: &Session, id: Uuid, tenant: Option<Uuid>) -> Result<(Corrected, Charged)> {
     let missing = || Error::NotFound { message: "there is no such cost record".to_owned() };
     AdmissionMode::open_for_housekeeping()?;
     spi::see_own_rows();
@@ -171,7 +220,8 @@ fn find_record(spi: &Session, id: Uuid, tenant: Option<Uuid>) -> Result<(Correct
         charged_at: row.need(RecordColumn::charged_at)?,
         occurred_at: row.need(RecordColumn::occurred_at)?,
     };
-    Ok((record, stored(&row.need::<String>(RecordColumn::cost_usd)?)?))
+    let usd = |column: RecordColumn| stored(&row.need::<String>(column)?);
+    Ok((record, Charged { paid: usd(RecordColumn::cost_usd)?, billed: usd(RecordColumn::provider_cost_usd)? }))
 }
 
 /// Takes back a part of what a record cost.
@@ -194,17 +244,23 @@ pub fn refund(
         if let Some(row) = rows.first() {
             return if row.need(2)? { Ok(Correction { id: row.need(1)?, replayed: true }) } else { Err(reused()) };
         }
-        let rows = spi.run(&CORRECTED_PLAN, Snapshot::Latest, &[record.id.into(), tenant.into()])?;
-        let corrected = rows.first().map(|row| row.need::<String>(1)).transpose()?.unwrap_or_default();
-        let corrected =
-            PicosDifference::parse(&corrected).map_err(|_| Error::internal("a correction has no proper cost"))?;
-        let before = Picos::new(cost.with(corrected).get()).unwrap_or(Picos::ZERO);
+        let [paid, billed, taken] = [cost.paid, cost.billed, amount].map(|usd| Value::numeric(&usd.to_string()));
+        let key = [record.id.into(), tenant.into(), paid, billed, taken];
+        let rows = spi.run(&CORRECTED_PLAN, Snapshot::Latest, &key)?;
+        let row = rows.first().ok_or_else(|| Error::internal("a sum gave no row"))?;
+        let corrected = PicosDifference::parse(&row.need::<String>(1)?)
+            .map_err(|_| Error::internal("a correction has no proper cost"))?;
+        let before = Picos::new(cost.paid.with(corrected).get()).unwrap_or(Picos::ZERO);
         let after = before.checked_sub(amount).map_err(|_| {
             Error::invalid(format!("p_amount_usd is more than is left of the record's cost, {before} USD"))
         })?;
+        let (share, billed) = (stored(&row.need::<String>(2)?)?, stored(&row.need::<String>(3)?)?);
+        let left = Charged { paid: after, billed: billed.checked_sub(share).unwrap_or(Picos::ZERO) };
         let new = NewCorrection {
             id: pg::new_id(),
             usd: Value::numeric(&amount.negated()),
+            billed: Value::numeric(&share.negated()),
+            platform_extra: left.extra_nanos(),
             // What quotas are given back never sums up to more than they were charged.
             nanos: after.ceil_nanos() - before.ceil_nanos(),
             request_id,
@@ -296,7 +352,15 @@ pub fn adjust(
         if nanos < 0 && before.quotas.iter().any(|of| of.spent.saturating_add(nanos) < 0) {
             return Err(Error::invalid("p_delta_usd gives back more than was spent in the period of a quota"));
         }
-        let new = NewCorrection { id: pg::new_id(), usd, nanos, request_id: &request_id, reason };
+        let new = NewCorrection {
+            id: pg::new_id(),
+            usd,
+            billed: usd,
+            nanos,
+            platform_extra: 0,
+            request_id: &request_id,
+            reason,
+        };
         let row = [
             new.id.into(),
             payer.tenant.into(),
@@ -309,9 +373,10 @@ pub fn adjust(
             Value::timestamp(now),
             Value::NULL,
             reason.into(),
+            Value::NULL,
         ];
         let source = Source { name: "charge", table: &direct_charge::TABLE };
-        if append(spi, &mode, source, (payer, now), &new, &row)? {
+        if append(spi, &mode, source, (asked(payer, now, nanos), new.id), &new, &row)? {
             let correction = Correction { id: new.id, replayed: false };
             return Ok(Adjustment { correction, spent: spent.saturating_add(nanos) });
         }

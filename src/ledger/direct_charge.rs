@@ -2,16 +2,18 @@
 
 use pgrx::Uuid;
 
+use super::pending::leave_pending;
 use super::{Cost, Record, RecordTerms, Row, Source, Stored};
+use crate::admission::Charge;
 use crate::error::Result;
-use crate::pg::Timestamp;
 use crate::pg::shape::{nullable, required};
 use crate::pg::spi::types::{BIGINT, MOMENT, NUMERIC, TEXT, UUID};
 use crate::pg::spi::{Plan, Session, Snapshot};
 use crate::pg::table::Table;
 use crate::pg::value::Value;
+use crate::pg::{self, Timestamp};
 use crate::quota::Payer;
-use tollgate_core::money::Picos;
+use tollgate_core::money::{Picos, usd_from_nanos};
 
 /// A charge whose arguments are valid.
 pub struct DirectCharge {
@@ -46,6 +48,7 @@ pub static TABLE: Table = Table::new(
         required("recorded_at", MOMENT),
         nullable("reservation_id", UUID),
         nullable("reason", TEXT),
+        nullable("record_id", UUID),
     ],
     &["(resource_type = ANY (ARRAY['llm'::text, 'e2b'::text, 'all'::text]))"],
     true,
@@ -97,6 +100,35 @@ impl Record for DirectCharge {
             Value::timestamp(row.moments.recorded_at),
             row.reservation.into(),
             Value::NULL,
+            Value::NULL,
         ])
     }
+}
+
+/// Writes what the platform alone counts of a record, beside what it pays: a charge to the platform, of which no cost is
+/// shown, as it is in the record.
+pub fn count_for_platform(record: Uuid, charge: &Charge) -> Result<()> {
+    if charge.platform_extra == 0 {
+        return Ok(());
+    }
+    let id = pg::new_id();
+    let (resource, at) = (charge.payer.resource, Value::timestamp(charge.at));
+    let usd = usd_from_nanos(charge.platform_extra.into());
+    TABLE.insert(&[
+        id.into(),
+        Value::NULL,
+        Value::NULL,
+        resource.as_str().into(),
+        Value::numeric(&usd),
+        charge.platform_extra.into(),
+        Value::NULL,
+        at,
+        Value::timestamp(pg::clock_timestamp()),
+        Value::NULL,
+        Value::NULL,
+        record.into(),
+    ])?;
+    let payer = Payer { tenant: None, user: None, resource };
+    let extra = Charge { payer, amount: charge.platform_extra, platform_extra: 0, ..*charge };
+    leave_pending(Source { name: "charge", table: &TABLE }, id, &extra)
 }

@@ -4,7 +4,8 @@ use pgrx::Uuid;
 use pgrx::pg_sys::Oid;
 
 use super::attribution::{
-    Attribution, COST_CHECKS, COST_COLUMNS, FIND_TYPES, METADATA_COLUMN, OWNER_COLUMNS, RecordArgs, find_record, join,
+    Attribution, BILLED_COLUMN, COST_CHECKS, COST_COLUMNS, FIND_TYPES, METADATA_COLUMN, OWNER_COLUMNS, RecordArgs,
+    find_record, join,
 };
 use super::{Cost, Record, RecordTerms, Row, Source, Stored};
 use crate::arguments;
@@ -15,7 +16,7 @@ use crate::pg::spi::types::{NUMERIC, TEXT};
 use crate::pg::spi::{Plan, Session, Snapshot};
 use crate::pg::table::Table;
 use crate::pg::value::Value;
-use crate::pricing::lookup::{SandboxUse, quote_sandbox};
+use crate::pricing::lookup::{Model, SandboxUse, quote_sandbox};
 use tollgate_core::decision::Resource;
 use tollgate_core::money::{Rounding, format_scaled, parse_scaled};
 
@@ -117,8 +118,8 @@ const PROVIDER_COLUMNS: [Column; 5] = [
     nullable("creations", NUMERIC),
     nullable("egress_gib", NUMERIC),
 ];
-const COLUMNS: [Column; 26] =
-    join(&[&OWNER_COLUMNS, &SESSION_COLUMNS, &COST_COLUMNS, &[METADATA_COLUMN], &PROVIDER_COLUMNS]);
+const COLUMNS: [Column; 27] =
+    join(&[&OWNER_COLUMNS, &SESSION_COLUMNS, &COST_COLUMNS, &[METADATA_COLUMN], &PROVIDER_COLUMNS, &[BILLED_COLUMN]]);
 const CHECKS: [&str; 9] = join(&[
     &COST_CHECKS,
     &[
@@ -195,17 +196,20 @@ impl Record for SandboxSession {
             ],
         };
         let quote = quote_sandbox(Some(attribution.tenant), sandbox, occurred_at)?;
-        Ok(Cost::new(attribution.provided, quote))
+        let kind = Model { provider: &self.provider, name: &self.sandbox_type };
+        Ok(Cost::new(attribution.provided(kind, occurred_at)?, quote))
     }
 
     fn insert(&self, row: &Row<'_>) -> Result<bool> {
         let attribution = &self.attribution;
+        let cost = attribution.cost_values(row)?;
         TABLE.insert(&join::<_, { COLUMNS.len() }>(&[
             &attribution.owner_values(row),
             &self.session_values(),
-            &attribution.cost_values(row)?,
+            &cost,
             &[attribution.metadata_value()],
             &self.provider_values(),
+            &[Attribution::billed_value(row, cost)],
         ]))
     }
 }

@@ -4,7 +4,8 @@ use pgrx::Uuid;
 use pgrx::pg_sys::Oid;
 
 use super::attribution::{
-    Attribution, COST_CHECKS, COST_COLUMNS, FIND_TYPES, METADATA_COLUMN, OWNER_COLUMNS, RecordArgs, find_record, join,
+    Attribution, BILLED_COLUMN, COST_CHECKS, COST_COLUMNS, FIND_TYPES, METADATA_COLUMN, OWNER_COLUMNS, RecordArgs,
+    find_record, join,
 };
 use super::report::{self, Tariff, price};
 use super::{Cost, Record, RecordTerms, Row, Source, Stored};
@@ -16,6 +17,7 @@ use crate::pg::spi::{Plan, Session, Snapshot};
 use crate::pg::table::Table;
 use crate::pg::value::{GivenJson, Json, Value};
 use crate::pg::{Timestamp, jsonb_value, jsonb_writer};
+use crate::pricing::lookup::Model;
 use crate::tenancy::policy;
 use tollgate_core::decision::Resource;
 use tollgate_core::usage::{Understood, understand_parts};
@@ -148,7 +150,8 @@ const CALL_COLUMNS: [Column; 7] = [
     nullable("service_tier", TEXT),
 ];
 const TRACE_COLUMNS: [Column; 2] = [nullable("trace_id", TEXT), nullable("span_id", TEXT)];
-const COLUMNS: [Column; 24] = join(&[&OWNER_COLUMNS, &CALL_COLUMNS, &COST_COLUMNS, &TRACE_COLUMNS, &[METADATA_COLUMN]]);
+const COLUMNS: [Column; 25] =
+    join(&[&OWNER_COLUMNS, &CALL_COLUMNS, &COST_COLUMNS, &TRACE_COLUMNS, &[METADATA_COLUMN, BILLED_COLUMN]]);
 const CHECKS: [&str; 4] = join(&[&COST_CHECKS, &["(input_tokens >= 0)", "(output_tokens >= 0)"]]);
 
 static TABLE: Table = Table::new(c"llm_cost_records", &COLUMNS, &CHECKS, true);
@@ -188,11 +191,13 @@ impl Record for LlmCall {
 
     fn cost(&self, occurred_at: Timestamp) -> Result<Cost> {
         let attribution = &self.attribution;
+        let model = Model { provider: &self.provider, name: &self.model };
+        let provided = attribution.provided(model, occurred_at)?;
         match &self.usage {
-            Reading::Unread(why) => Ok(Cost::unread(attribution.provided, why)),
+            Reading::Unread(why) => Ok(Cost::unread(provided, why)),
             Reading::Understood(understood) => {
                 let by = Tariff { tenant: attribution.tenant, at: occurred_at, tier: self.tier.as_deref() };
-                let cost = price(by, &self.provider, &self.model, understood, attribution.provided)?;
+                let cost = price(by, model, understood, provided)?;
                 Ok(cost.without(&understood.not_understood))
             }
         }
@@ -206,12 +211,13 @@ impl Record for LlmCall {
     fn insert(&self, row: &Row<'_>) -> Result<bool> {
         let attribution = &self.attribution;
         let trace = [self.trace.as_deref().into(), self.span.as_deref().into()];
+        let cost = attribution.cost_values(row)?;
         TABLE.insert(&join::<_, { COLUMNS.len() }>(&[
             &attribution.owner_values(row),
             &self.call_values(),
-            &attribution.cost_values(row)?,
+            &cost,
             &trace,
-            &[attribution.metadata_value()],
+            &[attribution.metadata_value(), Attribution::billed_value(row, cost)],
         ]))
     }
 }

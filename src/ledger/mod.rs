@@ -36,14 +36,36 @@ use crate::pg::{Timestamp, jsonb_writer};
 use crate::pricing::lookup::Quote;
 use crate::quota::rollup::fold_long_tail;
 use crate::quota::{Payer, QuotaUsage};
-use tollgate_core::decision::{Quota, Status};
+use crate::settings;
+use tollgate_core::decision::{Quota, Spending, Status};
 use tollgate_core::money::Picos;
 use tollgate_core::pricing::StoredPricing;
 
+/// What the tenant pays, and what the provider bills: the same but for the operator's markups.
+#[derive(Clone, Copy)]
+pub struct Charged {
+    pub paid: Picos,
+    pub billed: Picos,
+}
+
+impl Charged {
+    /// What quotas would count of the one beyond what they count of the other.
+    fn extra_nanos(self) -> i64 {
+        self.billed.ceil_nanos() - self.paid.ceil_nanos()
+    }
+
+    /// Without a markup.
+    pub fn plain(usd: Picos) -> Self {
+        Self { paid: usd, billed: usd }
+    }
+}
+
 /// The cost of one record as it will be stored.
 pub struct Cost {
-    /// `None` when no price is known.
+    /// What the tenant pays; `None` when no price is known.
     pub usd: Option<Picos>,
+    /// What the provider bills.
+    pub billed: Option<Picos>,
     pub status: &'static str,
     /// What quotas count: rounded up to 1e-9 USD, 0 when unpriced.
     pub nanos: i64,
@@ -53,41 +75,62 @@ pub struct Cost {
 
 impl Cost {
     /// A provided cost is authoritative; what the price list says is stored beside it.
-    pub fn new(provided: Option<Picos>, quote: Quote) -> Self {
+    pub fn new(provided: Option<Charged>, quote: Quote) -> Self {
         let computed = match &quote.priced {
-            Ok(tollgate_core::pricing::Priced::Priced(breakdown)) => Some(breakdown.total()),
+            Ok(tollgate_core::pricing::Priced::Priced(breakdown)) => {
+                Some(Charged { paid: breakdown.total(), billed: breakdown.billed() })
+            }
             _ => None,
         };
-        let usd = provided.or(computed);
         let status = match (provided, computed) {
             (Some(_), _) => "provided",
             (None, Some(_)) => "priced",
             (None, None) => "unpriced",
         };
+        let charged = provided.or(computed);
+        let why = if charged.is_none() { quote.unpriced_because() } else { None };
+        Self {
+            pricing: Pricing { quote: Some(quote), ..Pricing::default() },
+            unpriced_because: why,
+            ..Self::of(charged, status)
+        }
+    }
+
+    fn of(charged: Option<Charged>, status: &'static str) -> Self {
+        let usd = charged.map(|charged| charged.paid);
         Self {
             usd,
+            billed: charged.map(|charged| charged.billed),
             status,
             nanos: usd.map_or(0, Picos::ceil_nanos),
-            unpriced_because: if usd.is_none() { quote.unpriced_because() } else { None },
-            pricing: Pricing { quote: Some(quote), ..Pricing::default() },
+            pricing: Pricing::default(),
+            unpriced_because: None,
         }
+    }
+
+    pub fn charged(&self) -> Option<Charged> {
+        self.usd.zip(self.billed).map(|(paid, billed)| Charged { paid, billed })
+    }
+
+    /// What the platform's quotas count beyond what others do.
+    fn platform_extra(&self) -> i64 {
+        self.charged().filter(|_| settings::platform_counts_provider_cost()).map_or(0, Charged::extra_nanos)
+    }
+
+    fn spending(&self) -> Spending {
+        Spending { paid: self.nanos, by_platform: self.nanos + self.platform_extra() }
     }
 
     /// A cost that the caller has said.
     pub fn provided(usd: Picos) -> Self {
-        let nanos = usd.ceil_nanos();
-        Self { usd: Some(usd), status: "provided", nanos, pricing: Pricing::default(), unpriced_because: None }
+        Self::of(Some(Charged::plain(usd)), "provided")
     }
 
     /// What was reported and not understood: it has no price, unless the caller says what it cost.
-    fn unread(provided: Option<Picos>, why: &str) -> Self {
-        let cost = Self {
-            usd: provided,
-            status: if provided.is_some() { "provided" } else { "unpriced" },
-            nanos: provided.map_or(0, Picos::ceil_nanos),
-            pricing: Pricing::default(),
-            unpriced_because: provided.is_none().then(|| why.to_owned()),
-        };
+    fn unread(provided: Option<Charged>, why: &str) -> Self {
+        let unpriced = provided.is_none().then(|| why.to_owned());
+        let status = if provided.is_some() { "provided" } else { "unpriced" };
+        let cost = Self { unpriced_because: unpriced, ..Self::of(provided, status) };
         cost.noted("not_understood", json!(["p_usage"])).noted("because", json!(why))
     }
 
@@ -101,9 +144,14 @@ impl Cost {
 
     /// The same with what another model used on behalf of the call; a provided cost has it in it.
     fn with_other(self, name: &str, other: &Self) -> Result<Self> {
-        let sum = self.usd.zip(other.usd).map(|(one, other)| one.checked_add(other));
-        let sum = sum.transpose().map_err(|error| crate::arguments::out_of_range("the cost", error))?;
-        let usd = if self.status == "provided" { self.usd } else { sum };
+        let sum = |one: Option<Picos>, other: Option<Picos>| {
+            let sum = one.zip(other).map(|(one, other)| one.checked_add(other));
+            sum.transpose().map_err(|error| crate::arguments::out_of_range("the cost", error))
+        };
+        let (usd, billed) = match self.status {
+            "provided" => (self.usd, self.billed),
+            _ => (sum(self.usd, other.usd)?, sum(self.billed, other.billed)?),
+        };
         let unpriced_because = match usd {
             Some(_) => None,
             None => self.unpriced_because.clone().or_else(|| {
@@ -114,7 +162,7 @@ impl Cost {
         let nanos = usd.map_or(0, Picos::ceil_nanos);
         let cost = other.usd.map(|usd| usd.to_string());
         let note = json!({ "model": name, "cost_usd": cost, "pricing": other.pricing });
-        Ok(Self { usd, nanos, status, unpriced_because, ..self }.noted("other_model", note))
+        Ok(Self { usd, billed, nanos, status, unpriced_because, ..self }.noted("other_model", note))
     }
 
     /// Adds a note; one whose name stands there already gets a number.
@@ -131,7 +179,10 @@ impl Cost {
     fn or_estimated(self, reserved: Picos) -> Self {
         match self.usd {
             Some(_) => self,
-            None => Self { usd: Some(reserved), status: "estimated", nanos: reserved.ceil_nanos(), ..self },
+            None => {
+                let Self { pricing, unpriced_because, .. } = self;
+                Self { pricing, unpriced_because, ..Self::of(Some(Charged::plain(reserved)), "estimated") }
+            }
         }
     }
 }

@@ -1,13 +1,12 @@
 //! Usage as it was reported, and what it costs.
 
-use super::Cost;
+use super::{Charged, Cost};
 use crate::arguments;
 use crate::error::Result;
 use crate::pg::Timestamp;
 use crate::pricing::lookup::{Model, exactly, quote_llm};
 use pgrx::Uuid;
 use serde_json::Value;
-use tollgate_core::money::Picos;
 use tollgate_core::usage::{Understood, kept, understand};
 
 /// What was understood of a report, and it in our form; or why nothing was, and what is kept of it.
@@ -31,18 +30,11 @@ pub struct Tariff<'a> {
 }
 
 /// What a call costs, with what other models used on its behalf; without a price for one of them it has none.
-pub fn price(
-    by: Tariff<'_>,
-    provider: &str,
-    model: &str,
-    understood: &Understood,
-    provided: Option<Picos>,
-) -> Result<Cost> {
-    let quote =
-        |name: &str, usage| quote_llm(Some(by.tenant), Model { provider, name }, by.at, &exactly(usage, by.tier));
-    let mut cost = Cost::new(provided, quote(model, &understood.usage)?);
+pub fn price(by: Tariff<'_>, model: Model<'_>, understood: &Understood, provided: Option<Charged>) -> Result<Cost> {
+    let quote = |name, usage| quote_llm(Some(by.tenant), Model { name, ..model }, by.at, &exactly(usage, by.tier));
+    let mut cost = Cost::new(provided, quote(model.name, &understood.usage)?);
     for other in &understood.other_models {
-        let name = if other.name.is_empty() { model } else { &other.name };
+        let name = if other.name.is_empty() { model.name } else { &other.name };
         arguments::required_text(Some(name.to_owned()), "the name of another model")?;
         cost = cost.with_other(name, &Cost::new(None, quote(name, &other.usage)?))?;
     }

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use pgrx::Uuid;
 
 use super::corrections::{Corrected, NewCorrection};
-use super::llm;
 use super::report::{Tariff, price};
+use super::{Charged, Cost, llm};
 use crate::admission::AdmissionMode;
 use crate::error::{Error, Result};
 use crate::pg::nil;
@@ -15,11 +15,11 @@ use crate::pg::spi::types::{MOMENT, UUID};
 use crate::pg::spi::{self, Plan, Row, Session, Snapshot, columns};
 use crate::pg::value::Value;
 use crate::pg::{self, Timestamp};
-use crate::pricing::lookup::{SandboxUse, quote_sandbox};
+use crate::pricing::lookup::{Model, SandboxUse, quote_sandbox};
 use crate::quota::Payer;
 use tollgate_core::decision::Resource;
 use tollgate_core::money::{Picos, PicosDifference};
-use tollgate_core::pricing::{Priced, SANDBOX_PARTS};
+use tollgate_core::pricing::SANDBOX_PARTS;
 
 /// Records that are read together.
 const PAGE: usize = 2_000;
@@ -34,25 +34,30 @@ const RECORDS: &str = "
            r.cost_usd::text, r.input_tokens, r.output_tokens, r.usage::text, r.service_tier, r.duration_seconds::text,
            r.vcpu_seconds::text, r.memory_gib_seconds::text,
            k.ours::text, k.every::text, r.disk_gib_seconds::text, r.gpu_seconds::text, r.creations::text, r.egress_gib::text,
-           r.sandbox_provider
+           r.sandbox_provider, r.provider_cost_usd::text, k.ours_billed::text, k.every_billed::text
     from (
         select 'llm'::text as source, l.tenant_id, l.id, l.user_id, l.conversation_id, l.model_provider as provider,
                l.model_name as name, l.charged_at, l.occurred_at, l.cost_usd, l.input_tokens, l.output_tokens, l.usage,
                l.service_tier, null::numeric as duration_seconds, null::numeric as vcpu_seconds,
                null::numeric as memory_gib_seconds, null::numeric as disk_gib_seconds, null::numeric as gpu_seconds,
-               null::numeric as creations, null::numeric as egress_gib, null::text as sandbox_provider
+               null::numeric as creations, null::numeric as egress_gib, null::text as sandbox_provider,
+               coalesce(l.provider_cost_usd, l.cost_usd) as provider_cost_usd
         from copilot_internal.llm_cost_records l
         where l.cost_status in ('priced', 'unpriced') and l.occurred_at >= $1 and l.occurred_at < $2
         union all
         select 'e2b', e.tenant_id, e.id, e.user_id, e.conversation_id, coalesce(e.region, ''), e.sandbox_type, e.charged_at,
                e.occurred_at, e.cost_usd, null, null, null, null, e.duration_seconds, e.vcpu_seconds, e.memory_gib_seconds,
-               e.disk_gib_seconds, e.gpu_seconds, e.creations, e.egress_gib, e.provider
+               e.disk_gib_seconds, e.gpu_seconds, e.creations, e.egress_gib, e.provider,
+               coalesce(e.provider_cost_usd, e.cost_usd)
         from copilot_internal.e2b_cost_records e
         where e.cost_status in ('priced', 'unpriced') and e.occurred_at >= $1 and e.occurred_at < $2
     ) r
     cross join lateral (
         select coalesce(sum(c.cost_usd), 0) as every,
-               coalesce(sum(c.cost_usd) filter (where c.request_id = 'reprice:' || c.id), 0) as ours
+               coalesce(sum(c.cost_usd) filter (where c.request_id = 'reprice:' || c.id), 0) as ours,
+               coalesce(sum(coalesce(c.provider_cost_usd, c.cost_usd)), 0) as every_billed,
+               coalesce(sum(coalesce(c.provider_cost_usd, c.cost_usd))
+                   filter (where c.request_id = 'reprice:' || c.id), 0) as ours_billed
         from copilot_internal.cost_corrections c where c.record_id = r.id and c.tenant_id = r.tenant_id
     ) k
     where (r.tenant_id, r.id) > ($3, $4)
@@ -62,33 +67,60 @@ columns! {
     RecordColumn(
         source, tenant_id, id, user_id, conversation_id, provider, name, charged_at, occurred_at, cost_usd,
         input_tokens, output_tokens, usage, service_tier, duration_seconds, vcpu_seconds, memory_gib_seconds, ours,
-        every, disk_gib_seconds, gpu_seconds, creations, egress_gib, sandbox_provider
+        every, disk_gib_seconds, gpu_seconds, creations, egress_gib, sandbox_provider, provider_cost_usd, ours_billed,
+        every_billed
     )
 }
 
 static RECORDS_PLAN: Plan = Plan::new(RECORDS, &[MOMENT, MOMENT, UUID, UUID]);
 
-/// What is left of a record's cost, and what of it is by earlier calls of this kind.
+/// What is left of a record's costs, and what of it is by earlier calls of this kind.
 const CORRECTED: &str = "
-    select coalesce(sum(c.cost_usd), 0)::text,
-           coalesce(sum(c.cost_usd) filter (where c.request_id = 'reprice:' || c.id), 0)::text
+    select coalesce(sum(c.cost_usd), 0)::text as every,
+           coalesce(sum(c.cost_usd) filter (where c.request_id = 'reprice:' || c.id), 0)::text as ours,
+           coalesce(sum(coalesce(c.provider_cost_usd, c.cost_usd)), 0)::text as every_billed,
+           coalesce(sum(coalesce(c.provider_cost_usd, c.cost_usd))
+               filter (where c.request_id = 'reprice:' || c.id), 0)::text as ours_billed
     from copilot_internal.cost_corrections c where c.record_id = $1 and c.tenant_id = $2";
+columns! {
+    CorrectedColumn(every, ours, every_billed, ours_billed)
+}
 static CORRECTED_PLAN: Plan = Plan::new(CORRECTED, &[UUID, UUID]);
+
+/// One of a record's two costs: what it was recorded with, with what was corrected by earlier calls of this kind, and with
+/// whatever was corrected.
+#[derive(Clone, Copy)]
+struct Amount {
+    recorded: Picos,
+    present: PicosDifference,
+    net: PicosDifference,
+}
+
+impl Amount {
+    fn new(recorded: Picos, ours: PicosDifference, every: PicosDifference) -> Self {
+        Self { recorded, present: recorded.with(ours), net: recorded.with(every) }
+    }
+
+    /// What there is to correct. What was refunded is not given back again.
+    fn missing(self, target: Picos) -> PicosDifference {
+        PicosDifference::new((target.get() - self.present.get()).max(-self.net.get()))
+    }
+}
 
 /// A record whose cost is another by the present prices. A sandbox's provider is the region that its price was looked up by.
 struct Found {
     record: Corrected,
-    cost: Picos,
-    target: Picos,
-    /// What it comes to, with what was corrected before.
-    present: PicosDifference,
-    /// What is left of it with what was refunded.
-    net: PicosDifference,
+    paid: Amount,
+    billed: Amount,
+    target: Charged,
 }
 
-/// What there is to correct, in pico-dollars. What was refunded is not given back again.
-fn missing(target: Picos, present: PicosDifference, net: PicosDifference) -> i128 {
-    (target.get() - present.get()).max(-net.get())
+impl Found {
+    /// What there is to correct of both costs; `None` when nothing is.
+    fn missing(&self) -> Option<(PicosDifference, PicosDifference)> {
+        let missing = (self.paid.missing(self.target.paid), self.billed.missing(self.target.billed));
+        (missing.0.get() != 0 || missing.1.get() != 0).then_some(missing)
+    }
 }
 
 /// What became of the records of one tenant and model, or sandbox type; amounts in pico-dollars.
@@ -115,8 +147,8 @@ pub fn reprice(from: Timestamp, to: Timestamp, dry_run: bool, limit: i64) -> Res
         for one in &found {
             let sum = sums.entry(group(one)).or_default();
             sum.records += 1;
-            sum.before += one.present.get();
-            sum.after += one.target.get();
+            sum.before += one.paid.present.get();
+            sum.after += one.target.paid.get();
         }
         let correct = usize::try_from(left).unwrap_or(usize::MAX).min(found.len());
         if correct > 0 {
@@ -125,8 +157,8 @@ pub fn reprice(from: Timestamp, to: Timestamp, dry_run: bool, limit: i64) -> Res
                 for one in &found[..correct] {
                     let adjustment = correct_one(spi, &mode, one)?;
                     let sum = sums.entry(group(one)).or_default();
-                    sum.adjusted += i64::from(adjustment != 0);
-                    sum.adjustment += adjustment;
+                    sum.adjusted += i64::from(adjustment.is_some());
+                    sum.adjustment += adjustment.unwrap_or(0);
                 }
                 Ok(())
             })?;
@@ -158,7 +190,7 @@ fn page(from: Timestamp, to: Timestamp, after: Position) -> Result<(Vec<Found>, 
     for (mut one, used) in read {
         let Some(target) = now(&one.record, &used)? else { continue };
         one.target = target;
-        if missing(target, one.present, one.net) != 0 {
+        if one.missing().is_some() {
             found.push(one);
         }
     }
@@ -176,10 +208,14 @@ fn record(row: &Row) -> Result<(Found, Used)> {
     let resource = Resource::parse(&source).ok_or_else(|| Error::internal("a record has an unknown resource"))?;
     let tenant: Uuid = row.need(RecordColumn::tenant_id)?;
     let unfit = |_| Error::internal("a record has no proper cost");
-    let cost =
-        row.get::<String>(RecordColumn::cost_usd).map_or(Ok(Picos::ZERO), |text| Picos::parse(&text)).map_err(unfit)?;
-    let corrected = |column: RecordColumn| PicosDifference::parse(&row.need::<String>(column)?).map_err(unfit);
-    let (ours, every) = (corrected(RecordColumn::ours)?, corrected(RecordColumn::every)?);
+    let amount = |recorded: RecordColumn, by_us: RecordColumn, by_all: RecordColumn| {
+        let recorded =
+            row.get::<String>(recorded).map_or(Ok(Picos::ZERO), |text| Picos::parse(&text)).map_err(unfit)?;
+        let corrected = |column: RecordColumn| PicosDifference::parse(&row.need::<String>(column)?).map_err(unfit);
+        Ok::<_, Error>(Amount::new(recorded, corrected(by_us)?, corrected(by_all)?))
+    };
+    let paid = amount(RecordColumn::cost_usd, RecordColumn::ours, RecordColumn::every)?;
+    let billed = amount(RecordColumn::provider_cost_usd, RecordColumn::ours_billed, RecordColumn::every_billed)?;
     let used = if source == "llm" {
         Used::Llm {
             input: row.need(RecordColumn::input_tokens)?,
@@ -213,12 +249,12 @@ fn record(row: &Row) -> Result<(Found, Used)> {
         charged_at: row.need(RecordColumn::charged_at)?,
         occurred_at: row.need(RecordColumn::occurred_at)?,
     };
-    let found = Found { record, cost, target: Picos::ZERO, present: cost.with(ours), net: cost.with(every) };
+    let found = Found { record, paid, billed, target: Charged::plain(Picos::ZERO) };
     Ok((found, used))
 }
 
 /// What a record costs by the price of its moment as it is now known; `None` when there is none.
-fn now(record: &Corrected, used: &Used) -> Result<Option<Picos>> {
+fn now(record: &Corrected, used: &Used) -> Result<Option<Charged>> {
     match used {
         Used::Llm { input, output, usage, tier } => {
             let parts = usage.as_deref().map(serde_json::from_str).transpose().unwrap_or_default().unwrap_or_default();
@@ -227,7 +263,8 @@ fn now(record: &Corrected, used: &Used) -> Result<Option<Picos>> {
             };
             let tier = tier.as_deref().or(understood.tier.as_deref());
             let by = Tariff { tenant: record.tenant, at: record.occurred_at, tier };
-            Ok(price(by, &record.provider, &record.name, &understood, None)?.usd)
+            let model = Model { provider: &record.provider, name: &record.name };
+            Ok(price(by, model, &understood, None)?.charged())
         }
         Used::Sandbox { provider, quantities } => {
             let sandbox = SandboxUse {
@@ -237,44 +274,42 @@ fn now(record: &Corrected, used: &Used) -> Result<Option<Picos>> {
                 quantities: quantities.each_ref().map(Option::as_deref),
             };
             let quote = quote_sandbox(Some(record.tenant), sandbox, record.occurred_at)?;
-            Ok(match quote.priced {
-                Ok(Priced::Priced(breakdown)) => Some(breakdown.total()),
-                _ => None,
-            })
+            Ok(Cost::new(None, quote).charged())
         }
     }
 }
 
 /// Writes what is missing to the target, under the lock that refunds of the record take too; gives it in pico-dollars.
-fn correct_one(spi: &Session, mode: &AdmissionMode, one: &Found) -> Result<i128> {
+fn correct_one(spi: &Session, mode: &AdmissionMode, one: &Found) -> Result<Option<i128>> {
     let record = &one.record;
     record.lock();
     let rows = spi.run(&CORRECTED_PLAN, Snapshot::Latest, &[record.id.into(), record.tenant.into()])?;
     let row = rows.first().ok_or_else(|| Error::internal("a sum gave no row"))?;
-    let sum = |column| -> Result<PicosDifference> {
+    let sum = |column: CorrectedColumn| -> Result<PicosDifference> {
         PicosDifference::parse(&row.need::<String>(column)?)
             .map_err(|_| Error::internal("a correction has no proper cost"))
     };
-    let (all, ours) = (sum(1)?, sum(2)?);
-    let before = one.cost.with(all);
-    let delta = missing(one.target, one.cost.with(ours), before);
-    if delta == 0 {
-        return Ok(0);
-    }
-    let delta = PicosDifference::new(delta);
+    let amount = |recorded, by_us, by_all| Ok::<_, Error>(Amount::new(recorded, sum(by_us)?, sum(by_all)?));
+    let paid = amount(one.paid.recorded, CorrectedColumn::ours, CorrectedColumn::every)?;
+    let billed = amount(one.billed.recorded, CorrectedColumn::ours_billed, CorrectedColumn::every_billed)?;
+    // In the ledger a sandbox has no provider.
+    let provider = if record.source == "e2b" { String::new() } else { record.provider.clone() };
+    let record = Corrected { provider, source: record.source.clone(), name: record.name.clone(), ..*record };
+    let one = Found { record, paid, billed, target: one.target };
+    let Some((delta, billed_delta)) = one.missing() else { return Ok(None) };
+    let left = paid.net.plus(delta).ceil_nanos();
     let id = pg::new_id();
     let new = NewCorrection {
         id,
         usd: Value::numeric(&delta.to_string()),
-        nanos: before.plus(delta).ceil_nanos() - before.ceil_nanos(),
+        billed: Value::numeric(&billed_delta.to_string()),
+        nanos: left - paid.net.ceil_nanos(),
+        platform_extra: billed.net.plus(billed_delta).ceil_nanos() - left,
         request_id: &format!("{MARK}{id}"),
         reason: Some("repriced"),
     };
-    // In the ledger a sandbox has no provider.
-    let provider = if record.source == "e2b" { String::new() } else { record.provider.clone() };
-    let record = Corrected { provider, source: record.source.clone(), name: record.name.clone(), ..*record };
-    if record.correct(spi, mode, &new)? {
-        Ok(delta.get())
+    if one.record.correct(spi, mode, &new)? {
+        Ok(Some(delta.get()))
     } else {
         Err(Error::internal("a correction met another with its own id"))
     }

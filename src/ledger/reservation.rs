@@ -255,6 +255,7 @@ impl Reservation {
             payer: self.payer,
             at: self.reserved_at,
             amount: 0,
+            platform_extra: 0,
             hold,
             gives_up: self.hold(),
             user_held: true,

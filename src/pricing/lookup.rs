@@ -14,11 +14,12 @@ use crate::pg::spi::types::{TEXT, UUID};
 use crate::pg::spi::{self, Plan, Row, Snapshot, columns};
 use crate::pg::zone::PostgresZone;
 use crate::pg::{self, Timestamp};
+use tollgate_core::money::Picos;
 use tollgate_core::period::Zone;
 use tollgate_core::pricing::names::{self, Fit, Grade, Place, Wanted};
 use tollgate_core::pricing::{
-    Factor, ModelPrice, PriceConditions, Priced, Rate, SANDBOX_PARTS, SandboxPrice, StoredPricing, Usage, price_llm,
-    price_sandbox,
+    Factor, Markup, ModelPrice, PriceConditions, Priced, Rate, SANDBOX_PARTS, SandboxPrice, StoredPricing, Usage,
+    price_llm, price_sandbox,
 };
 
 /// Every price that a model may go by: the tenant's own, the operator's, those of the imported list, the shipped ones. The
@@ -68,12 +69,17 @@ const ALIAS: &str = "
     from copilot_internal.model_aliases a
     where pg_catalog.lower(a.model_provider) = pg_catalog.lower($1) and pg_catalog.lower(a.model_name) = pg_catalog.lower($2)";
 
-/// What is added to the costs of a tenant, the most specific first.
+/// What the costs of a tenant are multiplied by, step after step; in each the most specific first.
 const MARKUPS: &str = "
-    select m.model_provider, m.model_name, m.factor::text, m.effective_from, m.effective_to
+    select m.model_provider, m.model_name, m.factor::text as factor, m.effective_from, m.effective_to, m.step::integer as step,
+           m.on_provided
     from copilot_internal.price_markups m
     where m.tenant_id = $1 or m.tenant_id is null
-    order by m.tenant_id is null, m.model_provider is null, m.model_name is null, m.effective_from desc";
+    order by m.step, m.tenant_id is null, m.model_provider is null, m.model_name is null, m.effective_from desc";
+
+columns! {
+    MarkupColumn(model_provider, model_name, factor, effective_from, effective_to, step, on_provided)
+}
 
 /// Every price of a sandbox type: a row of the region before one of every region.
 const SANDBOX_PRICES: &str = "
@@ -282,7 +288,7 @@ thread_local! {
     static MODELS: Cache<Key, PriceList<ModelPrice>> = Cache::new(MAX_LISTS);
     static SANDBOXES: Cache<Key, PriceList<SandboxPrice>> = Cache::new(MAX_LISTS);
     static TENANTS: Cache<(), HashSet<Uuid>> = Cache::new(1);
-    static MARKUPS_KEPT: Cache<Option<Uuid>, Vec<Markup>> = Cache::new(MAX_LISTS);
+    static MARKUPS_KEPT: Cache<Option<Uuid>, Vec<MarkupRow>> = Cache::new(MAX_LISTS);
 }
 
 /// The owner of the prices.
@@ -311,52 +317,78 @@ fn owner(tenant: Option<Uuid>) -> Result<Owner> {
     Ok(Owner { tenant, has_markups: tenant.is_some() || tenants.contains(&nil()) })
 }
 
-/// What is added to the costs of some models, of all of a provider's, or of all.
-struct Markup {
+/// A factor on the costs of some models, of all of a provider's, or of all.
+struct MarkupRow {
     provider: Option<String>,
     name: Option<String>,
     factor: std::result::Result<Factor, String>,
     from: Option<Timestamp>,
     to: Option<Timestamp>,
+    step: i32,
+    on_provided: bool,
 }
 
-fn read_markups(tenant: Option<Uuid>) -> Result<Vec<Markup>> {
+/// The step that is the provider's own.
+const PROVIDERS_STEP: i32 = 0;
+
+fn read_markups(tenant: Option<Uuid>) -> Result<Vec<MarkupRow>> {
     spi::session(|spi| {
         let rows = spi.run(&MARKUPS_PLAN, Snapshot::Latest, &[tenant.into()])?;
         let markup = |row: Row| {
-            let factor = Factor::parse(&row.need::<String>(3)?);
-            Ok(Markup {
-                provider: row.get(1),
-                name: row.get(2),
+            let factor = Factor::parse(&row.need::<String>(MarkupColumn::factor)?);
+            Ok(MarkupRow {
+                provider: row.get(MarkupColumn::model_provider),
+                name: row.get(MarkupColumn::model_name),
                 factor: factor.map_err(|error| format!("the markup cannot be used: it {error}")),
-                from: row.get(4),
-                to: row.get(5),
+                from: row.get(MarkupColumn::effective_from),
+                to: row.get(MarkupColumn::effective_to),
+                step: row.need(MarkupColumn::step)?,
+                on_provided: row.need(MarkupColumn::on_provided)?,
             })
         };
         rows.iter().map(markup).collect()
     })
 }
 
-/// What is added to the tenant's costs of the model, if anything. `owner` holds the tenant if it has prices or markups
-/// of its own.
-fn markup(
-    owner: Owner,
-    provider: &str,
-    name: &str,
-    at: Timestamp,
-) -> Result<Option<std::result::Result<Factor, String>>> {
+type FoundMarkup = std::result::Result<Option<Markup>, String>;
+
+/// What the tenant's costs of the model are multiplied by, if by anything: in each step by the most specific row. `owner`
+/// holds the tenant if it has prices or markups of its own.
+fn markup(owner: Owner, provider: &str, name: &str, at: Timestamp) -> Result<FoundMarkup> {
     if !owner.has_markups {
-        return Ok(None);
+        return Ok(Ok(None));
     }
     let markups = MARKUPS_KEPT.with(|cache| cache.get_or_read(owner.tenant, |tenant| read_markups(*tenant)))?;
     let is = |own: &Option<String>, given: &str| own.as_deref().is_none_or(|own| own.eq_ignore_ascii_case(given));
-    let fits = |markup: &&Markup| {
+    let fits = |markup: &&MarkupRow| {
         is(&markup.provider, provider)
             && is(&markup.name, name)
             && markup.from.is_none_or(|from| from <= at)
             && markup.to.is_none_or(|to| at < to)
     };
-    Ok(markups.iter().find(fits).map(|markup| markup.factor.clone()))
+    let (mut product, mut done) = (None, None);
+    for row in markups.iter().filter(fits) {
+        if done.replace(row.step) == Some(row.step) {
+            continue;
+        }
+        let factor = match &row.factor {
+            Ok(factor) => *factor,
+            Err(why) => return Ok(Err(why.clone())),
+        };
+        product = product.unwrap_or(Markup::NONE).step(factor, row.step == PROVIDERS_STEP, row.on_provided);
+        if product.is_none() {
+            return Ok(Err("the markups' product has too many digits".to_owned()));
+        }
+    }
+    Ok(Ok(product))
+}
+
+/// What a tenant pays for what a provider has billed. A markup that cannot be used leaves it as it is.
+pub fn on_provided(tenant: Uuid, model: Model, at: Timestamp, billed: Picos) -> Result<Picos> {
+    current_generation();
+    let found = markup(owner(Some(tenant))?, model.provider, model.name, at)?;
+    let paid = found.ok().flatten().and_then(|markup| markup.on_provided(billed));
+    Ok(paid.unwrap_or(billed))
 }
 
 /// What a call costs, or why that is unknown; and by which price row.
@@ -431,7 +463,7 @@ pub fn quote_llm(tenant: Option<Uuid>, model: Model, at: Timestamp, price_tokens
             }
         )));
     }
-    let markup = markup(owner, model.provider, model.name, at)?.transpose();
+    let markup = markup(owner, model.provider, model.name, at)?;
     let priced = markup.and_then(|markup| {
         let price = dated.price.as_ref().map_err(String::clone)?;
         let terms = PriceConditions { tier: None, off_peak: is_off_peak(price, at), markup };
@@ -491,7 +523,7 @@ pub fn quote_sandbox(tenant: Option<Uuid>, sandbox: SandboxUse, at: Timestamp) -
     let Some(dated) = list.in_force(at) else {
         return Ok(Quote::UNKNOWN(format!("no price is known for sandbox type {}", sandbox.sandbox_type)));
     };
-    let markup = markup(owner, sandbox.provider, sandbox.sandbox_type, at)?.transpose();
+    let markup = markup(owner, sandbox.provider, sandbox.sandbox_type, at)?;
     let priced = markup.and_then(|markup| {
         let price = dated.price.as_ref().map_err(String::clone)?;
         let terms = PriceConditions { markup, ..PriceConditions::default() };

@@ -3,7 +3,7 @@
 use super::definitions::TenantState;
 use super::{Payer, QuotaUsage};
 use crate::pg::{Timestamp, clock_timestamp, from_unix_seconds, nil};
-use tollgate_core::decision::{Quota, Status, Verdict};
+use tollgate_core::decision::{Quota, Spending, Status, Verdict};
 use tollgate_core::money::usd_from_nanos;
 
 /// The figures of one quota, in nano-dollars.
@@ -63,7 +63,7 @@ pub fn wait_for(blocking: Option<&Quota>) -> Option<i32> {
 }
 
 /// Why the verdict refuses, in one clause with the figures.
-pub fn refusal(payer: Payer, usage: &QuotaUsage, verdict: Verdict, amount: i64) -> String {
+pub fn refusal(payer: Payer, usage: &QuotaUsage, verdict: Verdict, spending: impl Into<Spending>) -> String {
     if verdict.status == Status::NoTenant {
         return match &usage.tenant {
             TenantState::Deleted(at) => format!("the tenant was deleted at {at}"),
@@ -84,7 +84,7 @@ pub fn refusal(payer: Payer, usage: &QuotaUsage, verdict: Verdict, amount: i64) 
     };
     format!(
         "{} USD would exceed the {}'s {} limit of {limit} USD per {}: {} USD spent{held}",
-        usd_from_nanos(amount.into()),
+        usd_from_nanos(spending.into().of(quota.scope).into()),
         quota.scope.as_str(),
         quota.resource_type,
         quota.period.as_str(),

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::definitions::{Definitions, TenantState};
 use crate::settings;
-use tollgate_core::decision::{Quota, Status, Verdict, judge};
+use tollgate_core::decision::{Quota, Spending, Status, Verdict, judge};
 
 /// Every quota that applies to a payer, with what it has counted in the period that holds a moment.
 #[derive(Default)]
@@ -26,8 +26,8 @@ impl TenantState {
 
 impl QuotaUsage {
     /// The verdict about an amount in nano-dollars. One that is not enforced is taken, also for a tenant that is gone.
-    pub fn decide(&self, amount: i64, enforce: bool) -> Verdict {
-        let verdict = judge(&self.quotas, amount, settings::allow_without_quota());
+    pub fn decide(&self, spending: impl Into<Spending>, enforce: bool) -> Verdict {
+        let verdict = judge(&self.quotas, spending, settings::allow_without_quota());
         if enforce && self.tenant.refuses() {
             return Verdict {
                 allowed: false,

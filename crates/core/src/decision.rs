@@ -235,6 +235,28 @@ pub fn share_of(limit: i64, share: i64) -> i64 {
     i64::try_from(amount).unwrap_or(i64::MAX)
 }
 
+/// What an operation spends, in nano-dollars. What the provider bills for it may be another amount than what the tenant
+/// pays, and the platform's quotas may count that.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Spending {
+    pub paid: i64,
+    /// As quotas of the platform count it.
+    pub by_platform: i64,
+}
+
+impl From<i64> for Spending {
+    fn from(amount: i64) -> Self {
+        Self { paid: amount, by_platform: amount }
+    }
+}
+
+impl Spending {
+    /// What quotas of the scope count.
+    pub fn of(self, scope: Scope) -> i64 {
+        if scope == Scope::Platform { self.by_platform } else { self.paid }
+    }
+}
+
 /// The answer for one amount.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Verdict {
@@ -253,24 +275,26 @@ pub struct Verdict {
 /// Of several quotas that block, the most specific is reported: user before tenant before platform, then the
 /// operation's own resource before `all`. Among equals it is the one whose period ends last, for that is the one to
 /// wait for. Of several that allow, it is the one with the worst status, then the one with the least left.
-pub fn judge(quotas: &[Quota], amount: i64, allow_without_quota: bool) -> Verdict {
+pub fn judge(quotas: &[Quota], spending: impl Into<Spending>, allow_without_quota: bool) -> Verdict {
+    let spending = spending.into();
+    let amount = |quota: &Quota| spending.of(quota.scope);
     let effective = || quotas.iter().enumerate().filter(|(_, quota)| quota.is_effective());
     let blocking = effective()
-        .filter(|(_, quota)| quota.is_hard() && !quota.admits(amount))
+        .filter(|(_, quota)| quota.is_hard() && !quota.admits(amount(quota)))
         .min_by_key(|(_, quota)| (quota.scope, quota.counts_all(), -quota.bounds.end.unwrap_or(i64::MAX)));
-    let overrun = effective().map(|(_, quota)| quota.overrun(amount)).max().unwrap_or(0);
+    let overrun = effective().map(|(_, quota)| quota.overrun(amount(quota))).max().unwrap_or(0);
     if let Some((index, quota)) = blocking {
-        let retryable = effective().all(|(_, quota)| !quota.is_hard() || quota.would_fit(amount));
+        let retryable = effective().all(|(_, quota)| !quota.is_hard() || quota.would_fit(amount(quota)));
         let status = if quota.suspended { Status::Suspended } else { Status::Exceeded };
         return Verdict { allowed: false, status, quota_index: Some(index), retryable, overrun };
     }
     let tightest = effective().min_by_key(|(_, quota)| {
         let remaining = quota.remaining().unwrap_or(i64::MAX);
-        (std::cmp::Reverse(quota.status(amount)), remaining, quota.scope, quota.counts_all())
+        (std::cmp::Reverse(quota.status(amount(quota))), remaining, quota.scope, quota.counts_all())
     });
     match tightest {
         Some((index, quota)) => {
-            let status = quota.status(amount);
+            let status = quota.status(amount(quota));
             Verdict { allowed: true, status, quota_index: Some(index), retryable: false, overrun }
         }
         None => Verdict {
@@ -311,6 +335,15 @@ mod tests {
         let refused = judge(&quotas, 41, true);
         assert!(!refused.allowed);
         assert_eq!((refused.status, refused.overrun), (Status::Exceeded, 1));
+    }
+
+    #[test]
+    fn the_platform_may_count_what_the_provider_bills() {
+        let quotas = [quota(Scope::Platform, Some(100), 60), quota(Scope::Tenant, Some(200), 150)];
+        let allowed = |paid, by_platform| judge(&quotas, Spending { paid, by_platform }, true).allowed;
+        assert!(allowed(50, 40) && allowed(10, 40));
+        assert!(!allowed(51, 40) && !allowed(40, 41));
+        assert_eq!(judge(&quotas, Spending { paid: 10, by_platform: 45 }, true).overrun, 5);
     }
 
     #[test]

@@ -59,6 +59,10 @@ impl Picos {
         self.0
     }
 
+    pub(crate) fn exact(self) -> Exact {
+        Exact::new(self.0, 12)
+    }
+
     /// The amount in nano-dollars, rounded up: what a charge takes from a quota.
     pub fn ceil_nanos(self) -> i64 {
         narrow(self.0.saturating_add(PICOS_PER_NANO - 1) / PICOS_PER_NANO)

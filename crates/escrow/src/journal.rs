@@ -125,19 +125,19 @@ impl Journal {
         self.additions.is_empty() && self.charges.is_empty()
     }
 
-    /// Makes sure that so many additions and one charge, which may be two lines, can be pushed without allocating.
+    /// Makes sure that so many additions and one charge, which may be three lines, can be pushed without allocating.
     pub fn make_room(&mut self, additions: usize) -> Result<(), TooMany> {
         if self.additions.len() + additions > MOST_LINES || self.charges.len() >= MOST_LINES {
             return Err(TooMany);
         }
         self.additions.try_reserve(additions).map_err(|_| TooMany)?;
-        self.charges.try_reserve(2).map_err(|_| TooMany)?;
+        self.charges.try_reserve(3).map_err(|_| TooMany)?;
         if self.index.is_none() && self.additions.len().max(self.charges.len()) >= LONG {
             self.index = Some(Index::of(&self.additions, &self.charges));
         }
         if let Some(index) = &mut self.index {
             index.done.try_reserve(additions).map_err(|_| TooMany)?;
-            index.charges.try_reserve(2).map_err(|_| TooMany)?;
+            index.charges.try_reserve(3).map_err(|_| TooMany)?;
         }
         Ok(())
     }

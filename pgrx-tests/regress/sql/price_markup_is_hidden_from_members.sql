@@ -20,7 +20,14 @@ select set_config('request.jwt.claims', '{"sub": "b0000000-0000-4000-8000-000000
 set role authenticated;
 select cost_usd, input_tokens from copilot_internal.llm_cost_records;
 select cost_usd, duration_seconds from copilot_internal.e2b_cost_records;
-select count(*) from copilot_internal.llm_cost_records r where to_jsonb(r)::text ~ 'markup|3\.5';
+select count(*) from copilot_internal.llm_cost_records r where r.pricing::text ~ 'markup|3\.5';
+-- Beside the cost, what the provider bills would tell the factor.
+select provider_cost_usd from copilot_internal.llm_cost_records;
+select provider_cost_usd from copilot_internal.e2b_cost_records;
+select count(*) from copilot_internal.cost_corrections where provider_cost_usd < 0;
+select sum(provider_cost_usd) from copilot_internal.cost_rollups;
+select r from copilot_internal.llm_cost_records r;
+table metrics.margins;
 select pricing from copilot_internal.e2b_cost_records;
 table copilot_internal.price_markups;
 -- An estimate that names no tenant is for the caller's own, by preference or because there is one only.

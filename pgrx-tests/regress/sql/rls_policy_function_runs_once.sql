@@ -8,7 +8,7 @@ set role authenticated;
 set enable_indexscan = off;
 set enable_bitmapscan = off;
 explain (analyze, costs off, timing off, summary off) select * from notes;
-explain (costs off) select * from copilot_internal.llm_cost_records;
+explain (costs off) select cost_usd from copilot_internal.llm_cost_records;
 explain (costs off) select * from copilot_internal.user_preferences;
 -- With an index the tenant's rows are found by it.
 reset enable_indexscan;

@@ -110,10 +110,13 @@ fn assert_counted(client: &mut Client, what: &str) -> Result<()> {
     let (spent, held) = in_tables(client)?;
     assert_eq!(quota_figures(client, id(1))?, (spent, held), "{what}: a check without a user");
     // What an adjustment of the tenant's quota gives back belongs to no particular user.
-    let nobodys =
-        "select coalesce(sum(charge_nanos), 0)::bigint from copilot_internal.quota_charges where user_id is null";
-    let users = spent - client.query_one(nobodys, &[])?.get::<_, i64>(0);
-    for (quota, usd, spent) in [("user", 9 * USD / 10, users), ("tenant", USD, spent), ("platform", 2 * USD, spent)] {
+    let nobodys = "select coalesce(sum(charge_nanos) filter (where tenant_id is not null), 0)::bigint,
+                          coalesce(sum(charge_nanos) filter (where tenant_id is null), 0)::bigint
+                   from copilot_internal.quota_charges where user_id is null";
+    let row = client.query_one(nobodys, &[])?;
+    let (users, platforms) = (spent - row.get::<_, i64>(0), spent + row.get::<_, i64>(1));
+    for (quota, usd, spent) in [("user", 9 * USD / 10, users), ("tenant", USD, spent), ("platform", 2 * USD, platforms)]
+    {
         let left = usd - spent - held;
         for (amount, fits) in [(left + 1, false), (left, true)] {
             client.batch_execute("begin")?;
@@ -168,6 +171,58 @@ fn what_is_loaded_has_the_rows_of_its_own_command() -> Result<()> {
             })
             .with_context(|| format!("{} and {ending}", writer.name))?;
             assert_counted(&mut other, &format!("{} and {ending}", writer.name))?;
+        }
+    }
+    Ok(())
+}
+
+const BILLED: [Writer; 3] = [
+    Writer {
+        name: "a cost with a markup",
+        from: "public.record_llm_cost($1, 'p', 'm', 1, 1, p_user_id => $2, p_cost_usd => 0.2, p_enforce => true) w",
+    },
+    Writer {
+        name: "a hold that is settled by a cost with a markup",
+        from: "(select r.id from copilot_internal.quota_reservations r where r.request_id = 'old') h
+               cross join lateral public.record_llm_cost($1, 'p', 'm', 1, 1, p_user_id => $2, p_cost_usd => 0.15,
+                   p_reservation_id => h.id) w",
+    },
+    Writer {
+        name: "a refund of a cost with a markup",
+        from: "(select r.id from copilot_internal.llm_cost_records r where r.request_id = 'second') h
+               cross join lateral public.refund_cost(h.id, 0.02, 'refund') w",
+    },
+];
+
+/// Where the platform counts what the provider bills, be that less than what the tenant pays or more.
+#[test]
+fn what_is_loaded_has_what_the_platform_counts_beyond() -> Result<()> {
+    for (writer, factor) in BILLED.iter().flat_map(|writer| [(writer, "2"), (writer, "0.5")]) {
+        for ending in ["commit", "rollback", "rollback to s; commit", "release s; commit"] {
+            let (database, mut client, _) = prepared()?;
+            database.superuser()?.batch_execute(&format!(
+                "do $$ begin execute format('alter database %I set pg_tollgate.platform_counts = provider_cost',
+                     current_database()); end $$;
+                 insert into copilot_internal.price_markups (factor, on_provided, effective_from) values ({factor}, true, '2020-01-01')",
+            ))?;
+            let mut other = connect(&database)?;
+            other.batch_execute(&format!(
+                "select public.record_llm_cost('{}', 'p', 'm', 1, 1, p_user_id => '{}', p_cost_usd => 0.05,
+                     p_request_id => 'second')",
+                id(1),
+                id(USER)
+            ))?;
+            client.execute("select pg_advisory_lock(77)", &[])?;
+            let what = format!("{}, factor {factor}, and {ending}", writer.name);
+            at_once(&database, writer, ending, || {
+                move_epochs(&mut other)?;
+                client.execute("select pg_advisory_unlock(77)", &[])?;
+                Ok(())
+            })
+            .with_context(|| what.clone())?;
+            assert_counted(&mut other, &what)?;
+            let counted = "select count(*) > 0 from copilot_internal.quota_charges where record_id is not null";
+            assert!(other.query_one(counted, &[])?.get::<_, bool>(0), "{what}: the platform counts something else");
         }
     }
     Ok(())

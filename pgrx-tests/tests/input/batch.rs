@@ -59,3 +59,26 @@ fn a_bad_batch_is_refused_whole_and_says_where() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn a_bad_batch_of_sandboxes_too() -> Result<()> {
+    let good =
+        r#"{"tenant_id":"00000000-0000-0000-0000-000000000001","sandbox_type":"b","duration_seconds":1,"cost_usd":1}"#;
+    let (_database, mut session) = prepared()?;
+    for (more, expected) in [
+        ("\"duration_seconds\":-1", "22023"),
+        ("\"duration_seconds\":\"NaN\"", "22023"),
+        ("\"duration_seconds\":1e300", "22023"),
+        ("\"gpu_seconds\":{}", "22023"),
+        ("\"creations\":\"one\"", "22023"),
+        ("\"input_tokens\":1", "22023"),
+        ("\"metadata\":\"x\"", "22023"),
+        ("\"reservation_id\":\"00000000-0000-0000-0000-000000000009\"", "P0002"),
+    ] {
+        let bad = format!("{},{more}}}", good.trim_end_matches('}'));
+        let sql = format!("select * from public.record_e2b_costs('[{good},{bad},{good}]')");
+        let error = session.expect_sqlstate(&Caller::service(), &sql, &[], expected);
+        assert!(message(&error).starts_with("record 2: "), "{}", message(&error));
+    }
+    Ok(())
+}

@@ -81,6 +81,7 @@ const FUNCTIONS: &[(&str, For, &str)] = &[
     ),
     ("record_e2b_cost", For::Server, "public.record_e2b_cost($T, 's', 'box-for-all', 1, $U)"),
     ("record_llm_costs", For::Server, "public.record_llm_costs('[]')"),
+    ("record_e2b_costs", For::Server, "public.record_e2b_costs('[]')"),
     ("reserve_quota", For::Server, "public.reserve_quota($T, 'llm', 0.01, 'asked', $U)"),
     ("commit_reservation", For::Server, "public.commit_reservation($R, 0.01)"),
     ("release_reservation", For::Server, "public.release_reservation($R)"),

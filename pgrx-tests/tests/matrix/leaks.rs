@@ -122,9 +122,19 @@ fn relations(database: &Database) -> Result<Vec<Relation>> {
 type Values = Vec<BTreeSet<String>>;
 
 impl Relation {
-    fn reading(&self) -> String {
-        let columns: Vec<String> = self.columns.iter().map(|name| format!("r.\"{name}\"::text")).collect();
-        format!("select to_json(array[{}])::text from {} r", columns.join(", "), self.name)
+    /// Every row; what is closed to the reader is empty.
+    fn reading(&self, closed: &[bool]) -> String {
+        let column =
+            |(name, closed): (&String, &bool)| if *closed { "''".to_string() } else { format!("r.\"{name}\"::text") };
+        let columns: Vec<String> = self.columns.iter().zip(closed).map(column).collect();
+        format!("select to_json(array[{}]::text[])::text from {} r", columns.join(", "), self.name)
+    }
+
+    /// Which columns people may not read, of a table that they may read.
+    fn closed_to(&self, asker: &Asker) -> Vec<bool> {
+        let is_person = matches!(asker.kind, Kind::MemberOfA | Kind::MemberOfB | Kind::Invited | Kind::Stranger);
+        let hides = is_person && self.name.starts_with("copilot_internal.");
+        self.columns.iter().map(|name| hides && name == "provider_cost_usd").collect()
     }
 
     /// A constant of the view's own, which the planner may give to a condition that is immutable.
@@ -209,13 +219,16 @@ fn pry(
     let mut wrong = Vec::new();
     count.callers += 1;
     for (relation, all) in relations {
-        let (shown, is_open) = match sessions.ask(asker, &[relation.reading()])?.remove(0) {
+        let closed = relation.closed_to(asker);
+        let (shown, is_open) = match sessions.ask(asker, &[relation.reading(&closed)])?.remove(0) {
             Ok(rows) => (relation.values(&rows)?, true),
             Err(error) if error.starts_with("42501") => (vec![BTreeSet::new(); all.len()], false),
             Err(error) => anyhow::bail!("{} on {}: {error}", asker.label, relation.name),
         };
         let mut queries = Vec::new();
-        for (column, (all, shown)) in relation.columns.iter().zip(all.iter().zip(&shown)) {
+        let mut denied = Vec::new();
+        for ((column, closed), (all, shown)) in relation.columns.iter().zip(&closed).zip(all.iter().zip(&shown)) {
+            let is_open = is_open && !closed;
             let secrets: BTreeSet<&str> = match asker.sees_all() && relation.is_live {
                 true => BTreeSet::new(),
                 // One will do where nothing is shown at all.
@@ -237,10 +250,11 @@ fn pry(
                 conditions.truncate(1);
             }
             queries.extend(conditions.iter().map(|condition| counted(relation, condition)));
+            denied.resize(queries.len(), !is_open);
         }
         let bypasses = !relation.is_barrier && passes_by_row_security(asker);
-        for (sql, answer) in queries.iter().zip(ask(sessions, asker, &queries)?) {
-            let is_plan = sql.starts_with("explain");
+        for ((sql, is_denied), answer) in queries.iter().zip(denied).zip(ask(sessions, asker, &queries)?) {
+            let (is_plan, is_open) = (sql.starts_with("explain"), !is_denied);
             *(if is_plan { &mut count.plans } else { &mut count.conditions }) += 1;
             count.refused += usize::from(!is_open && answer == "failed 42501");
             let problem = match (is_open, is_plan) {
@@ -308,7 +322,10 @@ fn with_secrets(database: &Database, sessions: &mut Sessions) -> Result<Vec<(Rel
     let mut found = Vec::new();
     let mut untold = Vec::new();
     for relation in relations(database)? {
-        let rows = sessions.ask(&superuser, &[relation.reading()])?.remove(0).map_err(anyhow::Error::msg)?;
+        let rows = sessions
+            .ask(&superuser, &[relation.reading(&relation.closed_to(&superuser))])?
+            .remove(0)
+            .map_err(anyhow::Error::msg)?;
         let values = relation.values(&rows)?;
         let queries: Vec<String> = relation
             .columns

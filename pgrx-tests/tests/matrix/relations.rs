@@ -41,17 +41,34 @@ const SHIPPED: &[&str] = &["shipped_model_prices", "shipped_operation_profiles",
 /// Configuration that people have no business with.
 const SERVER_ONLY: &[&str] = &["default_quotas", "price_markups"];
 
+/// What of their own records people may not read: by it and the cost they would know the operator's factor.
+const HIDDEN: &str = "provider_cost_usd";
+const WITH_HIDDEN: &[&str] = &["cost_corrections", "cost_rollups", "e2b_cost_records", "llm_cost_records"];
+/// Views that people have no business with.
+const ANALYSTS_ONLY: &[&str] = &["margins"];
+
 struct Relation {
     schema: String,
     name: String,
     is_view: bool,
     /// A column to write to.
     column: String,
+    columns: Vec<String>,
 }
 
 impl Relation {
     fn full(&self) -> String {
         format!("{}.{}", self.schema, self.name)
+    }
+
+    /// Every row, as one text each: whole, but for people without what is hidden from them.
+    fn reading(&self, kind: Kind) -> String {
+        let hides = self.schema == "copilot_internal" && WITH_HIDDEN.contains(&self.name.as_str());
+        if !hides || !is_person(kind) {
+            return format!("select to_jsonb(r)::text from {} r", self.full());
+        }
+        let open: Vec<&str> = self.columns.iter().map(String::as_str).filter(|name| *name != HIDDEN).collect();
+        format!("select to_jsonb(r)::text from (select {} from {}) r", open.join(", "), self.full())
     }
 
     fn readable_by(&self, kind: Kind) -> bool {
@@ -61,7 +78,8 @@ impl Relation {
             Kind::Service => !(inner && self.is_view),
             Kind::Analyst => !inner,
             Kind::MemberOfA | Kind::MemberOfB | Kind::Invited | Kind::Stranger => {
-                !inner || !self.is_view && !SERVER_ONLY.contains(&self.name.as_str())
+                let name = self.name.as_str();
+                if inner { !self.is_view && !SERVER_ONLY.contains(&name) } else { !ANALYSTS_ONLY.contains(&name) }
             }
             Kind::Anon => false,
         }
@@ -76,10 +94,15 @@ impl Relation {
     }
 }
 
+fn is_person(kind: Kind) -> bool {
+    matches!(kind, Kind::MemberOfA | Kind::MemberOfB | Kind::Invited | Kind::Stranger)
+}
+
 fn relations(database: &Database) -> Result<Vec<Relation>> {
     let sql = "
         select n.nspname::text, c.relname::text, c.relkind = 'v',
-               (select a.attname::text from pg_attribute a where a.attrelid = c.oid and a.attnum = 1)
+               (select a.attname::text from pg_attribute a where a.attrelid = c.oid and a.attnum = 1),
+               array(select a.attname::text from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 order by a.attnum)
         from pg_class c join pg_namespace n on n.oid = c.relnamespace
         where n.nspname in ('copilot_internal', 'metrics') and c.relkind in ('r', 'v', 'm', 'p') order by 1, 2";
     let rows = database.superuser()?.query(sql, &[])?;
@@ -88,6 +111,7 @@ fn relations(database: &Database) -> Result<Vec<Relation>> {
         name: row.get(1),
         is_view: row.get(2),
         column: row.get(3),
+        columns: row.get(4),
     };
     Ok(rows.iter().map(relation).collect())
 }
@@ -129,8 +153,7 @@ fn each_caller_against_each_relation(privileges: DefaultPrivileges, door: Door) 
     let mut wrong = Vec::new();
     let mut cells = Cells::default();
     for asker in all() {
-        let queries: Vec<String> =
-            relations.iter().map(|relation| format!("select to_jsonb(r)::text from {} r", relation.full())).collect();
+        let queries: Vec<String> = relations.iter().map(|relation| relation.reading(asker.kind)).collect();
         for (relation, answer) in relations.iter().zip(sessions.ask(&asker, &queries)?) {
             cells.count(!relation.readable_by(asker.kind), false);
             judge_reading(&asker, relation, answer, &mut wrong);
@@ -149,6 +172,40 @@ fn each_caller_against_each_relation(privileges: DefaultPrivileges, door: Door) 
     assert_eq!(wrong, Vec::<String>::new());
     println!("{title}: {cells}");
     no_privilege_beside(&database)
+}
+
+#[test]
+fn what_providers_bill_is_hidden_from_people() -> Result<()> {
+    let database = Database::with_privileges("hidden columns", DefaultPrivileges::Legacy)?;
+    seed(&database)?;
+    let having = texts(
+        &mut database.superuser()?,
+        "select c.relname::text from pg_attribute a join pg_class c on c.oid = a.attrelid
+         where a.attname = $1 and c.relkind = 'r' order by 1",
+        &[&HIDDEN],
+    )?;
+    assert_eq!(having, WITH_HIDDEN, "list a table with such a column");
+    let (_pooler, mut sessions) = Door::Direct.open(&database)?;
+    let mut asked = 0;
+    for asker in all().into_iter().filter(|asker| is_person(asker.kind)) {
+        for name in WITH_HIDDEN {
+            let queries = [
+                format!("select {HIDDEN}::text from copilot_internal.{name}"),
+                format!("select to_jsonb(r)::text from copilot_internal.{name} r"),
+                format!("select 'x' from copilot_internal.{name} r where r.{HIDDEN} > 0"),
+            ];
+            for (sql, answer) in queries.iter().zip(sessions.ask(&asker, &queries)?) {
+                assert!(
+                    matches!(&answer, Err(error) if error.starts_with("42501")),
+                    "{}: {sql}: {answer:?}",
+                    asker.label
+                );
+                asked += 1;
+            }
+        }
+    }
+    assert!(asked > 50, "{asked} queries");
+    Ok(())
 }
 
 fn judge_reading(asker: &Asker, relation: &Relation, answer: Answer, wrong: &mut Vec<String>) {

@@ -43,7 +43,7 @@ pub fn upper_bound(
         }
     }
     lines.extend(single(price, &whole, terms.conditions())?);
-    Ok(Priced::Priced(Breakdown::new(lines, terms.with_markup(price.largest_multipliers()))?))
+    Ok(Priced::Priced(Breakdown::new(lines, price.largest_multipliers(), terms.markup)?))
 }
 
 /// The dearest rate of the plain part's side in a prompt of at most `input` tokens. Of equal ones, the first part is named.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::part::Unit;
-use super::{Factor, Part, PricingError, Rate};
+use super::{Factor, Markup, Part, PricingError, Rate};
 use crate::decimal::Exact;
 use crate::money::Picos;
 
@@ -93,12 +93,12 @@ impl CostLine {
 
 impl CostLine {
     /// The same at a price that is so many times as high.
-    fn times(self, factor: Factor) -> Option<Self> {
+    fn times(self, factor: Exact) -> Option<Self> {
         let quantity = match self.quantity {
             Quantity::Tokens { tokens, rate } => Quantity::Tokens { tokens, rate: rate.times(factor)? },
             Quantity::Units { quantity, rate } => Quantity::Units { quantity, rate: rate.times(factor)? },
         };
-        Some(Self { quantity, cost: self.cost.times(factor.exact())?, ..self })
+        Some(Self { quantity, cost: self.cost.times(factor)?, ..self })
     }
 }
 
@@ -106,13 +106,10 @@ fn product(quantity: Exact, rate: Rate) -> Result<Exact, PricingError> {
     rate.exact().times(quantity).ok_or(PricingError::TooLarge)
 }
 
-/// The name of the multiplier that is the operator's own, and the last.
-pub(super) const MARKUP: &str = "markup";
-
 /// What all of a cost, or its tokens alone, is multiplied by.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Multiplier {
-    /// Such as `inference_geo us` or `markup`.
+    /// Such as `inference_geo us`.
     pub name: String,
     pub factor: Factor,
     /// Whether what is charged beside the tokens is left out.
@@ -143,6 +140,9 @@ pub struct Breakdown {
     total: Picos,
     #[serde(skip)]
     input: Picos,
+    /// What the provider bills of it.
+    #[serde(skip)]
+    billed: Picos,
 }
 
 /// The sums of both sides, of tokens and of the rest.
@@ -176,12 +176,20 @@ impl Sums {
 }
 
 impl Breakdown {
-    pub(super) fn new(lines: Vec<CostLine>, multipliers: Vec<Multiplier>) -> Result<Self, PricingError> {
-        Self::sum(lines, multipliers).ok_or(PricingError::TooLarge)
+    pub(super) fn new(
+        lines: Vec<CostLine>,
+        multipliers: Vec<Multiplier>,
+        markup: Option<Markup>,
+    ) -> Result<Self, PricingError> {
+        let sum = Self::sum(lines, multipliers).and_then(|(list, input, breakdown)| match markup {
+            Some(markup) => breakdown.with(markup, list, input),
+            None => Some(breakdown),
+        });
+        sum.ok_or(PricingError::TooLarge)
     }
 
-    /// `None` when a number leaves its bounds.
-    fn sum(lines: Vec<CostLine>, multipliers: Vec<Multiplier>) -> Option<Self> {
+    /// The cost by the list, with its exact total and input side; `None` when a number leaves its bounds.
+    fn sum(lines: Vec<CostLine>, multipliers: Vec<Multiplier>) -> Option<(Exact, Exact, Self)> {
         let (mut input, mut rest) = (Sums::NOTHING, Sums::NOTHING);
         for line in &lines {
             if line.side == Side::Input { input.add(line) } else { rest.add(line) }?;
@@ -194,18 +202,28 @@ impl Breakdown {
             exact = input.total()?.plus(rest.total()?)?;
             uplifts.push(Uplift { cost_usd: exact.minus(before)?, multiplier });
         }
-        let (total, input) = (Picos::round(exact)?, Picos::round(input.total()?)?);
-        // The last one, if any. Members read what a record came to and not what the operator adds to the price: it is in
-        // each figure, and nowhere by itself.
-        let mut lines = lines;
-        if let Some(markup) = uplifts.pop_if(|uplift| uplift.multiplier.name == MARKUP) {
-            let factor = markup.multiplier.factor;
-            lines = lines.into_iter().map(|line| line.times(factor)).collect::<Option<_>>()?;
-            for uplift in &mut uplifts {
-                uplift.cost_usd = uplift.cost_usd.times(factor.exact())?;
-            }
+        let input = input.total()?;
+        let (total, multiplied) = (Picos::round(exact)?, (!uplifts.is_empty()).then_some(exact));
+        Some((exact, input, Self { lines, uplifts, multiplied, total, input: Picos::round(input)?, billed: total }))
+    }
+
+    /// What the tenant pays. Members read what a record came to, and not what the operator adds to the price: it is in each
+    /// figure, and nowhere by itself.
+    fn with(self, markup: Markup, list: Exact, input: Exact) -> Option<Self> {
+        let factor = markup.provider.times(markup.tenant)?;
+        let exact = list.times(factor)?;
+        let mut uplifts = self.uplifts;
+        for uplift in &mut uplifts {
+            uplift.cost_usd = uplift.cost_usd.times(factor)?;
         }
-        Some(Self { multiplied: (!uplifts.is_empty()).then_some(exact), lines, uplifts, total, input })
+        Some(Self {
+            lines: self.lines.into_iter().map(|line| line.times(factor)).collect::<Option<_>>()?,
+            uplifts,
+            multiplied: self.multiplied.map(|_| exact),
+            total: Picos::round(exact)?,
+            input: Picos::round(input.times(factor)?)?,
+            billed: Picos::round(list.times(markup.provider)?)?,
+        })
     }
 
     /// The components that were used.
@@ -217,6 +235,11 @@ impl Breakdown {
     /// What is charged.
     pub fn total(&self) -> Picos {
         self.total
+    }
+
+    /// What the provider bills.
+    pub fn billed(&self) -> Picos {
+        self.billed
     }
 
     /// The input side, rounded by itself. Rounding is monotone, so that it is never more than the total.

@@ -20,7 +20,7 @@ mod usage;
 
 pub use bound::upper_bound;
 pub use breakdown::{Breakdown, CostLine, Multiplier, Side, StoredPricing};
-pub use factor::Factor;
+pub use factor::{Factor, Markup};
 pub use part::Part;
 pub use price_key::Tier;
 pub use rate::Rate;
@@ -46,7 +46,7 @@ pub enum Priced {
 /// Why something could not be priced at all. Each prints as one sentence without its full stop.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PricingError {
-    /// The total is above the largest amount, [`crate::money::MAX_USD`].
+    /// The total is above the largest amount, [`crate::money::MAX_USD`], or no number holds its digits.
     TooLarge,
     /// Token counts that are none.
     Usage(UsageError),
@@ -59,7 +59,7 @@ pub enum PricingError {
 impl fmt::Display for PricingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TooLarge => f.write_str("the cost is larger than one billion US dollars"),
+            Self::TooLarge => f.write_str("the cost is larger than one billion US dollars, or has too many digits"),
             Self::Usage(error) => error.fmt(f),
             Self::Quantity { name, error } => write!(f, "{name} {error}"),
             Self::RateTooPrecise { name, decimals } => {
@@ -78,8 +78,8 @@ pub struct PriceConditions<'a> {
     pub tier: Option<&'a str>,
     /// Whether it is an hour of the model's off-peak price.
     pub off_peak: bool,
-    /// What the operator adds for the tenant.
-    pub markup: Option<Factor>,
+    /// What the price of the list becomes for the tenant.
+    pub markup: Option<Markup>,
 }
 
 impl<'a> From<Option<&'a str>> for PriceConditions<'a> {
@@ -91,13 +91,6 @@ impl<'a> From<Option<&'a str>> for PriceConditions<'a> {
 impl PriceConditions<'_> {
     fn conditions(self) -> rates::Conditions {
         rates::Conditions { tier: Tier::parse(self.tier), off_peak: self.off_peak }
-    }
-
-    fn with_markup(self, mut multipliers: Vec<Multiplier>) -> Vec<Multiplier> {
-        let markup =
-            self.markup.map(|factor| Multiplier { name: breakdown::MARKUP.to_owned(), factor, tokens_only: false });
-        multipliers.extend(markup);
-        multipliers
     }
 }
 
@@ -136,7 +129,7 @@ pub fn price_llm<'a>(
     match left_out {
         Some(part) if lines.is_empty() => Ok(Priced::Unpriced { missing: part.as_str() }),
         None if lines.is_empty() && !by_token => Ok(Priced::Unmeasured { needs: first.as_str() }),
-        _ => Ok(Priced::Priced(Breakdown::new(lines, terms.with_markup(price.multipliers(usage)))?)),
+        _ => Ok(Priced::Priced(Breakdown::new(lines, price.multipliers(usage), terms.markup)?)),
     }
 }
 

@@ -4,7 +4,6 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::Factor;
 use crate::decimal::Exact;
 use crate::money::AmountError;
 
@@ -36,8 +35,8 @@ impl Rate {
     }
 
     /// The price with a markup; `None` for what no number holds.
-    pub(super) fn times(self, factor: Factor) -> Option<Self> {
-        self.0.times(factor.exact()).map(Self)
+    pub(super) fn times(self, factor: Exact) -> Option<Self> {
+        self.0.times(factor).map(Self)
     }
 
     /// Half the price. It has one decimal more at most, which no bound of a product keeps from being exact.

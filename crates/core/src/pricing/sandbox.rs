@@ -80,6 +80,6 @@ pub fn price_sandbox(
     }
     match missing {
         Some(missing) => Ok(Priced::Unpriced { missing }),
-        None => Ok(Priced::Priced(Breakdown::new(lines, terms.with_markup(Vec::new()))?)),
+        None => Ok(Priced::Priced(Breakdown::new(lines, Vec::new(), terms.markup)?)),
     }
 }

@@ -1,6 +1,7 @@
 //! Examples of the rules, each worked out on paper.
 
 mod list_components;
+mod markups;
 pub(super) mod properties;
 
 use super::*;

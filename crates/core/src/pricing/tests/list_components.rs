@@ -450,7 +450,8 @@ fn multipliers_apply_to_tokens_and_a_markup_to_all() {
     assert_eq!(with(json!({"location": "us-east5"})), "45");
     assert_eq!(with(json!({"location": "global"})), "30");
     assert_eq!(with(json!({"speed": "fast", "google_maps_requests": 2})), "62");
-    let markup = PriceConditions { markup: Some(Factor::parse("1.25").unwrap()), ..PriceConditions::default() };
+    let factor = Factor::parse("1.25").unwrap();
+    let markup = PriceConditions { markup: Markup::NONE.step(factor, false, false), ..PriceConditions::default() };
     assert_eq!(shown(&price, 1, 1, json!({"speed": "fast", "google_maps_requests": 2}), markup), "77.5");
     // The bound takes the largest of each kind: 30 × 1.1 × 2 × 1.3 × 1.5.
     let bound = breakdown(upper_bound(&model(price.clone()), 1, 1, None, PriceConditions::default()));

@@ -122,7 +122,14 @@ fn served() -> impl Strategy<Value = Value> {
 }
 
 fn terms(tier: Option<&'static str>, off_peak: bool, markup: Option<&str>) -> PriceConditions<'static> {
-    PriceConditions { tier, off_peak, markup: markup.map(|factor| Factor::parse(factor).unwrap()) }
+    PriceConditions { tier, off_peak, markup: markup.map(|factor| stacked(&[factor])) }
+}
+
+/// A markup of these steps, of which none is the provider's.
+fn stacked(factors: &[&str]) -> Markup {
+    factors
+        .iter()
+        .fold(Markup::NONE, |markup, factor| markup.step(Factor::parse(factor).unwrap(), false, true).unwrap())
 }
 
 const NESTED: [&str; 12] = [
