@@ -53,8 +53,18 @@ impl Compiled {
 
     /// Where the value of a leaf goes.
     pub fn place(&self, leaf: &Leaf<'_>) -> Option<Place> {
+        self.own(leaf).or(leaf.meaning.place)
+    }
+
+    /// Where only this reader puts it.
+    fn own(&self, leaf: &Leaf<'_>) -> Option<Place> {
         let own = leaf.meaning.id.and_then(|id| self.own.iter().find(|(own, _)| *own == id));
-        own.map_or(leaf.meaning.place, |(_, place)| Some(*place))
+        own.map(|(_, place)| *place)
+    }
+
+    /// Whether this reader knows where the leaf stands, rather than its last key alone.
+    pub fn knows(&self, leaf: &Leaf<'_>) -> bool {
+        !leaf.meaning.far || self.own(leaf).is_some()
     }
 }
 

@@ -59,8 +59,8 @@ impl<'a> Leaves<'a> {
     }
 
     fn key(&mut self, raw: &'a str, value: &'a Value, path: &mut String, parent: Option<usize>, level: usize) {
-        // They are usage objects of their own: see [`super::iterations`].
-        if raw == "iterations" && value.is_array() {
+        // They are usage objects of their own: see [`super::iterations`] and `beside::image_tool`.
+        if raw == "iterations" && value.is_array() || raw == super::IMAGE_TOOL && path == "tool_usage" {
             return;
         }
         let end = path.len();
