@@ -180,7 +180,7 @@ pub struct Usage {
     completion: i64,
     /// Parts that are not zero, in the order of [`Part::ALL`]; fractions in millionths.
     parts: Vec<(Part, i64)>,
-    /// Whether it was said how many output tokens are images, be it none.
+    /// Whether it was said how many output tokens are images or spoken, be it none.
     divides_output: bool,
     /// Queries and requests that were counted, be it as none.
     counted: [bool; 2],
@@ -225,7 +225,7 @@ impl Usage {
         }
         let mut usage = Self { prompt: input_tokens, completion: output_tokens, ..Self::default() };
         let counts = usage.read(parts)?;
-        usage.divides_output = counts.0[OUTPUT_IMAGE].is_some();
+        usage.divides_output = counts.0[OUTPUT_IMAGE].is_some() || counts.0[OUTPUT_AUDIO].is_some();
         let beside = !usage.parts.is_empty();
         let of = |place| counts.of(place);
         let whole = |place: usize, parts: &[(&'static str, i64)]| {
@@ -356,7 +356,7 @@ impl Usage {
         self.parts.iter().find(|(own, _)| *own == part).map_or(0, |(_, amount)| *amount)
     }
 
-    /// Whether output tokens that are images were told from others.
+    /// Whether output tokens that are images or spoken were told from others.
     pub(super) fn divides_output(&self) -> bool {
         self.divides_output
     }

@@ -105,7 +105,7 @@ pub fn batch(object: &Map<String, Value>, tier: &mut Option<String>) {
     }
 }
 
-/// What responses say that have no usage object: images, vectors with statistics, a recording's length.
+/// What responses say that have no usage object: images, vectors with statistics, one ranking, a recording's length.
 pub fn without_usage(root: &Map<String, Value>) -> Option<Map<String, Value>> {
     let has =
         |item: &Map<String, Value>, keys: &[&str]| keys.iter().any(|key| item.get(*key).is_some_and(Value::is_string));
@@ -124,6 +124,11 @@ pub fn without_usage(root: &Map<String, Value>) -> Option<Map<String, Value>> {
     }
     if images > 0 {
         return Some(only("output_images", images.into()));
+    }
+    let ranked =
+        |item: &Map<String, Value>| ["relevance_score", "relevanceScore"].iter().any(|key| item.contains_key(*key));
+    if objects(root, "results").any(ranked) {
+        return Some(only("queries", 1.into()));
     }
     // Transcriptions of some say no more than how long the recording was.
     let below = |key: &str| root.get(key).and_then(Value::as_object);

@@ -127,7 +127,7 @@ pub fn beside<'a>(provider: &Provider<'_>, found: &mut Found<'a>) -> Map<String,
             let role = role(raw);
             if role.beside {
                 found.leaves.add_key(raw, value);
-            } else if (role.measure || is_alike(value, found.usage))
+            } else if (role.measure || !role.content && is_alike(value, found.usage))
                 && told::says_something(value)
                 && !rest.contains_key(raw)
             {

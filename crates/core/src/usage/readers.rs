@@ -143,7 +143,12 @@ pub static READERS: &[Reader] = &[
         own: &[("seconds", Quantity("input_seconds"))],
         ..PLAIN
     },
-    Reader { name: "video", all: &["duration", "video_count"], own: &[("duration", Quantity("output_seconds"))], ..PLAIN },
+    Reader {
+        name: "video",
+        all: &["duration", "video_count"],
+        own: &[("duration", Quantity("output_seconds"))],
+        ..PLAIN
+    },
     Reader { name: "video", all: &["video_duration"], own: &[("video_duration", Quantity("output_seconds"))], ..PLAIN },
     Reader { name: "mistral audio", all: &["prompt_audio_seconds", "prompt_tokens"], recording: true, ..PLAIN },
     Reader {

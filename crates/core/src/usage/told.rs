@@ -9,7 +9,7 @@ const MOST_TOLD: usize = 16 * 1024;
 const MOST_LEVELS: usize = 16;
 
 /// What holds what a model read or wrote, or says how to: no usage.
-const CONTENT: [&str; 66] = [
+const CONTENT: [&str; 67] = [
     "annotations",
     "arguments",
     "artifacts",
@@ -66,6 +66,7 @@ const CONTENT: [&str; 66] = [
     "stop_sequence",
     "system_fingerprint",
     "text",
+    "token",
     "tool_calls",
     "tool_choice",
     "tools",
