@@ -32,6 +32,12 @@ impl Paths {
         }
     }
 
+    /// A number of the whole set, to find it by.
+    pub fn mixed(&self) -> usize {
+        let mixed = self.0.iter().fold(0_u64, |sum, word| (sum ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        usize::try_from(mixed >> 40).unwrap_or_default()
+    }
+
     pub fn has_all(&self, others: &Self) -> bool {
         self.0.iter().zip(others.0).all(|(own, other)| own & other == other)
     }

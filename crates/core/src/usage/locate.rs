@@ -23,6 +23,16 @@ pub struct Found<'a> {
     pub reader: &'static Compiled,
 }
 
+impl<'a> Found<'a> {
+    /// The same place with another object in it.
+    pub fn of(self, provider: &Provider<'_>, usage: &'a Map<String, Value>) -> Self {
+        let mut leaves = Leaves::default();
+        leaves.add(usage);
+        let reader = Compiled::of(provider, &leaves);
+        Self { usage, leaves, reader, ..self }
+    }
+}
+
 /// The usage object of whatever a caller gives: the object itself, or the first below it that says a count.
 pub fn locate<'a>(provider: &Provider<'_>, root: &'a Map<String, Value>) -> Option<Found<'a>> {
     let mut search = Search { provider, around: Vec::new(), objects: 0 };

@@ -66,17 +66,22 @@ pub fn normalize(provider: &str, raw: &Value) -> Result<Map<String, Value>, Stri
 
 /// The same for an object that is in another form.
 fn reported(provider: &Provider<'_>, raw: &Map<String, Value>) -> Result<Map<String, Value>, String> {
-    let holder = raw.get("usage").and_then(Value::as_object).unwrap_or(raw);
-    if let Some(summed) = iterations::summed(holder) {
-        return reported(provider, &summed);
-    }
+    let summed;
     let Some(mut found) = locate::locate(provider, raw) else {
+        let holder = raw.get("usage").and_then(Value::as_object).unwrap_or(raw);
+        if let Some(summed) = iterations::summed(holder) {
+            return reported(provider, &summed);
+        }
         let mut out = beside::without_usage(raw).ok_or_else(|| nothing(raw))?;
         out.extend(reported_cost(raw));
         return Ok(out);
     };
     if found.usage.contains_key(UNKNOWN) && own::is_own(found.usage) {
         return Ok(found.usage.clone());
+    }
+    summed = if found.leaves.iterates { iterations::summed(found.usage) } else { None };
+    if let Some(summed) = &summed {
+        found = found.of(provider, summed);
     }
     let rest = locate::beside(provider, &mut found);
     let mut reading = Reading::new(found.reader, rest);
@@ -86,7 +91,9 @@ fn reported(provider: &Provider<'_>, raw: &Map<String, Value>) -> Result<Map<Str
     }
     let mut out = reading.finish(&found.leaves);
     let images = found.around.iter().find_map(|(around, _)| beside::image_tool(provider, around));
-    iterations::add(provider, found.usage, images, &mut out);
+    if found.leaves.iterates || images.is_some() {
+        iterations::add(provider, found.usage, images, &mut out);
+    }
     Ok(out)
 }
 
