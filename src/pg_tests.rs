@@ -16,7 +16,7 @@ mod tests {
     use crate::pg::jsonb_value;
     use crate::pg::numeric;
     use crate::pg::spi::{Plan, Snapshot, session};
-    use crate::pg::value::{GivenJson, Value, output};
+    use crate::pg::value::{GivenJson, Json, Value, output};
     use crate::pg::zone::{PostgresZone, is_iana_name};
     use crate::pg::{clock_timestamp, from_unix_seconds, new_id, to_unix_seconds};
     use tollgate_core::money::Picos;
@@ -322,6 +322,36 @@ mod tests {
                 prop_assert_eq!(trimmed(written), trimmed(read.clone()));
             }
             prop_assert_eq!(trimmed(read), trimmed(printed));
+            Ok(())
+        });
+        assert!(outcome.is_ok(), "{outcome:?}");
+    }
+
+    /// A document of counts and words is written byte for byte as Postgres writes it.
+    #[pg_test]
+    fn counts_are_written_as_postgres_writes_them() {
+        let value = prop_oneof![
+            (0_i64..2_000_000_000_000).prop_map(serde_json::Value::from),
+            (0_u32..16).prop_map(|power| serde_json::Value::from(10_i64.pow(power))),
+            "[a-zé😀 ]{0,12}".prop_map(serde_json::Value::from),
+            Just(serde_json::json!([1])),
+        ];
+        let objects = proptest::collection::btree_map("[a-zé_]{0,40}", value, 0..18);
+        let mut runner = TestRunner::new(Config { cases: 3_000, failure_persistence: None, ..Config::default() });
+        let outcome = runner.run(&objects, |object| {
+            let object: serde_json::Map<_, _> = object.into_iter().collect();
+            let text = serde_json::Value::Object(object.clone()).to_string();
+            let bytes = |datum: pg_sys::Datum| {
+                // SAFETY: a document made just now, which is neither compressed nor out of line.
+                unsafe {
+                    let stored = datum.cast_mut_ptr::<pg_sys::varlena>();
+                    std::slice::from_raw_parts(stored.cast::<u8>(), pgrx::varsize_any(stored)).to_vec()
+                }
+            };
+            let Json::Stored(written) = jsonb_value::write(&object) else {
+                return Err(TestCaseError::fail("it is no document"));
+            };
+            prop_assert_eq!(bytes(written.datum()), bytes(Value::jsonb(&text).datum()), "{}", text);
             Ok(())
         });
         assert!(outcome.is_ok(), "{outcome:?}");

@@ -7,7 +7,7 @@ use pgrx::pg_sys::{self, JsonbIteratorToken as Token, jbvType as Type};
 use serde_json::{Map, Number, Value};
 
 use super::jsonb::{Bounds, Document, Excess};
-use super::numeric;
+use super::numeric::{self, Stored};
 use super::value::{GivenJson, Json, Value as Datum, output};
 
 /// Units of a whole number in those that [`numeric::picos`] reads.
@@ -123,12 +123,99 @@ unsafe fn number(datum: pg_sys::Datum, bounds: &Bounds) -> Result<Value, Excess>
 
 /// A document of an object, in the current memory context.
 pub fn write(object: &Map<String, Value>) -> Json {
+    if let Some(document) = Flat::of(object) {
+        return document.stored();
+    }
+    pushed(object)
+}
+
+/// The same of any object, by way of Postgres.
+fn pushed(object: &Map<String, Value>) -> Json {
     let mut state: *mut pg_sys::JsonbParseState = ptr::null_mut();
     // SAFETY: the tokens are those of one object, which the last of them closes; what is pushed is copied.
     unsafe {
         let made = push_object(&mut state, object);
         let made = pg_sys::JsonbValueToJsonb(made);
         Json::Stored(Document::made(pg_sys::Datum::from(made)))
+    }
+}
+
+/// Most members of a document that is put together here: above, Postgres writes where some of them end, too.
+const MOST_FLAT: usize = 15;
+/// Counts above are left to Postgres.
+const MOST_COUNTED: u64 = 1_000_000_000_000_000;
+
+/// A document of a few counts and words as `jsonb.h` has it: what is pushed to Postgres goes through a guard each.
+struct Flat {
+    /// The header and the entries.
+    words: Vec<u32>,
+    data: Vec<u8>,
+}
+
+impl Flat {
+    /// Nothing where an object holds anything else.
+    fn of(object: &Map<String, Value>) -> Option<Self> {
+        if object.len() > MOST_FLAT {
+            return None;
+        }
+        let mut members: Vec<_> = object.iter().map(|(key, value)| (key.as_str(), value)).collect();
+        members.sort_unstable_by_key(|(key, _)| (key.len(), *key));
+        let count = u32::try_from(members.len()).ok()?;
+        let mut flat = Self { words: Vec::with_capacity(1 + 2 * MOST_FLAT), data: Vec::with_capacity(512) };
+        flat.words.push(pg_sys::JB_FOBJECT | count);
+        for (key, _) in &members {
+            flat.data.extend_from_slice(key.as_bytes());
+            flat.entry(pg_sys::JENTRY_ISSTRING, key.len())?;
+        }
+        for (_, value) in members {
+            let begin = flat.data.len();
+            let kind = flat.member(value)?;
+            flat.entry(kind, flat.data.len() - begin)?;
+        }
+        Some(flat)
+    }
+
+    fn member(&mut self, value: &Value) -> Option<u32> {
+        match value {
+            Value::String(text) if !text.contains('\0') => {
+                self.data.extend_from_slice(text.as_bytes());
+                Some(pg_sys::JENTRY_ISSTRING)
+            }
+            Value::Number(number) => {
+                let count = number.as_u64().filter(|count| *count <= MOST_COUNTED)?;
+                let stored = Stored::picos(i128::from(count) * WHOLE);
+                self.data.resize(self.data.len().next_multiple_of(4), 0);
+                // The length of a varlena, as `SET_VARSIZE` writes it.
+                let size = u32::try_from(stored.size()).ok()?;
+                let header = if cfg!(target_endian = "big") { size } else { size << 2 };
+                self.data.extend_from_slice(&header.to_ne_bytes());
+                self.data.extend(stored.bytes());
+                Some(pg_sys::JENTRY_ISNUMERIC)
+            }
+            _ => None,
+        }
+    }
+
+    /// An entry with its length; the first says where it ends, which is the same.
+    fn entry(&mut self, kind: u32, length: usize) -> Option<()> {
+        let length = u32::try_from(length).ok().filter(|length| *length <= pg_sys::JENTRY_OFFLENMASK)?;
+        let first = if self.words.len() == 1 { pg_sys::JENTRY_HAS_OFF } else { 0 };
+        self.words.push(kind | first | length);
+        Some(())
+    }
+
+    fn stored(&self) -> Json {
+        let head = size_of_val(self.words.as_slice());
+        let size = size_of::<u32>() + head + self.data.len();
+        // SAFETY: the memory has room for the length, the words and the data.
+        unsafe {
+            let made = pg_sys::palloc(size).cast::<pg_sys::varlena>();
+            pgrx::set_varsize_4b(made, i32::try_from(size).unwrap_or(0));
+            let words = made.cast::<u8>().add(size_of::<u32>());
+            ptr::copy_nonoverlapping(self.words.as_ptr().cast::<u8>(), words, head);
+            ptr::copy_nonoverlapping(self.data.as_ptr(), words.add(head), self.data.len());
+            Json::Stored(Document::made(pg_sys::Datum::from(made)))
+        }
     }
 }
 

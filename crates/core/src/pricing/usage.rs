@@ -224,6 +224,7 @@ impl Usage {
             }
         }
         let mut usage = Self { prompt: input_tokens, completion: output_tokens, ..Self::default() };
+        usage.parts.reserve(parts.len() + 2);
         let counts = usage.read(parts)?;
         usage.divides_output = counts.0[OUTPUT_IMAGE].is_some() || counts.0[OUTPUT_AUDIO].is_some();
         let beside = !usage.parts.is_empty();
@@ -411,6 +412,12 @@ fn sized(object: &Map<String, Value>, key: &'static str, sizes: &[(&str, Part)])
 /// a millionth a fraction is rounded half-even.
 fn count(value: &Value, key: &'static str, scale: u32) -> Result<i64, UsageError> {
     let Value::Number(number) = value else { return Err(UsageError::NotANumber { key }) };
+    // Nearly all of them.
+    if scale == 0
+        && let Some(count) = number.as_i64().filter(|count| *count >= 0)
+    {
+        return Ok(count);
+    }
     let rounding = if scale == 0 { Rounding::Exact } else { Rounding::HalfEven };
     let tokens = parse_scaled(number.as_str(), scale, rounding).map_err(|error| match error {
         AmountError::Negative => UsageError::Negative { key },

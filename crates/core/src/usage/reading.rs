@@ -86,7 +86,7 @@ impl Reading {
     /// Takes every leaf; fails where a whole is there and cannot be read.
     pub fn read(&mut self, leaves: &Leaves<'_>) -> Result<(), String> {
         // Elements of a list count to one place; keys that say the same are one.
-        let mut sums: Vec<(Option<Id>, usize, Slot, i64)> = Vec::new();
+        let mut sums: Vec<(Option<Id>, usize, Slot, i64)> = Vec::with_capacity(leaves.list.len());
         for leaf in &leaves.list {
             match self.reader.place(leaf) {
                 Some(Place::Tokens(slot)) => self.count(leaf, slot, &mut sums)?,

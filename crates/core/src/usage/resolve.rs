@@ -67,7 +67,8 @@ const MADE: [Slot; 3] = [OutputAudio, OutputImage, OutputVideo];
 
 /// Takes the counts apart, of which caches' and reasoning are counted as their reader has it.
 pub fn resolve(by: Conventions, counts: &Counts) -> Resolved {
-    let counts = &with_recording(by, counts);
+    let recorded = by.recording.then(|| with_recording(counts));
+    let counts = recorded.as_ref().unwrap_or(counts);
     let read = counts.of(CacheRead).max(counts.sum(&CACHED)).max(counts.of(CacheReadExplicit));
     let written = counts.of(CacheWrite).max(counts.sum(&WRITTEN));
     let cached = read.saturating_add(written);
@@ -91,7 +92,7 @@ pub fn resolve(by: Conventions, counts: &Counts) -> Resolved {
     }
     output = output.saturating_add(rest);
     let total_fits = counts.get(Total).is_none_or(|total| total == input.saturating_add(output));
-    let mut parts = Vec::new();
+    let mut parts = Vec::with_capacity(8);
     inputs(counts, input, (read, written), &mut parts);
     outputs(counts, output, reasoning, &mut parts);
     Resolved { input, output, parts, total_fits }
@@ -126,11 +127,11 @@ pub struct Conventions {
 }
 
 /// Of a report about a recording: what its total has above its parts is the recording's, whatever the prompt's count says.
-fn with_recording(by: Conventions, counts: &Counts) -> Counts {
+fn with_recording(counts: &Counts) -> Counts {
     let mut counts = counts.clone();
     let told = counts.of(Input);
     let all = counts.of(Total).saturating_sub(counts.of(Output));
-    if by.recording && counts.get(Input).is_some() && all > told {
+    if counts.get(Input).is_some() && all > told {
         counts.settle(Input, all);
         counts.at_least(InputAudio, all.saturating_sub(told));
     }
