@@ -1,8 +1,6 @@
 //! Reading a `numeric` without printing it. Its stored form is base-10000 digits behind one or two header words, the
 //! same since PostgreSQL 9.1 (`NumericShort` and `NumericLong` in numeric.c).
 
-use std::ptr;
-
 use pgrx::pg_sys;
 
 use tollgate_core::money::Picos;
@@ -58,65 +56,42 @@ pub unsafe fn picos(datum: pg_sys::Datum) -> Option<i128> {
 
 const SHORT_SCALE_SHIFT: u32 = 7;
 
-/// A `numeric` as it is stored behind its length.
-pub struct Stored {
-    words: [u16; 9],
-    count: usize,
-}
-
-impl Stored {
-    /// An amount of at most 18 digits before the point, with no more decimals than it needs.
-    pub fn picos(amount: i128) -> Self {
-        // The last of the twelve decimals are digits of weight -3.
-        let mut digits = [0_u16; 8];
-        let mut count = 0;
-        let mut rest = amount.unsigned_abs();
-        while rest != 0 && count < digits.len() {
-            digits[count] = u16::try_from(rest % 10_000).unwrap_or(0);
-            rest /= 10_000;
-            count += 1;
-        }
-        let first = digits.iter().position(|digit| *digit != 0).unwrap_or(count);
-        let stored = &digits[first..count];
-        let weight = if stored.is_empty() { 0 } else { i32::try_from(count).unwrap_or(0) - 4 };
-        let scale = match first {
-            0..=2 => {
-                let last = digits[first];
-                let zeros = [10, 100, 1_000].into_iter().filter(|tens| last % tens == 0).count();
-                4 * (3 - first) - zeros
-            }
-            _ => 0,
-        };
-        let scale = if stored.is_empty() { 0 } else { u16::try_from(scale).unwrap_or(0) };
-        let weight_bits = (weight & 0x3F).cast_unsigned() as u16;
-        let header =
-            SHORT | scale << SHORT_SCALE_SHIFT | if weight < 0 { SHORT_WEIGHT_NEGATIVE } else { 0 } | weight_bits;
-        // The header, and the digits, the greatest first.
-        let mut words = [header; 9];
-        words.iter_mut().skip(1).zip(stored.iter().rev()).for_each(|(word, digit)| *word = *digit);
-        Self { words, count: 1 + stored.len() }
-    }
-
-    pub fn bytes(&self) -> impl Iterator<Item = u8> + '_ {
-        self.words.iter().take(self.count).flat_map(|word| word.to_ne_bytes())
-    }
-
-    /// With the length before it.
-    pub fn size(&self) -> usize {
-        size_of::<u32>() + size_of::<u16>() * self.count
-    }
-}
-
 /// The `numeric` of an amount, with no more decimals than it needs, in the current memory context.
 pub fn from_picos(amount: Picos) -> pg_sys::Datum {
-    // A cost has nine digits before the point.
-    let stored = Stored::picos(amount.get());
-    // SAFETY: the memory has room for the length, the header and the digits.
+    // The last of the twelve decimals are digits of weight -3; a cost has nine digits before the point.
+    let mut digits = [0_u16; 8];
+    let mut count = 0;
+    let mut rest = amount.get().unsigned_abs();
+    while rest != 0 && count < digits.len() {
+        digits[count] = u16::try_from(rest % 10_000).unwrap_or(0);
+        rest /= 10_000;
+        count += 1;
+    }
+    let first = digits.iter().position(|digit| *digit != 0).unwrap_or(count);
+    let stored = &digits[first..count];
+    let weight = if stored.is_empty() { 0 } else { i32::try_from(count).unwrap_or(0) - 4 };
+    let scale = match first {
+        0..=2 => {
+            let last = digits[first];
+            let zeros = [10, 100, 1_000].into_iter().filter(|tens| last % tens == 0).count();
+            4 * (3 - first) - zeros
+        }
+        _ => 0,
+    };
+    let scale = if stored.is_empty() { 0 } else { u16::try_from(scale).unwrap_or(0) };
+    let weight_bits = (weight & 0x3F).cast_unsigned() as u16;
+    let header = SHORT | scale << SHORT_SCALE_SHIFT | if weight < 0 { SHORT_WEIGHT_NEGATIVE } else { 0 } | weight_bits;
+    let bytes = size_of::<u32>() + size_of::<u16>() * (1 + stored.len());
+    // SAFETY: the memory has room for the length word, the header and the digits, the greatest first.
     unsafe {
-        let made = pg_sys::palloc(stored.size()).cast::<pg_sys::varlena>();
-        pgrx::set_varsize_4b(made, i32::try_from(stored.size()).unwrap_or(0));
-        let words = made.cast::<u8>().add(size_of::<u32>()).cast::<u16>();
-        ptr::copy_nonoverlapping(stored.words.as_ptr(), words, stored.count);
+        let made = pg_sys::palloc(bytes).cast::<pg_sys::varlena>();
+        pgrx::set_varsize_4b(made, i32::try_from(bytes).unwrap_or(0));
+        let mut words = made.cast::<u8>().add(size_of::<u32>()).cast::<u16>();
+        words.write(header);
+        for digit in stored.iter().rev() {
+            words = words.add(1);
+            words.write(*digit);
+        }
         pg_sys::Datum::from(made)
     }
 }
