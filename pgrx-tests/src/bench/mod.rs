@@ -122,8 +122,8 @@ fn conditions(options: &BenchOptions) -> String {
          bench/query.sql.\n\
          estimate: in one process, with the whole price list imported; net cost is the time of the query less that of one \
          that calls generate_series(g, g) instead, by the row. Each import is measured once.\n\
-         usage: 10,000 records in one query of one transaction, which is rolled back; the counted call has the parts \
-         that the report has.\n\
+         usage: 10,000 records in one query of one transaction, which is rolled back; the time of its process on a \
+         processor. The counted call has the parts that the report has.\n\
          has-quota, check-quota: as authenticated with claims.\n\
          tenant: as authenticated with claims, in one process; a policy over 100,000 rows without an index, by the \
          mean of 20 queries; the net cost of 200,000 calls in one query.\n\
