@@ -100,7 +100,7 @@ pub fn batch(object: &Map<String, Value>, tier: &mut Option<String>) {
     let is_usual = tier.as_deref().is_none_or(|tier| matches!(tier, "default" | "standard"));
     let has = |keys: &&[&str]| keys.iter().all(|key| object.contains_key(*key));
     let is_whole = || object.get("object").and_then(Value::as_str) == Some("batch");
-    if is_usual && (BATCH_LINES.iter().any(|keys| has(&keys)) || is_whole()) {
+    if is_usual && (BATCH_LINES.iter().any(has) || is_whole()) {
         *tier = Some("batch".to_owned());
     }
 }

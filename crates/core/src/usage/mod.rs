@@ -66,7 +66,6 @@ pub fn normalize(provider: &str, raw: &Value) -> Result<Map<String, Value>, Stri
 
 /// The same for an object that is in another form.
 fn reported(provider: &Provider<'_>, raw: &Map<String, Value>) -> Result<Map<String, Value>, String> {
-    let summed;
     let Some(mut found) = locate::locate(provider, raw) else {
         let holder = raw.get("usage").and_then(Value::as_object).unwrap_or(raw);
         if let Some(summed) = iterations::summed(holder) {
@@ -79,7 +78,7 @@ fn reported(provider: &Provider<'_>, raw: &Map<String, Value>) -> Result<Map<Str
     if found.usage.contains_key(UNKNOWN) && own::is_own(found.usage) {
         return Ok(found.usage.clone());
     }
-    summed = if found.leaves.iterates { iterations::summed(found.usage) } else { None };
+    let summed = if found.leaves.iterates { iterations::summed(found.usage) } else { None };
     if let Some(summed) = &summed {
         found = found.of(provider, summed);
     }
