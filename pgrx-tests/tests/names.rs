@@ -58,8 +58,10 @@ fn every_spelling_finds_its_own_price_or_none() -> Result<()> {
             }
         }
         checked += spellings.len();
-        println!("{client_name}: of {} names, {found} find their price and {none} rightly none", spellings.len());
+        let (right, all) = (found + none, spellings.len());
+        println!("counted: names, {client_name}: {right} of {all} right, {none} of them rightly without a price");
     }
+    println!("counted: names of all: {} of {checked} right", checked - wrong.len());
     assert!(checked > 120, "only {checked} names");
     assert!(wrong.is_empty(), "{} of {checked} names go wrong:\n{}", wrong.len(), wrong.join("\n"));
     Ok(())

@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result};
 use postgres::Client;
 use postgres::error::SqlState;
@@ -245,11 +247,32 @@ fn every_entry_of_a_newer_list_is_accounted_for() -> Result<()> {
     let [inserted, changed, unchanged, missing, skipped, aliases, described, further]: [i64; 8] =
         [0, 1, 2, 3, 4, 5, 6, 7].map(|column| row.get(column));
     let because: String = row.get(8);
+    let entries: i64 = row.get(9);
     println!(
-        "inserted {inserted} ({aliases} aliases), changed {changed}, unchanged {unchanged} ({described} in other details), \
-         missing {missing}, skipped {skipped}: {because}"
+        "counted: {entries} entries of the newer list: inserted {inserted} ({aliases} aliases), changed {changed}, unchanged \
+         {unchanged} ({described} in other details), skipped {skipped}: {because}; missing {missing} of the older one"
     );
-    assert_eq!(inserted + changed + unchanged + skipped, row.get::<_, i64>(9));
+    assert_eq!(inserted + changed + unchanged + skipped, entries);
+    // Each is priced, or says nothing of a price and comes out as it went in, or is skipped for a reason.
+    let reasons: BTreeMap<String, i64> = serde_json::from_str(&because)?;
+    assert_eq!(reasons.values().sum::<i64>(), skipped);
+    let sql = "
+        with present as (
+            select p.entry is not null or coalesce(p.input_per_million_usd, p.output_per_million_usd) is not null
+                       or exists (select from jsonb_object_keys(p.components) k where k ~ 'cost|pricing') as has_price,
+                   exists (select from jsonb_object_keys(l.value) k where k ~ 'cost|pricing|alias') as says
+            from newer n, jsonb_each(n.list) l
+            join copilot_internal.model_pricing p on p.list_key = l.key and p.effective_to is null
+        )
+        select count(*) filter (where has_price), count(*) filter (where not has_price),
+               count(*) filter (where says and not has_price) from present";
+    let row = client.query_one(sql, &[])?;
+    let [priced, exported, lost]: [i64; 3] = [0, 1, 2].map(|column| row.get(column));
+    println!(
+        "counted: {priced} of them priced, {exported} that say nothing of a price, {skipped} skipped, {lost} lost"
+    );
+    assert_eq!(priced + exported + skipped, entries);
+    assert_eq!(lost, 0);
     assert_eq!(unchanged + changed + missing, MODELS);
     assert_eq!([inserted, changed, unchanged, missing, skipped, aliases, further], [377, 275, 4_224, 52, 2, 98, 0]);
     assert_eq!(because, r#"{"it is an example": 1, "it has no litellm_provider": 1}"#);

@@ -7,6 +7,10 @@ select d.zone, d.day, b.period_start, b.period_end, b.period_end - b.period_star
 from (values ('Europe/Berlin', '2026-03-28'), ('Europe/Berlin', '2026-03-29'), ('Europe/Berlin', '2026-10-25'), ('Europe/Berlin', '2026-10-26'),
              ('America/New_York', '2026-03-08'), ('America/New_York', '2026-11-01'), ('UTC', '2026-03-29')) as d (zone, day),
      lateral copilot_internal.period_bounds('day', d.zone, d.day::timestamp at time zone d.zone) b;
+-- Midnights that do not exist, and a day far from UTC. diegosouzapw/OmniRoute#13671, astaxie/TokenHub#335.
+select m.zone, m.at, b.* from (values
+    ('America/Santiago', '2026-09-06 12:00Z'::timestamptz), ('America/Santiago', '2026-09-06 03:59:59Z'), ('Asia/Beirut', '2026-10-24 21:30Z'),
+    ('Asia/Shanghai', '2026-09-08 23:47Z')) as m (zone, at), lateral copilot_internal.period_bounds('day', m.zone, m.at) b;
 -- The hour that Berlin's clocks show twice is two hours: from 00:00 and from 01:00 UTC.
 select at, b.* from (values ('2026-10-25 00:30Z'::timestamptz), ('2026-10-25 01:30Z')) as m (at),
      lateral copilot_internal.period_bounds('hour', 'Europe/Berlin', m.at) b;

@@ -12,6 +12,7 @@ mod reservations;
 mod rounds;
 mod server;
 mod tenant;
+mod usage;
 mod wire;
 
 use anyhow::{Result, bail};
@@ -19,7 +20,7 @@ use anyhow::{Result, bail};
 use crate::progress::Step;
 
 /// What `--only` takes: groups of rows of the table.
-pub const ROWS: [&str; 11] = [
+pub const ROWS: [&str; 12] = [
     "insert",
     "locked",
     "locked-5ms",
@@ -27,6 +28,7 @@ pub const ROWS: [&str; 11] = [
     "expired",
     "query",
     "estimate",
+    "usage",
     "has-quota",
     "check-quota",
     "tenant",
@@ -84,6 +86,9 @@ pub fn run(options: &BenchOptions) -> Result<()> {
     if options.wants("estimate") {
         rows.extend(estimate::rows(&cluster, options, &mut step)?);
     }
+    if options.wants("usage") {
+        rows.extend(usage::rows(&cluster, options, &mut step)?);
+    }
     if ["has-quota", "check-quota"].iter().any(|row| options.wants(row)) {
         rows.extend(wire::rows(&cluster, options, &mut step)?);
     }
@@ -117,6 +122,8 @@ fn conditions(options: &BenchOptions) -> String {
          bench/query.sql.\n\
          estimate: in one process, with the whole price list imported; net cost is the time of the query less that of one \
          that calls generate_series(g, g) instead, by the row. Each import is measured once.\n\
+         usage: 10,000 records in one query of one transaction, which is rolled back; the time of its process on a \
+         processor. The counted call has the parts that the report has.\n\
          has-quota, check-quota: as authenticated with claims.\n\
          tenant: as authenticated with claims, in one process; a policy over 100,000 rows without an index, by the \
          mean of 20 queries; the net cost of 200,000 calls in one query.\n\

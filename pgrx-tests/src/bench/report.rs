@@ -65,6 +65,19 @@ impl Row {
         }
     }
 
+    /// Our time by the other's, each shown in a text of its own.
+    pub fn times(
+        name: &str,
+        (shown, other_shown): (String, String),
+        ours: &Sample,
+        other: &Sample,
+        target: Option<Target>,
+    ) -> Row {
+        let (low, high) = ours.ratios(other);
+        let row = Row::figure(name, shown, other_shown, ours.median() / other.median(), "", target);
+        Row { rounds: format!("{}–{}", short(low), short(high)), ..row }
+    }
+
     /// What this server does not have.
     pub fn unavailable(name: &str, target: Target, unit: &str) -> Row {
         let nothing = || "n/a".to_string();

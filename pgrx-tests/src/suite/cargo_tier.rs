@@ -71,6 +71,8 @@ pub fn outside(toolbox: &Toolbox, mode: ServerMode, quick: bool) -> Result<Outco
     for test in tests.iter().filter(|test| ONCE.iter().all(|(once, only)| once != test || *only == mode)) {
         command.args(["--test", test]);
     }
+    // What tests count of shapes, names and lists is worth reading also when it is right.
+    command.args(["--", "--show-output"]);
     command.env(install::INSTALLED, "1");
     if mode == ServerMode::Preloaded {
         command.env(cluster::PRELOAD, "1");
@@ -108,6 +110,7 @@ fn file_name(title: &str) -> String {
 fn judge(text: &str, success: bool, output: &Output) -> Outcome {
     let counts = count(text);
     let mut outcome = Outcome { passed: counts.passed, failed: counts.failed, ..Outcome::default() };
+    outcome.details = counted(text);
     if counts.ignored > 0 {
         outcome.problems.push(format!("{} tests are ignored; a test that does not run is not one", counts.ignored));
     }
@@ -118,7 +121,7 @@ fn judge(text: &str, success: bool, output: &Output) -> Outcome {
         outcome.problems.push(format!("cargo ended with {}", output.status));
     }
     if !success {
-        outcome.details = failures(text).unwrap_or_else(|| output.tail());
+        outcome.details.push_str(&failures(text).unwrap_or_else(|| output.tail()));
     }
     outcome
 }
@@ -152,6 +155,12 @@ fn count(text: &str) -> Counts {
     counts
 }
 
+/// The lines that tests print of what they have counted.
+fn counted(text: &str) -> String {
+    let lines = text.lines().filter_map(|line| line.strip_prefix("counted: "));
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
 /// The sections that the test runner prints under "failures:", bounded; nothing when it printed none.
 fn failures(text: &str) -> Option<String> {
     const LINES: usize = 120;
@@ -174,6 +183,11 @@ mod tests {
             test result: FAILED. 1 passed; 2 failed; 4 ignored; 0 measured; 5 filtered out; finished in 1.00s\n";
         assert_eq!(count(text), Counts { passed: 4, failed: 2, ignored: 4, filtered: 5 });
         assert_eq!(count("error: could not compile"), Counts::default());
+    }
+
+    #[test]
+    fn what_was_counted_is_shown() {
+        assert_eq!(counted("running 1 test\ncounted: names: 3 of 4 right\nother\n"), "names: 3 of 4 right\n");
     }
 
     #[test]

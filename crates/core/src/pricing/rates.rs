@@ -78,8 +78,8 @@ pub struct ModelPrice {
     thresholds: Vec<i64>,
     /// Whether web search is billed by the prompt, where the price says.
     search_per_prompt: Option<bool>,
-    /// Whether output that the report does not divide is images.
-    plain_output_is_image: bool,
+    /// What output is that the report does not divide, where it is no text.
+    undivided_output: Option<Part>,
     /// Whether a threshold is reached by a prompt of just its length, as xAI has it.
     pub inclusive: bool,
     /// What the list says of the longest answer, in tokens.
@@ -132,16 +132,20 @@ impl ModelPrice {
             let major = version.chars().find(char::is_ascii_digit);
             self.search_per_prompt = Some(major.is_none_or(|major| major < '3'));
         }
-        // The endpoints of images answer with undivided output, which is images. Google divides what is.
-        self.plain_output_is_image = matches!(mode, Some("image_generation" | "image_edit"))
-            && self.has(Part::OutputImage)
-            && !(is_google && self.has(Part::Output));
+        // The endpoints of images answer with undivided output, which is images, and those of speech with what is spoken.
+        // Google divides what is.
+        let undivided = match mode {
+            Some("image_generation" | "image_edit") => Some(Part::OutputImage),
+            Some("audio_speech") => Some(Part::OutputAudio),
+            _ => None,
+        };
+        self.undivided_output = undivided.filter(|part| self.has(*part) && !(is_google && self.has(Part::Output)));
     }
 
     /// A part and its amount as the model bills them.
     pub(super) fn as_billed(&self, part: Part, amount: i64, usage: &Usage) -> (Part, i64) {
         match part {
-            Part::Output if self.plain_output_is_image && !usage.divides_output() => (Part::OutputImage, amount),
+            Part::Output if !usage.divides_output() => (self.undivided_output.unwrap_or(part), amount),
             Part::WebSearchLow | Part::WebSearchMedium | Part::WebSearchHigh
                 if self.search_per_prompt == Some(true) =>
             {

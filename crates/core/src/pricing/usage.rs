@@ -180,7 +180,7 @@ pub struct Usage {
     completion: i64,
     /// Parts that are not zero, in the order of [`Part::ALL`]; fractions in millionths.
     parts: Vec<(Part, i64)>,
-    /// Whether it was said how many output tokens are images, be it none.
+    /// Whether it was said how many output tokens are images or spoken, be it none.
     divides_output: bool,
     /// Queries and requests that were counted, be it as none.
     counted: [bool; 2],
@@ -224,8 +224,9 @@ impl Usage {
             }
         }
         let mut usage = Self { prompt: input_tokens, completion: output_tokens, ..Self::default() };
+        usage.parts.reserve(parts.len() + 2);
         let counts = usage.read(parts)?;
-        usage.divides_output = counts.0[OUTPUT_IMAGE].is_some();
+        usage.divides_output = counts.0[OUTPUT_IMAGE].is_some() || counts.0[OUTPUT_AUDIO].is_some();
         let beside = !usage.parts.is_empty();
         let of = |place| counts.of(place);
         let whole = |place: usize, parts: &[(&'static str, i64)]| {
@@ -356,7 +357,7 @@ impl Usage {
         self.parts.iter().find(|(own, _)| *own == part).map_or(0, |(_, amount)| *amount)
     }
 
-    /// Whether output tokens that are images were told from others.
+    /// Whether output tokens that are images or spoken were told from others.
     pub(super) fn divides_output(&self) -> bool {
         self.divides_output
     }
@@ -411,6 +412,12 @@ fn sized(object: &Map<String, Value>, key: &'static str, sizes: &[(&str, Part)])
 /// a millionth a fraction is rounded half-even.
 fn count(value: &Value, key: &'static str, scale: u32) -> Result<i64, UsageError> {
     let Value::Number(number) = value else { return Err(UsageError::NotANumber { key }) };
+    // Nearly all of them.
+    if scale == 0
+        && let Some(count) = number.as_i64().filter(|count| *count >= 0)
+    {
+        return Ok(count);
+    }
     let rounding = if scale == 0 { Rounding::Exact } else { Rounding::HalfEven };
     let tokens = parse_scaled(number.as_str(), scale, rounding).map_err(|error| match error {
         AmountError::Negative => UsageError::Negative { key },

@@ -2,7 +2,9 @@
 
 use serde_json::{Map, Value};
 
+use super::compiled::Provider;
 use super::number::Count;
+use super::{IMAGE_TOOL, UNKNOWN, reported};
 
 const MOST_ITEMS: usize = 1_000;
 
@@ -69,15 +71,41 @@ pub fn tools_run(value: &Value, quantities: &mut Quantities) -> bool {
     searches == list.len()
 }
 
-/// A line of a batch's output holds a whole HTTP response; what it holds is billed as a batch.
+/// The tokens of the image model that a response's tool called, which its usage leaves out; the model is named where the
+/// tool is.
+pub fn image_tool(provider: &Provider<'_>, response: &Map<String, Value>) -> Option<Value> {
+    let counts = response.get("tool_usage")?.get(IMAGE_TOOL)?.as_object()?;
+    let mut counts = reported(provider, counts).ok().filter(|counts| counts.values().any(|count| *count != 0))?;
+    let kind = |tool: &&Map<String, Value>| tool.get("type").and_then(Value::as_str) == Some("image_generation");
+    let model = objects(response, "tools").find(kind).and_then(|tool| tool.get("model")).filter(|it| it.is_string());
+    counts.remove(UNKNOWN);
+    counts.insert("type".to_owned(), IMAGE_TOOL.into());
+    if let Some(model) = model {
+        counts.insert("model".to_owned(), super::told::shortened(model));
+    }
+    Some(Value::Object(counts))
+}
+
+/// What is around the usage of a call in a batch, by its provider: a line of the output at OpenAI and Mistral, which holds
+/// a whole HTTP response, at Anthropic, at Bedrock, at Vertex.
+const BATCH_LINES: [&[&str]; 4] = [
+    &["status_code", "body"],
+    &["custom_id", "result"],
+    &["recordId", "modelInput", "modelOutput"],
+    &["request", "response", "processed_time"],
+];
+
+/// What a batch's line holds is billed as a batch, and so is what OpenAI sums up of a whole one.
 pub fn batch(object: &Map<String, Value>, tier: &mut Option<String>) {
     let is_usual = tier.as_deref().is_none_or(|tier| matches!(tier, "default" | "standard"));
-    if is_usual && object.contains_key("status_code") && object.contains_key("body") {
+    let has = |keys: &&[&str]| keys.iter().all(|key| object.contains_key(*key));
+    let is_whole = || object.get("object").and_then(Value::as_str) == Some("batch");
+    if is_usual && (BATCH_LINES.iter().any(has) || is_whole()) {
         *tier = Some("batch".to_owned());
     }
 }
 
-/// What responses say that have no usage object: images, vectors with statistics, a recording's length.
+/// What responses say that have no usage object: images, vectors with statistics, one ranking, a recording's length.
 pub fn without_usage(root: &Map<String, Value>) -> Option<Map<String, Value>> {
     let has =
         |item: &Map<String, Value>, keys: &[&str]| keys.iter().any(|key| item.get(*key).is_some_and(Value::is_string));
@@ -97,9 +125,16 @@ pub fn without_usage(root: &Map<String, Value>) -> Option<Map<String, Value>> {
     if images > 0 {
         return Some(only("output_images", images.into()));
     }
+    let ranked =
+        |item: &Map<String, Value>| ["relevance_score", "relevanceScore"].iter().any(|key| item.contains_key(*key));
+    if objects(root, "results").any(ranked) {
+        return Some(only("queries", 1.into()));
+    }
     // Transcriptions of some say no more than how long the recording was.
-    let usage = root.get("usage").and_then(Value::as_object).unwrap_or(root);
-    let seconds = super::number::quantity(usage.get("duration")?).ok()??;
+    let below = |key: &str| root.get(key).and_then(Value::as_object);
+    let recorded = below("metadata").filter(|metadata| metadata.contains_key("channels"));
+    let duration = below("usage").or(recorded).unwrap_or(root).get("duration");
+    let seconds = super::number::quantity(duration?).ok()??;
     (seconds > 0).then(|| only("input_seconds", super::number::fraction(seconds)))
 }
 

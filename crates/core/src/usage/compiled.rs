@@ -1,6 +1,6 @@
 //! The table of readers with its keys by number, and which of them reads a report.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::sync::LazyLock;
 
 use super::lexicon::{self, Id, Paths};
@@ -39,6 +39,28 @@ impl Compiled {
 
     /// The one that reads what these leaves say; the last one of the table reads anything.
     pub fn of(provider: &Provider<'_>, leaves: &Leaves<'_>) -> &'static Self {
+        let place = leaves.said.mixed() % MET_SHAPES;
+        MET.with_borrow_mut(|met| {
+            if met.is_empty() {
+                met.resize_with(MET_SHAPES, || None);
+            }
+            let known = met.get_mut(place);
+            match known {
+                Some(Some(shape)) if shape.is_of(provider, leaves) => shape.reader,
+                known => {
+                    let reader = Self::found(provider, leaves);
+                    let fits = provider.given.len() <= MAX_BYTES;
+                    if let Some(known) = known.filter(|_| fits) {
+                        let (said, traced) = (leaves.said, leaves.traced);
+                        *known = Some(Shape { said, traced, provider: provider.given.into(), reader });
+                    }
+                    reader
+                }
+            }
+        })
+    }
+
+    fn found(provider: &Provider<'_>, leaves: &Leaves<'_>) -> &'static Self {
         let last = COMPILED.len().saturating_sub(1);
         let found = COMPILED.iter().position(|reader| reader.fits(provider, leaves)).unwrap_or(last);
         &COMPILED[found.min(last)]
@@ -53,9 +75,41 @@ impl Compiled {
 
     /// Where the value of a leaf goes.
     pub fn place(&self, leaf: &Leaf<'_>) -> Option<Place> {
-        let own = leaf.meaning.id.and_then(|id| self.own.iter().find(|(own, _)| *own == id));
-        own.map_or(leaf.meaning.place, |(_, place)| Some(*place))
+        self.own(leaf).or(leaf.meaning.place)
     }
+
+    /// Where only this reader puts it.
+    fn own(&self, leaf: &Leaf<'_>) -> Option<Place> {
+        let own = leaf.meaning.id.and_then(|id| self.own.iter().find(|(own, _)| *own == id));
+        own.map(|(_, place)| *place)
+    }
+
+    /// Whether this reader knows where the leaf stands, rather than its last key alone.
+    pub fn knows(&self, leaf: &Leaf<'_>) -> bool {
+        !leaf.meaning.far || self.own(leaf).is_some()
+    }
+}
+
+/// What was said before by a provider of such a name, and who reads it.
+struct Shape {
+    said: Paths,
+    traced: bool,
+    provider: Box<str>,
+    reader: &'static Compiled,
+}
+
+impl Shape {
+    fn is_of(&self, provider: &Provider<'_>, leaves: &Leaves<'_>) -> bool {
+        self.said == leaves.said && self.traced == leaves.traced && *self.provider == *provider.given
+    }
+}
+
+/// How many shapes a thread remembers, each at the place that follows from its paths, and the longest name of a provider.
+const MET_SHAPES: usize = 64;
+const MAX_BYTES: usize = 100;
+
+thread_local! {
+    static MET: RefCell<Vec<Option<Shape>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// A provider as it was given; what prices call it is only asked for where keys do not tell.

@@ -29,12 +29,18 @@ fn is_included(kind: &str) -> bool {
     matches!(kind, "message" | "") || kind.starts_with("fallback")
 }
 
-/// Adds a compaction's tokens to the wholes, tells an adviser's apart under its model, and leaves what the totals include.
-pub fn add(provider: &Provider<'_>, usage: &Map<String, Value>, out: &mut Map<String, Value>) {
-    let Some(list) = usage.get("iterations").and_then(Value::as_array) else { return };
-    let mut others = Vec::new();
+/// Adds a compaction's tokens to the wholes, tells an adviser's and an image tool's apart under their models, and leaves
+/// what the totals include.
+pub fn add(
+    provider: &Provider<'_>,
+    usage: &Map<String, Value>,
+    image_tool: Option<Value>,
+    out: &mut Map<String, Value>,
+) {
+    let list = usage.get("iterations").and_then(Value::as_array);
+    let mut others = Vec::from_iter(image_tool);
     let mut unknown = Vec::new();
-    for item in list.iter().take(MOST) {
+    for item in list.into_iter().flatten().take(MOST) {
         let kind = item.get("type").and_then(Value::as_str).unwrap_or_default();
         if is_included(kind) {
             continue;

@@ -57,7 +57,7 @@ fn snake(path: &mut String, segment: &str) {
 
 /// Rewrites the last segment, which starts at `begin`, where several words are in use for one.
 fn simplify(path: &mut String, begin: usize) {
-    for prefix in ["$ai_", "num_", "n_", "number_of_", "x_amzn_bedrock_"] {
+    for prefix in ["$ai_", "num_", "nb_", "n_", "number_of_", "x_amzn_bedrock_"] {
         if path.get(begin..).is_some_and(|segment| segment.len() > prefix.len() && segment.starts_with(prefix)) {
             path.replace_range(begin..begin + prefix.len(), "");
         }

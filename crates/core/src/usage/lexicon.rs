@@ -32,6 +32,12 @@ impl Paths {
         }
     }
 
+    /// A number of the whole set, to find it by.
+    pub fn mixed(&self) -> usize {
+        let mixed = self.0.iter().fold(0_u64, |sum, word| (sum ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        usize::try_from(mixed >> 40).unwrap_or_default()
+    }
+
     pub fn has_all(&self, others: &Self) -> bool {
         self.0.iter().zip(others.0).all(|(own, other)| own & other == other)
     }
@@ -50,6 +56,8 @@ pub struct Meaning {
     pub below: Option<Id>,
     /// What it says by itself.
     pub place: Option<Place>,
+    /// Whether it is far from the object that it is read in, and known by its last key alone.
+    pub far: bool,
     /// Whether it has the prefix of a tracing convention.
     pub traced: bool,
     /// Whether its last key holds what a model read or wrote.
@@ -107,6 +115,7 @@ impl Lexicon {
         let common = id.and_then(|id| self.paths.get(usize::from(id))).and_then(|(_, place)| *place);
         Meaning {
             id,
+            far: common.is_none() && path.split('.').count() > 2,
             below: self.beginnings.iter().find(|(beginning, _)| path.starts_with(beginning)).map(|(_, id)| *id),
             place: common.or_else(|| ENDINGS.iter().find(|(ending, _)| *ending == last).map(|(_, place)| *place)),
             traced,

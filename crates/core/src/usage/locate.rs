@@ -23,6 +23,16 @@ pub struct Found<'a> {
     pub reader: &'static Compiled,
 }
 
+impl<'a> Found<'a> {
+    /// The same place with another object in it.
+    pub fn of(self, provider: &Provider<'_>, usage: &'a Map<String, Value>) -> Self {
+        let mut leaves = Leaves::default();
+        leaves.add(usage);
+        let reader = Compiled::of(provider, &leaves);
+        Self { usage, leaves, reader, ..self }
+    }
+}
+
 /// The usage object of whatever a caller gives: the object itself, or the first below it that says a count.
 pub fn locate<'a>(provider: &Provider<'_>, root: &'a Map<String, Value>) -> Option<Found<'a>> {
     let mut search = Search { provider, around: Vec::new(), objects: 0 };
@@ -102,12 +112,19 @@ fn counts<'a>(
     leaves.add(object);
     let reader = Compiled::of(provider, &leaves);
     let counted = leaves.list.iter().any(|leaf| {
-        let place = reader.place(leaf);
-        let is_count =
-            matches!(place, Some(Place::Tokens(_) | Place::Length(_) | Place::Quantity(_) | Place::Guardrail(_)));
-        is_count && (!only_tokens || leaf.meaning.tokens) && says(leaf.value)
+        let is_count = match reader.place(leaf) {
+            Some(Place::Length(_)) => true,
+            Some(Place::Tokens(_) | Place::Quantity(_) | Place::Guardrail(_)) => !leaf.value.is_array(),
+            _ => false,
+        };
+        is_count && reader.knows(leaf) && (!only_tokens || leaf.meaning.tokens) && says(leaf.value)
     });
     counted.then_some((leaves, reader))
+}
+
+/// Whether a value says what a usage object does, of something else.
+fn is_alike(value: &Value, usage: &Map<String, Value>) -> bool {
+    value.as_object().is_some_and(|other| usage.keys().all(|key| other.contains_key(key)))
 }
 
 /// Adds what stands beside the usage object to its leaves, the innermost first, and looks again who reads them; the rest of it
@@ -120,7 +137,10 @@ pub fn beside<'a>(provider: &Provider<'_>, found: &mut Found<'a>) -> Map<String,
             let role = role(raw);
             if role.beside {
                 found.leaves.add_key(raw, value);
-            } else if role.measure && told::says_something(value) && !rest.contains_key(raw) {
+            } else if (role.measure || !role.content && is_alike(value, found.usage))
+                && told::says_something(value)
+                && !rest.contains_key(raw)
+            {
                 rest.insert(raw.clone(), told::shortened(value));
             }
         }

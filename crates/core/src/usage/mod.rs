@@ -44,13 +44,20 @@ pub const UNKNOWN: &str = "unknown";
 pub const REPORTED_COST: &str = "reported_cost_usd";
 /// What other models used on behalf of this one: each with its name and counts of this form.
 pub const OTHER_MODELS: &str = "other_models";
+/// What an image model used on behalf of a response, below its `tool_usage`.
+const IMAGE_TOOL: &str = "image_gen";
 /// The tier that the call was served in.
 pub const SERVICE_TIER: &str = "service_tier";
 
 /// A usage object in our form: `input_tokens` and `output_tokens`, inclusive; parts that are not zero; what else is charged;
 /// and under `unknown` whatever has no place there. An object of that form comes back as it is.
 pub fn normalize(provider: &str, raw: &Value) -> Result<Map<String, Value>, String> {
-    let Value::Object(raw) = raw else { return Err("it is no JSON object".to_owned()) };
+    let raw = match raw {
+        // Hugging Face's answer to one input.
+        Value::Array(list) if list.len() == 1 => list.first().and_then(Value::as_object),
+        raw => raw.as_object(),
+    };
+    let raw = raw.ok_or("it is no JSON object")?;
     if own::is_own(raw) {
         return Ok(raw.clone());
     }
@@ -59,17 +66,21 @@ pub fn normalize(provider: &str, raw: &Value) -> Result<Map<String, Value>, Stri
 
 /// The same for an object that is in another form.
 fn reported(provider: &Provider<'_>, raw: &Map<String, Value>) -> Result<Map<String, Value>, String> {
-    let holder = raw.get("usage").and_then(Value::as_object).unwrap_or(raw);
-    if let Some(summed) = iterations::summed(holder) {
-        return reported(provider, &summed);
-    }
     let Some(mut found) = locate::locate(provider, raw) else {
+        let holder = raw.get("usage").and_then(Value::as_object).unwrap_or(raw);
+        if let Some(summed) = iterations::summed(holder) {
+            return reported(provider, &summed);
+        }
         let mut out = beside::without_usage(raw).ok_or_else(|| nothing(raw))?;
         out.extend(reported_cost(raw));
         return Ok(out);
     };
     if found.usage.contains_key(UNKNOWN) && own::is_own(found.usage) {
         return Ok(found.usage.clone());
+    }
+    let summed = if found.leaves.iterates { iterations::summed(found.usage) } else { None };
+    if let Some(summed) = &summed {
+        found = found.of(provider, summed);
     }
     let rest = locate::beside(provider, &mut found);
     let mut reading = Reading::new(found.reader, rest);
@@ -78,7 +89,10 @@ fn reported(provider: &Provider<'_>, raw: &Map<String, Value>) -> Result<Map<Str
         reading.beside(around);
     }
     let mut out = reading.finish(&found.leaves);
-    iterations::add(provider, found.usage, &mut out);
+    let images = found.around.iter().find_map(|(around, _)| beside::image_tool(provider, around));
+    if found.leaves.iterates || images.is_some() {
+        iterations::add(provider, found.usage, images, &mut out);
+    }
     Ok(out)
 }
 

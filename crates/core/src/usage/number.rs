@@ -95,14 +95,22 @@ pub fn fraction(units: i128) -> Value {
 
 fn parse(text: &str, scale: u32, rounding: Rounding) -> Result<i64, AmountError> {
     // Nearly all of them.
-    if scale == 0 && text.len() <= 12 && text.bytes().all(|digit| digit.is_ascii_digit()) {
-        return text.parse().map_err(|_| AmountError::Malformed);
+    if scale == 0
+        && text.len() <= 12
+        && let Some(count) = digits(text)
+    {
+        return Ok(count);
     }
     if text.len() > MOST_DIGITS {
         return Err(AmountError::TooLarge);
     }
     let count = parse_scaled(text, scale, rounding)?;
     i64::try_from(count).ok().filter(|count| *count <= MOST).ok_or(AmountError::TooLarge)
+}
+
+/// What a few digits say.
+fn digits(text: &str) -> Option<i64> {
+    text.bytes().try_fold(0_i64, |count, digit| Some(count * 10 + char::from(digit).to_digit(10).map(i64::from)?))
 }
 
 #[cfg(test)]

@@ -15,7 +15,8 @@ use crate::pricing::{Usage, is_known};
 /// whole that is less than its parts.
 pub fn is_own(object: &Map<String, Value>) -> bool {
     let whole = |key: &str| object.get(key).and_then(Value::as_i64).filter(|count| *count >= 0);
-    let (Some(input), Some(output)) = (whole("input_tokens"), whole("output_tokens")) else { return false };
+    let Some(input) = whole("input_tokens") else { return false };
+    let Some(output) = whole("output_tokens") else { return false };
     let others_fit = object.iter().all(|(key, value)| match key.as_str() {
         "input_tokens" | "output_tokens" => true,
         UNKNOWN => value.is_object(),

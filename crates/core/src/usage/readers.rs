@@ -78,11 +78,42 @@ pub static READERS: &[Reader] = &[
         ..PLAIN
     },
     Reader {
+        name: "bedrock invocation log",
+        any: &["input.input_tokens", "output.output_tokens"],
+        own: &[
+            ("input.input_tokens", Tokens(Input)),
+            ("input.cache_read_input_tokens", Tokens(CacheRead)),
+            ("input.cache_write_input_tokens", Tokens(CacheWrite)),
+            ("output.output_tokens", Tokens(Output)),
+        ],
+        cached: AlwaysBeside,
+        ..PLAIN
+    },
+    Reader {
+        name: "deepinfra",
+        all: &["inference_status.tokens_generated"],
+        own: &[
+            ("inference_status.tokens_input", Tokens(Input)),
+            ("inference_status.tokens_generated", Tokens(Output)),
+            ("inference_status.cost", Place::Cost(super::slot::Amount::Dollars)),
+            ("inference_status.runtime_ms", Known),
+            ("tokens", Known),
+        ],
+        ..PLAIN
+    },
+    Reader {
+        name: "coze",
+        all: &["tokens", "input_count", "output_count"],
+        own: &[("input_count", Tokens(Input)), ("output_count", Tokens(Output)), ("tokens", Tokens(Total))],
+        ..PLAIN
+    },
+    Reader {
         name: "hugging face text generation",
         all: &["details.generated_tokens"],
         own: &[
             ("details.generated_tokens", Tokens(Output)),
             ("details.prefill", Length(Input)),
+            ("details.input_length", Tokens(Input)),
             ("details.finish_reason", Known),
             ("details.seed", Known),
         ],
@@ -110,6 +141,12 @@ pub static READERS: &[Reader] = &[
         name: "transcription by duration",
         all: &["seconds"],
         own: &[("seconds", Quantity("input_seconds"))],
+        ..PLAIN
+    },
+    Reader {
+        name: "video",
+        all: &["duration", "video_count"],
+        own: &[("duration", Quantity("output_seconds"))],
         ..PLAIN
     },
     Reader { name: "video", all: &["video_duration"], own: &[("video_duration", Quantity("output_seconds"))], ..PLAIN },
@@ -156,6 +193,10 @@ pub static READERS: &[Reader] = &[
         own: &[
             ("provider_metadata.anthropic.cache_creation_input_tokens", Tokens(CacheWrite)),
             ("provider_metadata.anthropic.cache_read_input_tokens", Tokens(CacheRead)),
+            ("provider_metadata.anthropic.usage.cache_creation_input_tokens", Tokens(CacheWrite)),
+            ("provider_metadata.anthropic.usage.cache_read_input_tokens", Tokens(CacheRead)),
+            ("provider_metadata.anthropic.usage.input_tokens", Known),
+            ("provider_metadata.anthropic.usage.output_tokens", Known),
             ("provider_metadata.bedrock.cache_read_input_tokens", Tokens(CacheRead)),
             ("provider_metadata.bedrock.cache_write_input_tokens", Tokens(CacheWrite)),
             ("provider_metadata.bedrock.usage.cache_read_input_tokens", Tokens(CacheRead)),
@@ -174,7 +215,6 @@ pub static READERS: &[Reader] = &[
             ("provider_metadata.azure.reasoning_tokens", Tokens(Reasoning)),
             ("provider_metadata.openai.accepted_prediction_tokens", Known),
             ("provider_metadata.openai.rejected_prediction_tokens", Known),
-            ("provider_metadata.openai.service_tier", Place::Tier),
         ],
         ..PLAIN
     },
@@ -187,6 +227,13 @@ pub static READERS: &[Reader] = &[
     },
     // Codex counts what a cache had and took among the input, by Bedrock's names and its own.
     Reader { name: "codex", all: &["input_tokens", "cached_input_tokens"], ..PLAIN },
+    // Anthropic's face of others who also count as OpenAI does: the prompt is all of the input.
+    Reader {
+        name: "anthropic and openai",
+        any: &["cache_read_input_tokens", "cache_creation_input_tokens"],
+        all: &["input_tokens", "prompt_tokens"],
+        ..PLAIN
+    },
     // Anthropic, also at Bedrock and Vertex; Bedrock's Converse; those who speak like them.
     Reader {
         name: "anthropic",
@@ -208,6 +255,13 @@ pub static READERS: &[Reader] = &[
         any: &["cache_read_input_tokens", "cache_creation_input_tokens"],
         all: &["output_tokens"],
         cached: AlwaysBeside,
+        ..PLAIN
+    },
+    // Claude Code's telemetry, and those who sum up what it writes.
+    Reader {
+        name: "claude code",
+        all: &["input_tokens", "cache_read_tokens", "cache_creation_tokens"],
+        cached: Beside,
         ..PLAIN
     },
     Reader {

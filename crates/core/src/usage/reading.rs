@@ -86,7 +86,7 @@ impl Reading {
     /// Takes every leaf; fails where a whole is there and cannot be read.
     pub fn read(&mut self, leaves: &Leaves<'_>) -> Result<(), String> {
         // Elements of a list count to one place; keys that say the same are one.
-        let mut sums: Vec<(Option<Id>, usize, Slot, i64)> = Vec::new();
+        let mut sums: Vec<(Option<Id>, usize, Slot, i64)> = Vec::with_capacity(leaves.list.len());
         for leaf in &leaves.list {
             match self.reader.place(leaf) {
                 Some(Place::Tokens(slot)) => self.count(leaf, slot, &mut sums)?,
@@ -157,6 +157,14 @@ impl Reading {
                 }
                 None => leaf.value.is_null(),
             },
+            Place::TierIs(name) => match number::count(leaf.value) {
+                Count::Whole(tokens) => {
+                    self.tier = self.tier.take().or_else(|| (tokens > 0).then(|| name.to_owned()));
+                    true
+                }
+                Count::Nothing => true,
+                Count::RoundedUp(_) | Count::Unreadable(_) => false,
+            },
             Place::Cost(amount) => self.cost(leaf, amount),
             Place::OwnKey => {
                 self.cost.own_key = leaf.value.as_bool();
@@ -187,8 +195,13 @@ impl Reading {
                 }
                 true
             }
-            // Mistral writes an empty object for no audio.
-            Err(_) => value.as_object().is_some_and(Map::is_empty),
+            Err(_) => match value {
+                // Mistral writes an empty object for no audio.
+                Value::Object(object) => object.is_empty(),
+                // A list of queries.
+                Value::Array(list) => list.is_empty() || self.quantity(key, &list.len().into()),
+                _ => false,
+            },
         }
     }
 

@@ -67,14 +67,17 @@ const MADE: [Slot; 3] = [OutputAudio, OutputImage, OutputVideo];
 
 /// Takes the counts apart, of which caches' and reasoning are counted as their reader has it.
 pub fn resolve(by: Conventions, counts: &Counts) -> Resolved {
-    let counts = &with_recording(by, counts);
+    let recorded = by.recording.then(|| with_recording(counts));
+    let counts = recorded.as_ref().unwrap_or(counts);
     let read = counts.of(CacheRead).max(counts.sum(&CACHED)).max(counts.of(CacheReadExplicit));
     let written = counts.of(CacheWrite).max(counts.sum(&WRITTEN));
     let cached = read.saturating_add(written);
     let reasoning = counts.of(Reasoning);
-    let (told_input, told_output) = wholes(counts, cached);
+    let (told_input, told_output) = wholes(counts, cached, by.reasoning == Counted::Within);
     let made = counts.sum(&MADE);
-    let beside = Beside::of(by, told_input.is_none());
+    // Where it is told how much of the input no cache had, the input is known to include what caches did.
+    let with_fresh = counts.get(Fresh).is_some_and(|fresh| told_input == Some(fresh.saturating_add(cached)));
+    let beside = Beside::of(by, told_input.is_none(), with_fresh);
     let media = counts.sum(&[InputAudio, InputImage, InputVideo]);
     let told = (told_input.unwrap_or(0), told_output.unwrap_or(0));
     let (mut input, mut output) = beside.choose(told, (cached, media), (reasoning, made), counts.get(Total));
@@ -89,17 +92,18 @@ pub fn resolve(by: Conventions, counts: &Counts) -> Resolved {
     }
     output = output.saturating_add(rest);
     let total_fits = counts.get(Total).is_none_or(|total| total == input.saturating_add(output));
-    let mut parts = Vec::new();
+    let mut parts = Vec::with_capacity(8);
     inputs(counts, input, (read, written), &mut parts);
     outputs(counts, output, reasoning, &mut parts);
     Resolved { input, output, parts, total_fits }
 }
 
 /// Input and output as they were told, where they can be told from their parts.
-fn wholes(counts: &Counts, cached: i64) -> (Option<i64>, Option<i64>) {
+fn wholes(counts: &Counts, cached: i64, with_reasoning: bool) -> (Option<i64>, Option<i64>) {
     let tools = counts.of(Tools);
     let parts = counts.sum(&[InputText, InputAudio, InputImage, InputVideo]);
-    let made = counts.sum(&[OutputText, OutputAudio, OutputImage, OutputVideo, Reasoning]);
+    let reasoning = if with_reasoning { counts.of(Reasoning) } else { 0 };
+    let made = counts.sum(&[OutputText, OutputAudio, OutputImage, OutputVideo]).saturating_add(reasoning);
     let output = counts.get(Output).or((made > 0).then_some(made));
     let input = counts.get(Input).or_else(|| counts.get(Fresh).map(|fresh| fresh.saturating_add(cached)));
     let input = match (input, counts.get(Total)) {
@@ -123,11 +127,11 @@ pub struct Conventions {
 }
 
 /// Of a report about a recording: what its total has above its parts is the recording's, whatever the prompt's count says.
-fn with_recording(by: Conventions, counts: &Counts) -> Counts {
+fn with_recording(counts: &Counts) -> Counts {
     let mut counts = counts.clone();
     let told = counts.of(Input);
     let all = counts.of(Total).saturating_sub(counts.of(Output));
-    if by.recording && counts.get(Input).is_some() && all > told {
+    if counts.get(Input).is_some() && all > told {
         counts.settle(Input, all);
         counts.at_least(InputAudio, all.saturating_sub(told));
     }
@@ -141,13 +145,18 @@ struct Beside {
 }
 
 impl Beside {
-    fn of(by: Conventions, no_input: bool) -> Self {
+    fn of(by: Conventions, no_input: bool, with_fresh: bool) -> Self {
         let beside: fn(Counted) -> &'static [bool] = |counted| match counted {
             Counted::Within => &[false, true],
             Counted::Beside => &[true, false],
             Counted::AlwaysBeside => &[true],
         };
-        Self { cached: if no_input { &[true] } else { beside(by.cached) }, reasoning: beside(by.reasoning) }
+        let cached = match (with_fresh, no_input) {
+            (true, _) => &[false],
+            (_, true) => &[true],
+            _ => beside(by.cached),
+        };
+        Self { cached, reasoning: beside(by.reasoning) }
     }
 
     /// The wholes under the first convention that can be and whose sum is the total; without one, under the first that can

@@ -9,12 +9,12 @@ use super::{key, told};
 /// What libraries call the object, the most complete first: all steps of an agent before its last one.
 const NAMES: [&str; 8] = [
     "total_usage",
+    "usage_details",
     "usage",
     "usage_metadata",
     "token_usage",
     "usage_info",
     "usage_object",
-    "usage_details",
     "last_token_usage",
 ];
 
@@ -48,7 +48,7 @@ const ENVELOPES: [(&str, bool); 25] = [
 ];
 
 /// What is never looked into: a model may write into it what looks like usage.
-const CLOSED: [&str; 17] = [
+const CLOSED: [&str; 19] = [
     "iterations",
     "content",
     "text",
@@ -58,6 +58,7 @@ const CLOSED: [&str; 17] = [
     "input",
     "instructions",
     "messages",
+    "model_input",
     "logprobs",
     "embedding",
     "parts",
@@ -66,6 +67,7 @@ const CLOSED: [&str; 17] = [
     "parameters",
     "output_text",
     "predictions",
+    "segments",
 ];
 
 /// Keys beside the usage object, or around it, that are read as part of it.

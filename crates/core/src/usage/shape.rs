@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::lexicon::{self, Meaning, Paths};
+use super::lexicon::{self, Id, Meaning, Paths};
 use super::number::{self, Count};
 
 /// Deepest nesting and most values that are looked at; what is beyond stays unread and is told.
@@ -35,6 +35,8 @@ pub struct Leaves<'a> {
     pub said: Paths,
     /// Whether keys had the prefix of a tracing convention.
     pub traced: bool,
+    /// Whether there are iterations, which are usage objects of their own: see [`super::iterations`].
+    pub iterates: bool,
 }
 
 impl<'a> Leaves<'a> {
@@ -59,8 +61,12 @@ impl<'a> Leaves<'a> {
     }
 
     fn key(&mut self, raw: &'a str, value: &'a Value, path: &mut String, parent: Option<usize>, level: usize) {
-        // They are usage objects of their own: see [`super::iterations`].
         if raw == "iterations" && value.is_array() {
+            self.iterates = true;
+            return;
+        }
+        // See `beside::image_tool`.
+        if raw == super::IMAGE_TOOL && path == "tool_usage" {
             return;
         }
         let end = path.len();
@@ -79,7 +85,9 @@ impl<'a> Leaves<'a> {
                 }
             }
             // Only how long it is says something.
-            Value::Array(_) if path.ends_with(".prefill") => self.leaf(path, value, node),
+            Value::Array(_) if path.ends_with(".prefill") => {
+                self.leaf(path, value, node);
+            }
             Value::Array(list) if level < MOST_LEVELS && list.iter().any(Value::is_object) => {
                 for item in list.iter().filter_map(Value::as_object) {
                     self.item(item, path, node, level + 1);
@@ -88,9 +96,12 @@ impl<'a> Leaves<'a> {
             // What kind of thing it is tells readers apart.
             Value::String(word) if matches!(path.as_str(), "type" | "object") && word.len() <= 20 => {
                 let path = format!("{path}={word}");
-                self.leaf(&path, value, node);
+                let id = self.leaf(&path, value, node);
+                id.into_iter().for_each(|id| self.said.add(id));
             }
-            _ => self.leaf(path, value, node),
+            _ => {
+                self.leaf(path, value, node);
+            }
         }
     }
 
@@ -132,19 +143,20 @@ impl<'a> Leaves<'a> {
         path.truncate(end);
     }
 
-    fn leaf(&mut self, path: &str, value: &'a Value, node: usize) {
+    /// Takes a value; gives the number of its path.
+    fn leaf(&mut self, path: &str, value: &'a Value, node: usize) -> Option<Id> {
         if self.list.len() >= MOST_LEAVES {
-            return;
+            return None;
         }
         let meaning = lexicon::meaning(path);
         let in_list = self.nodes.get(node).is_some_and(|node| node.value.is_array());
         self.traced |= meaning.traced;
-        if says(value) || path.contains('=') {
-            for id in meaning.id.into_iter().chain(meaning.below) {
-                self.said.add(id);
-            }
+        if says(value) {
+            meaning.id.into_iter().for_each(|id| self.said.add(id));
+            meaning.below.into_iter().for_each(|id| self.said.add(id));
         }
         self.list.push(Leaf { meaning, value, node, in_list });
+        meaning.id
     }
 
     /// What was not read, under its own keys; empty values left out.

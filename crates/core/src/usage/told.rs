@@ -9,7 +9,7 @@ const MOST_TOLD: usize = 16 * 1024;
 const MOST_LEVELS: usize = 16;
 
 /// What holds what a model read or wrote, or says how to: no usage.
-const CONTENT: [&str; 65] = [
+const CONTENT: [&str; 67] = [
     "annotations",
     "arguments",
     "artifacts",
@@ -58,6 +58,7 @@ const CONTENT: [&str; 65] = [
     "response",
     "response_format",
     "role",
+    "search_results",
     "segments",
     "status",
     "status_code",
@@ -65,6 +66,7 @@ const CONTENT: [&str; 65] = [
     "stop_sequence",
     "system_fingerprint",
     "text",
+    "token",
     "tool_calls",
     "tool_choice",
     "tools",

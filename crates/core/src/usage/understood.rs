@@ -90,20 +90,25 @@ fn parts(provider: &Provider<'_>, input: i64, output: i64, object: &Map<String, 
 }
 
 fn understood(ours: &Map<String, Value>) -> Result<Understood, UsageError> {
-    let whole = |key: &str| ours.get(key).and_then(Value::as_i64).unwrap_or(0);
-    let (input, output) = (whole("input_tokens"), whole("output_tokens"));
-    // Only a report tells of other models, and there each is an object of counts.
-    let others = ours.get(OTHER_MODELS).and_then(Value::as_array).into_iter().flatten();
-    let other_models = others.map(other_model).collect::<Result<Vec<_>, _>>()?;
-    Ok(Understood {
-        input,
-        output,
-        usage: Usage::of(input, output, ours)?,
-        tier: ours.get(SERVICE_TIER).and_then(Value::as_str).and_then(super::reading::tier),
-        reported_cost: ours.get(REPORTED_COST).and_then(|cost| number::money(cost, 0)),
-        other_models,
-        not_understood: ours.get(UNKNOWN).and_then(Value::as_object).map(names).unwrap_or_default(),
-    })
+    let (mut input, mut output, mut tier, mut reported_cost) = (0, 0, None, None);
+    let (mut other_models, mut not_understood) = (Vec::new(), Vec::new());
+    for (key, value) in ours {
+        match key.as_str() {
+            "input_tokens" => input = value.as_i64().unwrap_or(0),
+            "output_tokens" => output = value.as_i64().unwrap_or(0),
+            SERVICE_TIER => tier = value.as_str().and_then(super::reading::tier),
+            REPORTED_COST => reported_cost = number::money(value, 0),
+            UNKNOWN => not_understood = value.as_object().map(names).unwrap_or_default(),
+            // Only a report tells of other models, and there each is an object of counts.
+            OTHER_MODELS => {
+                let others = value.as_array().into_iter().flatten();
+                other_models = others.map(other_model).collect::<Result<Vec<_>, _>>()?;
+            }
+            _ => {}
+        }
+    }
+    let usage = Usage::of(input, output, ours)?;
+    Ok(Understood { input, output, usage, tier, reported_cost, other_models, not_understood })
 }
 
 fn other_model(other: &Value) -> Result<OtherModel, UsageError> {

@@ -384,6 +384,12 @@ fn undivided_output_of_an_image_model_is_images() {
         ("10".into(), "50".into())
     );
     assert_eq!(of(&json!({"output_cost_per_token": 1}), "openai", generation, json!({})), "10");
+    // So with what a model of speech spoke.
+    let speech = json!({"output_cost_per_audio_token": 5, "output_cost_per_token": 1});
+    let spoken = |provider, parts| of(&speech, provider, Some("audio_speech"), parts);
+    assert_eq!((spoken("openai", json!({})), spoken("gemini", json!({}))), ("50".into(), "10".into()));
+    assert_eq!(spoken("openai", json!({"output_audio_tokens": 4})), "26");
+    assert_eq!(of(&speech, "openai", chat, json!({})), "10");
 }
 
 #[test]
