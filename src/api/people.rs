@@ -11,7 +11,6 @@ use crate::pg::jsonb::Bounds;
 use crate::pg::jsonb_value;
 use crate::pg::spi::types::{INT, TEXT, UUID};
 use crate::pg::spi::{self, Plan, Snapshot};
-use crate::pg::value::Value;
 
 signatures! {
     EraseUser = erase_user(p_user_id, p_tenant_id);
