@@ -1,6 +1,6 @@
--- Erasing a person. In each tenant the user's id gives way to a pseudonym: random, the same everywhere, and known beside
--- the id only while the erasure is in progress. Ledger rows move with their share of the rollups in one transaction, so
--- every sum is exact before, between and after steps. What they say of the person in words is dropped.
+-- Erasing a person. In each tenant the user's id gives way to a pseudonym: random, the same in all tables, and known
+-- beside the id only while the erasure is in progress. Ledger rows move with their share of the rollups in one
+-- transaction, so every sum is exact before, between and after steps. What they say of the person in words is dropped.
 
 create table copilot_internal.erasures (
     user_id uuid not null,
@@ -11,7 +11,8 @@ create table copilot_internal.erasures (
     primary key (user_id, tenant_id)
 );
 comment on table copilot_internal.erasures is
-    'Erasures in progress: the only place where a user''s id stands beside the pseudonym. The last step deletes the row.';
+    'Erasures in progress: the only place where a user''s id stands beside the pseudonym. The last step deletes the '
+    'row.';
 comment on column copilot_internal.erasures.user_id is 'The user who is erased.';
 comment on column copilot_internal.erasures.tenant_id is 'In which tenant.';
 comment on column copilot_internal.erasures.pseudonym is 'What stands for the user there from now on.';
@@ -323,8 +324,8 @@ end;
 comment on function copilot_internal.erase_events(copilot_internal.erasures, integer) is
     'Puts the pseudonym into at most so many events about a user in a tenant; returns how many. Run as the owner.';
 
--- Few rows, all at once. While it goes on, nothing enforced is admitted for the user: the figures that a quota of theirs
--- would be judged by are moving away.
+-- Few rows, all at once. While it goes on, nothing enforced is admitted for the user: the figures that a quota of
+-- theirs would be judged by are moving away.
 create function copilot_internal.erase_short(p_erasure copilot_internal.erasures) returns bigint
     language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare

@@ -26,7 +26,7 @@ declare
             where lower(o.key) = $1::text and ($2 is null or r.tenant_id = $2)
               and (r.tenant_id, r.tenant_id) > ($3, $4)
             order by r.tenant_id',
-        'cost_quotas', 'select r.tenant_id, r.id, to_jsonb(r) - ''metadata''
+        'cost_quotas', 'select r.tenant_id, r.id, to_jsonb(r)
             from copilot_internal.cost_quotas r
             where r.scope = ''user'' and r.scope_id = $1 and ($2 is null or r.tenant_id = $2)
               and (r.tenant_id, r.id) > ($3, $4)
@@ -43,13 +43,13 @@ declare
             'select to_jsonb(x) from copilot_internal.reservation_extensions x where x.reservation_id = r.id '
             'and x.tenant_id = r.tenant_id order by x.extended_at, x.request_id))
             from copilot_internal.quota_reservations r
-            where r.user_id = $1 and (r.tenant_id, r.id) > ($3, $4) and r.tenant_id >= coalesce($2, $3) '
-            'and ($2 is null or r.tenant_id = $2)
+            where r.user_id = $1 and (r.tenant_id, r.id) > ($3, $4) and r.tenant_id >= coalesce($2, $3)
+              and r.tenant_id <= coalesce($2, ''ffffffff-ffff-ffff-ffff-ffffffffffff'')
             order by r.user_id, r.tenant_id, r.id'];
     c_ledger constant text := 'select r.tenant_id, r.id, to_jsonb(r)
         from copilot_internal.%I r
         where r.user_id = $1 and (r.tenant_id, r.id) > ($3, $4) and r.tenant_id >= coalesce($2, $3)
-          and ($2 is null or r.tenant_id = $2)
+          and r.tenant_id <= coalesce($2, ''ffffffff-ffff-ffff-ffff-ffffffffffff'')
         order by r.user_id, r.tenant_id, r.id';
     c_nil constant uuid := '00000000-0000-0000-0000-000000000000';
     v_place text[] := regexp_match(p_cursor, '^([0-9]{1,2}):([0-9a-f-]{36}):([0-9a-f-]{36})$');
