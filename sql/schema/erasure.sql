@@ -23,7 +23,7 @@ create function copilot_internal.usage_understood(
     p_provider text, p_input_tokens bigint, p_output_tokens bigint, p_usage jsonb)
     returns jsonb language c immutable parallel safe as 'MODULE_PATHNAME', 'usage_understood_wrapper';
 comment on function copilot_internal.usage_understood(text, bigint, bigint, jsonb) is
-    'What of a record''s usage reads and costs as all of it, without words of the caller''s own; NULL where nothing was '
+    'What of a record''s usage reads and costs as all of it, without the caller''s own words; NULL where nothing was '
     'understood.';
 
 -- A fold is in a transaction of somebody else, who may keep it open.

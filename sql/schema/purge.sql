@@ -155,8 +155,8 @@ begin
         raise exception 'the tenant is not deleted' using errcode = 'object_not_in_prerequisite_state',
             hint = 'delete_tenant ends it. What is recorded after that is purged with the rest.';
     end if;
-    -- Holds that have expired are resolved as maintain() does it, since counters may count them; and first, for from the
-    -- reload on this transaction has a 64th of the tenants to itself if it admits anything.
+    -- Holds that have expired are resolved as maintain() does it, since counters may count them. That comes first: once
+    -- it reloads counters, a transaction that admits anything has a 64th of the tenants to itself.
     if exists (select from copilot_internal.quota_reservations r
                where r.tenant_id = p_tenant_id and r.state = 'held' and r.expires_at <= clock_timestamp())
     then
