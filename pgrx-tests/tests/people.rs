@@ -37,11 +37,11 @@ const PURGE: &str = "public.purge_tenant($1)";
 /// Records of a user's and of nobody's, in batches, of now and of long ago.
 fn records(client: &mut Client, user: Option<Uuid>, count: i64) -> Result<()> {
     client.execute(
-        "select count(r.*) from generate_series(0, ($3 - 1) / 1000) as b (number)
+        "select count(r.*) from generate_series(0, ($3::bigint - 1) / 1000) as b (number)
          cross join lateral (
-             select jsonb_agg(jsonb_build_object('tenant_id', $1, 'model_provider', 'p', 'model_name', 'm' || n % 3,
-                 'input_tokens', n, 'output_tokens', 1, 'user_id', $2, 'cost_usd', 0.0000000001 * n,
-                 'conversation_id', md5((n % 7)::text)::uuid, 'request_id', format('%s %s', $2, n),
+             select jsonb_agg(jsonb_build_object('tenant_id', $1::uuid, 'model_provider', 'p', 'model_name', 'm' || n % 3,
+                 'input_tokens', n, 'output_tokens', 1, 'user_id', $2::uuid, 'cost_usd', 0.0000000001 * n,
+                 'conversation_id', md5((n % 7)::text)::uuid, 'request_id', format('%s %s', $2::uuid, n),
                  'occurred_at', timestamptz '2026-01-01 00:00Z' + n * interval '7 minutes')) as batch
              from generate_series(b.number * 1000 + 1, least($3, b.number * 1000 + 1000)) n) j
          cross join lateral public.record_llm_costs(j.batch) r",

@@ -26,6 +26,16 @@ comment on function copilot_internal.usage_understood(text, bigint, bigint, json
     'What of a record''s usage reads and costs as all of it, without the caller''s own words; NULL where nothing was '
     'understood.';
 
+create function copilot_internal.pricing_alone(p_pricing jsonb) returns jsonb
+    language sql immutable parallel safe
+begin atomic
+    select pg_catalog.jsonb_object_agg(p.key, p.value) from pg_catalog.jsonb_each(p_pricing) p
+    where p.key in ('lines', 'multipliers', 'exact_usd', 'total_usd', 'source', 'price_id', 'price_provider',
+                    'price_model') or p.key ~ '^other_model(_[0-9]+)?$';
+end;
+comment on function copilot_internal.pricing_alone(jsonb) is
+    'A record''s pricing without what tells of words in the usage that were not understood.';
+
 -- A fold is in a transaction of somebody else, who may keep it open.
 create function copilot_internal.await_fold_lock(p_tenant_id uuid) returns boolean
     language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
@@ -241,8 +251,7 @@ begin
         perform copilot_internal.move_lines(c_tenant, 'llm', v_ids, c_pseudonym);
         update copilot_internal.llm_cost_records r
         set user_id = c_pseudonym, conversation_id = null, path_id = null, task = null, request_id = null,
-            trace_id = null, span_id = null, metadata = '{}', pricing = r.pricing - array['not_understood',
-                'not_understood_2', 'because'],
+            trace_id = null, span_id = null, metadata = '{}', pricing = copilot_internal.pricing_alone(r.pricing),
             usage = copilot_internal.usage_understood(r.model_provider, r.input_tokens, r.output_tokens, r.usage)
         where r.id = any (v_ids) and r.tenant_id = c_tenant;
         perform copilot_internal.drop_empty_conversations(c_tenant, v_conversations);
@@ -257,6 +266,7 @@ begin
         -- A sandbox that is recorded from time to time stays one.
         update copilot_internal.e2b_cost_records r
         set user_id = c_pseudonym, conversation_id = null, path_id = null, request_id = null, metadata = '{}',
+            pricing = copilot_internal.pricing_alone(r.pricing),
             sandbox_id = encode(sha256(convert_to(p_erasure.salt::text || r.sandbox_id, 'UTF8')), 'hex')
         where r.id = any (v_ids) and r.tenant_id = c_tenant;
         perform copilot_internal.drop_empty_conversations(c_tenant, v_conversations);

@@ -177,6 +177,7 @@ const FUNCTIONS: &[(&str, For, &str)] = &[
     ("purge_rest", For::NoCaller, "copilot_internal.purge_rest($NEW, 10)"),
     ("purge_rows", For::NoCaller, "copilot_internal.purge_rows('00000000-0000-0000-0000-00000000de1e')"),
     ("usage_understood", For::NoCaller, "copilot_internal.usage_understood('openai', 1, 1, '{}')"),
+    ("pricing_alone", For::NoCaller, "copilot_internal.pricing_alone('{}')"),
     ("reload_tenant_counters", For::NoCaller, "copilot_internal.reload_tenant_counters($T)"),
     ("try_fold_lock", For::NoCaller, "copilot_internal.try_fold_lock($T)"),
 ];
