@@ -126,6 +126,8 @@ fn an_erasure_goes_on_after_a_crash_in_bounded_steps() -> Result<()> {
     assert_verified(&mut client);
     let mut steps = 0;
     loop {
+        // It loads the counters of all that applies to him.
+        client.execute(enforced, &[&id(TENANT), &id(BOB), &false])?;
         let next = step(&mut client, ERASE, id(BOB))?;
         steps += 1;
         assert!(next.changed <= STEP, "{}", next.changed);
