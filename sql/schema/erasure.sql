@@ -435,9 +435,9 @@ begin
     if not copilot_internal.await_fold_lock(p_tenant_id) then
         return v_done;
     end if;
-    -- Counters of quotas of the user, who spends less from one step to the next.
-    perform copilot_internal.reload_tenant_counters(p_tenant_id);
     v_done := v_done + copilot_internal.erase_long(v_erasure, p_limit);
+    -- Counters of quotas of the user, who spends less from one step to the next. Loads wait from here on.
+    perform copilot_internal.reload_tenant_counters(p_tenant_id);
     if v_done < p_limit then
         v_done := v_done + copilot_internal.erase_events(v_erasure, (p_limit - v_done)::integer);
     end if;

@@ -166,8 +166,8 @@ begin
     if copilot_internal.await_fold_lock(p_tenant_id)
        and copilot_internal.await_fold_lock('00000000-0000-0000-0000-000000000000')
     then
-        perform copilot_internal.reload_tenant_counters(p_tenant_id);
         changed := copilot_internal.purge_ledger(p_tenant_id, c_step);
+        perform copilot_internal.reload_tenant_counters(p_tenant_id);
         if changed < c_step then
             changed := changed + copilot_internal.purge_rest(p_tenant_id, (c_step - changed)::integer);
         end if;
