@@ -8,9 +8,9 @@ use super::events::write_for_service_role;
 use super::require_service_role_to;
 use crate::pg::call::{Call, Reply, signatures};
 use crate::pg::jsonb::Bounds;
-use crate::pg::jsonb_value;
 use crate::pg::spi::types::{INT, TEXT, UUID};
 use crate::pg::spi::{self, Plan, Snapshot};
+use crate::pg::{jsonb_value, jsonb_writer};
 
 signatures! {
     EraseUser = erase_user(p_user_id, p_tenant_id);
@@ -67,5 +67,6 @@ fn usage_understood(fcinfo: pg_sys::FunctionCallInfo) -> Option<Reply> {
     let usage = jsonb_value::read(call.jsonb(p_usage)?, &KEPT).ok()?;
     let (input, output) = (call.bigint(p_input_tokens)?, call.bigint(p_output_tokens)?);
     let ours = understood_alone(&call.text(p_provider)?, input, output, &usage)?;
-    Some(Reply::new(jsonb_value::write(&ours).value().datum()))
+    let written = jsonb_writer::write(&ours).unwrap_or_else(|error| error.raise());
+    Some(Reply::new(written.value().datum()))
 }
