@@ -253,8 +253,9 @@ fn no_role_changes_the_ledger_whatever_it_was_granted() -> Result<()> {
     let mut refused = 0;
     for role in ["writer", "granted", "service_role", "authenticated"] {
         for table in &tables {
+            let column = if table.ends_with("purged_costs") { "id" } else { "tenant_id" };
             for sql in [
-                format!("update {table} set tenant_id = tenant_id"),
+                format!("update {table} set {column} = {column}"),
                 format!("delete from {table}"),
                 format!("truncate {table}"),
                 format!("with gone as (delete from {table} returning 1) select count(*) from gone"),
