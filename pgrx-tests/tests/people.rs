@@ -267,7 +267,7 @@ fn an_erasure_makes_no_room() -> Result<()> {
     support::limit(&mut client, id(TENANT), "llm", "1")?;
     let charge = "select recorded from public.record_llm_cost($1, 'p', 'm', 1, 1, $2,
         p_cost_usd => $3::text::numeric, p_enforce => true)";
-    let mut charge = |client: &mut Client, user: u128, usd: &str| -> Result<bool> {
+    let charge = |client: &mut Client, user: u128, usd: &str| -> Result<bool> {
         Ok(client.query_one(charge, &[&id(TENANT), &id(user), &usd])?.get(0))
     };
     assert!(charge(&mut client, BOB, "0.6")?);
