@@ -44,7 +44,10 @@ pgrx::extension_sql_file!("../sql/schema/facade_prices.sql", name = "facade_pric
 pgrx::extension_sql_file!("../sql/schema/facade_usage.sql", name = "facade_usage", requires = ["facade_prices"]);
 pgrx::extension_sql_file!("../sql/schema/charge_on_insert.sql", name = "charge_on_insert", requires = ["facade_usage"]);
 pgrx::extension_sql_file!("../sql/schema/facade_tenants.sql", name = "facade_tenants", requires = ["charge_on_insert"]);
-pgrx::extension_sql_file!("../sql/schema/metrics.sql", name = "metrics", requires = ["facade_tenants"]);
+pgrx::extension_sql_file!("../sql/schema/erasure.sql", name = "erasure", requires = ["facade_tenants"]);
+pgrx::extension_sql_file!("../sql/schema/export.sql", name = "export", requires = ["erasure"]);
+pgrx::extension_sql_file!("../sql/schema/purge.sql", name = "purge", requires = ["export"]);
+pgrx::extension_sql_file!("../sql/schema/metrics.sql", name = "metrics", requires = ["purge"]);
 pgrx::extension_sql_file!("../sql/schema/grants.sql", name = "grants", requires = ["metrics"], finalize);
 
 /// Runs once in every backend that loads the library.

@@ -217,6 +217,19 @@ const FUNCTIONS: &[(&str, &str, &str, &str)] = &[
         "uuid",
     ),
     (
+        "erase_user",
+        "volatile",
+        "p_user_id uuid, p_tenant_id uuid DEFAULT NULL::uuid",
+        "TABLE(finished boolean, changed bigint, remaining text[])",
+    ),
+    (
+        "export_user_data",
+        "stable",
+        "p_user_id uuid, p_tenant_id uuid DEFAULT NULL::uuid, p_cursor text DEFAULT NULL::text, p_limit integer DEFAULT 500",
+        "TABLE(source text, data jsonb, cursor text)",
+    ),
+    ("purge_tenant", "volatile", "p_tenant_id uuid", "TABLE(finished boolean, changed bigint, remaining text[])"),
+    (
         "claim_quota_events",
         "volatile",
         "p_limit integer DEFAULT 100, p_lease interval DEFAULT '00:01:00'::interval",

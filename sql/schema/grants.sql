@@ -5,6 +5,9 @@ create function copilot_internal.grant_api_roles() returns void
     language plpgsql volatile set search_path = pg_catalog, pg_temp as $grants$
 declare
     v_tenant_filter constant text := 'tenant_id = any ((select copilot_internal.caller_tenants())::uuid[])';
+    -- What was noted with an operation is for its user, unless the tenant shares it.
+    v_details constant text := ' and (user_id is null or user_id = (select copilot_internal.caller_user()) '
+        'or tenant_id = any ((select copilot_internal.caller_open_tenants())::uuid[])';
     v_grant record;
     v_policy record;
 begin
@@ -36,6 +39,7 @@ begin
                 'copilot_internal.conversation_rollups, '
                 'copilot_internal.shipped_model_prices, copilot_internal.shipped_sandbox_prices, '
                 'copilot_internal.shipped_operation_profiles', array['authenticated', 'service_role']),
+            ('select', 'copilot_internal.purged_costs, copilot_internal.erasures', array['service_role']),
             -- An application's own tables may refer to tenants.
             ('references', 'copilot_internal.tenants', array['service_role']),
             ('select', 'metrics.llm_costs, metrics.e2b_costs, metrics.llm_costs_daily, metrics.e2b_costs_daily, '
@@ -45,6 +49,7 @@ begin
             ('select', 'metrics.margins', array['service_role', 'metrics_reader']),
             -- A view needs its reader's right to execute what it calls, a constraint its writer's.
             ('execute', 'function copilot_internal.caller_sees_all(), copilot_internal.caller_tenants(), '
+                'copilot_internal.caller_open_tenants(), '
                 'copilot_internal.period_bounds(text, text, timestamptz), copilot_internal.is_time_zone(text), '
                 'copilot_internal.admission_counters()',
                 -- The last has the right to read every view from Postgres itself.
@@ -97,7 +102,9 @@ begin
                 'public.raise_quota(uuid, numeric, timestamptz, timestamptz, text), '
                 'public.claim_quota_events(integer, interval), public.acknowledge_quota_events(uuid[]), '
                 'public.set_model_price(text, text, numeric, numeric, timestamptz, jsonb, uuid), '
-                'public.set_llm_policy(uuid, jsonb), public.initialize_tenant_quotas(uuid)', array['service_role'])
+                'public.set_llm_policy(uuid, jsonb), public.initialize_tenant_quotas(uuid), '
+                'public.erase_user(uuid, uuid), public.export_user_data(uuid, uuid, text, integer), '
+                'public.purge_tenant(uuid)', array['service_role'])
         ) as g (privileges, object, roles)
         cross join lateral unnest(g.roles) as r (role)
         where exists (select from pg_catalog.pg_roles p where p.rolname = r.role)
@@ -141,16 +148,18 @@ begin
             ('default_quotas', null),
             ('quota_overrides', v_tenant_filter),
             ('quota_events', v_tenant_filter),
-            ('llm_cost_records', v_tenant_filter),
-            ('e2b_cost_records', v_tenant_filter),
+            ('llm_cost_records', v_tenant_filter || v_details || ' or task is null and metadata = ''{}'')'),
+            ('e2b_cost_records', v_tenant_filter || v_details || ' or metadata = ''{}'')'),
             ('quota_charges', v_tenant_filter),
             ('cost_corrections', v_tenant_filter),
-            ('quota_reservations', v_tenant_filter),
+            ('quota_reservations', v_tenant_filter || v_details || ' or metadata = ''{}'')'),
             ('reservation_extensions', v_tenant_filter),
             ('pending_costs', v_tenant_filter),
             ('quota_rollups', v_tenant_filter),
             ('cost_rollups', v_tenant_filter),
-            ('conversation_rollups', v_tenant_filter)
+            ('conversation_rollups', v_tenant_filter),
+            ('purged_costs', null),
+            ('erasures', null)
         ) as t (name, filter)
         cross join lateral (values
             ('authenticated_read', 'authenticated', 'for select to authenticated using (' || t.filter || ')'),
@@ -241,7 +250,7 @@ begin
             'e2b_pricing', 'model_aliases', 'price_markups', 'llm_cost_estimates', 'e2b_cost_estimates', 'cost_quotas',
             'default_quotas', 'quota_overrides', 'quota_events', 'llm_cost_records', 'e2b_cost_records',
             'quota_charges', 'cost_corrections', 'quota_reservations', 'reservation_extensions', 'pending_costs',
-            'quota_rollups', 'cost_rollups', 'conversation_rollups'])
+            'quota_rollups', 'cost_rollups', 'conversation_rollups', 'purged_costs', 'erasures'])
     loop
         perform pg_catalog.pg_extension_config_dump(pg_catalog.format('copilot_internal.%I', v_table)::regclass, '');
     end loop;

@@ -13,6 +13,13 @@ comment on function copilot_internal.caller_tenants() is
     'The tenants of which the person named by the verified claims is an active member; empty for everybody else. Used '
     'inside policies and views, wrapped in (select …) so that it runs once a statement.';
 
+create function copilot_internal.caller_open_tenants() returns uuid[]
+    language c stable parallel restricted
+    as 'MODULE_PATHNAME', 'caller_open_tenants_wrapper';
+comment on function copilot_internal.caller_open_tenants() is
+    'Those of them in which the person may see the task and metadata of other members'' operations: as owner or admin, '
+    'or because the tenant''s settings say share_details. Used as caller_tenants().';
+
 create function copilot_internal.period_bounds(
     p_period text, p_time_zone text, p_at timestamptz, out period_start timestamptz, out period_end timestamptz)
     returns record language c stable parallel safe as 'MODULE_PATHNAME', 'period_bounds_wrapper';

@@ -70,6 +70,11 @@ comment on function copilot_internal.reload_counters() is
     'many there were. Rows that arrive by INSERT, UPDATE, DELETE, TRUNCATE, COPY or a subscription do so by '
     'themselves; this is for what no trigger sees.';
 
+create function copilot_internal.reload_tenant_counters(p_tenant_id uuid) returns void
+    language c volatile strict as 'MODULE_PATHNAME', 'reload_tenant_counters_wrapper';
+comment on function copilot_internal.reload_tenant_counters(uuid) is
+    'The same for the counters of one tenant, and of others in its 64th. Run as the owner.';
+
 do $$
 declare
     v_table text;

@@ -33,6 +33,8 @@ create table copilot_internal.llm_cost_records (
 create unique index llm_cost_records_request_id_idx
     on copilot_internal.llm_cost_records (tenant_id, request_id) where request_id is not null;
 create index llm_cost_records_occurred_at_idx on copilot_internal.llm_cost_records (tenant_id, occurred_at);
+create index llm_cost_records_user_id_idx
+    on copilot_internal.llm_cost_records (user_id, tenant_id, id) where user_id is not null;
 comment on table copilot_internal.llm_cost_records is 'Every LLM call that cost something, or whose cost is unknown.';
 comment on column copilot_internal.llm_cost_records.id is 'UUID of version 8: one of sixteen time-ordered sequences.';
 comment on column copilot_internal.llm_cost_records.tenant_id is 'Who pays.';
@@ -103,6 +105,8 @@ create table copilot_internal.e2b_cost_records (
 create unique index e2b_cost_records_request_id_idx
     on copilot_internal.e2b_cost_records (tenant_id, request_id) where request_id is not null;
 create index e2b_cost_records_occurred_at_idx on copilot_internal.e2b_cost_records (tenant_id, occurred_at);
+create index e2b_cost_records_user_id_idx
+    on copilot_internal.e2b_cost_records (user_id, tenant_id, id) where user_id is not null;
 comment on table copilot_internal.e2b_cost_records is
     'Every sandbox session that cost something, or whose cost is unknown.';
 comment on column copilot_internal.e2b_cost_records.id is 'UUID of version 8: one of sixteen time-ordered sequences.';
@@ -156,6 +160,8 @@ create table copilot_internal.quota_charges (
 create unique index quota_charges_request_id_idx
     on copilot_internal.quota_charges (tenant_id, request_id) nulls not distinct where request_id is not null;
 create index quota_charges_charged_at_idx on copilot_internal.quota_charges (tenant_id, charged_at);
+create index quota_charges_user_id_idx
+    on copilot_internal.quota_charges (user_id, tenant_id, id) where user_id is not null;
 create unique index quota_charges_reservation_id_idx
     on copilot_internal.quota_charges (reservation_id, tenant_id) where reservation_id is not null;
 create index quota_charges_record_id_idx on copilot_internal.quota_charges (record_id) where record_id is not null;
@@ -203,6 +209,8 @@ create unique index cost_corrections_request_id_idx
     on copilot_internal.cost_corrections (tenant_id, request_id);
 create index cost_corrections_record_id_idx on copilot_internal.cost_corrections (record_id, tenant_id);
 create index cost_corrections_occurred_at_idx on copilot_internal.cost_corrections (tenant_id, occurred_at);
+create index cost_corrections_user_id_idx
+    on copilot_internal.cost_corrections (user_id, tenant_id, id) where user_id is not null;
 comment on table copilot_internal.cost_corrections is
     'What was taken back of cost records: the ledger is append-only. A correction belongs to the moments of its '
     'record.';
@@ -226,6 +234,28 @@ comment on column copilot_internal.cost_corrections.occurred_at is 'When the rec
 comment on column copilot_internal.cost_corrections.recorded_at is 'When the row was written.';
 comment on column copilot_internal.cost_corrections.provider_cost_usd is
     'USD of what the provider bills; as cost_usd where it is NULL. Not for members.';
+
+-- What purge_tenant leaves of a tenant's ledger, without the tenant: the platform's sums stay what they were.
+create table copilot_internal.purged_costs (
+    id uuid primary key default pg_catalog.gen_random_uuid(),
+    resource_type text not null check (resource_type in ('llm', 'e2b', 'all')),
+    charged_at timestamptz not null,
+    occurred_at timestamptz not null,
+    cost_usd numeric not null,
+    charge_nanos bigint not null,
+    provider_cost_usd numeric not null,
+    unique (resource_type, charged_at, occurred_at)
+);
+comment on table copilot_internal.purged_costs is
+    'What purged tenants have spent together: amounts without a tenant or person, which the platform goes on counting.';
+comment on column copilot_internal.purged_costs.id is 'Key.';
+comment on column copilot_internal.purged_costs.resource_type is 'llm, e2b or all, as it was charged.';
+comment on column copilot_internal.purged_costs.charged_at is 'The quarter of an hour that was charged.';
+comment on column copilot_internal.purged_costs.occurred_at is 'When the UTC day of occurred_at began.';
+comment on column copilot_internal.purged_costs.cost_usd is 'USD.';
+comment on column copilot_internal.purged_costs.charge_nanos is
+    'What quotas count, in 1e-9 USD: the sum of what was rounded up row by row.';
+comment on column copilot_internal.purged_costs.provider_cost_usd is 'USD that providers have billed.';
 
 -- Each ledger row leaves one narrow row here in the same statement; folding moves it into the rollups. A reader of
 -- rollups and pending rows in one snapshot has every committed record exactly once. The nil UUID stands for "the
@@ -290,6 +320,7 @@ create table copilot_internal.cost_rollups (
     provider_cost_usd numeric not null,
     primary key (tenant_id, day, source, provider, name, user_id)
 );
+create index cost_rollups_user_id_idx on copilot_internal.cost_rollups (user_id, tenant_id);
 comment on table copilot_internal.cost_rollups is
     'Costs summed by UTC day of occurred_at, model or sandbox type, and user.';
 comment on column copilot_internal.cost_rollups.tenant_id is 'The tenant; the nil UUID for the platform.';
@@ -351,7 +382,13 @@ create view copilot_internal.ledger_lines with (security_invoker) as
            coalesce(r.user_id, '00000000-0000-0000-0000-000000000000'), r.conversation_id,
            r.source, r.charged_at, r.charge_nanos, r.cost_usd, 0::bigint, 0::bigint, 0::numeric, 'correction', 0,
            coalesce(r.provider_cost_usd, r.cost_usd)
-    from copilot_internal.cost_corrections r;
+    from copilot_internal.cost_corrections r
+    union all
+    select '00000000-0000-0000-0000-000000000000', r.id, 'charge', r.occurred_at, '', '',
+           '00000000-0000-0000-0000-000000000000', null::uuid,
+           r.resource_type, r.charged_at, r.charge_nanos, r.cost_usd, 0::bigint, 0::bigint, 0::numeric, 'purged', 0,
+           r.provider_cost_usd
+    from copilot_internal.purged_costs r;
 comment on view copilot_internal.ledger_lines is
     'Every ledger row in the terms of the rollups, with the nil UUID for the platform and for no user.';
 comment on column copilot_internal.ledger_lines.tenant_id is 'The tenant; the nil UUID for the platform.';
@@ -368,7 +405,8 @@ comment on column copilot_internal.ledger_lines.input_tokens is 'Input tokens.';
 comment on column copilot_internal.ledger_lines.output_tokens is 'Output tokens.';
 comment on column copilot_internal.ledger_lines.duration_seconds is 'Sandbox seconds.';
 comment on column copilot_internal.ledger_lines.written_in is
-    'llm, e2b, charge or correction: the ledger table, as pending_costs.source names it.';
+    'llm, e2b, charge or correction: the ledger table, as pending_costs.source names it; or purged.';
 comment on column copilot_internal.ledger_lines.records is
-    '1; 0 for a correction and for what the platform counts of a record, which are no records of their own.';
+    '1; 0 for what is no record of its own: a correction, what the platform counts of a record, what purged tenants '
+    'spent.';
 comment on column copilot_internal.ledger_lines.provider_cost_usd is 'USD that the provider bills.';

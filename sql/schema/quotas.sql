@@ -25,6 +25,7 @@ create table copilot_internal.cost_quotas (
         else scope_id is not null and tenant_id is not null
             and scope_id <> '00000000-0000-0000-0000-000000000000' end)
 );
+create index cost_quotas_user_idx on copilot_internal.cost_quotas (scope_id, tenant_id, id) where scope = 'user';
 comment on table copilot_internal.cost_quotas is
     'Limits on what may be spent: by which subject (scope), on what (resource_type), in which calendar period. Every '
     'quota that applies to an operation must allow it.';

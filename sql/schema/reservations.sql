@@ -26,6 +26,8 @@ create table copilot_internal.quota_reservations (
 create unique index quota_reservations_request_id_idx on copilot_internal.quota_reservations (tenant_id, request_id);
 create index quota_reservations_held_idx on copilot_internal.quota_reservations (tenant_id, expires_at)
     where state = 'held';
+create index quota_reservations_user_id_idx
+    on copilot_internal.quota_reservations (user_id, tenant_id, id) where user_id is not null;
 create index quota_reservations_expires_at_idx on copilot_internal.quota_reservations (expires_at)
     where state = 'held';
 comment on table copilot_internal.quota_reservations is
@@ -69,6 +71,8 @@ create table copilot_internal.reservation_extensions (
     extended_at timestamptz not null default pg_catalog.clock_timestamp(),
     primary key (tenant_id, request_id)
 );
+create index reservation_extensions_reservation_id_idx
+    on copilot_internal.reservation_extensions (reservation_id, tenant_id);
 comment on table copilot_internal.reservation_extensions is
     'What extend_reservation granted to calls with a request id.';
 comment on column copilot_internal.reservation_extensions.tenant_id is 'The tenant.';
@@ -99,8 +103,8 @@ declare
 begin
     for v_table in
         select unnest(array['llm_cost_records', 'e2b_cost_records', 'quota_charges', 'cost_corrections',
-            'quota_reservations', 'reservation_extensions', 'pending_costs', 'quota_rollups', 'cost_rollups',
-            'conversation_rollups'])
+            'purged_costs', 'quota_reservations', 'reservation_extensions', 'pending_costs', 'quota_rollups',
+            'cost_rollups', 'conversation_rollups'])
     loop
         execute pg_catalog.format('create trigger keep_ledger before update or delete or truncate '
             'on copilot_internal.%I for each statement execute function copilot_internal.keep_ledger()', v_table);

@@ -362,13 +362,15 @@ begin atomic
             from copilot_internal.quota_charges c where c.record_id is not null group by c.record_id
         ) e
         join (
-            select r.tenant_id, r.record_id, r.charge_nanos, r.provider_cost_usd
+            select r.tenant_id, r.record_id, r.charge_nanos, r.provider_cost_usd, true as is_record
             from ledger r where r.written_in in ('llm', 'e2b')
             union all
-            select c.tenant_id, c.record_id, c.charge_nanos, coalesce(c.provider_cost_usd, c.cost_usd)
+            select c.tenant_id, c.record_id, c.charge_nanos, coalesce(c.provider_cost_usd, c.cost_usd), false
             from copilot_internal.cost_corrections c
         ) l on l.record_id = e.record_id
         group by l.tenant_id, l.record_id
+        -- Of a tenant that is being purged corrections go after their records.
+        having pg_catalog.bool_or(l.is_record)
         union all
         select 'cost of a committed reservation (USD)', h.tenant_id, h.charged_usd, coalesce(s.cost_usd, 0)
         from copilot_internal.quota_reservations h

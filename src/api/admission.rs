@@ -107,6 +107,13 @@ fn keep_ledger(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
     no_tuple()
 }
 
+/// What counters of one tenant are read from changes with this transaction: no charge meets them once it has committed.
+#[pg_extern(sql = false)]
+fn reload_tenant_counters(tenant: Uuid) {
+    require_service_role_to(&Caller::current(), "reload counters").unwrap_or_else(|error| error.raise());
+    change(partition(own_database(), tenant.as_bytes()));
+}
+
 /// The partition of the tenant in a row.
 ///
 /// # Safety

@@ -24,7 +24,7 @@ static ACKNOWLEDGE_PLAN: Plan = Plan::new("select copilot_internal.acknowledge_e
 static MAINTAIN_PLAN: Plan = Plan::new("select * from copilot_internal.run_maintenance($1)", &[INT]);
 static VERIFY_PLAN: Plan = Plan::new("select * from copilot_internal.ledger_differences()", &[]);
 
-fn write_for_service_role<A: Argument>(call: Call<A>, what: &str, plan: &Plan, arguments: &[Value]) {
+pub(super) fn write_for_service_role<A: Argument>(call: Call<A>, what: &str, plan: &Plan, arguments: &[Value]) {
     call.kernel(|caller| {
         require_service_role_to(caller, what)?;
         spi::session_for_functions(|spi| {

@@ -33,6 +33,11 @@ fn caller_tenants(fcinfo: pg_sys::FunctionCallInfo) -> Vec<Uuid> {
 }
 
 #[pg_extern(sql = false)]
+fn caller_open_tenants(fcinfo: pg_sys::FunctionCallInfo) -> Vec<Uuid> {
+    Call::without_arguments(fcinfo).kernel(access::open_to_caller)
+}
+
+#[pg_extern(sql = false)]
 fn is_time_zone(name: &str) -> bool {
     is_iana_name(name)
 }

@@ -6,6 +6,7 @@ mod check;
 mod estimate;
 mod events;
 mod identity;
+mod people;
 mod price_list;
 mod record;
 mod record_usage;
@@ -44,6 +45,7 @@ pub fn signatures() -> impl Iterator<Item = &'static crate::pg::call::Signature>
         estimate::SIGNATURES,
         events::SIGNATURES,
         identity::SIGNATURES,
+        people::SIGNATURES,
         price_list::SIGNATURES,
         record::SIGNATURES,
         record_usage::SIGNATURES,

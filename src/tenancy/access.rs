@@ -18,6 +18,13 @@ const ROLE: &str = "select m.role from copilot_internal.active_memberships m whe
 
 const TENANTS: &str = "select m.tenant_id from copilot_internal.active_memberships m where m.user_id = $1";
 
+/// An owner or admin may ask about any member; a tenant may let all of its members see of each other.
+const OPEN: &str = "
+    select m.tenant_id
+    from copilot_internal.active_memberships m
+    join copilot_internal.tenants t on t.id = m.tenant_id
+    where m.user_id = $1 and (m.role in ('owner', 'admin') or t.settings -> 'share_details' = 'true')";
+
 const CURRENT: &str = "
     select m.tenant_id
     from copilot_internal.active_memberships m
@@ -52,6 +59,7 @@ const SOLE: &str = "select copilot_internal.sole_tenant($1)";
 
 static ROLE_PLAN: Plan = Plan::new(ROLE, &[UUID, UUID]);
 static TENANTS_PLAN: Plan = Plan::new(TENANTS, &[UUID]);
+static OPEN_PLAN: Plan = Plan::new(OPEN, &[UUID]);
 static CURRENT_PLAN: Plan = Plan::new(CURRENT, &[UUID, UUID]);
 static OF_USER_PLAN: Plan = Plan::new(OF_USER, &[UUID]);
 static SOLE_PLAN: Plan = Plan::new(SOLE, &[UUID]);
@@ -167,6 +175,15 @@ pub fn of_caller(caller: &Caller) -> Result<Rc<Vec<Uuid>>> {
         })
     };
     TENANTS_OF.with(|cache| cache.get_or_read(subject, read))
+}
+
+/// Those of them in which the caller may see what is noted of other members' operations.
+pub fn open_to_caller(caller: &Caller) -> Result<Vec<Uuid>> {
+    let Some(subject) = caller.subject() else { return Ok(Vec::new()) };
+    spi::session(|spi| {
+        let rows = spi.run(&OPEN_PLAN, Snapshot::Latest, &[subject.into()])?;
+        rows.iter().map(|row| row.need(1)).collect()
+    })
 }
 
 /// The user that a question is about: the server says, a user asks about themselves.

@@ -36,10 +36,12 @@ const MONEY: &[&str] = &[
     "quota_charges",
     "quota_events",
     "quota_rollups",
+    "purged_costs",
+    "erasures",
 ];
 const SHIPPED: &[&str] = &["shipped_model_prices", "shipped_operation_profiles", "shipped_sandbox_prices"];
-/// Configuration that people have no business with.
-const SERVER_ONLY: &[&str] = &["default_quotas", "price_markups"];
+/// What people have no business with.
+const SERVER_ONLY: &[&str] = &["default_quotas", "price_markups", "purged_costs", "erasures"];
 
 /// What of their own records people may not read: by it and the cost they would know the operator's factor.
 const HIDDEN: &str = "provider_cost_usd";
@@ -246,6 +248,7 @@ fn judge_reading(asker: &Asker, relation: &Relation, answer: Answer, wrong: &mut
 fn shows_tenants(relation: &Relation, asker: &Asker) -> bool {
     match relation.name.as_str() {
         "llm_cost_estimates" | "e2b_cost_estimates" | "cost_estimates" | "default_quotas" | "model_aliases" => false,
+        "purged_costs" | "erasures" => false,
         // A row for each user, of which users see their own; not every user has one.
         "user_preferences" => asker.sees_all(),
         // About the server, not about tenants.

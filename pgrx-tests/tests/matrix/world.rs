@@ -91,6 +91,7 @@ impl Tenant {
              select public.reserve_quota('{tenant}', 'llm', {amount}, 'held-{name}', '{member}', '8 days', '{{\"note\": \"{name}\"}}');
              select public.extend_reservation(id, '8 days', p_request_id => 'extended-{name}')
                  from copilot_internal.quota_reservations where tenant_id = '{tenant}';
+             select public.reserve_quota('{tenant}', 'llm', {amount}, 'plain-{name}', p_ttl => '8 days');
              select public.refund_cost(id, {amount} / 1000000, 'refund-{name}', '{name}')
                  from copilot_internal.llm_cost_records where tenant_id = '{tenant}';",
         ))?;
@@ -108,6 +109,7 @@ pub fn seed(database: &Database) -> Result<()> {
         "insert into copilot_internal.tenant_memberships (tenant_id, user_id, role, status) values
              ('{tenant}', '{admin}', 'admin', 'active'), ('{tenant}', '{viewer}', 'viewer', 'active'),
              ('{tenant}', '{suspended}', 'member', 'suspended'), ('{tenant}', '{invited}', 'member', 'pending');
+         insert into copilot_internal.tenants (id, name, deleted_at) values ('00000000-0000-0000-0000-00000000de1e', 'Gone', now());
          select public.set_quota('platform', null, 'all', 97531.24, 'year', p_event_thresholds => '{{0.000001}}');
          select public.raise_quota(id, 0.770077, clock_timestamp() + interval '1 day', clock_timestamp() + interval '1 hour')
          from copilot_internal.cost_quotas where scope = 'platform';

@@ -28,7 +28,7 @@ mod slot;
 mod told;
 mod understood;
 
-pub use understood::{OtherModel, Understood, kept, understand, understand_parts};
+pub use understood::{OtherModel, Understood, kept, understand, understand_parts, understood_alone};
 
 use serde_json::{Map, Value};
 

@@ -53,11 +53,28 @@ pub fn understand_parts(provider: &str, input: i64, output: i64, raw: &Value) ->
         Value::Object(object) => object,
         _ => return Err(UsageError::NotAnObject),
     };
-    let has_wholes = object.contains_key("input_tokens") || object.contains_key("output_tokens");
-    if object.keys().all(|key| own::is_own_key(key)) && (!has_wholes || own::is_own(object)) {
+    if says_parts(object) {
         return understood(&with_wholes(object.clone(), input, output));
     }
     understood(&parts(&Provider::new(provider), input, output, object))
+}
+
+/// What of it is understood, in our form, and nothing of the caller's own words: it reads and costs as before. `None`
+/// where nothing is understood.
+pub fn understood_alone(provider: &str, input: i64, output: i64, raw: &Value) -> Option<Map<String, Value>> {
+    let before = understand_parts(provider, input, output, raw).ok()?;
+    let object = raw.as_object()?;
+    let mut ours =
+        if says_parts(object) { object.clone() } else { parts(&Provider::new(provider), input, output, object) };
+    ours.remove(UNKNOWN);
+    let after = understand_parts(provider, input, output, &Value::Object(ours.clone())).ok()?;
+    (Understood { not_understood: Vec::new(), ..before } == after).then_some(ours)
+}
+
+/// Whether it is in our own form, with wholes or without.
+fn says_parts(object: &Map<String, Value>) -> bool {
+    let has_wholes = object.contains_key("input_tokens") || object.contains_key("output_tokens");
+    object.keys().all(|key| own::is_own_key(key)) && (!has_wholes || own::is_own(object))
 }
 
 fn with_wholes(mut object: Map<String, Value>, input: i64, output: i64) -> Map<String, Value> {
