@@ -12,7 +12,7 @@ use super::charge::{Admission, Charge, Counted};
 use super::counter::{CounterSource, Expiry, LockWait, QuotaCounter, Retry};
 use super::waiting::{barrier, partitions, wait_for, wait_for_active_hold, withdraw};
 use crate::error::Result;
-use crate::pg::invalidation::{current_generation, generation};
+use crate::pg::invalidation::handle_messages;
 use crate::pg::lock::{self, Strength};
 use crate::pg::memory::Shared;
 use crate::pg::spi::{Session, Snapshot};
@@ -68,7 +68,7 @@ pub fn admit(shared: &Shared, spi: &Session, charge: Charge) -> Result<Admission
 /// The steps of a charge, in the order and by the names of the protocol.
 fn try_admit(shared: &Shared, spi: &Session, charge: Charge) -> std::result::Result<Admission, Retry> {
     let epochs = enter(shared, charge)?;
-    let known = current_generation();
+    handle_messages();
     let definitions = read_definitions(shared, charge.payer, epochs)?;
     if charge.enforce && definitions.tenant.refuses() {
         // No counter is asked.
@@ -77,7 +77,7 @@ fn try_admit(shared: &Shared, spi: &Session, charge: Charge) -> std::result::Res
         return Ok(Admission::refused(usage, verdict));
     }
     let mut attempt = Attempt::pin_counters(shared, spi, charge, &definitions, epochs)?;
-    if generation() != known {
+    if definitions.have_changed(charge.payer) {
         return Err(Retry::Again);
     }
     attempt.make_room()?;
@@ -103,7 +103,8 @@ fn try_admit(shared: &Shared, spi: &Session, charge: Charge) -> std::result::Res
         }
         // Where another transaction was admitted in between, the figures have changed.
         let Some(counted) = attempt.reserve_within_limits(&usage) else { continue };
-        if current_generation() != known {
+        handle_messages();
+        if definitions.have_changed(charge.payer) {
             retract(shared, attempt.charge, &counted);
             return Err(Retry::Again);
         }
@@ -367,7 +368,7 @@ pub fn quota_usage(
 ) -> Result<QuotaUsage> {
     // SAFETY: both read the state of the server and of the query.
     let tables_only = unsafe { pg_sys::RecoveryInProgress() || pg_sys::IsInParallelMode() };
-    current_generation();
+    handle_messages();
     let definitions = definitions::of(payer, present(shared, payer))?;
     let mut sums = Sums::new(payer, snapshot);
     let mut usage = QuotaUsage { tenant: definitions.tenant.clone(), ..QuotaUsage::default() };

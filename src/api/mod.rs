@@ -12,6 +12,7 @@ mod record_usage;
 mod reserve;
 mod summary;
 mod tenancy;
+mod triggers;
 
 use crate::error::{Error, Result};
 use crate::pg::identity::Caller;
