@@ -112,11 +112,16 @@ impl Kind {
     }
 }
 
+/// Ids may differ in a few bits alone, wherever: each bit moves about half of those that are taken.
 fn number(id: &[u8; 16]) -> u32 {
     let id = u128::from_le_bytes(*id);
-    let mixed = ((id as u64) ^ ((id >> 64) as u64)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (mixed >> 32) as u32 % NUMBERS
+    let folded = (id as u64) ^ ((id >> 64) as u64).rotate_left(32);
+    let mixed = (folded ^ (folded >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = (mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    (mixed >> 52) as u32
 }
+
+const _: () = assert!(NUMBERS == 1 << 12);
 
 /// A table, and a kind that is read from it.
 struct Source {
