@@ -114,13 +114,41 @@ fn try_admit(shared: &Shared, spi: &Session, charge: Charge) -> std::result::Res
 
 /// The definitions that apply, as of the epochs that the slot shows.
 fn read_definitions(shared: &Shared, payer: Payer, epochs: EpochPair) -> std::result::Result<Rc<Definitions>, Retry> {
-    let definitions = definitions::of(payer, epochs)?;
+    let definitions = definitions_in(payer, epochs)?;
     let mut entered = partitions(payer).into_iter().zip(epochs);
     if entered.all(|(partition, epoch)| shared.registry.is_current(partition, epoch)) {
         Ok(definitions)
     } else {
         Err(Retry::Again)
     }
+}
+
+/// The definitions in these epochs, which are or were the present ones. If nobody is changing definitions any more, all
+/// messages of the changes that led to them have come in. Then what is kept of earlier epochs is good if none was of it.
+fn definitions_in(payer: Payer, epochs: EpochPair) -> Result<Rc<Definitions>> {
+    if let Some(known) = definitions::kept(payer, epochs) {
+        return Ok(known);
+    }
+    if let Some(known) = definitions::kept_in_any(payer) {
+        let mut places = partitions(payer).into_iter().zip(known.epochs()).zip(epochs);
+        if places.all(|((partition, known), now)| known == now || is_settled(partition)) {
+            handle_messages();
+            if !known.have_changed(payer) {
+                known.hold_in(epochs);
+            }
+        }
+    }
+    definitions::of(payer, epochs)
+}
+
+/// Whether every other transaction that has changed definitions of the partition has ended, and sent its messages.
+fn is_settled(partition: usize) -> bool {
+    let definitions = lock::LockTarget::Definitions(partition);
+    let settled = definitions.try_lock(Strength::Shared);
+    if settled {
+        definitions.unlock(Strength::Shared);
+    }
+    settled
 }
 
 /// A charge whose counters are pinned.
@@ -369,7 +397,7 @@ pub fn quota_usage(
     // SAFETY: both read the state of the server and of the query.
     let tables_only = unsafe { pg_sys::RecoveryInProgress() || pg_sys::IsInParallelMode() };
     handle_messages();
-    let definitions = definitions::of(payer, present(shared, payer))?;
+    let definitions = definitions_in(payer, present(shared, payer))?;
     let mut sums = Sums::new(payer, snapshot);
     let mut usage = QuotaUsage { tenant: definitions.tenant.clone(), ..QuotaUsage::default() };
     for definition in &definitions.all {

@@ -74,8 +74,11 @@ pub fn coverage(relation: pg_sys::Oid, ours: Ours) -> Coverage {
         if description.is_null() {
             return Coverage::default();
         }
-        let found = triggers((*description).trigdesc, ours);
-        let wanted = ours.events(CStr::from_ptr((*(*description).rd_rel).relname.data.as_ptr()));
+        let form = &*(*description).rd_rel;
+        // Rows of a table that inherits from this one belong to it, and have triggers of their own.
+        let is_whole = form.relkind.cast_unsigned() == pg_sys::RELKIND_RELATION && !form.relhassubclass;
+        let found = if is_whole { triggers((*description).trigdesc, ours) } else { Vec::new() };
+        let wanted = ours.events(CStr::from_ptr(form.relname.data.as_ptr()));
         pg_sys::RelationClose(description);
         (found, wanted)
     };

@@ -73,10 +73,10 @@ thread_local! {
         Cache::new(Kind::Quotas, |(tenant, ..)| Subject::One(*tenant), MAX_SUBJECTS);
 }
 
-/// What applies to a payer, as it was read in these epochs. It is good for no other: an epoch moves on before the
-/// messages of its change go out.
+/// What applies to a payer, as it was read in these epochs. An epoch moves on before the messages of its change go out,
+/// so it is good for another only if it is known that all have come in.
 pub struct Definitions {
-    epochs: EpochPair,
+    epochs: Cell<EpochPair>,
     read_at: Tick,
     pub all: Vec<Definition>,
     pub tenant: TenantState,
@@ -88,9 +88,18 @@ impl Definitions {
         have_changed(payer, self.read_at) || self.raises_have_changed()
     }
 
+    pub fn epochs(&self) -> EpochPair {
+        self.epochs.get()
+    }
+
+    /// They have turned out to be the same in these.
+    pub fn hold_in(&self, epochs: EpochPair) {
+        self.epochs.set(epochs);
+    }
+
     /// Whether they were read in these epochs, and no raise has come or gone.
     fn are_of(&self, epochs: EpochPair) -> bool {
-        self.epochs == epochs && !self.raises_have_changed()
+        self.epochs.get() == epochs && !self.raises_have_changed()
     }
 
     fn raises_have_changed(&self) -> bool {
@@ -283,11 +292,16 @@ fn key(payer: Payer) -> DefinitionKey {
     (payer.tenant_key(), payer.user_key(), payer.resource)
 }
 
+/// The definitions that are kept of a payer, in whatever epochs they were read.
+pub fn kept_in_any(payer: Payer) -> Option<Rc<Definitions>> {
+    KEPT.with(|kept| kept.get(&key(payer)))
+}
+
 /// The definitions that apply to a payer, as of the epochs and of the invalidation messages that were handled, or newer.
 pub fn of(payer: Payer, epochs: EpochPair) -> Result<Rc<Definitions>> {
     let read = |_: &DefinitionKey| {
         let read_at = now();
-        read(payer).map(|(all, tenant)| Definitions { epochs, read_at, all, tenant })
+        read(payer).map(|(all, tenant)| Definitions { epochs: Cell::new(epochs), read_at, all, tenant })
     };
     KEPT.with(|kept| kept.get_valid_or_read(key(payer), |definitions| definitions.are_of(epochs), read))
 }

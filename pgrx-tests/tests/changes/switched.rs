@@ -83,3 +83,26 @@ fn triggers_that_are_switched_with_the_change_hide_nothing() -> Result<()> {
     assert_verified(&mut owner);
     Ok(())
 }
+
+/// Rows of a table that inherits belong to ours, and its triggers tell nothing.
+#[test]
+fn rows_of_a_table_that_inherits_are_followed() -> Result<()> {
+    let cluster = Cluster::start(ClusterOptions::default())?;
+    let database = cluster.fresh_database()?;
+    let mut owner = cluster.superuser(&database)?;
+    let mut open = Open::connect(&cluster, &database)?;
+    let tenant = Tenant::numbered(1);
+    tenant.create(&mut owner)?;
+    let limit = &CHANGES[0];
+    open.expect(limit, tenant, "true", "before")?;
+    owner.batch_execute("create table public.further () inherits (copilot_internal.cost_quotas)")?;
+    open.expect(limit, tenant, "true", "while it is empty")?;
+    owner.batch_execute(&format!(
+        "insert into public.further (id, scope, scope_id, tenant_id, resource_type, limit_usd, period)
+         values (gen_random_uuid(), 'tenant', '{id}', '{id}', 'llm', 4, 'year')",
+        id = tenant.id
+    ))?;
+    open.expect(limit, tenant, "false", "with a quota in it")?;
+    owner.batch_execute("drop table public.further")?;
+    open.expect(limit, tenant, "true", "without it")
+}
