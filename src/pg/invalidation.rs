@@ -163,10 +163,7 @@ impl Source {
             return told;
         }
         let defined = announcing::coverage(relation, Ours::Definitions);
-        Coverage {
-            as_origin: told.as_origin && defined.as_origin,
-            as_replica: told.as_replica && defined.as_replica,
-        }
+        Coverage { as_origin: told.as_origin && defined.as_origin, as_replica: told.as_replica && defined.as_replica }
     }
 
     fn relation_changed(&self) {
@@ -175,23 +172,6 @@ impl Source {
         self.announces.set(None);
     }
 }
-
-const SOURCES: [Source; 14] = [
-    Source::new(c"cost_quotas", Kind::Quotas, true),
-    Source::new(c"default_quotas", Kind::Quotas, true),
-    Source::new(c"tenants", Kind::Quotas, true),
-    Source::new(c"quota_overrides", Kind::Quotas, false),
-    Source::new(c"model_pricing", Kind::Prices, false),
-    Source::new(c"e2b_pricing", Kind::Prices, false),
-    Source::new(c"shipped_model_prices", Kind::Prices, false),
-    Source::new(c"shipped_sandbox_prices", Kind::Prices, false),
-    Source::new(c"model_aliases", Kind::Prices, false),
-    Source::new(c"price_markups", Kind::Prices, false),
-    Source::new(c"tenant_llm_policies", Kind::Policies, false),
-    Source::new(c"tenants", Kind::People, false),
-    Source::new(c"tenant_memberships", Kind::People, false),
-    Source::new(c"user_preferences", Kind::People, false),
-];
 
 /// What counters are loaded from.
 const COUNTED: [&CStr; 3] = [c"pending_costs", c"quota_rollups", c"quota_reservations"];
@@ -204,7 +184,7 @@ struct State {
     any: [Cell<u64>; KINDS],
     /// Counts changes of roles and of their memberships.
     roles: Cell<u64>,
-    sources: [Source; SOURCES.len()],
+    sources: [Source; 14],
     /// The oid of the ledger is part of every counter's key.
     ledger: Cell<pg_sys::Oid>,
     /// The last watch that joined; each knows the one before.
@@ -221,7 +201,22 @@ static STATE: State = State {
     everybody: [const { Cell::new(0) }; KINDS],
     any: [const { Cell::new(0) }; KINDS],
     roles: Cell::new(0),
-    sources: SOURCES,
+    sources: [
+        Source::new(c"cost_quotas", Kind::Quotas, true),
+        Source::new(c"default_quotas", Kind::Quotas, true),
+        Source::new(c"tenants", Kind::Quotas, true),
+        Source::new(c"quota_overrides", Kind::Quotas, false),
+        Source::new(c"model_pricing", Kind::Prices, false),
+        Source::new(c"e2b_pricing", Kind::Prices, false),
+        Source::new(c"shipped_model_prices", Kind::Prices, false),
+        Source::new(c"shipped_sandbox_prices", Kind::Prices, false),
+        Source::new(c"model_aliases", Kind::Prices, false),
+        Source::new(c"price_markups", Kind::Prices, false),
+        Source::new(c"tenant_llm_policies", Kind::Policies, false),
+        Source::new(c"tenants", Kind::People, false),
+        Source::new(c"tenant_memberships", Kind::People, false),
+        Source::new(c"user_preferences", Kind::People, false),
+    ],
     ledger: Cell::new(pg_sys::Oid::INVALID),
     watches: Cell::new(None),
     sent: Cell::new(Sent::NOTHING),

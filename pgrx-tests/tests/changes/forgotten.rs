@@ -40,6 +40,28 @@ fn read_again(client: &mut Client, tenant: Tenant) -> Result<Vec<&'static str>> 
     Ok(read)
 }
 
+/// What a change of this tenant, and of another, has read again. Of policies and prices it is always looked up
+/// whether a tenant has any, which is one small query for all tenants.
+const CHANGES: [(&str, &[&str], &[&str]); 8] = [
+    ("update copilot_internal.cost_quotas set limit_usd = limit_usd + 1 where tenant_id = '{id}'", &[QUOTAS], &[]),
+    (
+        "insert into copilot_internal.quota_overrides (quota_id, ends_at, amount_usd)
+         select q.id, now() + interval '1 day', 1 from copilot_internal.cost_quotas q where q.tenant_id = '{id}'",
+        &[QUOTAS],
+        &[],
+    ),
+    ("update copilot_internal.tenants set name = name || 'x', settings = '{}' where id = '{id}'", &[], &[]),
+    (
+        "insert into copilot_internal.tenant_memberships (tenant_id, user_id, role) values ('{id}', '{user}', 'admin')",
+        &[PEOPLE],
+        &[],
+    ),
+    ("insert into copilot_internal.user_preferences (user_id) values ('{user}')", &[PEOPLE], &[]),
+    ("update copilot_internal.tenants set owner_id = md5(owner_id::text)::uuid where id = '{id}'", &[PEOPLE], &[]),
+    ("select public.set_llm_policy('{id}', '{\"denied_models\": [\"y\"]}')", &[POLICIES], &[POLICIES]),
+    ("select public.set_model_price('q', 'm', 2, 1, p_tenant_id => '{id}')", &[PRICES], &[PRICES]),
+];
+
 #[test]
 fn a_session_forgets_what_changed_and_nothing_else() -> Result<()> {
     let cluster = Cluster::start(ClusterOptions {
@@ -62,33 +84,10 @@ fn a_session_forgets_what_changed_and_nothing_else() -> Result<()> {
         owner.execute("select public.set_llm_policy($1, '{\"denied_models\": [\"x\"]}')", &[&tenant.id])?;
         owner.execute("select public.set_model_price('q', 'm', 1, 1, p_tenant_id => $1)", &[&tenant.id])?;
     }
-    let of = |tenant: Tenant, sql: &str| sql.replace("{id}", &tenant.id.to_string()).replace("{user}", &tenant.owner.to_string());
-    // By what a change of this tenant, and of another, has read again. Of policies and prices it is always looked up
-    // whether a tenant has any, which is one small query for all tenants.
-    let changes: [(&str, &[&str], &[&str]); 8] = [
-        ("update copilot_internal.cost_quotas set limit_usd = limit_usd + 1 where tenant_id = '{id}'", &[QUOTAS], &[]),
-        (
-            "insert into copilot_internal.quota_overrides (quota_id, ends_at, amount_usd)
-             select q.id, now() + interval '1 day', 1 from copilot_internal.cost_quotas q where q.tenant_id = '{id}'",
-            &[QUOTAS],
-            &[],
-        ),
-        ("update copilot_internal.tenants set name = name || 'x', settings = '{}' where id = '{id}'", &[], &[]),
-        (
-            "insert into copilot_internal.tenant_memberships (tenant_id, user_id, role) values ('{id}', '{user}', 'admin')",
-            &[PEOPLE],
-            &[],
-        ),
-        ("insert into copilot_internal.user_preferences (user_id) values ('{user}')", &[PEOPLE], &[]),
-        (
-            "update copilot_internal.tenants set owner_id = md5(owner_id::text)::uuid where id = '{id}'",
-            &[PEOPLE],
-            &[],
-        ),
-        ("select public.set_llm_policy('{id}', '{\"denied_models\": [\"y\"]}')", &[POLICIES], &[POLICIES]),
-        ("select public.set_model_price('q', 'm', 2, 1, p_tenant_id => '{id}')", &[PRICES], &[PRICES]),
-    ];
-    for (sql, by_own, by_other) in changes {
+    let of = |tenant: Tenant, sql: &str| {
+        sql.replace("{id}", &tenant.id.to_string()).replace("{user}", &tenant.owner.to_string())
+    };
+    for (sql, by_own, by_other) in CHANGES {
         for (tenant, expected) in [(other, by_other), (own, by_own)] {
             read_again(&mut session, own)?;
             let known = read_again(&mut session, own)?;

@@ -32,7 +32,10 @@ fn what_triggers_do_not_tell_is_followed_all_the_same() -> Result<()> {
         ("armed, as a subscription", vec!["select copilot_internal.arm_triggers()".into()]),
         ("armed", vec!["reset session_replication_role".into()]),
         // In an extension that is altered by hand there is nothing else to be seen.
-        ("dropped", vec!["alter extension pg_tollgate drop function copilot_internal.arm_triggers()".into(), drop_one.into()]),
+        (
+            "dropped",
+            vec!["alter extension pg_tollgate drop function copilot_internal.arm_triggers()".into(), drop_one.into()],
+        ),
     ];
     for (way, (name, statements)) in (1..).zip(ways) {
         // Also what was kept until now is forgotten.
@@ -68,7 +71,9 @@ fn triggers_that_are_switched_with_the_change_hide_nothing() -> Result<()> {
     let mut owner = cluster.superuser(&database)?;
     let mut open = Open::connect(&cluster, &database)?;
     let tables = texts(&mut owner, TABLES, &[])?;
-    let all = |how: &str| -> String { tables.iter().map(|table| format!("alter table {table} {how} trigger all;")).collect() };
+    let all = |how: &str| -> String {
+        tables.iter().map(|table| format!("alter table {table} {how} trigger all;")).collect()
+    };
     for (number, change) in (1..).zip(CHANGES) {
         let tenant = Tenant::numbered(number);
         tenant.create(&mut owner)?;

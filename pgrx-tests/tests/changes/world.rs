@@ -84,7 +84,8 @@ pub const CHANGES: &[Change] = &[
     },
     Change {
         name: "a quota that comes",
-        sql: "insert into copilot_internal.cost_quotas (id, scope, scope_id, tenant_id, resource_type, limit_usd, period)
+        sql:
+            "insert into copilot_internal.cost_quotas (id, scope, scope_id, tenant_id, resource_type, limit_usd, period)
               values (md5('{id}')::uuid, 'tenant', '{id}', '{id}', 'all', 4, 'year')",
         back: "delete from copilot_internal.cost_quotas where id = md5('{id}')::uuid",
         asks: Question::Admitted,
@@ -269,9 +270,9 @@ impl Open {
             }
             Question::Allowed => format!("select {recorded} {}", call("p_cost_usd => 0.001, p_enforce => true")),
             Question::Priced => format!("select {charge} {}", call("p_metadata => '{}'")),
-            Question::SandboxPriced => format!(
-                "select {charge} from public.record_e2b_cost($1, 's', 'box', 1, p_provider => 'p') r"
-            ),
+            Question::SandboxPriced => {
+                format!("select {charge} from public.record_e2b_cost($1, 's', 'box', 1, p_provider => 'p') r")
+            }
             Question::Role => return self.role(tenant, tenant.user),
             Question::OwnersRole => return self.role(tenant, tenant.owner),
             Question::Current => {
