@@ -24,6 +24,7 @@ use serde_json::{Map, json};
 
 use crate::error::{Error, Result};
 use crate::pg::from_unix_seconds;
+use crate::pg::identity::print_uuid;
 use crate::pg::lock::{self, Strength};
 use crate::pg::nil;
 use crate::pg::notify;
@@ -136,7 +137,7 @@ fn usd(nanos: i64) -> serde_json::Value {
 }
 
 fn uuid(id: Option<Uuid>) -> serde_json::Value {
-    id.map_or(serde_json::Value::Null, |id| id.to_string().into())
+    id.map(print_uuid).into()
 }
 
 impl QuotaPeriod<'_> {

@@ -1,6 +1,7 @@
 //! Settings. Each weakens a limit in one of its values, so only a superuser may change it.
 
 use std::ffi::CStr;
+use std::sync::OnceLock;
 
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum, pg_sys};
 
@@ -50,11 +51,57 @@ static DROP_LEDGER: GucSetting<bool> = GucSetting::<bool>::new(false);
 
 const PREFIX: &CStr = c"pg_tollgate";
 
+/// Asked for by the server that preloads the library, and known to no session otherwise.
+const PRELOADED_ONLY: &str = "pg_tollgate.quota_entries";
+
+/// A setting that was given before the library was loaded, and is none or has a value that it cannot have.
+static INVALID: OnceLock<String> = OnceLock::new();
+
 pub fn register() {
+    let unknown: Vec<Given> = given().into_iter().filter(|setting| setting.is_unknown).collect();
     register_admission();
     register_safeguards();
+    let taken = given();
+    let is_valid = |name: &str| {
+        let of_name = |setting: &&Given| setting.name.eq_ignore_ascii_case(name);
+        taken.iter().find(of_name).is_some_and(|setting| !setting.is_unknown && !setting.is_default)
+    };
+    let mut names = unknown.into_iter().map(|setting| setting.name);
+    if let Some(name) = names.find(|name| !name.eq_ignore_ascii_case(PRELOADED_ONLY) && !is_valid(name)) {
+        // Postgres warns of it once and goes on with the default.
+        let _ = INVALID.set(name);
+    }
     // SAFETY: takes a C string that lives as long as the program.
     unsafe { pg_sys::MarkGUCPrefixReserved(PREFIX.as_ptr()) }
+}
+
+/// A setting with the prefix, as the server knows it.
+struct Given {
+    name: String,
+    /// Kept for whoever may define it.
+    is_unknown: bool,
+    is_default: bool,
+}
+
+fn given() -> Vec<Given> {
+    // SAFETY: the server has as many settings as it says, each with its name.
+    unsafe {
+        let all = pg_sys::get_guc_variables();
+        let count = usize::try_from(pg_sys::GetNumConfigOptions()).unwrap_or(0);
+        let settings = (0..count).map(|number| &**all.add(number));
+        let given = settings.map(|setting| Given {
+            name: CStr::from_ptr(setting.name).to_string_lossy().into_owned(),
+            is_unknown: setting.flags & pg_sys::GUC_CUSTOM_PLACEHOLDER.cast_signed() != 0,
+            is_default: setting.source == pg_sys::GucSource::PGC_S_DEFAULT,
+        });
+        let is_ours = |name: &str| name.get(..12).is_some_and(|start| start.eq_ignore_ascii_case("pg_tollgate."));
+        given.filter(|setting| is_ours(&setting.name)).collect()
+    }
+}
+
+/// Whether the settings may weaken a limit: a mistake in one of them must not.
+fn may_weaken() -> bool {
+    INVALID.get().is_none()
 }
 
 /// What decides about a charge.
@@ -136,15 +183,15 @@ fn register_safeguards() {
 }
 
 pub fn allow_without_quota() -> bool {
-    NO_QUOTA.get() == NoQuota::Allow
+    NO_QUOTA.get() == NoQuota::Allow && may_weaken()
 }
 
 pub fn may_drop_ledger() -> bool {
-    DROP_LEDGER.get()
+    DROP_LEDGER.get() && may_weaken()
 }
 
 pub fn allow_unpriced() -> bool {
-    UNPRICED.get() == Unpriced::Allow
+    UNPRICED.get() == Unpriced::Allow && may_weaken()
 }
 
 pub fn tenants_per_user() -> i64 {
@@ -156,12 +203,12 @@ pub fn personal_tenants() -> i64 {
 }
 
 pub fn allow_unknown_tenant() -> bool {
-    UNKNOWN_TENANT.get() == UnknownTenant::Allow
+    UNKNOWN_TENANT.get() == UnknownTenant::Allow && may_weaken()
 }
 
 /// Whether hard quotas refuse.
 pub fn enforces() -> bool {
-    ENFORCEMENT.get()
+    ENFORCEMENT.get() || !may_weaken()
 }
 
 /// How far a moment may be in the future, in microseconds.
@@ -169,12 +216,12 @@ pub fn clock_skew() -> i64 {
     i64::from(CLOCK_SKEW.get()) * 1_000_000
 }
 
-/// What an answer gives as its reason: while hard quotas refuse nothing, every answer says so.
+/// What an answer gives as its reason. While hard quotas refuse nothing, or a setting is invalid, every answer says so.
 pub fn with_enforcement(reason: Option<String>) -> Option<String> {
-    const OFF: &str = "pg_tollgate.enforcement is off";
-    match reason {
-        reason if enforces() => reason,
-        Some(reason) => Some(format!("{reason}; {OFF}")),
-        None => Some(OFF.to_owned()),
+    let invalid = || INVALID.get().map(|name| format!("{name} is no valid setting, so that the strictest apply"));
+    let off = if enforces() { invalid() } else { Some("pg_tollgate.enforcement is off".to_owned()) };
+    match (reason, off) {
+        (Some(reason), Some(off)) => Some(format!("{reason}; {off}")),
+        (reason, off) => reason.or(off),
     }
 }

@@ -87,4 +87,6 @@ impl Admission {
 pub struct Counted {
     pub additions: Vec<(Pin, Delta)>,
     pub level: Level,
+    /// Whether it was the transaction's first in the payer's partition, and in the platform's.
+    pub first: [bool; 2],
 }

@@ -227,7 +227,8 @@ impl<'a> QuotaCounter<'a> {
     pub fn publish(&self, epoch: u32, horizon: Timestamp, spent: i64, held: i64) -> std::result::Result<Handle, Retry> {
         let key = self.key(epoch);
         let published = with(|state| -> std::result::Result<_, Retry> {
-            let own: Vec<(Level, Delta)> = state.journal.charges(|charge| self.counts(charge)).collect();
+            let tenant = (self.definition.scope != Scope::Platform).then(|| self.payer.tenant_key());
+            let own: Vec<(Level, Delta)> = state.journal.charges(tenant, |charge| self.counts(charge)).collect();
             state.journal.make_room(own.len())?;
             let pins = own.len() as u32;
             // The tables show this transaction its own changes, which are in flight for all others.

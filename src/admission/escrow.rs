@@ -45,13 +45,12 @@ fn shown(charge: &Charge) -> i64 {
 
 pub fn admit(shared: &Shared, spi: &Session, charge: Charge) -> Result<Admission> {
     loop {
-        let outcome = try_admit(shared, spi, charge);
-        match &outcome {
+        let mut outcome = try_admit(shared, spi, charge);
+        match &mut outcome {
             Ok(admission) if admission.admitted => {
-                for partition in partitions(charge.payer) {
-                    with(|state| state.note_charged(partition));
-                    shared.registry.stay(own_slot(), partition);
-                }
+                let (entered, level) = (partitions(charge.payer), admission.counted.level);
+                admission.counted.first = entered.map(|partition| with(|state| state.note_charged(partition, level)));
+                admission.unwritten = admission.unwritten.take().map(|unwritten| unwritten.then_stays_in(entered));
             }
             _ => withdraw(shared, charge.payer),
         }
@@ -253,7 +252,7 @@ impl<'a> Attempt<'a> {
             shared.registry.note(own_slot(), &charge.payer.tenant_key(), shown(charge));
             true
         });
-        reserved.then_some(Counted { additions, level })
+        reserved.then_some(Counted { additions, level, first: [false; 2] })
     }
 }
 
@@ -326,7 +325,8 @@ fn let_expire(
     Ok(outcome)
 }
 
-/// Gives back what an admitted charge added.
+/// Gives back what an admitted charge added. Where it was the first, no other needs to wait for this transaction any
+/// more; but a trigger may have charged there meanwhile.
 pub fn retract(shared: &Shared, charge: Charge, counted: &Counted) {
     with(|state| {
         for (pin, delta) in &counted.additions {
@@ -336,7 +336,13 @@ pub fn retract(shared: &Shared, charge: Charge, counted: &Counted) {
             state.journal.forget(noted, counted.level, delta);
         }
         shared.registry.note(own_slot(), &charge.payer.tenant_key(), -shown(&charge));
+        for (partition, first) in partitions(charge.payer).into_iter().zip(counted.first) {
+            if first && !shared.registry.stays(own_slot(), partition) {
+                state.forget_charged(partition);
+            }
+        }
     });
+    withdraw(shared, charge.payer);
 }
 
 /// Step 1, for the tenant and the platform. Waits where another transaction has closed a partition, and closes what

@@ -1,10 +1,11 @@
 //! How an escrow charge waits for others, and how it keeps others from waiting for it. The rules are in the crate `escrow`.
 
-use pgrx::pg_sys;
+use std::time::Duration;
+
 use tollgate_escrow::epochs::{PLATFORM, partition};
 use tollgate_escrow::registry::{InFlight, Statistic};
 
-use crate::pg::lock::{self, Strength};
+use crate::pg::lock::{self, Patience, Strength};
 use crate::pg::memory::Shared;
 use crate::pg::own_database;
 use crate::pg::transaction::{own_slot, with};
@@ -30,25 +31,30 @@ pub fn withdraw(shared: &Shared, payer: Payer) {
 /// Says whether it has.
 pub fn wait_for_active_hold(shared: &Shared, other: InFlight) -> bool {
     shared.registry.count(own_slot(), Statistic::Wait);
-    (0..MAX_PAUSES).any(|_| {
-        pause();
-        !shared.registry.is_active(other)
-    })
+    let mut patience = Patience::of(PATIENCE);
+    loop {
+        let waits = patience.pause();
+        match shared.registry.is_active(other) {
+            true if waits => {}
+            active => return !active,
+        }
+    }
 }
 
 /// See [`super::AdmissionMode::wait_for_request`]. The caller itself shows no request.
 pub fn wait_for_request(shared: &Shared, request: u64) -> bool {
     let duplicate = || shared.registry.duplicate(own_slot(), own_database(), request);
-    let mut looks = 0;
-    while let Some(other) = duplicate() {
-        if looks < MAX_PAUSES {
-            pause()
-        } else {
-            wait_to_the_end(other)
+    let Some(mut other) = duplicate() else { return false };
+    let mut patience = Patience::of(PATIENCE);
+    loop {
+        if !patience.pause() {
+            wait_to_the_end(other);
         }
-        looks += 1;
+        match duplicate() {
+            Some(next) => other = next,
+            None => return true,
+        }
     }
-    looks > 0
 }
 
 /// Waits until no transaction is changing definitions.
@@ -64,29 +70,19 @@ pub fn barrier(shared: &Shared, partition: usize) {
 pub fn wait_for(shared: &Shared, other: InFlight, partition: usize, epoch: u32) {
     let registry = &shared.registry;
     registry.count(own_slot(), Statistic::Wait);
-    for _ in 0..MAX_PAUSES {
-        if registry.earlier(other.slot, own_slot(), own_database(), partition, epoch) != Some(other) {
-            return;
+    let mut patience = Patience::of(PATIENCE);
+    while registry.earlier(other.slot, own_slot(), own_database(), partition, epoch) == Some(other) {
+        if registry.stays(other.slot, partition) || !patience.pause() {
+            return wait_to_the_end(other);
         }
-        if registry.stays(other.slot, partition) {
-            break;
-        }
-        pause();
     }
-    wait_to_the_end(other);
 }
 
-/// How often a slot is looked at, a second in all, before its transaction is waited for after all: something holds it up,
-/// which may be us, and the deadlock detector sees only locks.
-const MAX_PAUSES: u32 = 10_000;
+/// How long a slot is looked at before its transaction is waited for after all: something holds it up, which may be us,
+/// and the deadlock detector sees only locks.
+const PATIENCE: Duration = Duration::from_secs(1);
 
-pub fn pause() {
-    pgrx::check_for_interrupts!();
-    // SAFETY: sleeps.
-    unsafe { pg_sys::pg_usleep(100) };
-}
-
-pub fn wait_to_the_end(other: InFlight) {
+fn wait_to_the_end(other: InFlight) {
     // Backends count from 1, slots from 0.
     lock::wait_for_transaction(other.slot + 1, other.transaction);
 }

@@ -8,8 +8,8 @@ use crate::ledger::{e2b, llm};
 use crate::pg;
 use crate::pg::call::{Argument, Call, Reply, signatures};
 use crate::pg::identity::Caller;
-use crate::pg::jsonb_value;
 use crate::pg::value::Value;
+use crate::pg::{jsonb_value, jsonb_writer};
 use crate::pricing::lookup::{Model, Quote, SandboxUse, quote_llm, quote_sandbox};
 use crate::tenancy::access;
 use tollgate_core::money::Picos;
@@ -91,7 +91,7 @@ fn estimate_llm_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
         // the answer may be as long as it gets, whatever its parts; the tier counts all the same.
         let most = output_tokens.unwrap_or(arguments::MAX_TOKENS);
         let understood =
-            parts.map(|parts| llm::usage(&provider, input_tokens, most, Some(&parts.text()))).transpose()?;
+            parts.map(|parts| llm::usage(&provider, input_tokens, most, &jsonb_value::of(&parts))).transpose()?;
         let told = understood.as_ref();
         let tier = tier.as_deref().or_else(|| told.and_then(|told| told.tier.as_deref()));
         let input_tokens = told.map_or(input_tokens, |told| told.input);
@@ -183,7 +183,7 @@ fn normalize_llm_usage(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
         let usage = usage.map_err(|why| Error::invalid(format!("p_usage {why}")))?;
         let usage =
             normalize(&provider, &usage).map_err(|why| Error::invalid(format!("p_usage does not fit: {why}")))?;
-        Ok(jsonb_value::write(&usage).value())
+        Ok(jsonb_writer::write(&usage)?.value())
     };
     Reply::new(normalized().unwrap_or_else(|error| error.raise()).datum())
 }

@@ -35,10 +35,6 @@ fn amount(text: Option<String>, name: &str) -> Result<Picos> {
     arguments::amount(&arguments::required(text, name)?, name)
 }
 
-fn money(amount: Picos) -> Value {
-    Value::numeric(&amount.to_string())
-}
-
 #[pg_extern(sql = false)]
 fn reserve_quota(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
     use ReserveQuota::*;
@@ -108,9 +104,9 @@ fn commit_reservation(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
     });
     call.row(&[
         commit.status.into(),
-        money(commit.settled.charged),
-        money(commit.settled.released),
-        money(commit.settled.overrun),
+        Value::cost(commit.settled.charged),
+        Value::cost(commit.settled.released),
+        Value::cost(commit.settled.overrun),
         commit.settled.late.into(),
         commit.replayed.into(),
     ])
@@ -128,7 +124,7 @@ fn release_reservation(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
         let tenant = arguments::id(call.uuid(p_tenant_id), "p_tenant_id")?;
         spi::session(|spi| settle::release(spi, id, tenant, reason.as_deref()))
     });
-    call.row(&[release.status.into(), money(release.released), release.replayed.into()])
+    call.row(&[release.status.into(), Value::cost(release.released), release.replayed.into()])
 }
 
 #[pg_extern(sql = false)]
@@ -155,7 +151,7 @@ fn extend_reservation(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
     });
     call.row(&[
         extended.allowed.into(),
-        money(extended.reserved),
+        Value::cost(extended.reserved),
         Value::timestamp(extended.expires_at),
         extended.status.as_str().into(),
         extended.reason.as_deref().into(),
@@ -192,7 +188,7 @@ fn refund_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
             |spi: &spi::Session| corrections::refund(spi, record, tenant, refunded, &request_id, reason.as_deref());
         Ok((spi::session(refund)?, refunded))
     });
-    call.row(&[correction.id.into(), money(refunded), correction.replayed.into()])
+    call.row(&[correction.id.into(), Value::cost(refunded), correction.replayed.into()])
 }
 
 #[pg_extern(sql = false)]

@@ -98,19 +98,19 @@ impl Attribution {
     }
 
     /// The values of [`COST_COLUMNS`].
-    pub fn cost_values(&self, row: &Row<'_>) -> [Value; COST_COLUMNS.len()] {
+    pub fn cost_values(&self, row: &Row<'_>) -> Result<[Value; COST_COLUMNS.len()]> {
         let (cost, moments) = (row.cost, row.moments);
-        [
+        Ok([
             usd(cost.usd),
             cost.status.into(),
             cost.nanos.into(),
-            cost.pricing.as_deref().map_or(Value::NULL, Value::jsonb),
+            cost.pricing.value()?,
             self.request_id.as_deref().into(),
             row.reservation.into(),
             Value::timestamp(moments.charged_at),
             Value::timestamp(moments.occurred_at),
             Value::timestamp(moments.recorded_at),
-        ]
+        ])
     }
 
     /// The value of [`METADATA_COLUMN`].
@@ -198,7 +198,7 @@ pub const fn join<T: Copy, const N: usize>(parts: &[&[T]]) -> [T; N] {
 }
 
 fn usd(amount: Option<Picos>) -> Value {
-    amount.map_or(Value::NULL, |amount| Value::numeric(&amount.to_string()))
+    amount.map_or(Value::NULL, Value::cost)
 }
 
 fn moment(at: Option<Timestamp>) -> Value {

@@ -48,12 +48,6 @@ struct Attempt<'a> {
     gone: Option<(State, Timestamp)>,
     /// What a reservation admitted is not asked again.
     enforce: bool,
-    /// Whether the request id is looked up before anything is done. In the locked mode duplicates are serial, so it is.
-    /// In the escrow mode the unique index tells, and a first call need not ask.
-    ///
-    /// Two cases ask first in both modes. A transaction with one snapshot cannot insert beside a row that it cannot
-    /// see. A reservation that is settled already was settled by this very request, or by another.
-    find_first: bool,
 }
 
 impl<'a> Attempt<'a> {
@@ -67,18 +61,25 @@ impl<'a> Attempt<'a> {
         let held_for = reservation.as_ref().and_then(|reservation| reservation.payer.user);
         let payer = Payer { user: terms.payer.user.or(held_for), ..terms.payer };
         let enforce = terms.enforce && reservation.is_none();
-        let find_first = !mode.may_run_concurrently() || spi::has_one_snapshot() || reservation.is_some();
         let is_gone = |reservation: &Reservation| matches!(reservation.state, State::Committed | State::Released);
         let gone = reservation.as_ref().filter(|reservation| is_gone(reservation));
         let gone = gone.map(|reservation| (reservation.state, reservation.reserved_at));
         let reservation = reservation.filter(|_| gone.is_none());
-        Self { spi, mode, record, terms, payer, reservation, gone, enforce, find_first }
+        Self { spi, mode, record, terms, payer, reservation, gone, enforce }
     }
 
+    /// What the request recorded before. Waits for a call that is just recording it. So a retry writes nothing.
     fn find_duplicate(&self) -> Result<Option<Stored>> {
         match self.terms.request_id {
-            Some(request_id) if self.find_first => self.record.find(self.spi, request_id, self.payer.user),
+            Some(request_id) if self.is_recorded()? => self.record.find(self.spi, request_id, self.payer.user),
             _ => Ok(None),
+        }
+    }
+
+    fn is_recorded(&self) -> Result<bool> {
+        match self.terms.request_id {
+            Some(request_id) => self.record.source().table.has_request(self.terms.payer.tenant, request_id),
+            None => Ok(false),
         }
     }
 
@@ -156,11 +157,6 @@ impl<'a> Attempt<'a> {
         let reservation = self.reservation.as_ref().map(|reservation| reservation.id);
         if !self.record.insert(&Row { id, cost, moments, user: self.payer.user, reservation, expires_at })? {
             self.mode.retract(*asked, &admission);
-            self.mode.row_written();
-            if let Some(request_id) = self.terms.request_id {
-                self.record.source().table.wait_for_duplicate(self.terms.payer.tenant, request_id)?;
-            }
-            self.find_first = true;
             return Ok(None);
         }
         self.mode.row_written();
@@ -266,17 +262,13 @@ impl<'a> Attempt<'a> {
 
     /// Before a refusal is returned: whether the same request has been recorded, or another call is just recording it.
     /// Waits for that call. Says whether to start again.
-    fn duplicate_was_recorded(&mut self) -> Result<bool> {
-        let Some(request_id) = self.terms.request_id.filter(|_| self.mode.may_run_concurrently()) else {
+    fn duplicate_was_recorded(&self) -> Result<bool> {
+        if self.terms.request_id.is_none() {
             return Ok(false);
-        };
-        self.find_first = true;
+        }
         // First the call that has taken room and not yet written its row, then one that has written and not committed.
         let waited = self.mode.wait_for_request(request_hash(self.record));
-        Ok(self.record.source().table.wait_for_duplicate(self.terms.payer.tenant, request_id)?
-            || waited
-            // Also after a first look-up: since then it may have been committed.
-            || self.record.find(self.spi, request_id, self.terms.payer.user)?.is_some())
+        Ok(self.is_recorded()? || waited)
     }
 }
 

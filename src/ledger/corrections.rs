@@ -127,8 +127,8 @@ impl Corrected {
     }
 }
 
-/// Counts a correction, and writes its row and its pending row. `false` when a duplicate's row was there first: its
-/// transaction has ended now, so the caller reads again.
+/// Counts a correction, and writes its row and its pending row. `false` when a duplicate's row was there first: it is there
+/// for good now, or gone, so the caller reads again.
 fn append(
     spi: &Session,
     mode: &AdmissionMode,
@@ -146,7 +146,7 @@ fn append(
         return Ok(true);
     }
     mode.retract(asked, &admission);
-    source.table.wait_for_duplicate(payer.tenant, new.request_id)?;
+    source.table.has_request(payer.tenant, new.request_id)?;
     Ok(false)
 }
 

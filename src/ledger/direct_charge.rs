@@ -75,7 +75,7 @@ impl Record for DirectCharge {
             request_id.into(),
             user.into(),
             self.payer.resource.as_str().into(),
-            Value::numeric(&self.cost.to_string()),
+            Value::cost(self.cost),
         ];
         super::stored(&spi.run(&FIND_PLAN, Snapshot::Latest, &parameters)?)
     }
@@ -90,7 +90,7 @@ impl Record for DirectCharge {
             self.payer.tenant.into(),
             row.user.into(),
             self.payer.resource.as_str().into(),
-            Value::numeric(&self.cost.to_string()),
+            Value::cost(self.cost),
             row.cost.nanos.into(),
             self.request_id.as_deref().into(),
             Value::timestamp(row.moments.charged_at),

@@ -195,7 +195,7 @@ impl Record for SandboxSession {
             ],
         };
         let quote = quote_sandbox(Some(attribution.tenant), sandbox, occurred_at)?;
-        Ok(Cost::new(attribution.provided, &quote))
+        Ok(Cost::new(attribution.provided, quote))
     }
 
     fn insert(&self, row: &Row<'_>) -> Result<bool> {
@@ -203,7 +203,7 @@ impl Record for SandboxSession {
         TABLE.insert(&join::<_, { COLUMNS.len() }>(&[
             &attribution.owner_values(row),
             &self.session_values(),
-            &attribution.cost_values(row),
+            &attribution.cost_values(row)?,
             &[attribution.metadata_value()],
             &self.provider_values(),
         ]))

@@ -121,7 +121,7 @@ impl Reservation {
             request_id.into(),
             self.id.into(),
             asked.ttl.as_ref().map_or(Value::NULL, Interval::value),
-            asked.additional.map_or(Value::NULL, |more| Value::numeric(&more.to_string())),
+            asked.additional.map_or(Value::NULL, Value::cost),
         ]
     }
 
@@ -140,7 +140,7 @@ impl Reservation {
     }
 
     fn store_extension(&self, spi: &Session, asked: &Extension, reserved: Picos, expires_at: Timestamp) -> Result<()> {
-        let (amount, nanos) = (Value::numeric(&reserved.to_string()), reserved.ceil_nanos());
+        let (amount, nanos) = (Value::cost(reserved), reserved.ceil_nanos());
         let expires_at = Value::timestamp(expires_at);
         let parameters = [self.id.into(), self.payer.tenant.into(), amount, nanos.into(), expires_at];
         must_write(spi.run_write(&EXTEND_PLAN, &parameters)?.written())?;

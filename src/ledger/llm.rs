@@ -10,12 +10,12 @@ use super::report::{self, Tariff, price};
 use super::{Cost, Record, RecordTerms, Row, Source, Stored};
 use crate::arguments;
 use crate::error::{Error, Result};
-use crate::pg::Timestamp;
 use crate::pg::shape::{Column, nullable, required};
 use crate::pg::spi::types::{BIGINT, JSONB, TEXT};
 use crate::pg::spi::{Plan, Session, Snapshot};
 use crate::pg::table::Table;
 use crate::pg::value::{GivenJson, Json, Value};
+use crate::pg::{Timestamp, jsonb_value, jsonb_writer};
 use crate::tenancy::policy;
 use tollgate_core::decision::Resource;
 use tollgate_core::usage::{Understood, understand_parts};
@@ -58,12 +58,8 @@ enum Reading {
 }
 
 /// The tokens of a call and their parts, checked against each other.
-pub fn usage(provider: &str, input_tokens: i64, output_tokens: i64, parts: Option<&str>) -> Result<Understood> {
-    let parts = parts
-        .map(serde_json::from_str::<serde_json::Value>)
-        .transpose()
-        .map_err(|error| Error::invalid(format!("p_usage cannot be read: {error}")))?;
-    understand_parts(provider, input_tokens, output_tokens, &parts.unwrap_or_default())
+pub fn usage(provider: &str, input_tokens: i64, output_tokens: i64, parts: &serde_json::Value) -> Result<Understood> {
+    understand_parts(provider, input_tokens, output_tokens, parts)
         .map_err(|error| Error::invalid(format!("p_usage does not fit: {error}")))
 }
 
@@ -78,8 +74,8 @@ impl TryFrom<Arguments> for LlmCall {
         let provider = arguments::required_text(given.model_provider, "p_model_provider")?;
         let model = arguments::required_text(given.model_name, "p_model_name")?;
         let task = arguments::text(given.task, "p_task")?;
-        let understood =
-            usage(&provider, input_tokens, output_tokens, stored.as_ref().map(|json| json.text()).as_deref())?;
+        let parts = stored.as_ref().map(jsonb_value::of).unwrap_or_default();
+        let understood = usage(&provider, input_tokens, output_tokens, &parts)?;
         Ok(Self {
             attribution,
             provider,
@@ -126,7 +122,7 @@ impl LlmCall {
             input_tokens: arguments::tokens(Some(input_tokens), "the usage's input_tokens")?,
             output_tokens: arguments::tokens(Some(output_tokens), "the usage's output_tokens")?,
             task: arguments::text(given.task, "p_task")?,
-            usage_stored: Some(stored),
+            usage_stored: Some(jsonb_writer::write(&stored)?),
             usage: reading,
             tier,
             trace: arguments::text(given.trace_id, "p_trace_id")?,
@@ -213,7 +209,7 @@ impl Record for LlmCall {
         TABLE.insert(&join::<_, { COLUMNS.len() }>(&[
             &attribution.owner_values(row),
             &self.call_values(),
-            &attribution.cost_values(row),
+            &attribution.cost_values(row)?,
             &trace,
             &[attribution.metadata_value()],
         ]))

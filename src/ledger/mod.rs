@@ -18,21 +18,27 @@ mod reservation;
 pub mod reserve;
 pub mod settle;
 
+use std::iter;
+
 use pgrx::Uuid;
+use serde::{Serialize, Serializer};
+use serde_json::json;
 
 use self::charge::charge;
 pub use self::reservation::State;
 use self::reservation::{Reservation, Settlement};
 use crate::admission::AdmissionMode;
 use crate::error::Result;
-use crate::pg::Timestamp;
 use crate::pg::spi::{Rows, Session, columns};
 use crate::pg::table::Table;
+use crate::pg::value::Value;
+use crate::pg::{Timestamp, jsonb_writer};
 use crate::pricing::lookup::Quote;
 use crate::quota::rollup::fold_long_tail;
 use crate::quota::{Payer, QuotaUsage};
 use tollgate_core::decision::{Quota, Status};
 use tollgate_core::money::Picos;
+use tollgate_core::pricing::StoredPricing;
 
 /// The cost of one record as it will be stored.
 pub struct Cost {
@@ -41,14 +47,13 @@ pub struct Cost {
     pub status: &'static str,
     /// What quotas count: rounded up to 1e-9 USD, 0 when unpriced.
     pub nanos: i64,
-    /// The breakdown as JSON text.
-    pub pricing: Option<String>,
+    pub pricing: Pricing,
     pub unpriced_because: Option<String>,
 }
 
 impl Cost {
     /// A provided cost is authoritative; what the price list says is stored beside it.
-    pub fn new(provided: Option<Picos>, quote: &Quote) -> Self {
+    pub fn new(provided: Option<Picos>, quote: Quote) -> Self {
         let computed = match &quote.priced {
             Ok(tollgate_core::pricing::Priced::Priced(breakdown)) => Some(breakdown.total()),
             _ => None,
@@ -63,28 +68,27 @@ impl Cost {
             usd,
             status,
             nanos: usd.map_or(0, Picos::ceil_nanos),
-            pricing: quote.to_json(),
             unpriced_because: if usd.is_none() { quote.unpriced_because() } else { None },
+            pricing: Pricing { quote: Some(quote), ..Pricing::default() },
         }
     }
 
     /// A cost that the caller has said.
     pub fn provided(usd: Picos) -> Self {
         let nanos = usd.ceil_nanos();
-        Self { usd: Some(usd), status: "provided", nanos, pricing: None, unpriced_because: None }
+        Self { usd: Some(usd), status: "provided", nanos, pricing: Pricing::default(), unpriced_because: None }
     }
 
     /// What was reported and not understood: it has no price, unless the caller says what it cost.
     fn unread(provided: Option<Picos>, why: &str) -> Self {
-        let note = serde_json::json!({ "not_understood": ["p_usage"], "because": why }).to_string();
-        let unpriced = provided.is_none().then(|| why.to_owned());
-        Self {
+        let cost = Self {
             usd: provided,
             status: if provided.is_some() { "provided" } else { "unpriced" },
             nanos: provided.map_or(0, Picos::ceil_nanos),
-            pricing: Some(note),
-            unpriced_because: unpriced,
-        }
+            pricing: Pricing::default(),
+            unpriced_because: provided.is_none().then(|| why.to_owned()),
+        };
+        cost.noted("not_understood", json!(["p_usage"])).noted("because", json!(why))
     }
 
     /// The same with a note of what was not understood of the usage.
@@ -92,7 +96,7 @@ impl Cost {
         if not_understood.is_empty() {
             return self;
         }
-        self.noted("not_understood", &serde_json::Value::from(not_understood))
+        self.noted("not_understood", json!(not_understood))
     }
 
     /// The same with what another model used on behalf of the call; a provided cost has it in it.
@@ -109,25 +113,17 @@ impl Cost {
         let status = if usd.is_none() { "unpriced" } else { self.status };
         let nanos = usd.map_or(0, Picos::ceil_nanos);
         let cost = other.usd.map(|usd| usd.to_string());
-        let pricing = other.pricing.as_deref().and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
-        let note = serde_json::json!({ "model": name, "cost_usd": cost, "pricing": pricing });
-        Ok(Self { usd, nanos, status, unpriced_because, ..self }.noted("other_model", &note))
+        let note = json!({ "model": name, "cost_usd": cost, "pricing": other.pricing });
+        Ok(Self { usd, nanos, status, unpriced_because, ..self }.noted("other_model", note))
     }
 
-    /// Adds a key to the breakdown; one that stands there already gets a number.
-    fn noted(mut self, key: &str, note: &serde_json::Value) -> Self {
-        let mut pricing = self.pricing.take().unwrap_or_else(|| "{}".to_owned());
-        let mut name = key.to_owned();
-        let mut next = 2;
-        while pricing.contains(&format!("\"{name}\":")) {
-            name = format!("{key}_{next}");
-            next += 1;
+    /// Adds a note; one whose name stands there already gets a number.
+    fn noted(mut self, name: &str, note: serde_json::Value) -> Self {
+        let notes = &mut self.pricing.notes;
+        let numbered = (2..).map(|number| format!("{name}_{number}"));
+        if let Some(name) = iter::once(name.to_owned()).chain(numbered).find(|name| !notes.contains_key(name)) {
+            notes.insert(name, note);
         }
-        if pricing.pop() == Some('}') {
-            let comma = if pricing.len() > 1 { "," } else { "" };
-            pricing.push_str(&format!("{comma}\"{name}\":{note}}}"));
-        }
-        self.pricing = Some(pricing);
         self
     }
 
@@ -137,6 +133,36 @@ impl Cost {
             Some(_) => self,
             None => Self { usd: Some(reserved), status: "estimated", nanos: reserved.ceil_nanos(), ..self },
         }
+    }
+}
+
+/// How a cost came about: by which price, and what else is to be said.
+#[derive(Default)]
+pub struct Pricing {
+    quote: Option<Quote>,
+    notes: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Pricing {
+    /// NULL when there is nothing to say.
+    pub fn value(&self) -> Result<Value> {
+        match (self.quote.as_ref().and_then(Quote::stored), self.notes.is_empty()) {
+            (None, true) => Ok(Value::NULL),
+            _ => Ok(jsonb_writer::write(self)?.value()),
+        }
+    }
+}
+
+impl Serialize for Pricing {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Stored<'a> {
+            #[serde(flatten)]
+            quote: Option<StoredPricing<'a>>,
+            #[serde(flatten)]
+            notes: &'a serde_json::Map<String, serde_json::Value>,
+        }
+        Stored { quote: self.quote.as_ref().and_then(Quote::stored), notes: &self.notes }.serialize(serializer)
     }
 }
 

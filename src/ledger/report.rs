@@ -4,8 +4,6 @@ use super::Cost;
 use crate::arguments;
 use crate::error::Result;
 use crate::pg::Timestamp;
-use crate::pg::jsonb_value;
-use crate::pg::value::Json;
 use crate::pricing::lookup::{Model, exactly, quote_llm};
 use pgrx::Uuid;
 use serde_json::Value;
@@ -16,14 +14,11 @@ use tollgate_core::usage::{Understood, kept, understand};
 pub fn read(
     report: std::result::Result<Value, String>,
     provider: &str,
-) -> std::result::Result<(Understood, Json), (String, Json)> {
-    let raw = report.map_err(|why| {
-        let note = serde_json::json!({ "unknown": { "p_usage": why } });
-        (format!("it {why}"), Json::Text(note.to_string()))
-    })?;
+) -> std::result::Result<(Understood, Value), (String, Value)> {
+    let raw = report.map_err(|why| (format!("it {why}"), serde_json::json!({ "unknown": { "p_usage": why } })))?;
     match understand(provider, &raw) {
-        Ok((understood, ours)) => Ok((understood, jsonb_value::write(&ours))),
-        Err(why) => Err((why, Json::Text(kept(raw).to_string()))),
+        Ok((understood, ours)) => Ok((understood, Value::Object(ours))),
+        Err(why) => Err((why, kept(raw))),
     }
 }
 
@@ -45,11 +40,11 @@ pub fn price(
 ) -> Result<Cost> {
     let quote =
         |name: &str, usage| quote_llm(Some(by.tenant), Model { provider, name }, by.at, &exactly(usage, by.tier));
-    let mut cost = Cost::new(provided, &quote(model, &understood.usage)?);
+    let mut cost = Cost::new(provided, quote(model, &understood.usage)?);
     for other in &understood.other_models {
         let name = if other.name.is_empty() { model } else { &other.name };
         arguments::required_text(Some(name.to_owned()), "the name of another model")?;
-        cost = cost.with_other(name, &Cost::new(None, &quote(name, &other.usage)?))?;
+        cost = cost.with_other(name, &Cost::new(None, quote(name, &other.usage)?))?;
     }
     Ok(cost)
 }

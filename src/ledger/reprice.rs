@@ -221,7 +221,8 @@ fn record(row: &Row) -> Result<(Found, Used)> {
 fn now(record: &Corrected, used: &Used) -> Result<Option<Picos>> {
     match used {
         Used::Llm { input, output, usage, tier } => {
-            let Ok(understood) = llm::usage(&record.provider, *input, *output, usage.as_deref()) else {
+            let parts = usage.as_deref().map(serde_json::from_str).transpose().unwrap_or_default().unwrap_or_default();
+            let Ok(understood) = llm::usage(&record.provider, *input, *output, &parts) else {
                 return Ok(None);
             };
             let tier = tier.as_deref().or(understood.tier.as_deref());

@@ -221,11 +221,9 @@ impl Reservation {
         reason: Option<&str>,
         now: Timestamp,
     ) -> Result<()> {
-        let amount = |pick: fn(&Settlement) -> Picos| {
-            settled.map_or(Value::NULL, |settled| Value::numeric(&pick(settled).to_string()))
-        };
+        let amount = |pick: fn(&Settlement) -> Picos| settled.map_or(Value::NULL, |settled| Value::cost(pick(settled)));
         let released = match (state, settled) {
-            (State::Released, _) => Value::numeric(&self.reserved.to_string()),
+            (State::Released, _) => Value::cost(self.reserved),
             (_, None) => Value::numeric("0"),
             (_, Some(_)) => amount(|settled| settled.released),
         };

@@ -104,7 +104,7 @@ impl Record for Request {
             request_id.into(),
             user.into(),
             self.resource.as_str().into(),
-            Value::numeric(&self.amount.to_string()),
+            Value::cost(self.amount),
             self.ttl.value(),
         ];
         super::stored(&spi.run(&FIND_PLAN, Snapshot::Latest, &parameters)?)
@@ -122,7 +122,7 @@ impl Record for Request {
     }
 
     fn insert(&self, row: &Row<'_>) -> Result<bool> {
-        let amount = Value::numeric(&self.amount.to_string());
+        let amount = Value::cost(self.amount);
         TABLE.insert(&[
             row.id.into(),
             self.tenant.into(),

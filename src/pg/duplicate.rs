@@ -1,4 +1,4 @@
-//! Whether another transaction is writing a row with the same request id at this moment.
+//! Whether there is a row with the same request id, also one that another transaction is writing at this moment.
 
 use pgrx::pg_sys;
 
@@ -10,32 +10,48 @@ pub enum Duplicate {
     None,
     /// It is committed, or this transaction's own.
     Written,
-    /// The transaction that is writing or removing it.
-    InFlight(pg_sys::TransactionId),
+    /// The transaction that is writing or removing it. The token is not 0 while it may still take the row back by
+    /// itself, because it has met another.
+    InFlight {
+        writer: pg_sys::TransactionId,
+        token: u32,
+    },
 }
 
 const LOCK: pg_sys::LOCKMODE = pg_sys::AccessShareLock.cast_signed();
 
 impl Duplicate {
-    /// Waits until the transaction that is writing the row has ended. Says whether there was one: then look again.
+    /// Waits until the row that another transaction is writing is there for good, or gone. Says whether there was one:
+    /// then look again.
     pub fn wait(self) -> bool {
-        let Duplicate::InFlight(writer) = self else { return false };
+        let Duplicate::InFlight { writer, token } = self else { return false };
         // SAFETY: waits as for any heavyweight lock.
         unsafe {
-            pg_sys::XactLockTableWait(writer, std::ptr::null_mut(), std::ptr::null_mut(), pg_sys::XLTW_Oper::XLTW_None);
+            if token == 0 {
+                let nothing = std::ptr::null_mut();
+                pg_sys::XactLockTableWait(writer, nothing, std::ptr::null_mut(), pg_sys::XLTW_Oper::XLTW_None);
+            } else {
+                pg_sys::SpeculativeInsertionWait(writer, token);
+            }
         }
         true
     }
 }
 
-/// Looks the request id up in a unique index (tenant, request id) of the table as it is now, uncommitted rows included.
-/// `None` when the table has no such index.
-pub fn find_duplicate(table: pg_sys::Oid, tenant: Value, request_id: Value) -> Option<Duplicate> {
+/// Looks the request id up in an index of request ids as it is now, uncommitted rows included.
+///
+/// # Safety
+/// The relation is open, and the index is one of it that [`index_of_requests`] has found.
+pub unsafe fn find_duplicate(
+    heap: pg_sys::Relation,
+    index: pg_sys::Oid,
+    tenant: Value,
+    request_id: Value,
+) -> Duplicate {
     // SAFETY: relations are opened and closed in pairs, or by the abort that an ERROR causes. The dirty snapshot is a
     // plain struct of ours that the scan fills in; everything that the scan refers to outlives it.
     unsafe {
-        let heap = pg_sys::table_open(table, LOCK);
-        let index = index_of_requests(heap)?;
+        let index = pg_sys::index_open(index, LOCK);
         let mut keys = search_keys(index, tenant, request_id);
         let mut dirty =
             pg_sys::SnapshotData { snapshot_type: pg_sys::SnapshotType::SNAPSHOT_DIRTY, ..Default::default() };
@@ -49,37 +65,37 @@ pub fn find_duplicate(table: pg_sys::Oid, tenant: Value, request_id: Value) -> O
             if writer == pg_sys::InvalidTransactionId || pg_sys::TransactionIdIsCurrentTransactionId(writer) {
                 found = Duplicate::Written;
             } else {
-                found = Duplicate::InFlight(writer);
+                found = Duplicate::InFlight { writer, token: dirty.speculativeToken };
                 break;
             }
         }
         pg_sys::index_endscan(scan);
         pg_sys::ExecDropSingleTupleTableSlot(slot);
         pg_sys::index_close(index, LOCK);
-        pg_sys::table_close(heap, LOCK);
-        Some(found)
+        found
     }
 }
 
-/// An index of request ids that has every row, opened.
+/// A unique index of (tenant, request id) that has every row.
 ///
 /// # Safety
 /// The relation is open.
-unsafe fn index_of_requests(heap: pg_sys::Relation) -> Option<pg_sys::Relation> {
-    // SAFETY: the indexes of an open relation; those that will not do are closed again.
+pub unsafe fn index_of_requests(heap: pg_sys::Relation) -> Option<pg_sys::Oid> {
+    // SAFETY: the indexes of an open relation, each opened and closed.
     unsafe {
         let key = RequestKey::of(heap);
         let indexes = pg_sys::RelationGetIndexList(heap);
         let count = if indexes.is_null() { 0 } else { usize::try_from((*indexes).length).unwrap_or(0) };
         for number in 0..count {
-            let index = pg_sys::index_open((*(*indexes).elements.add(number)).oid_value, LOCK);
-            if (*(*index).rd_index).indisvalid && key.is_told_apart_by(index, pg_sys::RelationGetIndexPredicate(index))
-            {
-                return Some(index);
-            }
+            let oid = (*(*indexes).elements.add(number)).oid_value;
+            let index = pg_sys::index_open(oid, LOCK);
+            let fits = (*(*index).rd_index).indisvalid
+                && key.is_told_apart_by(index, pg_sys::RelationGetIndexPredicate(index));
             pg_sys::index_close(index, LOCK);
+            if fits {
+                return Some(oid);
+            }
         }
-        pg_sys::table_close(heap, LOCK);
         None
     }
 }

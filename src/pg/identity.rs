@@ -181,6 +181,19 @@ pub fn parse_uuid(text: &str) -> Option<Uuid> {
     Some(Uuid::from_bytes(bytes))
 }
 
+/// The hyphenated form, in lower case.
+pub fn print_uuid(id: Uuid) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = String::with_capacity(36);
+    for (place, byte) in id.as_bytes().iter().enumerate() {
+        if matches!(place, 4 | 6 | 8 | 10) {
+            text.push('-');
+        }
+        text.extend([byte >> 4, byte & 15].map(|digit| char::from(DIGITS[usize::from(digit)])));
+    }
+    text
+}
+
 /// While it lives, the backend has the rights of the function's owner. An ERROR restores the caller's rights with the
 /// (sub)transaction; any other way out restores them here.
 pub struct ActAsOwner {

@@ -1,14 +1,11 @@
-//! A `jsonb` as a value of serde's and back, without its text in between.
+//! A `jsonb` as a value of `serde_json`'s, without its text in between.
 
-use std::mem::MaybeUninit;
-use std::ptr;
+use pgrx::pg_sys;
+use serde_json::{Number, Value};
 
-use pgrx::pg_sys::{self, JsonbIteratorToken as Token, jbvType as Type};
-use serde_json::{Map, Number, Value};
-
-use super::jsonb::{Bounds, Document, Excess};
+use super::jsonb::{Bounds, Excess};
 use super::numeric;
-use super::value::{GivenJson, Json, Value as Datum, output};
+use super::value::{GivenJson, Json, output};
 
 /// Units of a whole number in those that [`numeric::picos`] reads.
 const WHOLE: i128 = 1_000_000_000_000;
@@ -23,12 +20,25 @@ pub fn read(given: GivenJson, bounds: &Bounds) -> Result<Value, Excess> {
         GivenJson::Text(text) if text.len() > bounds.bytes => return Err(Excess::Bytes),
         GivenJson::Text(text) => return Ok(serde_json::from_str(&text).unwrap_or_default()),
     };
-    // SAFETY: such a datum comes from an argument that the SQL signature says is a jsonb. What is not toasted holds as many
-    // bytes as it says, and they live as long as the call.
+    // SAFETY: such a datum comes from an argument that the SQL signature says is a jsonb.
+    if unsafe { pg_sys::toast_raw_datum_size(datum) } > bounds.bytes {
+        return Err(Excess::Bytes);
+    }
+    document(datum, bounds)
+}
+
+/// What a document says that is within its bounds.
+pub fn of(json: &Json) -> Value {
+    const ANY: Bounds = Bounds { bytes: usize::MAX, depth: usize::MAX, number: usize::MAX };
+    match json {
+        Json::Stored(stored) => document(stored.datum(), &ANY).unwrap_or_default(),
+        Json::Text(text) => serde_json::from_str(text).unwrap_or_default(),
+    }
+}
+
+fn document(datum: pg_sys::Datum, bounds: &Bounds) -> Result<Value, Excess> {
+    // SAFETY: the datum is a jsonb. What is not toasted holds as many bytes as it says, and they live as long as the call.
     let bytes = unsafe {
-        if pg_sys::toast_raw_datum_size(datum) > bounds.bytes {
-            return Err(Excess::Bytes);
-        }
         let document = pg_sys::pg_detoast_datum(datum.cast_mut_ptr());
         std::slice::from_raw_parts(pgrx::vardata_any(document).cast::<u8>(), pgrx::varsize_any_exhdr(document))
     };
@@ -119,85 +129,4 @@ unsafe fn number(datum: pg_sys::Datum, bounds: &Bounds) -> Result<Value, Excess>
         return Err(Excess::Number);
     }
     Ok(output(pg_sys::numeric_out, datum).parse::<Number>().map_or(Value::Null, Value::Number))
-}
-
-/// A document of an object, in the current memory context.
-pub fn write(object: &Map<String, Value>) -> Json {
-    let mut state: *mut pg_sys::JsonbParseState = ptr::null_mut();
-    // SAFETY: the tokens are those of one object, which the last of them closes; what is pushed is copied.
-    unsafe {
-        let made = push_object(&mut state, object);
-        let made = pg_sys::JsonbValueToJsonb(made);
-        Json::Stored(Document::made(pg_sys::Datum::from(made)))
-    }
-}
-
-type State = *mut pg_sys::JsonbParseState;
-
-/// # Safety
-/// The state is one that is being built, or null at the beginning.
-unsafe fn push_object(state: &mut State, object: &Map<String, Value>) -> *mut pg_sys::JsonbValue {
-    // SAFETY: as the caller says.
-    unsafe {
-        pg_sys::pushJsonbValue(state, Token::WJB_BEGIN_OBJECT, ptr::null_mut());
-        for (key, value) in object {
-            let mut key = string(key);
-            pg_sys::pushJsonbValue(state, Token::WJB_KEY, &raw mut key);
-            push(state, Token::WJB_VALUE, value);
-        }
-        pg_sys::pushJsonbValue(state, Token::WJB_END_OBJECT, ptr::null_mut())
-    }
-}
-
-/// # Safety
-/// As of [`push_object`].
-unsafe fn push(state: &mut State, token: Token::Type, value: &Value) {
-    let mut made = match value {
-        Value::Object(object) => {
-            // SAFETY: as the caller says.
-            unsafe { push_object(state, object) };
-            return;
-        }
-        Value::Array(list) => {
-            // SAFETY: as the caller says.
-            unsafe {
-                pg_sys::pushJsonbValue(state, Token::WJB_BEGIN_ARRAY, ptr::null_mut());
-                list.iter().for_each(|element| push(state, Token::WJB_ELEM, element));
-                pg_sys::pushJsonbValue(state, Token::WJB_END_ARRAY, ptr::null_mut());
-            }
-            return;
-        }
-        Value::String(text) => string(text),
-        Value::Bool(truth) => {
-            let mut made = empty(Type::jbvBool);
-            made.val.boolean = *truth;
-            made
-        }
-        Value::Number(number) => {
-            let value = number.as_i64().map_or_else(|| Datum::numeric(number.as_str()), Datum::whole);
-            let mut made = empty(Type::jbvNumeric);
-            made.val.numeric = value.datum().cast_mut_ptr();
-            made
-        }
-        Value::Null => empty(Type::jbvNull),
-    };
-    // SAFETY: as the caller says; the value is of the type that it says.
-    unsafe { pg_sys::pushJsonbValue(state, token, &raw mut made) };
-}
-
-fn empty(type_: Type::Type) -> pg_sys::JsonbValue {
-    // SAFETY: zeros are a null of that struct, and of each member of its union.
-    let mut value = unsafe { MaybeUninit::<pg_sys::JsonbValue>::zeroed().assume_init() };
-    value.type_ = type_;
-    value
-}
-
-/// A string that lies where it lies; no `jsonb` holds a NUL.
-fn string(text: &str) -> pg_sys::JsonbValue {
-    let text = text.split('\0').next().unwrap_or_default();
-    let mut value = empty(Type::jbvString);
-    let length = i32::try_from(text.len()).unwrap_or(0);
-    value.val.string.len = length;
-    value.val.string.val = text.as_ptr().cast_mut().cast();
-    value
 }

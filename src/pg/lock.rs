@@ -22,6 +22,8 @@
 //! The escrow mode takes none of these to charge. What it does with `Definitions`, and with the subjects' locks while it
 //! loads a counter, is told in the crate `escrow`.
 
+use std::time::{Duration, Instant};
+
 use pgrx::{Uuid, pg_sys};
 
 use super::memory::shared;
@@ -129,18 +131,16 @@ impl LockTarget {
         result != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
     }
 
-    /// Waits for the lock for so many milliseconds; says whether it got it. It cannot be part of a deadlock.
-    pub fn lock_within(self, milliseconds: u32) -> bool {
-        const NAP: u32 = 20;
-        (0..=milliseconds / NAP).any(|_| {
-            if self.try_lock(Strength::Exclusive) {
-                return true;
+    /// Waits for the lock for so long; says whether it got it. It cannot be part of a deadlock.
+    pub fn lock_within(self, most: Duration) -> bool {
+        let mut patience = Patience::of(most);
+        loop {
+            let waits = patience.pause();
+            match self.try_lock(Strength::Exclusive) {
+                false if waits => {}
+                locked => return locked,
             }
-            pg_sys::check_for_interrupts!();
-            // SAFETY: sleeps.
-            unsafe { pg_sys::pg_usleep(i64::from(NAP) * 1_000) };
-            false
-        })
+        }
     }
 
     /// Gives back what the latest `lock` of this strength took; an earlier one of the transaction still counts.
@@ -150,6 +150,40 @@ impl LockTarget {
         unsafe {
             pg_sys::LockRelease(&raw const tag, strength.mode(), false);
         }
+    }
+}
+
+/// A wait that the deadlock detector does not see, so it ends: whom it is for may be waiting for us. It goes by the clock,
+/// and a shorter `lock_timeout` ends it as it ends a wait for a lock.
+pub struct Patience {
+    start: Instant,
+    most: Duration,
+    nap: Duration,
+}
+
+impl Patience {
+    const LONGEST_NAP: Duration = Duration::from_millis(5);
+
+    pub fn of(most: Duration) -> Self {
+        Self { start: Instant::now(), most, nap: Duration::from_micros(50) }
+    }
+
+    /// Sleeps a moment, the longer the longer it has waited. Says whether to go on.
+    pub fn pause(&mut self) -> bool {
+        pg_sys::check_for_interrupts!();
+        let waited = self.start.elapsed();
+        // SAFETY: reads a setting of the session.
+        let timeout = u64::try_from(unsafe { pg_sys::LockTimeout }).unwrap_or(0);
+        if timeout != 0 && waited >= Duration::from_millis(timeout) {
+            pgrx::ereport!(
+                pgrx::PgLogLevel::ERROR,
+                pgrx::PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE,
+                "canceling statement due to lock timeout"
+            );
+        }
+        std::thread::sleep(self.nap);
+        self.nap = (self.nap * 2).min(Self::LONGEST_NAP);
+        waited < self.most
     }
 }
 

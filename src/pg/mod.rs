@@ -8,6 +8,7 @@ pub mod identity;
 pub mod invalidation;
 pub mod jsonb;
 pub mod jsonb_value;
+pub mod jsonb_writer;
 pub mod lock;
 pub mod memory;
 pub mod notify;

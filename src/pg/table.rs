@@ -3,13 +3,16 @@
 //! A row that this library wrote into a table as it ships needs no planner, no constraint checks and no triggers: it is
 //! formed, put on the heap and into every index, as the executor does it. To a table that has triggers of others,
 //! constraints, columns or generated values the executor writes: slower, and with all that it brings.
+//!
+//! A row with a request id is inserted speculatively, as by INSERT ... ON CONFLICT DO NOTHING. A row that meets a
+//! duplicate is taken back before anybody sees it: nothing of it is decoded for replication, and nobody waits for it.
 
 use std::cell::Cell;
 use std::ffi::CStr;
 
 use pgrx::{IntoDatum, Uuid, pg_sys};
 
-use super::duplicate::{Duplicate, find_duplicate};
+use super::duplicate::{Duplicate, find_duplicate, index_of_requests};
 use super::invalidation::Watch;
 use super::shape::{Column, RequestKey, is_as_shipped, must_not_be_distributed};
 use super::spi::{self, Plan};
@@ -37,9 +40,14 @@ unsafe impl Sync for Table {}
 struct Known {
     oid: pg_sys::Oid,
     as_shipped: bool,
+    /// The place of the request id in a row.
+    request: Option<usize>,
+    /// An index of request ids.
+    index: Option<pg_sys::Oid>,
 }
 
 const LOCK: pg_sys::LOCKMODE = pg_sys::RowExclusiveLock.cast_signed();
+const READ: pg_sys::LOCKMODE = pg_sys::AccessShareLock.cast_signed();
 const KEEP: pg_sys::LOCKMODE = pg_sys::NoLock.cast_signed();
 
 /// Columns that say something about a record and not what it is: a trigger may write into them.
@@ -93,10 +101,6 @@ impl Table {
         }
     }
 
-    pub fn oid(&'static self) -> Result<pg_sys::Oid> {
-        self.known().map(|known| known.oid)
-    }
-
     fn known(&'static self) -> Result<Known> {
         loop {
             if let Some(known) = self.known.get().filter(|_| self.watch.holds()) {
@@ -108,7 +112,7 @@ impl Table {
 
     fn examine(&'static self) -> Result<Known> {
         // SAFETY: names are looked up in the catalog caches; the relation is closed again, its lock kept.
-        let (oid, as_shipped) = unsafe {
+        let (oid, as_shipped, index) = unsafe {
             let schema = pg_sys::get_namespace_oid(c"copilot_internal".as_ptr(), false);
             let oid = pg_sys::get_relname_relid(self.name.as_ptr(), schema);
             if oid == pg_sys::Oid::INVALID {
@@ -118,11 +122,13 @@ impl Table {
             self.watch.begin(oid);
             let relation = pg_sys::table_open(oid, LOCK);
             let as_shipped = is_as_shipped(relation, self.columns, self.checks);
+            let index = if self.has_requests { index_of_requests(relation) } else { None };
             pg_sys::table_close(relation, KEEP);
-            (oid, as_shipped)
+            (oid, as_shipped, index)
         };
         must_not_be_distributed(oid, &self.text())?;
-        Ok(Known { oid, as_shipped })
+        let request = self.columns.iter().position(|column| self.has_requests && column.name == "request_id");
+        Ok(Known { oid, as_shipped, request, index })
     }
 
     /// `None` when the table is no longer what is known of it.
@@ -141,33 +147,26 @@ impl Table {
             (*target).type_ = pg_sys::NodeTag::T_ResultRelInfo;
             pg_sys::InitResultRelInfo(target, relation, 1, std::ptr::null_mut(), 0);
             pg_sys::ExecOpenIndices(target, false);
-            let arbiters = if self.has_requests { self.arbiters(target)? } else { std::ptr::null_mut() };
+            let is_request = known.request.is_some_and(|place| !row[place].is_null());
+            let arbiters = if is_request { self.arbiters(target)? } else { std::ptr::null_mut() };
             let slot = pg_sys::MakeSingleTupleTableSlot((*relation).rd_att, &raw const pg_sys::TTSOpsVirtual);
             for (index, value) in row.iter().enumerate() {
                 *(*slot).tts_values.add(index) = value.datum();
                 *(*slot).tts_isnull.add(index) = value.is_null();
             }
             pg_sys::ExecStoreVirtualTuple(slot);
-            pg_sys::simple_table_tuple_insert(relation, slot);
-
-            // An index of request ids takes the entry in any case, and says whether it met another: committed, or of a
-            // transaction in flight. That costs nothing to a first request.
-            let mut conflict = false;
-            let watched = !arbiters.is_null();
-            let conflicts =
-                pg_sys::ExecInsertIndexTuples(target, slot, estate, false, watched, &raw mut conflict, arbiters);
-            pg_sys::list_free(conflicts);
-            if conflict {
-                // What a command has written it does not see itself, nor what it has deleted as gone.
-                spi::see_own_rows();
-                pg_sys::simple_heap_delete(relation, &raw mut (*slot).tts_tid);
-                spi::see_own_rows();
-            }
+            let inserted = if arbiters.is_null() {
+                pg_sys::simple_table_tuple_insert(relation, slot);
+                pg_sys::ExecInsertIndexTuples(target, slot, estate, false, false, std::ptr::null_mut(), arbiters);
+                true
+            } else {
+                insert_speculatively(target, slot, estate, arbiters)?
+            };
             pg_sys::ExecDropSingleTupleTableSlot(slot);
             pg_sys::ExecCloseIndices(target);
             pg_sys::FreeExecutorState(estate);
             pg_sys::table_close(relation, KEEP);
-            Ok(Some(!conflict))
+            Ok(Some(inserted))
         }
     }
 
@@ -194,14 +193,34 @@ impl Table {
         }
     }
 
-    /// Waits until the transaction that is writing a row with this request id has ended. Says whether there was one: then
-    /// look again.
-    pub fn wait_for_duplicate(&'static self, tenant: Option<Uuid>, request_id: &str) -> Result<bool> {
-        Ok(self.duplicate(tenant.into(), Value::raw(request_id.into_datum()))?.wait())
+    /// Whether there is a row with this request id. Waits while another transaction is writing one.
+    pub fn has_request(&'static self, tenant: Option<Uuid>, request_id: &str) -> Result<bool> {
+        let request_id = Value::raw(request_id.into_datum());
+        loop {
+            match self.duplicate(tenant.into(), request_id)? {
+                Duplicate::None => return Ok(false),
+                Duplicate::Written => return Ok(true),
+                in_flight => in_flight.wait(),
+            };
+        }
     }
 
     fn duplicate(&'static self, tenant: Value, request_id: Value) -> Result<Duplicate> {
-        find_duplicate(self.oid()?, tenant, request_id).ok_or_else(|| self.lacks_index())
+        loop {
+            let known = self.known()?;
+            // SAFETY: the relation is closed again, or by the abort that an ERROR causes. While the watch holds, with the
+            // lock taken, the index is still what it was.
+            let found = unsafe {
+                let relation = pg_sys::table_open(known.oid, READ);
+                let find = |index| find_duplicate(relation, index, tenant, request_id);
+                let found = self.watch.holds().then(|| known.index.map(find));
+                pg_sys::table_close(relation, READ);
+                found
+            };
+            if let Some(found) = found {
+                return found.ok_or_else(|| self.lacks_index());
+            }
+        }
     }
 
     fn lacks_index(&self) -> Error {
@@ -249,10 +268,8 @@ impl Table {
 
     /// Whether there is a row with this one's request id, committed or not.
     fn has_duplicate(&'static self, row: &[Value]) -> Result<bool> {
-        let given = |name: &str| {
-            let place = self.columns.iter().position(|column| column.name == name);
-            place.map_or(Value::NULL, |place| row[place])
-        };
+        let place = |name: &str| self.columns.iter().position(|column| column.name == name);
+        let given = |name| place(name).map_or(Value::NULL, |place| row[place]);
         if !self.has_requests || given("request_id").is_null() {
             return Ok(false);
         }
@@ -279,5 +296,42 @@ impl Table {
         );
         let types: Vec<pg_sys::Oid> = self.columns.iter().map(|column| column.kind).collect();
         Plan::new(Box::leak(text.into_boxed_str()), Box::leak(types.into_boxed_slice()))
+    }
+}
+
+/// Puts the row on the heap and into every index. `false` when an index of request ids has another row, committed or in
+/// flight: then this one is taken back.
+///
+/// # Safety
+/// The row is in the slot, the indexes of the target are open, and the arbiters are some of them.
+unsafe fn insert_speculatively(
+    target: *mut pg_sys::ResultRelInfo,
+    slot: *mut pg_sys::TupleTableSlot,
+    estate: *mut pg_sys::EState,
+    arbiters: *mut pg_sys::List,
+) -> Result<bool> {
+    // SAFETY: as promised by the caller. Those that meet the row meanwhile wait for the token, not for the transaction.
+    unsafe {
+        let (relation, writer) = ((*target).ri_RelationDesc, pg_sys::GetCurrentTransactionId());
+        let methods = &*(*relation).rd_tableam;
+        let (Some(insert), Some(complete)) = (methods.tuple_insert_speculative, methods.tuple_complete_speculative)
+        else {
+            return Err(Error::internal("a heap cannot insert speculatively"));
+        };
+        let (command, token) = (pg_sys::GetCurrentCommandId(true), pg_sys::SpeculativeInsertionLockAcquire(writer));
+        insert(relation, slot, command, 0, std::ptr::null_mut(), token);
+        let mut conflict = false;
+        pg_sys::list_free(pg_sys::ExecInsertIndexTuples(
+            target,
+            slot,
+            estate,
+            false,
+            true,
+            &raw mut conflict,
+            arbiters,
+        ));
+        complete(relation, slot, token, !conflict);
+        pg_sys::SpeculativeInsertionLockRelease(writer);
+        Ok(!conflict)
     }
 }

@@ -26,8 +26,8 @@ pub struct TransactionState {
     pub journal: Journal,
     /// Whether the slot in shared memory shows this transaction.
     pub entered: bool,
-    /// Partitions that it has charged in, rolled back or not.
-    charged: u128,
+    /// Partitions that it has charged in, by the subtransaction whose abort takes back all that it charged; 0 is none.
+    charged: [Level; PARTITIONS],
     /// Partitions whose definitions it has changed, rolled back or not.
     changed: u128,
     /// Partitions that it has closed, by the subtransaction whose end gives up the lock; 0 is none.
@@ -63,7 +63,7 @@ unsafe impl Sync for State {}
 static STATE: State = State(UnsafeCell::new(TransactionState {
     journal: Journal::new(),
     entered: false,
-    charged: 0,
+    charged: [0; PARTITIONS],
     changed: 0,
     closed: [0; PARTITIONS],
     reloads: false,
@@ -110,12 +110,22 @@ pub fn level() -> Level {
 }
 
 impl TransactionState {
-    pub fn note_charged(&mut self, partition: usize) {
-        self.charged |= 1 << partition;
+    /// Says whether it is the first charge there.
+    pub fn note_charged(&mut self, partition: usize, level: Level) -> bool {
+        let first = self.charged[partition] == 0;
+        if first {
+            self.charged[partition] = level;
+        }
+        first
+    }
+
+    /// The first charge there came to nothing.
+    pub fn forget_charged(&mut self, partition: usize) {
+        self.charged[partition] = 0;
     }
 
     pub fn has_charged(&self, partition: usize) -> bool {
-        self.charged & (1 << partition) != 0
+        self.charged[partition] != 0
     }
 
     pub fn note_change(&mut self, partition: usize) {
@@ -177,13 +187,24 @@ impl TransactionState {
         }
     }
 
+    /// Nothing is in flight any more where only this subtransaction has charged, or was about to.
+    fn withdraw(&mut self, shared: &Shared, level: Level) {
+        for (partition, charged) in self.charged.iter_mut().enumerate() {
+            if *charged == 0 || *charged >= level {
+                *charged = 0;
+                shared.registry.withdraw(own_slot(), partition);
+            }
+        }
+        shared.registry.show_request(own_slot(), 0);
+    }
+
     fn end(&mut self, shared: Option<&Shared>, committed: bool) {
         if let Some(shared) = shared {
             self.end_in_memory(shared, committed);
         }
         self.changed = 0;
         self.reloads = false;
-        self.charged = 0;
+        self.charged = [0; PARTITIONS];
         self.dropped = 0;
         self.first_expiry = 0;
     }
@@ -214,18 +235,30 @@ impl TransactionState {
 
 /// From when a charge is admitted until all its rows are there. What is loaded in between, by a trigger on the ledger, has
 /// the charge in the journal and not in the tables.
-pub struct Unwritten(());
+pub struct Unwritten {
+    /// Where the transaction stays to its end once the rows are there, unless the charge has come to nothing.
+    entered: Option<[usize; 2]>,
+}
 
 impl Unwritten {
     pub fn begin() -> Self {
         with(|state| state.unwritten += 1);
-        Self(())
+        Self { entered: None }
+    }
+
+    pub fn then_stays_in(mut self, partitions: [usize; 2]) -> Self {
+        self.entered = Some(partitions);
+        self
     }
 }
 
 impl Drop for Unwritten {
     fn drop(&mut self) {
         with(|state| state.unwritten = state.unwritten.saturating_sub(1));
+        let Some((shared, entered)) = shared().zip(self.entered) else { return };
+        for partition in entered.into_iter().filter(|partition| with(|state| state.has_charged(*partition))) {
+            shared.registry.stay(own_slot(), partition);
+        }
     }
 }
 
@@ -303,12 +336,12 @@ unsafe extern "C-unwind" fn on_subtransaction(
                     }
                     state.journal.abort_level(&shared.table, level);
                     state.reopen(&shared, level);
-                    shared.registry.show_request(own_slot(), 0);
+                    state.withdraw(&shared, level);
                 }
                 SUBXACT_EVENT_COMMIT_SUB => {
                     state.journal.merge_level(&shared.table, level, parent);
-                    for closed in state.closed.iter_mut().filter(|closed| **closed >= level) {
-                        *closed = parent;
+                    for of in state.closed.iter_mut().chain(&mut state.charged).filter(|of| **of >= level) {
+                        *of = parent;
                     }
                 }
                 _ => {}

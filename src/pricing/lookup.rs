@@ -7,6 +7,7 @@ use pgrx::pg_sys::Oid;
 
 use crate::cache::Cache;
 use crate::error::{Error, Result};
+use crate::pg::identity::print_uuid;
 use crate::pg::invalidation::{Kind, Subject, handle_messages};
 use crate::pg::nil;
 use crate::pg::spi::types::{TEXT, UUID};
@@ -379,14 +380,14 @@ pub struct Quote {
 impl Quote {
     const UNKNOWN: fn(String) -> Self = |why| Self { priced: Err(why), source: None, price_id: None, goes_by: None };
 
-    /// What is stored with a record, as JSON text: the breakdown, and the price row that it came from.
-    pub fn to_json(&self) -> Option<String> {
+    /// What is stored with a record, where there is a cost: the breakdown, and the price row that it came from.
+    pub fn stored(&self) -> Option<StoredPricing<'_>> {
         let Ok(Priced::Priced(breakdown)) = &self.priced else { return None };
         let (price_provider, price_model) =
             self.goes_by.as_ref().map(|(provider, name)| (&**provider, &**name)).unzip();
         let source = self.source.unwrap_or_default();
-        let price_id = self.price_id.map(|id| id.to_string());
-        serde_json::to_string(&StoredPricing { breakdown, source, price_id, price_provider, price_model }).ok()
+        let price_id = self.price_id.map(print_uuid);
+        Some(StoredPricing { breakdown, source, price_id, price_provider, price_model })
     }
 
     /// Why there is no cost; `None` when there is one.

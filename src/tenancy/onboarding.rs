@@ -1,5 +1,7 @@
 //! Making and deleting tenants. A new tenant is under its default quotas without anything being done for it here.
 
+use std::time::Duration;
+
 use pgrx::Uuid;
 
 use super::slug::{attempt, is_reserved, is_slug, slug_of};
@@ -76,8 +78,8 @@ static USERS_PLAN: Plan = Plan::new(USERS, &[]);
 static EMAIL_PLAN: Plan = Plan::new("select u.email::text from auth.users u where u.id = $1", &[UUID]);
 
 const PERSONAL_TYPE: &str = "personal";
-/// How long one transaction waits for another, which may be idle, in milliseconds.
-const SIGN_UP_PATIENCE: u32 = 2_000;
+/// How long one transaction waits for another, which may be idle.
+const SIGN_UP_PATIENCE: Duration = Duration::from_secs(2);
 const PERSONAL_NAME: &str = "Personal";
 const FREE_PLAN: &str = "free";
 /// Longest e-mail address (RFC 5321, 64 + 1 + 255 octets).

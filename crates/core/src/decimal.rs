@@ -249,8 +249,11 @@ impl PartialOrd for Exact {
 /// All digits, without trailing zeros, an exponent or a negative zero.
 impl fmt::Display for Exact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Form::Decimal(number) = self.0 {
-            return number.normalize().fmt(f);
+        // A breakdown prints a dozen of them with each record, nearly all of one word.
+        if let Form::Decimal(number) = self.0
+            && let Ok(units) = u64::try_from(number.mantissa().unsigned_abs())
+        {
+            return print_word(units, number.scale(), number.is_sign_negative(), f);
         }
         let (units, scale) = self.parts();
         let scale = scale as usize;
@@ -259,6 +262,36 @@ impl fmt::Display for Exact {
         let (sign, point) = (if units < 0 { "-" } else { "" }, if scale > 0 { "." } else { "" });
         write!(f, "{sign}{whole}{point}{fraction}")
     }
+}
+
+/// Prints `units` × 10^-`scale`, a scale of at most 28, from the last digit to the first.
+fn print_word(mut units: u64, mut scale: u32, is_negative: bool, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    while scale > 0 && units.is_multiple_of(10) {
+        (units, scale) = (units / 10, scale - 1);
+    }
+    let is_negative = is_negative && units != 0;
+    let mut text = [0; 32];
+    let mut begin = text.len();
+    let mut put = |character| {
+        begin -= 1;
+        text[begin] = character;
+    };
+    for decimals in (0..=scale).rev() {
+        // All of what is left stands before the point.
+        put(b'0' + (units % 10) as u8);
+        units /= 10;
+        if decimals == 1 {
+            put(b'.');
+        }
+    }
+    while units > 0 {
+        put(b'0' + (units % 10) as u8);
+        units /= 10;
+    }
+    if is_negative {
+        put(b'-');
+    }
+    f.write_str(std::str::from_utf8(&text[begin..]).unwrap_or_default())
 }
 
 /// As a string, so that no reader makes a float of it.

@@ -2,6 +2,8 @@
 //!
 //! Private to a backend. Everything that may allocate happens in [`Journal::make_room`]; what callbacks use does not.
 
+use std::collections::HashMap;
+
 use crate::table::{Delta, Pin, Table};
 
 /// A subtransaction's number: larger than those of the transactions around it (Postgres' `SubTransactionId`).
@@ -64,16 +66,59 @@ fn merge<K: Copy + PartialEq>(
     lines.truncate(kept);
 }
 
+/// From so many lines on, an [`Index`] is kept.
+const LONG: usize = 16;
+
+/// What would take too long to look for in many lines.
+#[derive(Default)]
+struct Index {
+    /// What was done to each entry.
+    done: HashMap<u32, Delta>,
+    /// How many lines each tenant has among the charges.
+    charges: HashMap<[u8; 16], u32>,
+}
+
+impl Index {
+    fn of(additions: &[JournalEntry<Pin>], charges: &[JournalEntry<Charge>]) -> Box<Self> {
+        let mut index = Box::<Self>::default();
+        additions.iter().for_each(|line| index.add(line.kind, line.delta));
+        charges.iter().for_each(|line| index.charged(&line.kind));
+        index
+    }
+
+    fn add(&mut self, pin: Pin, delta: Delta) {
+        let done = self.done.entry(pin.index()).or_default();
+        *done = done.plus(delta);
+    }
+
+    fn take_back(&mut self, pin: Pin, delta: Delta) {
+        if let Some(done) = self.done.get_mut(&pin.index()) {
+            *done = done.minus(delta);
+        }
+    }
+
+    fn charged(&mut self, charge: &Charge) {
+        *self.charges.entry(charge.tenant).or_default() += 1;
+    }
+
+    fn forget(&mut self, charge: &Charge) {
+        if let Some(lines) = self.charges.get_mut(&charge.tenant) {
+            *lines = lines.saturating_sub(1);
+        }
+    }
+}
+
 #[derive(Default)]
 pub struct Journal {
     /// Each line has a pin of its own.
     additions: Vec<JournalEntry<Pin>>,
     charges: Vec<JournalEntry<Charge>>,
+    index: Option<Box<Index>>,
 }
 
 impl Journal {
     pub const fn new() -> Self {
-        Self { additions: Vec::new(), charges: Vec::new() }
+        Self { additions: Vec::new(), charges: Vec::new(), index: None }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -86,12 +131,23 @@ impl Journal {
             return Err(TooMany);
         }
         self.additions.try_reserve(additions).map_err(|_| TooMany)?;
-        self.charges.try_reserve(2).map_err(|_| TooMany)
+        self.charges.try_reserve(2).map_err(|_| TooMany)?;
+        if self.index.is_none() && self.additions.len().max(self.charges.len()) >= LONG {
+            self.index = Some(Index::of(&self.additions, &self.charges));
+        }
+        if let Some(index) = &mut self.index {
+            index.done.try_reserve(additions).map_err(|_| TooMany)?;
+            index.charges.try_reserve(2).map_err(|_| TooMany)?;
+        }
+        Ok(())
     }
 
     /// Notes an addition to an entry that the caller has pinned for it. Takes the pin.
     pub fn push(&mut self, table: &Table, pin: Pin, level: Level, delta: impl Into<Delta>) {
         let delta = delta.into();
+        if let Some(index) = &mut self.index {
+            index.add(pin, delta);
+        }
         let joined =
             self.additions.iter_mut().rev().take(LOOK_BACK).find(|line| line.kind == pin && line.level == level);
         match joined {
@@ -110,7 +166,11 @@ impl Journal {
     /// Adds to a line that was pushed at this level.
     pub fn put(&mut self, pin: Pin, level: Level, delta: impl Into<Delta>) {
         if let Some(line) = self.additions.iter_mut().rev().find(|line| line.kind == pin && line.level == level) {
-            line.delta = line.delta.plus(delta.into());
+            let delta = delta.into();
+            line.delta = line.delta.plus(delta);
+            if let Some(index) = &mut self.index {
+                index.add(pin, delta);
+            }
         }
     }
 
@@ -122,7 +182,12 @@ impl Journal {
         match joined {
             // Unlike additions, charges have no ceiling.
             Some(line) => line.delta = line.delta.plus(delta),
-            None => self.charges.push(JournalEntry { kind: charge, level, delta }),
+            None => {
+                self.charges.push(JournalEntry { kind: charge, level, delta });
+                if let Some(index) = &mut self.index {
+                    index.charged(&charge);
+                }
+            }
         }
     }
 
@@ -133,6 +198,9 @@ impl Journal {
         if let Some(line) = line {
             line.delta = line.delta.minus(delta);
             table.give_back(pin, delta.amount);
+            if let Some(index) = &mut self.index {
+                index.take_back(pin, delta);
+            }
         }
     }
 
@@ -146,6 +214,9 @@ impl Journal {
 
     /// What this transaction has done to the entry so far.
     pub fn done(&self, pin_index: u32) -> Delta {
+        if let Some(index) = &self.index {
+            return index.done.get(&pin_index).copied().unwrap_or_default();
+        }
         let own = self.additions.iter().filter(|line| line.kind.index() == pin_index);
         own.fold(Delta::default(), |sum, line| sum.plus(line.delta))
     }
@@ -155,9 +226,20 @@ impl Journal {
         self.additions.iter().filter(|line| line.kind.index() == pin_index).count() as u64
     }
 
-    /// The charges so far that a quota counts, with their levels: what a loader adds for its own transaction.
-    pub fn charges<'a>(&'a self, counts: impl Fn(&Charge) -> bool + 'a) -> impl Iterator<Item = (Level, Delta)> + 'a {
-        self.charges.iter().filter(move |line| counts(&line.kind)).map(|line| (line.level, line.delta))
+    /// The charges so far that a quota counts, of one tenant or of all, with their levels: what a loader adds for its own
+    /// transaction.
+    pub fn charges<'a>(
+        &'a self,
+        tenant: Option<[u8; 16]>,
+        counts: impl Fn(&Charge) -> bool + 'a,
+    ) -> impl Iterator<Item = (Level, Delta)> + 'a {
+        let none = self
+            .index
+            .as_ref()
+            .zip(tenant)
+            .is_some_and(|(index, tenant)| index.charges.get(&tenant).is_none_or(|lines| *lines == 0));
+        let lines = if none { &[] } else { self.charges.as_slice() };
+        lines.iter().filter(move |line| counts(&line.kind)).map(|line| (line.level, line.delta))
     }
 
     /// The charges of a subtransaction.
@@ -170,14 +252,25 @@ impl Journal {
         while let Some(line) = self.additions.pop_if(|line| line.level >= level) {
             table.give_back(line.kind, line.delta.amount);
             table.unpin(line.kind);
+            if let Some(index) = &mut self.index {
+                index.take_back(line.kind, line.delta);
+            }
         }
-        while self.charges.pop_if(|line| line.level >= level).is_some() {}
+        while let Some(line) = self.charges.pop_if(|line| line.level >= level) {
+            if let Some(index) = &mut self.index {
+                index.forget(&line.kind);
+            }
+        }
     }
 
     /// The subtransaction has become part of the one around it. Allocates nothing and cannot fail.
     pub fn merge_level(&mut self, table: &Table, level: Level, parent: Level) {
         merge(&mut self.additions, level, parent, |pin| table.unpin(pin));
-        merge(&mut self.charges, level, parent, |_| {});
+        merge(&mut self.charges, level, parent, |charge| {
+            if let Some(index) = &mut self.index {
+                index.forget(&charge);
+            }
+        });
     }
 
     /// The transaction is durable. Allocates nothing and cannot fail.
@@ -187,10 +280,12 @@ impl Journal {
             table.unpin(line.kind);
         }
         self.charges.clear();
+        self.index = None;
     }
 
     /// The transaction did not happen. Allocates nothing and cannot fail.
     pub fn abort(&mut self, table: &Table) {
         self.abort_level(table, 0);
+        self.index = None;
     }
 }

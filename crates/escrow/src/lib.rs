@@ -48,7 +48,8 @@
 //! 7. *confirms that nothing changed*: handles pending invalidation messages again. If one is of the definitions that
 //!    it took in 2, it gives back and starts again. So no charge is admitted by a limit whose change was acknowledged
 //!    before;
-//! 8. *writes* the ledger row, and takes the request out of its slot. An abort gives back.
+//! 8. *writes* the ledger row, takes the request out of its slot, and *stays* there: the slot says that there is a row.
+//!    An abort gives back.
 //!
 //! Recording after the fact does the same without the limit. Nothing between 5 and 6 allocates, raises or waits.
 //! Between 5 and the last row of 8 no entry is loaded for this transaction: its journal has a charge that the tables do
@@ -98,15 +99,19 @@
 //! **Corrections** are charges below zero: credited at commit, noted in the journal like what is left of a hold.
 //!
 //! ## Duplicates
-//! Of two calls with one request id, one meets the other's row in the unique index. It gives back, waits for the
-//! other's transaction, and replays. A call that is refused takes its own request out of its slot, waits for slots that
-//! show the same request, then for a transaction that has written such a row. If there was either it starts again: its
-//! own duplicate may have left no room.
+//! A call first looks its request id up in the unique index, uncommitted rows included. It waits for a transaction that
+//! is writing such a row, and replays what is there: it enters nothing, and writes nothing.
+//!
+//! Of two calls that both found none, one meets the other's row as it inserts its own, which is speculative: it takes
+//! the row back, gives back, withdraws, and looks up again. A call that is refused takes its own request out of its
+//! slot, waits for slots that show the same request, then looks up again. If there was either it starts again: its own
+//! duplicate may have left no room.
 //!
 //! ## Callbacks
 //! They cannot fail, wait or allocate. At commit: credit, add to `held`, unpin. At abort: subtract, then unpin. At a
-//! subtransaction's abort the same for its part of the journal; at its commit the part becomes the parent's. Then the
-//! slot is cleared. `PREPARE TRANSACTION` is refused: no callback would unpin.
+//! subtransaction's abort the same for its part of the journal, and the slot withdraws from partitions in which nothing
+//! else was charged; at its commit the part becomes the parent's. At the end the slot is cleared. `PREPARE TRANSACTION`
+//! is refused: no callback would unpin.
 //!
 //! ## To load an entry (absent in this epoch; nothing is admitted before), a transaction
 //! 1. takes `Definitions(partition)` shared and gives it back: a change in progress has ended and sent its messages. If
@@ -123,11 +128,11 @@
 //! 5. gives the lock back. A failure on the way leaves nothing behind but a lock that the abort releases.
 //!
 //! ## Waiting
-//! A transaction that has to wait (to load, or for a closed partition) and has not charged in the partition yet first
-//! withdraws from its slot, and starts again afterwards. So does one that was refused. So two transactions wait for
-//! each other only in three cases: both have charged in an earlier epoch and charge again in a later one; both have
-//! changed definitions of one partition and charge there; or one waits for a reservation that the other has locked.
-//! Postgres then ends one of them (`40P01`).
+//! A transaction that has to wait (to load, for a closed partition, or for a duplicate) and has not charged in the
+//! partition yet first withdraws from its slot, and starts again afterwards. So does one that was refused. So two
+//! transactions wait for each other only in four cases: both have charged in an earlier epoch and charge again in a
+//! later one; both have changed definitions of one partition and charge there; one waits for a reservation that the
+//! other has locked; or each has written a request that the other then sends. Postgres then ends one of them (`40P01`).
 //!
 //! ## Eviction
 //! It takes an entry that no transaction has pinned. An entry is pinned from before the first addition until after the

@@ -38,7 +38,7 @@ pub struct Slot {
     request: AtomicU64,
     /// By partition, the epoch in which the transaction first charged; 0 while it has not.
     epochs: [AtomicU32; PARTITIONS],
-    /// The partitions in which it has charged, a bit each; in others it is about to.
+    /// The partitions in which a row of it is written, a bit each; in others it is about to charge.
     charged: [AtomicU64; 2],
     /// The earliest expiry of the holds that it is making, extending or resolving; 0 is none.
     active_expiry: AtomicI64,
@@ -159,9 +159,13 @@ impl<'memory> Registry<'memory> {
         }
     }
 
-    /// The transaction has not charged in the partition after all, or starts again.
+    /// The transaction has not charged in the partition after all, or starts again, or has given back what it charged.
     pub fn withdraw(&self, slot: usize, partition: usize) {
-        self.slots[slot].epochs[partition].store(0, Ordering::Release);
+        let own = &self.slots[slot];
+        if self.stays(slot, partition) {
+            own.charged[partition / 64].fetch_and(!(1 << (partition % 64)), Ordering::Relaxed);
+        }
+        own.epochs[partition].store(0, Ordering::Release);
     }
 
     /// Whether the epoch has not moved on since a transaction entered in it; that the partition was closed does not matter
@@ -196,12 +200,12 @@ impl<'memory> Registry<'memory> {
         found
     }
 
-    /// The transaction has charged in the partition, and stays in it to its end.
+    /// The row of what the transaction has charged in the partition is there: it stays in it to its end.
     pub fn stay(&self, slot: usize, partition: usize) {
         self.slots[slot].charged[partition / 64].fetch_or(1 << (partition % 64), Ordering::Release);
     }
 
-    /// Whether a slot's transaction has charged in the partition. One that has not goes on, or withdraws, by itself.
+    /// Whether a slot's transaction stays in the partition. One that does not goes on, or withdraws, by itself.
     pub fn stays(&self, slot: usize, partition: usize) -> bool {
         self.slots[slot].charged[partition / 64].load(Ordering::Acquire) & (1 << (partition % 64)) != 0
     }

@@ -9,6 +9,8 @@
 //! pins nothing reads the word before and after. `touched` is the second chance of an entry that is not pinned when
 //! room is needed (the clock algorithm of page caches).
 
+use std::ops::Range;
+
 use crate::sync::{AtomicI64, AtomicU64, Ordering, fence};
 
 /// What an entry counts: the charges against one quota in one period, in one epoch of its definitions.
@@ -209,13 +211,17 @@ impl<'memory> Table<'memory> {
     }
 
     fn candidates(&self, words: &[u64; KEY_WORDS]) -> impl Iterator<Item = usize> + use<> {
+        let [first, second] = self.buckets(words);
+        first.chain(second)
+    }
+
+    fn buckets(&self, words: &[u64; KEY_WORDS]) -> [Range<usize>; 2] {
         let buckets = (self.entries.len() / WAYS) as u64;
         let hash = CounterKey::hash(words);
         let scale = |half: u64| (((half & 0xffff_ffff) * buckets) >> 32) as usize;
         let (first, second) = (scale(hash), scale(hash >> 32));
         let ways = |bucket: usize| bucket * WAYS..(bucket + 1) * WAYS;
-        let second = if first == second { 0..0 } else { ways(second) };
-        ways(first).chain(second)
+        [ways(first), if first == second { 0..0 } else { ways(second) }]
     }
 
     fn holds(&self, index: usize, words: &[u64; KEY_WORDS]) -> bool {
@@ -300,22 +306,27 @@ impl<'memory> Table<'memory> {
         Ok(Published { handle, evicted })
     }
 
-    /// Takes an entry that is free, or else one that is not pinned, first one that has not been touched of late.
+    /// Takes an entry that is free, or else one that is not pinned, first one that has not been touched of late. Of two
+    /// alike it takes the one whose bucket has fewer pinned: so nearly all of the table can be (Azar, Broder, Karlin
+    /// and Upfal, "Balanced Allocations", STOC 1994).
     fn claim(&self, words: &[u64; KEY_WORDS]) -> Option<(usize, u64, bool)> {
         for round in 0..TRIES {
-            let mut victim: Option<(u64, usize)> = None;
-            for index in self.candidates(words) {
-                let seen = self.entries[index].word.load(Ordering::Relaxed);
-                let rank = match seen & STATE {
-                    0 => 0,
-                    READY if seen & PINS == 0 => 1 + (seen & TOUCHED),
-                    _ => continue,
-                };
-                if victim.is_none_or(|(best, _)| rank < best) {
-                    victim = Some((rank, index));
+            let mut victim: Option<((u64, usize), usize)> = None;
+            for bucket in self.buckets(words) {
+                let seen = |index: usize| self.entries[index].word.load(Ordering::Relaxed);
+                let pinned = bucket.clone().filter(|index| seen(*index) & PINS != 0).count();
+                for index in bucket {
+                    let rank = match seen(index) & (STATE | TOUCHED | PINS) {
+                        word if word & STATE == 0 => 0,
+                        word if word & STATE == READY && word & PINS == 0 => 1 + (word & TOUCHED),
+                        _ => continue,
+                    };
+                    if victim.is_none_or(|(best, _)| (rank, pinned) < best) {
+                        victim = Some(((rank, pinned), index));
+                    }
                 }
             }
-            let (rank, index) = victim?;
+            let ((rank, _), index) = victim?;
             if rank > 1 && round == 0 {
                 // All are in use: from now on they have to be used again to be spared.
                 for index in self.candidates(words) {

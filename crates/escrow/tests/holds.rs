@@ -115,7 +115,7 @@ impl Run<'_> {
         if self.pins.len() > 1 {
             return;
         }
-        let own: Vec<(Level, Delta)> = self.journal.charges(|_| true).collect();
+        let own: Vec<(Level, Delta)> = self.journal.charges(None, |_| true).collect();
         let sum = own.iter().fold(Delta::default(), |sum, (_, delta)| sum.plus(*delta));
         let figures = Reading {
             reserved: self.own.used() + sum.credit,

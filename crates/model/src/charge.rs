@@ -337,11 +337,12 @@ impl Escrow {
         }
     }
 
-    /// Step 8: the row. Of two with one request id the second has waited, and finds the first's row or inserts.
+    /// Step 8: the row. Of two with one request id the second meets the first's, committed or in flight, and gives back.
     pub fn insert(&self, state: &mut State, me: usize) {
         let once = matches!(self.op(state, me), Some(Op::ChargeOnce(_)));
-        if once && state.tables.request_rows > 0 && !self.is(Mutant::NoUniqueRequest) {
-            state.sessions[me].pc = Pc::GiveBack { then: Then::Replayed };
+        let meets = state.tables.request_rows > 0 || state.others(me).any(|other| other.request_row);
+        if once && meets && !self.is(Mutant::NoUniqueRequest) {
+            state.sessions[me].pc = Pc::GiveBack { then: Then::LookUp };
             return;
         }
         let refund = matches!(self.op(state, me), Some(Op::Refund(_)));
@@ -358,6 +359,7 @@ impl Escrow {
             session.fresh = if refund { -amount } else { amount };
         }
         session.request_row |= once;
+        session.slot_request = false;
         if refund && self.is(Mutant::RefundBeforeCommit) {
             for item in session.journal.clone() {
                 state.subtract(item.quota, item.epoch, item.amount);
@@ -387,7 +389,7 @@ impl Escrow {
     pub fn give_back(&self, state: &mut State, me: usize, then: Then) {
         let amount = self.amount(state, me);
         let keeps = (then == Then::Refused && self.is(Mutant::RefusalKeepsFirst))
-            || (then == Then::Replayed && self.is(Mutant::LoserKeeps));
+            || (then == Then::LookUp && self.is(Mutant::LoserKeeps));
         let session = &mut state.sessions[me];
         if let Some(quota) = bits(session.added).next() {
             let epoch = self.key(quota, session.seen);
@@ -413,7 +415,7 @@ impl Escrow {
                 state.sessions[me].forget_round();
                 state.sessions[me].pc = Pc::WaitDefinitions;
             }
-            Then::Replayed => self.end_without_effect(state, me),
+            Then::LookUp => self.start_anew(state, me),
             Then::Refused if once && !self.is(Mutant::RefusedDoesNotWaitForDuplicate) => {
                 self.withdraw(state, me);
                 let waited = self.is_duplicate(state, me, 0);
@@ -431,7 +433,13 @@ impl Escrow {
         }
     }
 
-    /// Duplicates: the look-up before anything else.
+    fn start_anew(&self, state: &mut State, me: usize) {
+        self.withdraw(state, me);
+        state.sessions[me].forget_round();
+        state.sessions[me].pc = Pc::LookUp;
+    }
+
+    /// Duplicates: the look-up before anything else. It has waited for the transaction that was writing such a row.
     pub fn look_up(&self, state: &mut State, me: usize) {
         if state.tables.request_rows > 0 {
             self.finish_call(state, me);
@@ -440,18 +448,16 @@ impl Escrow {
         }
     }
 
-    /// Duplicates: a refused call waits for each slot with its request id, then reads the table again. A transaction
-    /// that is in no slot any more has its row there, or has given back.
+    /// Duplicates: a refused call waits for each slot with its request id, then looks it up again. A transaction that
+    /// shows it no more has its row there, or has given back.
     pub fn seek_duplicate(&self, state: &mut State, me: usize, peer: u8, waited: bool) {
         let next = usize::from(peer) + 1;
         // Whether it had to wait is told here by the slot as it was found: it is a reason to try again.
         if next < state.sessions.len() {
             let waited = waited || self.is_duplicate(state, me, next);
             state.sessions[me].pc = Pc::SeekDuplicate { peer: next as u8, waited };
-        } else if state.tables.request_rows > 0 {
-            self.end_without_effect(state, me);
-        } else if waited {
-            self.start_round(state, me);
+        } else if waited || state.tables.request_rows > 0 || state.others(me).any(|other| other.request_row) {
+            self.start_anew(state, me);
         } else {
             self.judge_refused_duplicate(state, me);
             self.end_without_effect(state, me);

@@ -281,6 +281,8 @@ impl Escrow {
             None => None,
         });
         session.level = 0;
+        self.withdraw(state, me);
+        let session = &mut state.sessions[me];
         let at = session.op as usize;
         let end = program[at..].iter().position(|op| *op == Op::EndSavepoint).unwrap_or(0);
         session.op = (at + end + 1) as u8;

@@ -287,14 +287,8 @@ impl Escrow {
                 let partition = self.partition(quota);
                 those(&|other, it| holds_tables(partition, other, it))
             }
-            // The unique index waits for a transaction that has inserted the same request and not ended.
-            Pc::Insert if matches!(self.op(state, me), Some(Op::ChargeOnce(_))) => {
-                if self.is(Mutant::NoUniqueRequest) {
-                    0
-                } else {
-                    those(&|_, it| it.request_row)
-                }
-            }
+            // A transaction that has inserted the same request and not ended.
+            Pc::LookUp => those(&|_, it| it.request_row && !it.is_visible()),
             Pc::SeekDuplicate { peer, .. } => {
                 those(&|other, _| other == peer as usize && self.is_duplicate(state, me, other))
             }

@@ -121,7 +121,8 @@ pub enum Then {
     Restart,
     /// For a Definitions lock that another holds.
     Wait,
-    Replayed,
+    /// The request is another's, or has been.
+    LookUp,
 }
 
 /// Where a session stands; named after the step that it takes next.

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use postgres::Client;
+use tollgate_tests::cluster::{Cluster, ClusterOptions};
 use tollgate_tests::session::{Caller, sqlstate};
 
 use crate::calls::{CHECK, E2B, LLM, call, prepared};
@@ -124,5 +125,37 @@ fn what_has_no_price_is_refused_before_and_recorded_after() -> Result<()> {
     let row = client.query_one(estimate, &[])?;
     assert_eq!((row.get::<_, bool>(0), row.get::<_, bool>(1)), (true, false));
     assert_verified(&mut client);
+    Ok(())
+}
+
+/// Postgres warns of it once, in the log, and goes on with the default, which may be weaker than what was meant.
+#[test]
+fn a_mistake_in_the_configuration_file_weakens_nothing() -> Result<()> {
+    let weak = [("pg_tollgate.unknown_tenant", "allow"), ("pg_tollgate.enforcement", "off")];
+    let mistakes =
+        [("pg_tollgate.no_quota", "denyy"), ("pg_tollgate.no_qouta", "deny"), ("pg_tollgate.quota_entries", "512")];
+    for (name, value) in mistakes {
+        let settings = [&weak[..], &[(name, value)]].concat();
+        let extra_conf = settings.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        let cluster = Cluster::start(ClusterOptions { extra_conf, ..ClusterOptions::default() })?;
+        let mut client = cluster.superuser(&cluster.fresh_database()?)?;
+        let stray = "'00000000-0000-0000-0000-000000000077'";
+        let mut ask =
+            |function: &str, arguments: &[_], more: &[(&str, &str)], column: &str| -> Result<(bool, String)> {
+                let more = [&[("p_tenant_id", stray)], more].concat();
+                let row = client.query_one(&call(function, arguments, &more), &[])?;
+                Ok((row.get(column), row.get::<_, Option<String>>("reason").unwrap_or_default()))
+            };
+        let (allowed, reason) = ask("check_quota_before_operation", CHECK, &[], "allowed")?;
+        let (enforced, _) = ask("record_llm_cost", LLM, &[("p_enforce", "true")], "recorded")?;
+        let (recorded, after_the_fact) = ask("record_llm_cost", LLM, &[], "recorded")?;
+        assert!(recorded, "{name}");
+        // The library asks for this one where it is preloaded, and nobody knows it otherwise.
+        let is_mistake = value != "512";
+        assert_eq!((allowed, enforced), (!is_mistake, !is_mistake), "{name}: {reason}");
+        for reason in [reason, after_the_fact] {
+            assert_eq!(reason.contains(&format!("{name} is no valid setting")), is_mistake, "{name}: {reason}");
+        }
+    }
     Ok(())
 }

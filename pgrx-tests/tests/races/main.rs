@@ -12,4 +12,6 @@ mod events;
 mod exactly_k;
 mod in_flight;
 mod maintenance;
+mod replication;
+mod retries;
 mod rollback;

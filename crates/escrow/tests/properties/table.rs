@@ -10,6 +10,46 @@ use crate::{CEILING, KEYS, charge_of, key, memory, reading};
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
+    /// A journal of many lines finds by an index what one of few lines looks for.
+    #[test]
+    fn a_long_journal_knows_what_was_done(steps in vec((0..10u8, 0..4u8, 1..100i64), 1..200)) {
+        let entries = memory(WAYS);
+        let table = Table::new(&entries);
+        let pins: Vec<_> = (0..4).map(|number| table.publish(&key(number), reading(0, 0), 1).unwrap().pin()).collect();
+        let (mut journal, mut level, mut lines) = (Journal::new(), 1, Vec::<(u32, u8, i64)>::new());
+        for (step, number, amount) in steps {
+            match step {
+                0 => level += 1,
+                1 if level > 1 => {
+                    journal.abort_level(&table, level);
+                    lines.retain(|line| line.0 < level);
+                    level -= 1;
+                }
+                2 if level > 1 => {
+                    journal.merge_level(&table, level, level - 1);
+                    lines.iter_mut().filter(|line| line.0 == level).for_each(|line| line.0 -= 1);
+                    level -= 1;
+                }
+                _ => {
+                    journal.make_room(1).unwrap();
+                    let pin = table.pin(table.find(&key(number)).unwrap()).unwrap();
+                    table.add(pin, amount);
+                    journal.push(&table, pin, level, amount);
+                    journal.charge(charge_of(number), level, amount);
+                    lines.push((level, number, amount));
+                }
+            }
+            for number in 0..4 {
+                let sum: i64 = lines.iter().filter(|line| line.1 == number).map(|line| line.2).sum();
+                let tenant = charge_of(number).tenant;
+                let charged: i64 = journal.charges(Some(tenant), |charge| charge.tenant == tenant).map(|it| it.1.amount).sum();
+                prop_assert_eq!((charged, journal.done(pins[usize::from(number)].index()).amount), (sum, sum));
+                prop_assert_eq!(table.read(pins[usize::from(number)]).reserved, sum);
+            }
+        }
+        journal.abort(&table);
+    }
+
     #[test]
     fn sums_end_at_the_ceiling(
         start in prop_oneof![0..100i64, CEILING - 100..=CEILING, Just(i64::MAX)],
@@ -41,7 +81,7 @@ proptest! {
             prop_assert_eq!(table.read(pin), before);
         }
         let charged: i128 = amounts.iter().map(|amount| i128::from(*amount)).sum();
-        let noted: i64 = journal.charges(|_| true).map(|(_, delta)| delta.amount).sum();
+        let noted: i64 = journal.charges(None, |_| true).map(|(_, delta)| delta.amount).sum();
         prop_assert_eq!(i128::from(noted), charged.min(i128::from(i64::MAX)));
         journal.abort(&table);
         prop_assert_eq!(table.peek(handle), Some(reading(start, 0)));
@@ -149,6 +189,16 @@ fn figures_of_an_entry_may_be_below_zero_and_end_at_the_ceiling() {
     assert_eq!(table.peek(low), Some(reading(-5, 3)));
     assert_eq!(table.peek(lowest), Some(reading(-CEILING, 0)));
     assert_eq!(table.peek(high), Some(reading(CEILING, 0)));
+}
+
+/// Of two buckets the one with fewer pinned entries takes the next.
+#[test]
+fn most_entries_can_be_pinned() {
+    let entries = memory(65_536);
+    let table = Table::new(&entries);
+    let key = |number: u64| CounterKey { period: number, ..key(1) };
+    let pinned = (0..).take_while(|number| table.publish(&key(*number), reading(0, 0), 1).is_ok()).count();
+    assert!(pinned > 65_536 * 7 / 10, "{pinned} of 65,536");
 }
 
 #[test]

@@ -205,7 +205,7 @@ impl<'memory> Run<'memory> {
             return;
         }
         let own: Vec<(Level, i64)> = self.journals[backend]
-            .charges(|charge| *charge == charge_of(number))
+            .charges(Some(charge_of(number).tenant), |charge| *charge == charge_of(number))
             .map(|(level, delta)| (level, delta.amount))
             .collect();
         let sum: i64 = own.iter().map(|(_, amount)| amount).sum();
@@ -305,7 +305,9 @@ impl<'memory> Run<'memory> {
             assert_eq!(self.table.find(&key(number)), self.model.present.get(&number).copied());
             for (journal, transaction) in self.journals.iter().zip(&self.model.transactions) {
                 let mut charged: HashMap<Level, i64> = HashMap::new();
-                for (level, delta) in journal.charges(|charge| *charge == charge_of(number)) {
+                for (level, delta) in
+                    journal.charges(Some(charge_of(number).tenant), |charge| *charge == charge_of(number))
+                {
                     *charged.entry(level).or_default() += delta.amount;
                 }
                 for line in transaction.lines.iter().filter(|line| line.key == number) {
