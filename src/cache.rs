@@ -1,33 +1,32 @@
 //! What a backend keeps of configuration rows, for as long as nothing has changed.
 
-use std::borrow::Borrow;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::rc::Rc;
 
 use crate::error::Result;
-use crate::pg::invalidation::{generation, people_generation, watch};
+use crate::pg::invalidation::{Kind, Subject, Tick, now};
 
-/// A bounded map whose entries are of one generation of the configuration. When it is full it starts empty again: a
-/// working set that is larger is read from the tables anyway.
+/// A bounded map of what was read of one kind of rows. An entry is good until something changes that it tells of. When
+/// the map is full it starts empty again: a working set that is larger is read from the tables anyway.
 pub struct Cache<K, V> {
-    /// The generation as it is now.
-    now: fn() -> u64,
-    generation: Cell<u64>,
+    kind: Kind,
+    /// Whom an entry tells of, by its key.
+    of: fn(&K) -> Subject,
     most: usize,
     fits: fn(&V) -> bool,
-    map: RefCell<HashMap<K, Rc<V>, foldhash::fast::RandomState>>,
+    map: RefCell<HashMap<K, Kept<V>, foldhash::fast::RandomState>>,
+}
+
+struct Kept<V> {
+    read_at: Tick,
+    value: Rc<V>,
 }
 
 impl<K: Hash + Eq, V> Cache<K, V> {
-    pub fn new(most: usize) -> Self {
-        Self { now: generation, generation: Cell::new(0), most, fits: |_| true, map: RefCell::default() }
-    }
-
-    /// For what is read from memberships and preferences.
-    pub fn of_people(most: usize) -> Self {
-        Self { now: people_generation, ..Self::new(most) }
+    pub fn new(kind: Kind, of: fn(&K) -> Subject, most: usize) -> Self {
+        Self { kind, of, most, fits: |_| true, map: RefCell::default() }
     }
 
     /// Keeps only values that fit; others are read each time.
@@ -38,12 +37,12 @@ impl<K: Hash + Eq, V> Cache<K, V> {
     /// What is kept, or else what is read now, by a query in the latest snapshot. It is kept if nothing changed meanwhile.
     ///
     /// The caller has handled invalidation messages as far as it cares. The order is what keeps the cache from being stale:
-    /// the tables are watched and the generation is taken before anything is read.
+    /// the tables are watched and the moment is taken before anything is read.
     pub fn get_or_read(&self, key: K, read: impl FnOnce(&K) -> Result<V>) -> Result<Rc<V>> {
         self.get_valid_or_read(key, |_| true, read)
     }
 
-    /// The same, where what is kept may have become invalid by something else than a change of rows.
+    /// The same, where what is kept may have become invalid by something else than a change of whom it tells of.
     pub fn get_valid_or_read(
         &self,
         key: K,
@@ -53,35 +52,32 @@ impl<K: Hash + Eq, V> Cache<K, V> {
         if let Some(known) = self.get(&key).filter(|known| is_valid(known)) {
             return Ok(known);
         }
-        watch();
-        let read_in = (self.now)();
-        let value = read(&key)?;
-        Ok(self.keep(read_in, key, value))
+        let announced = self.kind.is_announced();
+        let read_at = now();
+        let value = Rc::new(read(&key)?);
+        // SAFETY: reads the state of the running query. What it reads may be older than the messages it has handled.
+        let parallel = unsafe { pgrx::pg_sys::IsInParallelMode() };
+        if announced && !parallel && (self.fits)(&value) {
+            self.keep(key, Kept { read_at, value: Rc::clone(&value) });
+        }
+        Ok(value)
     }
 
     /// What is kept, if it is still so.
-    pub fn get<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> Option<Rc<V>>
-    where
-        K: Borrow<Q>,
-    {
-        if self.generation.get() != (self.now)() {
-            return None;
-        }
-        self.map.borrow().get(key).cloned()
+    pub fn get(&self, key: &K) -> Option<Rc<V>> {
+        let map = self.map.borrow();
+        let kept = map.get(key)?;
+        (!self.kind.has_changed((self.of)(key), kept.read_at)).then(|| Rc::clone(&kept.value))
     }
 
-    fn keep(&self, read_in: u64, key: K, value: V) -> Rc<V> {
-        let fits = (self.fits)(&value);
-        let value = Rc::new(value);
-        // SAFETY: reads the state of the running query. What it reads may be older than the messages it has handled.
-        let parallel = unsafe { pgrx::pg_sys::IsInParallelMode() };
-        if fits && read_in == (self.now)() && !parallel {
-            let mut map = self.map.borrow_mut();
-            if self.generation.replace(read_in) != read_in || map.len() >= self.most {
-                map.clear();
-            }
-            map.insert(key, Rc::clone(&value));
+    fn keep(&self, key: K, kept: Kept<V>) {
+        if self.kind.has_changed((self.of)(&key), kept.read_at) {
+            return;
         }
-        value
+        let mut map = self.map.borrow_mut();
+        if map.len() >= self.most && !map.contains_key(&key) {
+            map.clear();
+        }
+        map.insert(key, kept);
     }
 }

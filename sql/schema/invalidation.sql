@@ -4,14 +4,10 @@
 create function copilot_internal.configuration_changed() returns trigger
     language c as 'MODULE_PATHNAME', 'configuration_changed_wrapper';
 comment on function copilot_internal.configuration_changed() is
-    'Tells every session at commit that rows of this table have changed, by an invalidation message of Postgres'' own. '
-    'What sessions keep of configuration is never behind what was acknowledged.';
-
-create function copilot_internal.people_changed() returns trigger
-    language c as 'MODULE_PATHNAME', 'people_changed_wrapper';
-comment on function copilot_internal.people_changed() is
-    'The same for what sessions keep of memberships alone: what people do among themselves makes no session forget '
-    'quotas and prices.';
+    'Tells every session at commit what has changed. The first argument is the kind: quotas, prices, policies or '
+    'people. The others are columns that say which tenant, quota or user it concerns. Without one, or where it is '
+    'NULL, it concerns everybody; of people, NULL concerns nobody. What sessions keep is never behind what was '
+    'acknowledged.';
 
 create function copilot_internal.definitions_changed() returns trigger
     language c as 'MODULE_PATHNAME', 'definitions_changed_wrapper';
@@ -19,42 +15,71 @@ comment on function copilot_internal.definitions_changed() is
     'Says which quotas will come or go with this transaction: those of the tenant in the named column, of the platform '
     'where it is NULL. Without a column: of all. See the lock protocol in the library''s crate escrow.';
 
-create trigger definitions_changed after insert or delete on copilot_internal.cost_quotas
-    for each row execute function copilot_internal.definitions_changed('tenant_id');
-create trigger definitions_changed after insert or delete or update of id, plan on copilot_internal.tenants
-    for each row execute function copilot_internal.definitions_changed('id');
-create trigger definitions_changed after insert or delete or update on copilot_internal.default_quotas
-    for each statement execute function copilot_internal.definitions_changed();
-
+-- Of rows, not of statements, also where all are concerned: a subscription fires no other. What has changed is asked
+-- of the rows, since a trigger of somebody else may change columns that no statement names.
 do $$
 declare
     v_table text;
+    v_kind text;
+    v_column text;
 begin
-    for v_table in
-        select unnest(array['cost_quotas', 'tenants', 'default_quotas'])
+    for v_table, v_kind, v_column in
+        values ('cost_quotas', 'quotas', 'tenant_id'), ('default_quotas', 'quotas', null),
+               ('quota_overrides', 'quotas', 'quota_id'),
+               ('model_pricing', 'prices', 'tenant_id'), ('e2b_pricing', 'prices', 'tenant_id'),
+               ('price_markups', 'prices', 'tenant_id'), ('model_aliases', 'prices', null),
+               ('shipped_model_prices', 'prices', null), ('shipped_sandbox_prices', 'prices', null),
+               ('tenant_llm_policies', 'policies', 'tenant_id'),
+               ('tenant_memberships', 'people', 'user_id'), ('user_preferences', 'people', 'user_id')
     loop
-        execute pg_catalog.format('create trigger all_definitions_changed after truncate on copilot_internal.%I '
-            'for each statement execute function copilot_internal.definitions_changed()', v_table);
-        execute pg_catalog.format('alter table copilot_internal.%I enable always trigger definitions_changed, '
-            'enable always trigger all_definitions_changed', v_table);
+        execute pg_catalog.format('create trigger configuration_changed after insert or update or delete '
+            'on copilot_internal.%I for each row execute function copilot_internal.configuration_changed(%s)',
+            v_table, pg_catalog.concat_ws(', ', pg_catalog.quote_literal(v_kind), pg_catalog.quote_literal(v_column)));
+        execute pg_catalog.format('create trigger all_configuration_changed after truncate on copilot_internal.%I '
+            'for each statement execute function copilot_internal.configuration_changed(%L)', v_table, v_kind);
     end loop;
-    for v_table in
-        select unnest(array['cost_quotas', 'default_quotas', 'quota_overrides', 'tenants', 'tenant_memberships',
-            'user_preferences', 'tenant_llm_policies', 'model_pricing', 'e2b_pricing', 'shipped_model_prices',
-            'shipped_sandbox_prices', 'model_aliases', 'price_markups'])
-    loop
-        -- Of a tenant only that it is there and its plan say which quotas and prices apply; who owns it, people.
-        execute pg_catalog.format('create trigger configuration_changed after insert or update%s or delete or truncate '
-            'on copilot_internal.%I for each statement execute function copilot_internal.configuration_changed()',
-            case v_table when 'tenants' then ' of id, plan, deleted_at' end, v_table);
-        execute pg_catalog.format(
-            'alter table copilot_internal.%I enable always trigger configuration_changed', v_table);
-    end loop;
-    create trigger people_changed after update of owner_id on copilot_internal.tenants
-        for each statement execute function copilot_internal.people_changed();
-    alter table copilot_internal.tenants enable always trigger people_changed;
-    alter table copilot_internal.cost_quotas enable always trigger lock_platform;
 end $$;
+
+-- Of a tenant only that it is there and its plan say which quotas apply.
+create trigger configuration_changed after insert or delete on copilot_internal.tenants
+    for each row execute function copilot_internal.configuration_changed('quotas', 'id');
+create trigger configuration_updated after update on copilot_internal.tenants
+    for each row when ((old.id, old.plan, old.deleted_at) is distinct from (new.id, new.plan, new.deleted_at))
+    execute function copilot_internal.configuration_changed('quotas', 'id');
+create trigger all_configuration_changed after truncate on copilot_internal.tenants
+    for each statement execute function copilot_internal.configuration_changed('quotas');
+-- A tenant that comes or changes hands concerns its owners. One that goes, or comes back, concerns its members.
+create trigger people_changed after insert on copilot_internal.tenants
+    for each row execute function copilot_internal.configuration_changed('people', 'owner_id');
+create trigger owner_changed after update on copilot_internal.tenants
+    for each row when (old.owner_id is distinct from new.owner_id)
+    execute function copilot_internal.configuration_changed('people', 'owner_id');
+create trigger people_updated after update on copilot_internal.tenants
+    for each row when ((old.id, old.deleted_at) is distinct from (new.id, new.deleted_at))
+    execute function copilot_internal.configuration_changed('people');
+create trigger people_deleted after delete on copilot_internal.tenants
+    for each row execute function copilot_internal.configuration_changed('people');
+create trigger all_people_changed after truncate on copilot_internal.tenants
+    for each statement execute function copilot_internal.configuration_changed('people');
+-- In a subscription the members may be there before it.
+create trigger replicated_people_changed after insert on copilot_internal.tenants
+    for each row execute function copilot_internal.configuration_changed('people');
+
+create trigger definitions_changed after insert or delete on copilot_internal.cost_quotas
+    for each row execute function copilot_internal.definitions_changed('tenant_id');
+create trigger definitions_changed after insert or delete on copilot_internal.tenants
+    for each row execute function copilot_internal.definitions_changed('id');
+create trigger definitions_updated after update on copilot_internal.tenants
+    for each row when ((old.id, old.plan) is distinct from (new.id, new.plan))
+    execute function copilot_internal.definitions_changed('id');
+create trigger definitions_changed after insert or delete or update on copilot_internal.default_quotas
+    for each row execute function copilot_internal.definitions_changed();
+create trigger all_definitions_changed after truncate on copilot_internal.cost_quotas
+    for each statement execute function copilot_internal.definitions_changed();
+create trigger all_definitions_changed after truncate on copilot_internal.tenants
+    for each statement execute function copilot_internal.definitions_changed();
+create trigger all_definitions_changed after truncate on copilot_internal.default_quotas
+    for each statement execute function copilot_internal.definitions_changed();
 
 -- What counters are read from: rows that the kernels did not write, be it by an import, a repair or a subscription.
 create function copilot_internal.rows_changed() returns trigger
@@ -79,15 +104,50 @@ do $$
 declare
     v_table text;
 begin
-    for v_table in
-        select unnest(array['pending_costs', 'quota_rollups', 'quota_reservations'])
+    foreach v_table in array array['pending_costs', 'quota_rollups', 'quota_reservations']
     loop
         execute pg_catalog.format('create trigger rows_changed after insert or update or delete or truncate '
             'on copilot_internal.%I for each statement execute function copilot_internal.rows_changed()', v_table);
         -- A subscription fires no triggers of statements.
         execute pg_catalog.format('create trigger replicated_rows_changed after insert or update or delete '
             'on copilot_internal.%I for each row execute function copilot_internal.rows_changed()', v_table);
-        execute pg_catalog.format('alter table copilot_internal.%I enable always trigger rows_changed, '
-            'enable replica trigger replicated_rows_changed', v_table);
     end loop;
 end $$;
+
+-- All of these fire always, also for what a subscription brings. `enable trigger all` makes them deaf to that.
+create function copilot_internal.arm_triggers() returns bigint
+    language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+    v_trigger record;
+    v_armed bigint := 0;
+    v_lock_timeout text := current_setting('lock_timeout');
+begin
+    for v_trigger in
+        select c.relname as relation, t.tgname as name, w.enabled,
+               case w.enabled when 'R' then 'replica' else 'always' end as way
+        from pg_trigger t
+        join pg_class c on c.oid = t.tgrelid
+        join pg_proc p on p.oid = t.tgfoid
+        cross join lateral (select case when t.tgname like 'replicated%' then 'R' else 'A' end) as w (enabled)
+        where c.relnamespace = 'copilot_internal'::regnamespace and p.pronamespace = c.relnamespace
+          and p.proname in ('configuration_changed', 'definitions_changed', 'rows_changed', 'lock_platform')
+          and t.tgenabled not in ('D', w.enabled) and not t.tgisinternal
+        order by c.relname, t.tgname
+    loop
+        begin
+            perform set_config('lock_timeout', '100ms', true);
+            execute format('alter table copilot_internal.%I enable %s trigger %I', v_trigger.relation, v_trigger.way,
+                v_trigger.name);
+            v_armed := v_armed + 1;
+        exception when lock_not_available then
+            -- Somebody writes the table: the next time.
+            null;
+        end;
+    end loop;
+    perform set_config('lock_timeout', v_lock_timeout, true);
+    return v_armed;
+end $$;
+comment on function copilot_internal.arm_triggers() is
+    'Has the triggers that tell of changes fire always again after `alter table ... enable trigger all`; returns how '
+    'many did not. One that is disabled stays so. maintain() does it. Run as the owner.';
+select copilot_internal.arm_triggers();

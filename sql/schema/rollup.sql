@@ -202,6 +202,11 @@ begin
         done := done + copilot_internal.refresh_estimates(v_tenant_id);
     end loop;
     return next;
+    task := 'triggers';
+    done := copilot_internal.arm_triggers();
+    if done > 0 then
+        return next;
+    end if;
 end $$;
 comment on function copilot_internal.run_maintenance(integer) is
     'What maintain() does, for its kernel, which has asked who calls. Run as the owner.';
@@ -213,7 +218,8 @@ comment on function copilot_internal.maintain(integer) is
     'Housekeeping. It folds at most p_limit pending rows into the rollups, skipping tenants that another session is '
     'folding. It marks at most p_limit reservations that have expired. It adds events that charges could not write, '
     'and deletes at most p_limit of those that were acknowledged long ago. Once an hour it brings the named estimates '
-    'of at most 100 tenants that have spent up to date with their own records. Changes no other figure that users can '
+    'of at most 100 tenants that have spent up to date with their own records. Where `enable trigger all` has left '
+    'triggers deaf to a subscription it arms them again. Changes no other figure that users can '
     'read; safe to call at any time and as often as liked.';
 
 create function copilot_internal.ledger_differences()

@@ -9,7 +9,7 @@ use crate::arguments;
 use crate::error::Result;
 use crate::pg;
 use crate::pg::identity::Caller;
-use crate::pg::invalidation::current_generation;
+use crate::pg::invalidation::handle_messages;
 use crate::pg::spi::{Session, Snapshot};
 use crate::quota::Payer;
 use crate::quota::figures::{Figures, refusal, wait_for};
@@ -98,7 +98,7 @@ pub fn cached_allowed(
     amount: i64,
     user: Option<Uuid>,
 ) -> Option<bool> {
-    current_generation();
+    handle_messages();
     if !cached_may_ask(caller, tenant, user)? {
         return Some(false);
     }

@@ -8,14 +8,14 @@ use tollgate_escrow::table::{CounterKey, Delta, Full, Handle, Pin, Reading};
 
 use super::waiting::{barrier, partitions, wait_for, withdraw};
 use crate::error::{Error, Result};
-use crate::pg::invalidation::{current_generation, generation, watch};
+use crate::pg::invalidation::{handle_messages, ledger, now};
 use crate::pg::lock::{self, Strength};
 use crate::pg::memory::Shared;
 use crate::pg::spi::{Session, Snapshot};
 use crate::pg::transaction::{Advance, level, own_slot, with};
 use crate::pg::{Timestamp, clock_timestamp, own_database, to_unix_seconds};
 use crate::quota::Payer;
-use crate::quota::definitions::{Definition, EpochPair, Window, quarter};
+use crate::quota::definitions::{self, Definition, EpochPair, Window, quarter};
 use crate::quota::sums::{self, Sum};
 use tollgate_core::decision::{Quota, Scope};
 
@@ -70,7 +70,7 @@ impl<'a> QuotaCounter<'a> {
     pub fn key(&self, epoch: u32) -> CounterKey {
         CounterKey {
             database: own_database(),
-            ledger: watch().to_u32(),
+            ledger: ledger().to_u32(),
             quota: self.definition.id,
             period: self.window.packed,
             epoch,
@@ -165,7 +165,7 @@ impl<'a> QuotaCounter<'a> {
         let registry = &self.shared.registry;
         let definitions = lock::LockTarget::Definitions(self.partition);
         let counted = self.counted();
-        let known = generation();
+        let known = now();
         let charged = with(|state| state.has_charged(self.partition));
         // Load 1. A transaction that has closed the partition and waits for this one holds the lock. It changes nothing
         // meanwhile.
@@ -178,7 +178,8 @@ impl<'a> QuotaCounter<'a> {
                 return Ok(None);
             }
             definitions.unlock(Strength::Shared);
-            if registry.epoch(self.partition) != epoch || current_generation() != known {
+            handle_messages();
+            if registry.epoch(self.partition) != epoch || definitions::have_changed(self.payer, known) {
                 return Ok(None);
             }
         }

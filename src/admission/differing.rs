@@ -7,7 +7,7 @@ use tollgate_escrow::epochs::{PLATFORM, partition};
 use tollgate_escrow::table::{CEILING, CounterKey, Delta, Handle, Reading};
 
 use crate::error::{Error, Result};
-use crate::pg::invalidation::watch;
+use crate::pg::invalidation::ledger;
 use crate::pg::memory::{Shared, shared};
 use crate::pg::spi::types::TEXT;
 use crate::pg::spi::{Plan, Session, Snapshot};
@@ -46,7 +46,7 @@ pub fn differing(spi: &Session) -> Result<Vec<Difference>> {
     // SAFETY: reads the state of the server.
     let Some(shared) = shared().filter(|_| !unsafe { pg_sys::RecoveryInProgress() }) else { return Ok(Vec::new()) };
     let mut counters: HashMap<[u8; 16], Vec<(CounterKey, Handle)>> = HashMap::new();
-    for (key, handle) in shared.table.counters(own_database(), watch().to_u32()) {
+    for (key, handle) in shared.table.counters(own_database(), ledger().to_u32()) {
         counters.entry(key.quota).or_default().push((key, handle));
     }
     let ids: Vec<String> = counters.keys().map(|quota| Uuid::from_bytes(*quota).to_string()).collect();

@@ -12,7 +12,7 @@ use super::charge::{Admission, Charge, Counted};
 use super::counter::{CounterSource, Expiry, LockWait, QuotaCounter, Retry};
 use super::waiting::{barrier, partitions, wait_for, wait_for_active_hold, withdraw};
 use crate::error::Result;
-use crate::pg::invalidation::{current_generation, generation};
+use crate::pg::invalidation::handle_messages;
 use crate::pg::lock::{self, Strength};
 use crate::pg::memory::Shared;
 use crate::pg::spi::{Session, Snapshot};
@@ -66,7 +66,7 @@ pub fn admit(shared: &Shared, spi: &Session, charge: Charge) -> Result<Admission
 /// The steps of a charge, in the order and by the names of the protocol.
 fn try_admit(shared: &Shared, spi: &Session, charge: Charge) -> std::result::Result<Admission, Retry> {
     let epochs = enter(shared, charge)?;
-    let known = current_generation();
+    handle_messages();
     let definitions = read_definitions(shared, charge.payer, epochs)?;
     if charge.enforce && definitions.tenant.refuses() {
         // No counter is asked.
@@ -75,7 +75,7 @@ fn try_admit(shared: &Shared, spi: &Session, charge: Charge) -> std::result::Res
         return Ok(Admission::refused(usage, verdict));
     }
     let mut attempt = Attempt::pin_counters(shared, spi, charge, &definitions, epochs)?;
-    if generation() != known {
+    if definitions.have_changed(charge.payer) {
         return Err(Retry::Again);
     }
     attempt.make_room()?;
@@ -101,7 +101,8 @@ fn try_admit(shared: &Shared, spi: &Session, charge: Charge) -> std::result::Res
         }
         // Where another transaction was admitted in between, the figures have changed.
         let Some(counted) = attempt.reserve_within_limits(&usage) else { continue };
-        if current_generation() != known {
+        handle_messages();
+        if definitions.have_changed(charge.payer) {
             retract(shared, attempt.charge, &counted);
             return Err(Retry::Again);
         }
@@ -111,13 +112,41 @@ fn try_admit(shared: &Shared, spi: &Session, charge: Charge) -> std::result::Res
 
 /// The definitions that apply, as of the epochs that the slot shows.
 fn read_definitions(shared: &Shared, payer: Payer, epochs: EpochPair) -> std::result::Result<Rc<Definitions>, Retry> {
-    let definitions = definitions::of(payer, epochs)?;
+    let definitions = definitions_in(payer, epochs)?;
     let mut entered = partitions(payer).into_iter().zip(epochs);
     if entered.all(|(partition, epoch)| shared.registry.is_current(partition, epoch)) {
         Ok(definitions)
     } else {
         Err(Retry::Again)
     }
+}
+
+/// The definitions in these epochs, which are or were the present ones. If nobody is changing definitions any more, all
+/// messages of the changes that led to them have come in. Then what is kept of earlier epochs is good if none was of it.
+fn definitions_in(payer: Payer, epochs: EpochPair) -> Result<Rc<Definitions>> {
+    if let Some(known) = definitions::kept(payer, epochs) {
+        return Ok(known);
+    }
+    if let Some(known) = definitions::kept_in_any(payer) {
+        let mut places = partitions(payer).into_iter().zip(known.epochs()).zip(epochs);
+        if places.all(|((partition, known), now)| known == now || is_settled(partition)) {
+            handle_messages();
+            if !known.have_changed(payer) {
+                known.hold_in(epochs);
+            }
+        }
+    }
+    definitions::of(payer, epochs)
+}
+
+/// Whether every other transaction that has changed definitions of the partition has ended, and sent its messages.
+fn is_settled(partition: usize) -> bool {
+    let definitions = lock::LockTarget::Definitions(partition);
+    let settled = definitions.try_lock(Strength::Shared);
+    if settled {
+        definitions.unlock(Strength::Shared);
+    }
+    settled
 }
 
 /// A charge whose counters are pinned.
@@ -375,8 +404,8 @@ pub fn quota_usage(
 ) -> Result<QuotaUsage> {
     // SAFETY: both read the state of the server and of the query.
     let tables_only = unsafe { pg_sys::RecoveryInProgress() || pg_sys::IsInParallelMode() };
-    current_generation();
-    let definitions = definitions::of(payer, present(shared, payer))?;
+    handle_messages();
+    let definitions = definitions_in(payer, present(shared, payer))?;
     let mut sums = Sums::new(payer, snapshot);
     let mut usage = QuotaUsage { tenant: definitions.tenant.clone(), ..QuotaUsage::default() };
     for definition in &definitions.all {

@@ -22,7 +22,7 @@ pub fn quota_usage(spi: &Session, payer: Payer, at: Timestamp, snapshot: Snapsho
 }
 
 fn stand(spi: &Session, payer: Payer, at: Timestamp, sums: &mut Sums) -> Result<QuotaUsage> {
-    invalidation::current_generation();
+    invalidation::handle_messages();
     let definitions = definitions::of(payer, [0; 2])?;
     let mut usage = QuotaUsage::default();
     for definition in &definitions.all {
@@ -57,7 +57,7 @@ thread_local! {
 
 /// Whether there is a quota of the platform, of either resource.
 fn platform_is_limited() -> Result<bool> {
-    invalidation::current_generation();
+    invalidation::handle_messages();
     for resource in [Resource::Llm, Resource::E2b] {
         if !definitions::of(Payer { tenant: None, user: None, resource }, [0; 2])?.all.is_empty() {
             return Ok(true);

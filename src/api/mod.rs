@@ -13,6 +13,7 @@ mod record_usage;
 mod reserve;
 mod summary;
 mod tenancy;
+mod triggers;
 
 use crate::error::{Error, Result};
 use crate::pg::identity::Caller;

@@ -12,7 +12,7 @@ use pgrx::{Uuid, pg_sys};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::invalidation::generation;
+use super::invalidation::roles_generation;
 
 /// Claims longer than this are not read: no issuer writes them, and parsing is work that a caller should not order.
 const MAX_CLAIMS_BYTES: usize = 64 * 1024;
@@ -64,9 +64,9 @@ impl Caller {
         // SAFETY: reads the backend's current user.
         let role = unsafe { pg_sys::GetUserId() };
         match LATEST.get() {
-            Some((known_in, known, caller)) if known == role && known_in == generation() => caller,
+            Some((known_in, known, caller)) if known == role && known_in == roles_generation() => caller,
             _ => {
-                let asked_in = generation();
+                let asked_in = roles_generation();
                 let serves_all_tenants = has_role(role, c"service_role") || has_role(role, OWNER);
                 let caller = Self {
                     serves_all_tenants,

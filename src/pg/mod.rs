@@ -1,5 +1,6 @@
 //! The thin shell around Postgres: arguments and results, SPI, locks, identity, time zones. All `unsafe` lives here.
 
+pub mod announcing;
 pub mod call;
 pub mod drop_guard;
 pub mod duplicate;

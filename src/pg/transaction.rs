@@ -15,6 +15,7 @@ use tollgate_escrow::journal::{Journal, Level};
 use tollgate_escrow::registry::Identity;
 use tollgate_escrow::table::{Pin, Table};
 
+use super::invalidation::announce_unheard;
 use super::lock::{LockTarget, Strength};
 use super::memory::{Shared, shared};
 
@@ -33,6 +34,8 @@ pub struct TransactionState {
     closed: [Level; PARTITIONS],
     /// Whether it has written what counters are read from and are not told of.
     reloads: bool,
+    /// Whether it has created, altered or dropped a trigger of any table.
+    alters_triggers: bool,
     /// How many of its charges are admitted and not in the tables yet: triggers run in between.
     unwritten: u32,
     /// The database that it drops, which it can do only by itself.
@@ -64,6 +67,7 @@ static STATE: State = State(UnsafeCell::new(TransactionState {
     changed: 0,
     closed: [0; PARTITIONS],
     reloads: false,
+    alters_triggers: false,
     unwritten: 0,
     dropped: 0,
     first_expiry: 0,
@@ -279,6 +283,11 @@ fn idle(state: &TransactionState) -> bool {
 #[pg_guard]
 unsafe extern "C-unwind" fn on_transaction(event: pg_sys::XactEvent::Type, _argument: *mut std::ffi::c_void) {
     use pg_sys::XactEvent::{XACT_EVENT_ABORT, XACT_EVENT_COMMIT, XACT_EVENT_PRE_COMMIT, XACT_EVENT_PRE_PREPARE};
+    if matches!(event, XACT_EVENT_PRE_COMMIT | XACT_EVENT_PRE_PREPARE)
+        && announce_unheard(with(|state| state.alters_triggers))
+    {
+        with(|state| state.note_reload());
+    }
     match event {
         XACT_EVENT_COMMIT | XACT_EVENT_ABORT => {
             // There is nothing in it that could panic; if there ever is, the server must not go down for it.
@@ -287,6 +296,7 @@ unsafe extern "C-unwind" fn on_transaction(event: pg_sys::XactEvent::Type, _argu
                     if !idle(state) {
                         state.end(shared().as_ref(), event == XACT_EVENT_COMMIT);
                     }
+                    state.alters_triggers = false;
                 });
             });
         }
@@ -340,7 +350,8 @@ unsafe extern "C-unwind" fn on_subtransaction(
     });
 }
 
-/// A database that goes away takes its counters with it: CREATE DATABASE may give its oid to another.
+/// A database that goes away takes its counters with it: CREATE DATABASE may give its oid to another. What happens while
+/// triggers are switched off is not told.
 #[pg_guard]
 unsafe extern "C-unwind" fn object_access(
     access: pg_sys::ObjectAccessType::Type,
@@ -354,6 +365,14 @@ unsafe extern "C-unwind" fn object_access(
         if let Some(next) = NEXT_ACCESS {
             next(access, class, object, sub_object, argument);
         }
+    }
+    let changes = [
+        pg_sys::ObjectAccessType::OAT_POST_CREATE,
+        pg_sys::ObjectAccessType::OAT_POST_ALTER,
+        pg_sys::ObjectAccessType::OAT_DROP,
+    ];
+    if class == pg_sys::TriggerRelationId && changes.contains(&access) {
+        with(|state| state.alters_triggers = true);
     }
     if access == pg_sys::ObjectAccessType::OAT_DROP && class == pg_sys::DatabaseRelationId && shared().is_some() {
         // Its sessions may still be there, and be ended by what follows. Only afterwards does no session have a counter

@@ -8,7 +8,7 @@ use pgrx::pg_sys::Oid;
 use crate::cache::Cache;
 use crate::error::{Error, Result};
 use crate::pg::identity::print_uuid;
-use crate::pg::invalidation::current_generation;
+use crate::pg::invalidation::{Kind, Subject, handle_messages};
 use crate::pg::nil;
 use crate::pg::spi::types::{TEXT, UUID};
 use crate::pg::spi::{self, Plan, Row, Snapshot, columns};
@@ -285,10 +285,18 @@ type Key = (Option<Uuid>, String, Option<String>);
 const MAX_LISTS: usize = 1_024;
 
 thread_local! {
-    static MODELS: Cache<Key, PriceList<ModelPrice>> = Cache::new(MAX_LISTS);
-    static SANDBOXES: Cache<Key, PriceList<SandboxPrice>> = Cache::new(MAX_LISTS);
-    static TENANTS: Cache<(), HashSet<Uuid>> = Cache::new(1);
-    static MARKUPS_KEPT: Cache<Option<Uuid>, Vec<MarkupRow>> = Cache::new(MAX_LISTS);
+    static MODELS: Cache<Key, PriceList<ModelPrice>> =
+        Cache::new(Kind::Prices, |(tenant, ..)| prices_of(*tenant), MAX_LISTS);
+    static SANDBOXES: Cache<Key, PriceList<SandboxPrice>> =
+        Cache::new(Kind::Prices, |(tenant, ..)| prices_of(*tenant), MAX_LISTS);
+    static TENANTS: Cache<(), HashSet<Uuid>> = Cache::new(Kind::Prices, |()| Subject::Any, 1);
+    static MARKUPS_KEPT: Cache<Option<Uuid>, Vec<MarkupRow>> =
+        Cache::new(Kind::Prices, |tenant| prices_of(*tenant), MAX_LISTS);
+}
+
+/// Whom prices tell of that were read for a tenant, or for all that have none of their own.
+fn prices_of(tenant: Option<Uuid>) -> Subject {
+    tenant.map_or(Subject::Everybody, |tenant| Subject::One(*tenant.as_bytes()))
 }
 
 /// The owner of the prices.
@@ -385,7 +393,7 @@ fn markup(owner: Owner, provider: &str, name: &str, at: Timestamp) -> Result<Fou
 
 /// What a tenant pays for what a provider has billed. A markup that cannot be used leaves it as it is.
 pub fn on_provided(tenant: Uuid, model: Model, at: Timestamp, billed: Picos) -> Result<Picos> {
-    current_generation();
+    handle_messages();
     let found = markup(owner(Some(tenant))?, model.provider, model.name, at)?;
     let paid = found.ok().flatten().and_then(|markup| markup.on_provided(billed));
     Ok(paid.unwrap_or(billed))
@@ -439,7 +447,7 @@ pub type PriceTokens<'a> =
 
 /// The cost by the price in force at the moment.
 pub fn quote_llm(tenant: Option<Uuid>, model: Model, at: Timestamp, price_tokens: PriceTokens) -> Result<Quote> {
-    current_generation();
+    handle_messages();
     let owner = owner(tenant)?;
     let key = (owner.tenant, model.provider.to_owned(), Some(model.name.to_owned()));
     let list = MODELS.with(|cache| cache.get_or_read(key, PriceList::<ModelPrice>::read))?;
@@ -515,7 +523,7 @@ pub struct SandboxUse<'a> {
 
 /// The cost by the price in force at the moment.
 pub fn quote_sandbox(tenant: Option<Uuid>, sandbox: SandboxUse, at: Timestamp) -> Result<Quote> {
-    current_generation();
+    handle_messages();
     let owner = owner(tenant)?;
     let kind = format!("{}{BETWEEN}{}", sandbox.provider, sandbox.sandbox_type);
     let key = (owner.tenant, kind, sandbox.region.map(str::to_owned));

@@ -9,6 +9,7 @@ use tollgate_escrow::table::Handle;
 use super::Payer;
 use crate::cache::Cache;
 use crate::error::{Error, Result};
+use crate::pg::invalidation::{Kind, Subject, Tick, now};
 use crate::pg::spi::types::{TEXT, UUID};
 use crate::pg::spi::{self, Plan, Row, Snapshot, columns};
 use crate::pg::zone::PostgresZone;
@@ -68,15 +69,47 @@ type DefinitionKey = ([u8; 16], [u8; 16], Resource);
 pub type EpochPair = [u32; 2];
 
 thread_local! {
-    static KEPT: Cache<DefinitionKey, Definitions> = Cache::new(MAX_SUBJECTS);
+    static KEPT: Cache<DefinitionKey, Definitions> =
+        Cache::new(Kind::Quotas, |(tenant, ..)| Subject::One(*tenant), MAX_SUBJECTS);
 }
 
-/// What applies to a payer, as it was read in these epochs. It is good for no other: an epoch moves on before the
-/// messages of its change go out.
+/// What applies to a payer, as it was read in these epochs. An epoch moves on before the messages of its change go out,
+/// so it is good for another only if it is known that all have come in.
 pub struct Definitions {
-    epochs: EpochPair,
+    epochs: Cell<EpochPair>,
+    read_at: Tick,
     pub all: Vec<Definition>,
     pub tenant: TenantState,
+}
+
+impl Definitions {
+    /// Whether anything may have changed that they were read from. What raises a limit names its quota alone.
+    pub fn have_changed(&self, payer: Payer) -> bool {
+        have_changed(payer, self.read_at) || self.raises_have_changed()
+    }
+
+    pub fn epochs(&self) -> EpochPair {
+        self.epochs.get()
+    }
+
+    /// They have turned out to be the same in these.
+    pub fn hold_in(&self, epochs: EpochPair) {
+        self.epochs.set(epochs);
+    }
+
+    /// Whether they were read in these epochs, and no raise has come or gone.
+    fn are_of(&self, epochs: EpochPair) -> bool {
+        self.epochs.get() == epochs && !self.raises_have_changed()
+    }
+
+    fn raises_have_changed(&self) -> bool {
+        self.all.iter().any(|definition| Kind::Quotas.has_changed(Subject::One(definition.id), self.read_at))
+    }
+}
+
+/// Whether the payer's quotas may have changed since, but for raises.
+pub fn have_changed(payer: Payer, since: Tick) -> bool {
+    Kind::Quotas.has_changed(Subject::One(payer.tenant_key()), since)
 }
 
 /// Whether the charge has a payer that exists.
@@ -252,18 +285,25 @@ fn raises(numbers: &[i64]) -> Vec<Raise> {
 
 /// The definitions that apply to a payer, if they are kept.
 pub fn kept(payer: Payer, epochs: EpochPair) -> Option<Rc<Definitions>> {
-    KEPT.with(|kept| kept.get(&key(payer))).filter(|definitions| definitions.epochs == epochs)
+    KEPT.with(|kept| kept.get(&key(payer))).filter(|definitions| definitions.are_of(epochs))
 }
 
 fn key(payer: Payer) -> DefinitionKey {
     (payer.tenant_key(), payer.user_key(), payer.resource)
 }
 
+/// The definitions that are kept of a payer, in whatever epochs they were read.
+pub fn kept_in_any(payer: Payer) -> Option<Rc<Definitions>> {
+    KEPT.with(|kept| kept.get(&key(payer)))
+}
+
 /// The definitions that apply to a payer, as of the epochs and of the invalidation messages that were handled, or newer.
 pub fn of(payer: Payer, epochs: EpochPair) -> Result<Rc<Definitions>> {
-    let of_epochs = |definitions: &Definitions| definitions.epochs == epochs;
-    let read = |_: &DefinitionKey| read(payer).map(|(all, tenant)| Definitions { epochs, all, tenant });
-    KEPT.with(|kept| kept.get_valid_or_read(key(payer), of_epochs, read))
+    let read = |_: &DefinitionKey| {
+        let read_at = now();
+        read(payer).map(|(all, tenant)| Definitions { epochs: Cell::new(epochs), read_at, all, tenant })
+    };
+    KEPT.with(|kept| kept.get_valid_or_read(key(payer), |definitions| definitions.are_of(epochs), read))
 }
 
 fn read(payer: Payer) -> Result<(Vec<Definition>, TenantState)> {

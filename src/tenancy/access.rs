@@ -10,7 +10,7 @@ use pgrx::Uuid;
 use crate::cache::Cache;
 use crate::error::{Error, Result};
 use crate::pg::identity::Caller;
-use crate::pg::invalidation::current_generation;
+use crate::pg::invalidation::{Kind, Subject, handle_messages};
 use crate::pg::spi::types::UUID;
 use crate::pg::spi::{self, Plan, Session, Snapshot, columns};
 
@@ -111,10 +111,18 @@ const MAX_MEMBERSHIPS: usize = 4_096;
 const MAX_TENANTS: usize = 64;
 
 thread_local! {
-    static MEMBERSHIPS: Cache<(Uuid, Uuid), Option<Role>> = Cache::of_people(MAX_MEMBERSHIPS);
-    static TENANTS_OF: Cache<Uuid, Vec<Uuid>> = Cache::of_people(MAX_MEMBERSHIPS).only(|tenants| tenants.len() <= MAX_TENANTS);
+    static MEMBERSHIPS: Cache<(Uuid, Uuid), Option<Role>> =
+        Cache::new(Kind::People, |(_, user)| person(*user), MAX_MEMBERSHIPS);
+    static TENANTS_OF: Cache<Uuid, Vec<Uuid>> =
+        Cache::new(Kind::People, |user| person(*user), MAX_MEMBERSHIPS).only(|tenants| tenants.len() <= MAX_TENANTS);
     /// By user and claimed tenant.
-    static CURRENT_OF: Cache<(Uuid, Option<Uuid>), Option<Uuid>> = Cache::of_people(MAX_MEMBERSHIPS);
+    static CURRENT_OF: Cache<(Uuid, Option<Uuid>), Option<Uuid>> =
+        Cache::new(Kind::People, |(user, _)| person(*user), MAX_MEMBERSHIPS);
+}
+
+/// A change of a membership, a preference or an ownership concerns its user.
+fn person(user: Uuid) -> Subject {
+    Subject::One(*user.as_bytes())
 }
 
 /// Whether the caller may ask about the tenant and the user, if that is known without looking.
@@ -129,7 +137,7 @@ pub fn cached_may_ask(caller: &Caller, tenant: Uuid, about: Option<Uuid>) -> Opt
 
 /// The user's role in the tenant, if they are an active member of it.
 pub fn role(tenant: Uuid, user: Uuid) -> Result<Option<Role>> {
-    current_generation();
+    handle_messages();
     let read = |_: &(Uuid, Uuid)| {
         spi::session(|spi| {
             let rows = spi.run(&ROLE_PLAN, Snapshot::Latest, &[tenant.into(), user.into()])?;
@@ -167,7 +175,7 @@ pub fn authorise(caller: &Caller, tenant: Uuid, about: Option<Uuid>) -> Result<(
 /// The tenants of which the caller is an active member.
 pub fn of_caller(caller: &Caller) -> Result<Rc<Vec<Uuid>>> {
     let Some(subject) = caller.subject() else { return Ok(Rc::default()) };
-    current_generation();
+    handle_messages();
     let read = |subject: &Uuid| {
         spi::session(|spi| {
             let rows = spi.run(&TENANTS_PLAN, Snapshot::Latest, &[(*subject).into()])?;
@@ -202,7 +210,7 @@ pub fn about(caller: &Caller, user: Option<Uuid>) -> Result<Option<Uuid>> {
 pub fn current(caller: &Caller, user: Option<Uuid>) -> Result<Option<Uuid>> {
     let Some(subject) = about(caller, user)? else { return Ok(None) };
     let claimed = if caller.serves_all_tenants() { None } else { caller.claimed_tenant() };
-    current_generation();
+    handle_messages();
     let read = |_: &(Uuid, Option<Uuid>)| {
         spi::session(|spi| {
             let rows = spi.run(&CURRENT_PLAN, Snapshot::Latest, &[subject.into(), claimed.into()])?;

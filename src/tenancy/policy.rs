@@ -6,7 +6,7 @@ use pgrx::Uuid;
 
 use crate::cache::Cache;
 use crate::error::{Error, Result};
-use crate::pg::invalidation::current_generation;
+use crate::pg::invalidation::{Kind, Subject, handle_messages};
 use crate::pg::spi::types::UUID;
 use crate::pg::spi::{self, Plan, Snapshot};
 use crate::pg::value::Json;
@@ -31,14 +31,15 @@ const MAX_TENANTS: usize = 1_024;
 
 thread_local! {
     /// Whether there is any policy: where there is none, checking for one costs nothing.
-    static USED: Cache<(), bool> = Cache::new(1);
-    static KEPT: Cache<Uuid, Option<Policy>> = Cache::new(MAX_TENANTS);
+    static USED: Cache<(), bool> = Cache::new(Kind::Policies, |()| Subject::Any, 1);
+    static KEPT: Cache<Uuid, Option<Policy>> =
+        Cache::new(Kind::Policies, |tenant| Subject::One(*tenant.as_bytes()), MAX_TENANTS);
 }
 
 /// The tenant's policy. Its table was validated, so what cannot be read has been written past the constraint: an error,
 /// for to let everything pass would be worse.
 fn of(tenant: Uuid) -> Result<Rc<Option<Policy>>> {
-    current_generation();
+    handle_messages();
     let exists = |(): &()| {
         spi::session(|spi| {
             let rows = spi.run(&ANY_PLAN, Snapshot::Latest, &[])?;

@@ -37,14 +37,16 @@
 //! 1. *enters*: publishes in its [`registry::Slot`] the epochs of both partitions (the earliest in which it has
 //!    charged) and the request that it answers; then reads the epochs again;
 //! 2. *reads definitions*: handles pending invalidation messages, takes definitions that were cached in these very
-//!    epochs or reads them in a snapshot taken now, and reads the epochs once more. If they moved, it starts again;
+//!    epochs or reads them in a snapshot taken now, and reads the epochs once more. If they moved, it starts again.
+//!    Definitions that were cached in other epochs will do if, after 1, it could take `Definitions(partition)` shared
+//!    without waiting, and of the messages handled after that none is of them;
 //! 3. *pins counters*: finds the entries of (quota, period, epoch) and pins them, or loads those that are absent. Each
 //!    pin is in its [`journal::Journal`] at once, as an addition of nothing;
 //! 4. *makes room* in the journal: the last step that can fail;
 //! 5. *reserves within limits*: adds to every entry, or gives back what it added and is refused;
 //! 6. *notes* in the journal what it added: callbacks take it back from there;
-//! 7. *confirms that nothing changed*: handles pending invalidation messages again. If anything cached has changed
-//!    since 2, it gives back and starts again. So no charge is admitted by a limit whose change was acknowledged
+//! 7. *confirms that nothing changed*: handles pending invalidation messages again. If one is of the definitions that
+//!    it took in 2, it gives back and starts again. So no charge is admitted by a limit whose change was acknowledged
 //!    before;
 //! 8. *writes* the ledger row, takes the request out of its slot, and *stays* there: the slot says that there is a row.
 //!    An abort gives back.

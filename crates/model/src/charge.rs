@@ -173,6 +173,20 @@ impl Escrow {
         session.pc = Pc::ReadDefinitions;
     }
 
+    /// Step 2: what was cached in other epochs is good in those of the slot if all changes that led to them have sent
+    /// their messages, and none came.
+    fn carry_cache_over(&self, state: &mut State, me: usize) {
+        let seen = state.sessions[me].seen;
+        let Some(cache) = state.sessions[me].cache else { return };
+        let is_open = |partition: usize| state.others(me).any(|it| it.definitions_lock[partition].is_some());
+        let settled = (0..PARTITIONS).all(|partition| cache.epoch[partition] == seen[partition] || !is_open(partition));
+        if settled && cache.epoch != seen {
+            let session = &mut state.sessions[me];
+            session.handle_messages();
+            session.cache = session.cache.map(|cache| Cache { epoch: seen, ..cache });
+        }
+    }
+
     /// Step 2: cached under the epoch of the slot, or in a snapshot taken now.
     pub fn read_definitions(&self, state: &mut State, me: usize) {
         let committed = state.tables.definitions;
@@ -181,6 +195,7 @@ impl Escrow {
             state.sessions[me].pc = Pc::Decide;
             return;
         }
+        self.carry_cache_over(state, me);
         let session = &mut state.sessions[me];
         let good = |cache: &Cache| cache.epoch == session.seen || self.is(Mutant::CacheAcrossEpochs);
         let cache = match session.cache.filter(good) {

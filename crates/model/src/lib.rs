@@ -49,7 +49,8 @@
 //!
 //! # Rules that the model needs, each with the mutant that shows it
 //! * Cached definitions are good under the epoch under which they were read (`CacheAcrossEpochs`). The epoch moves in
-//!   the callback, before the messages go out, so a slot can show the new epoch beside old definitions.
+//!   the callback, before the messages go out, so a slot can show the new epoch beside old definitions. They can be
+//!   carried over to it once the change has given up its lock: a message that comes later is seen in step 7.
 //! * The second read of the epoch comes after the definitions were read (`SecondReadTooEarly`).
 //! * The slot shows the tenant's and the platform's epoch, and keeps the earliest under which its transaction has charged
 //!   (`SlotForgetsEarlierEpoch`).

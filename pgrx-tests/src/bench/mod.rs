@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: what the extension costs, each figure against a peer that was measured in the same run on the
 //! same server, taking turns. Missing a target fails nothing; a wrong result does.
 
+mod changes;
 mod constants;
 mod estimate;
 mod ledger;
@@ -20,7 +21,7 @@ use anyhow::{Result, bail};
 use crate::progress::Step;
 
 /// What `--only` takes: groups of rows of the table.
-pub const ROWS: [&str; 12] = [
+pub const ROWS: [&str; 13] = [
     "insert",
     "locked",
     "locked-5ms",
@@ -33,6 +34,7 @@ pub const ROWS: [&str; 12] = [
     "check-quota",
     "tenant",
     "quotas",
+    "changes",
 ];
 
 #[derive(Clone, Debug)]
@@ -95,6 +97,9 @@ pub fn run(options: &BenchOptions) -> Result<()> {
     if options.wants("tenant") {
         rows.extend(tenant::rows(&cluster, options, &mut step)?);
     }
+    if options.wants("changes") {
+        rows.extend(changes::rows(&cluster, options, &mut step)?);
+    }
     drop(cluster);
     if options.wants("quotas") {
         rows.extend(quotas::rows(options, &mut step)?);
@@ -127,11 +132,14 @@ fn conditions(options: &BenchOptions) -> String {
          has-quota, check-quota: as authenticated with claims.\n\
          tenant: as authenticated with claims, in one process; a policy over 100,000 rows without an index, by the \
          mean of 20 queries; the net cost of 200,000 calls in one query.\n\
+         changes: eight clients charge {tenants} tenants at random, while one session more changes what concerns none of \
+         them, at an even pace; against the same without changes.\n\
          quotas: two servers alike but for pg_tollgate.quota_entries, each quota charged before; pending costs \
          are not folded. Private memory is RssAnon, shared memory the sum of pg_shmem_allocations.",
         rounds = options.rounds,
         seconds = options.seconds,
         warm_up = pgbench::WARM_UP,
+        tenants = changes::TENANTS,
     )
 }
 

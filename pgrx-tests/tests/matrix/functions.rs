@@ -150,7 +150,7 @@ const FUNCTIONS: &[(&str, For, &str)] = &[
     ("catch_up_events", For::NoCaller, "copilot_internal.catch_up_events($T)"),
     ("catch_up_events_of_charged", For::NoCaller, "copilot_internal.catch_up_events_of_charged(10)"),
     ("delete_old_events", For::NoCaller, "copilot_internal.delete_old_events(10)"),
-    ("people_changed", For::NoCaller, "copilot_internal.people_changed()"),
+    ("arm_triggers", For::NoCaller, "copilot_internal.arm_triggers()"),
     ("rows_changed", For::NoCaller, "copilot_internal.rows_changed()"),
     ("keep_ledger", For::NoCaller, "copilot_internal.keep_ledger()"),
     ("lock_platform", For::NoCaller, "copilot_internal.lock_platform()"),
@@ -372,13 +372,12 @@ fn functions_where_everything_has_been_granted() -> Result<()> {
     Ok(())
 }
 
-const TRIGGERS: [&str; 10] = [
+const TRIGGERS: [&str; 9] = [
     "rows_changed",
     "keep_ledger",
     "complete_quota",
     "lock_platform",
     "configuration_changed",
-    "people_changed",
     "definitions_changed",
     "note_limit_change",
     "bound_overrides",
