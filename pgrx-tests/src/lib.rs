@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod cluster_pool;
 pub mod crates;
 pub mod demo;
+pub mod documents;
 mod file_lock;
 pub mod history;
 pub mod install;
