@@ -28,6 +28,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::reference::{BEGIN, END};
 
     /// The text of a page, taken apart.
     #[derive(Default, Debug, PartialEq)]
@@ -45,8 +46,11 @@ mod tests {
             let mut page = Page::default();
             let mut fence = None;
             let mut continues = false;
+            // COMMENTs are judged where they are written.
+            let mut by_hand = true;
             for (number, line) in (1..).zip(markdown.lines()) {
                 let text = line.trim();
+                by_hand = (by_hand || text == END) && text != BEGIN;
                 if text.starts_with("```") {
                     if !line.starts_with("```") {
                         page.problems.push(format!("{number}: a fence is indented, so its examples are not run"));
@@ -54,6 +58,8 @@ mod tests {
                     fence = if fence.is_some() { None } else { Some(number) };
                     continues = false;
                 } else if fence.is_some() || text.is_empty() || text.starts_with("<!--") {
+                    continues = false;
+                } else if !by_hand && !text.starts_with('#') {
                     continues = false;
                 } else if text.starts_with('|') {
                     let cells = cells(text).into_iter().filter(|cell| cell.chars().any(char::is_alphanumeric));

@@ -20,6 +20,7 @@ pub mod pgbouncer;
 pub mod postgres_tree;
 pub mod price_list;
 pub mod progress;
+pub mod reference;
 pub mod server_user;
 pub mod session;
 pub mod setup;
