@@ -119,6 +119,8 @@ fn arguments(client: &mut Client, function: u32) -> Result<(String, String)> {
     for row in client.query(ARGUMENTS, &[&function])? {
         let [name, kind, default] = [0, 1, 3].map(|column| row.get::<_, String>(column));
         if row.get(2) {
+            // Its type stands beside it.
+            let default = default.rsplit_once("::").map_or(default.as_str(), |(value, _)| value);
             let default = if default.is_empty() { String::new() } else { format!("`{default}`") };
             writeln!(inputs, "| `{name}` | `{kind}` | {default} |")?;
         } else {
