@@ -57,9 +57,7 @@ mod tests {
                     }
                     fence = if fence.is_some() { None } else { Some(number) };
                     continues = false;
-                } else if fence.is_some() || text.is_empty() || text.starts_with("<!--") {
-                    continues = false;
-                } else if !by_hand && !text.starts_with('#') {
+                } else if fence.is_some() || is_hidden(text) || !(by_hand || text.starts_with('#')) {
                     continues = false;
                 } else if text.starts_with('|') {
                     let cells = cells(text).into_iter().filter(|cell| cell.chars().any(char::is_alphanumeric));
@@ -104,6 +102,10 @@ mod tests {
             };
             self.blocks.iter().flat_map(of_block).collect()
         }
+    }
+
+    fn is_hidden(line: &str) -> bool {
+        line.is_empty() || line.starts_with("<!--")
     }
 
     fn is_item(line: &str) -> bool {
