@@ -1,21 +1,26 @@
-//! The README's examples, run in order in one database that looks like Supabase, and its claims that take more than one
-//! session.
+//! The examples of README.md and of every page under docs/, each page in order in a database of its own that looks like
+//! Supabase, and claims that take more than one session.
 //!
 //! A comment line `-- as role [user [tenant]]` names the role of what follows: the Supabase user with this id, whose
 //! token names this tenant. Under a statement, each `-- => …` is a row of its result (columns joined by ` | `). `-- !>
 //! …` is the SQLSTATE that it must fail with. A statement without either must merely succeed.
+//!
+//! A page that creates the extension begins with an empty database. Any other begins with the extension and the tenant
+//! Acme, whose owner is Ann.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use postgres::{Client, SimpleQueryMessage};
 use tollgate_tests::cluster::{Cluster, ClusterOptions, SUPERUSER};
 use tollgate_tests::cluster_pool;
+use tollgate_tests::documents;
 use tollgate_tests::layout;
 use tollgate_tests::session::{claims, sqlstate};
 use uuid::Uuid;
 
-/// What the README says about one statement.
+/// What a page says about one statement.
 #[derive(Debug, Default, PartialEq)]
 struct Example {
     line: usize,
@@ -25,18 +30,48 @@ struct Example {
     error: Option<String>,
 }
 
+/// What the pages that begin with a tenant call it.
+const ACME: &str = "insert into copilot_internal.tenants (id, name, owner_id)
+    values ('a0000000-0000-4000-8000-000000000001', 'Acme', 'b0000000-0000-4000-8000-000000000001')";
+
 #[test]
-fn every_example_gives_what_the_readme_says() -> Result<()> {
-    let text = fs::read_to_string(layout::root().join("README.md")).context("cannot read README.md")?;
-    let examples = examples(&text)?;
-    ensure!(examples.len() > 40, "only {} statements were found", examples.len());
-    let cluster = cluster_pool::shared();
-    cluster.create_database_without_extension("readme")?;
-    let mut client = cluster.connect("readme", SUPERUSER)?;
-    for example in &examples {
-        run(&mut client, example).with_context(|| format!("README.md:{}: {}", example.line, example.sql))?;
+fn every_example_gives_what_its_page_says() -> Result<()> {
+    let mut problems = Vec::new();
+    let mut statements = 0;
+    for page in documents::pages()? {
+        match run_page(&page) {
+            Ok(count) => statements += count,
+            Err(error) => problems.push(format!("{error:#}")),
+        }
     }
+    ensure!(problems.is_empty(), "{}", problems.join("\n"));
+    ensure!(statements > 100, "only {statements} statements were found");
     Ok(())
+}
+
+/// Returns how many statements the page has.
+fn run_page(page: &Path) -> Result<usize> {
+    let name = page.display().to_string();
+    let text = fs::read_to_string(layout::root().join(page)).with_context(|| format!("cannot read {name}"))?;
+    let examples = examples(&text).with_context(|| name.clone())?;
+    if examples.is_empty() {
+        return Ok(0);
+    }
+    let cluster = cluster_pool::shared();
+    let database = name.trim_end_matches(".md").replace(|it: char| !it.is_alphanumeric(), "_").to_lowercase();
+    if examples.iter().any(|example| example.sql == "create extension pg_tollgate;") {
+        cluster.create_database_without_extension(&database)?;
+    } else {
+        cluster.create_database(&database)?;
+        cluster.superuser(&database)?.batch_execute(ACME)?;
+    }
+    let mut client = cluster.connect(&database, SUPERUSER)?;
+    for example in &examples {
+        run(&mut client, example).with_context(|| format!("{name}:{}: {}", example.line, example.sql))?;
+    }
+    drop(client);
+    cluster.drop_database(&database)?;
+    Ok(examples.len())
 }
 
 fn run(client: &mut Client, example: &Example) -> Result<()> {
@@ -81,8 +116,8 @@ fn examples(markdown: &str) -> Result<Vec<Example>> {
             fence = match fence {
                 None => Some((number, marker.trim() == "sql", found.len())),
                 Some((opened, is_sql, before)) => {
-                    ensure!(!is_sql || found.len() > before, "README.md:{opened}: the fence has no statement");
-                    ensure!(sql.trim().is_empty(), "README.md:{number}: a statement has no end: {sql}");
+                    ensure!(!is_sql || found.len() > before, "line {opened}: the fence has no statement");
+                    ensure!(sql.trim().is_empty(), "line {number}: a statement has no end: {sql}");
                     None
                 }
             };
@@ -95,16 +130,12 @@ fn examples(markdown: &str) -> Result<Vec<Example>> {
             role = named.split_whitespace().map(str::to_string).collect();
         } else if let Some(row) = line.strip_prefix("-- => ") {
             let last = found.last_mut().filter(|_| sql.trim().is_empty());
-            last.with_context(|| format!("README.md:{number}: a result of no statement"))?.rows.push(row.to_string());
+            last.with_context(|| format!("line {number}: a result of no statement"))?.rows.push(row.to_string());
         } else if let Some(code) = line.strip_prefix("-- !> ") {
             let last = found.last_mut().filter(|_| sql.trim().is_empty());
-            last.with_context(|| format!("README.md:{number}: an error of no statement"))?.error =
-                Some(code.to_string());
+            last.with_context(|| format!("line {number}: an error of no statement"))?.error = Some(code.to_string());
         } else if !line.trim().is_empty() {
-            ensure!(
-                !line.trim_start().starts_with("--"),
-                "README.md:{number}: a comment that says nothing to the test"
-            );
+            ensure!(!line.trim_start().starts_with("--"), "line {number}: a comment that says nothing to the test");
             sql.push_str(line);
             sql.push('\n');
             // No example has a semicolon at the end of a line inside a string or body.
@@ -208,7 +239,7 @@ fn locked() -> Result<Cluster> {
     Cluster::start(ClusterOptions { preload: false, ..ClusterOptions::default() })
 }
 
-/// The README on settings where the library is not preloaded. A session knows them from its first call of the extension
+/// docs/reference/settings.md, where the library is not preloaded. A session knows them from its first call of the extension
 /// on. What any other role has set before is dropped then, and refused after.
 #[test]
 fn a_setting_binds_from_the_first_call_of_a_session() -> Result<()> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
-use tollgate_tests::{bench, demo, history, install, lifecycle, lint, model, setup, suite, torture};
+use tollgate_tests::{bench, demo, history, install, lifecycle, lint, model, reference, setup, suite, torture};
 
 #[derive(Parser)]
 #[command(
@@ -39,6 +39,8 @@ enum Command {
     Model(ModelArguments),
     /// rustfmt, clippy and cargo-deny, warnings refused
     Lint,
+    /// Write the pages of docs/reference that are made from the catalogs
+    Docs,
 }
 
 #[derive(Args)]
@@ -185,6 +187,11 @@ fn run(command: Command) -> Result<bool> {
             println!("installed into {}", postgres.extension_dir().display());
         }
         Command::Lint => lint::lint()?,
+        Command::Docs => {
+            for path in reference::write()? {
+                println!("wrote {path}");
+            }
+        }
         Command::Model(it) => return model::run(&model::ModelOptions { only: it.only, trace: it.trace }),
         Command::Demo(it) => {
             let rows = it.rows.map(|rows| rows as usize);

@@ -19,11 +19,12 @@ use crate::setup::Toolbox;
 pub const QUICK: &str = "PG_TOLLGATE_QUICK";
 
 /// Tests that no mode changes, or that start servers of the mode they are about: they run once, in this one's tier.
-const ONCE: [(&str, ServerMode); 5] = [
+const ONCE: [(&str, ServerMode); 6] = [
     ("harness", ServerMode::Locked),
     ("signatures", ServerMode::Locked),
     ("escrow", ServerMode::Preloaded),
     ("history", ServerMode::Preloaded),
+    ("reference", ServerMode::Preloaded),
     ("torture", ServerMode::Preloaded),
 ];
 
