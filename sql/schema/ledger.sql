@@ -355,7 +355,8 @@ comment on column copilot_internal.conversation_rollups.cost_usd is
 comment on column copilot_internal.conversation_rollups.record_count is 'Records.';
 comment on column copilot_internal.conversation_rollups.unpriced_count is 'Records without a price among them.';
 
--- A ledger row in the terms of the rollups, one text for the fold, the views and verify().
+-- A ledger row in the terms of the rollups, one text for the fold, the views and verify(). Each part reads one table and
+-- joins nothing: only then does the planner look a record up in it by its id.
 create view copilot_internal.ledger_lines with (security_invoker) as
     select r.tenant_id, r.id as record_id, 'llm'::text as source, r.occurred_at,
            r.model_provider as provider, r.model_name as name,
@@ -373,10 +374,10 @@ create view copilot_internal.ledger_lines with (security_invoker) as
     union all
     select coalesce(r.tenant_id, '00000000-0000-0000-0000-000000000000'), r.id, 'charge', r.charged_at, '', '',
            coalesce(r.user_id, '00000000-0000-0000-0000-000000000000'), null::uuid,
-           r.resource_type, r.charged_at, r.charge_nanos, c.cost_usd, 0::bigint, 0::bigint, 0::numeric, 'charge',
-           (r.record_id is null)::integer, c.cost_usd
+           r.resource_type, r.charged_at, r.charge_nanos, case when r.record_id is null then r.cost_usd else 0 end,
+           0::bigint, 0::bigint, 0::numeric, 'charge', (r.record_id is null)::integer,
+           case when r.record_id is null then r.cost_usd else 0 end
     from copilot_internal.quota_charges r
-    cross join lateral (select case when r.record_id is null then r.cost_usd else 0 end as cost_usd) c
     union all
     select r.tenant_id, r.id, r.source, r.occurred_at, r.provider, r.name,
            coalesce(r.user_id, '00000000-0000-0000-0000-000000000000'), r.conversation_id,
