@@ -12,9 +12,16 @@ create function copilot_internal.charge(
 comment on function copilot_internal.charge(text, uuid, numeric, text, uuid, text, boolean) is
     'check_and_record_quota_atomic, for charge_on_insert. Its kernel asks who calls. Run as the owner.';
 
+create function copilot_internal.count_charged_row() returns bigint
+    language c volatile as 'MODULE_PATHNAME', 'count_charged_row_wrapper';
+comment on function copilot_internal.count_charged_row() is
+    'Counts a row that charge_on_insert charges to a user, and returns how many the transaction has. Run as the owner.';
+
 create function copilot_internal.charge_on_insert() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
+    -- Until the transaction ends others may wait for it.
+    c_most_rows constant bigint := 1000;
     v_literal constant boolean := tg_argv[2] ~ '^[0-9]+(\.[0-9]+)?$';
     v_role constant name := case current_setting('role') when 'none' then session_user else current_setting('role') end;
     -- Whether a person inserts: every role without the server's rights, also one that the application has made.
@@ -82,6 +89,10 @@ begin
         if v_member_role = 'viewer' then
             raise exception 'a viewer spends nothing' using errcode = 'insufficient_privilege';
         end if;
+        if copilot_internal.count_charged_row() > c_most_rows then
+            raise exception 'a transaction of a user charges at most % rows', c_most_rows
+                using errcode = 'configuration_limit_exceeded', hint = 'Insert fewer rows at once.';
+        end if;
         -- Without a user the row would pass by the limits of this one.
         v_user_id := v_person;
         -- A name space of the person's own: an id that the client chooses meets none of the server's.
@@ -117,4 +128,5 @@ comment on function copilot_internal.charge_on_insert() is
     'column. If wanted also the column of the user, or an empty text, and the column of a request id. AFTER INSERT '
     'charges for the rows that are really inserted; BEFORE INSERT also for those that ON CONFLICT turns away. A role '
     'without the rights of service_role charges only tenants of which its user is a member above viewer, and only that '
-    'user. There each row needs a request id of its own. Not for deferrable triggers.';
+    'user. There each row needs a request id of its own, and a transaction charges at most 1,000 rows (53400). Not for '
+    'deferrable triggers.';

@@ -101,5 +101,5 @@ end $$;
 comment on function public.set_sandbox_price(text, text, jsonb, timestamptz, text, uuid) is
     'Adds a sandbox type''s price from a moment on (default now). p_components is an object of USD per unit, each '
     'adding to the cost: per_second, vcpu_second, memory_gib_second, disk_gib_second, gpu_second, creation, egress_gib '
-    '(with or without _usd). p_region NULL is all regions, p_tenant_id NULL everybody. The same moment again corrects '
-    'the row.';
+    '(with or without _usd). p_region NULL is all regions, p_tenant_id NULL all tenants. The same moment again '
+    'corrects the row.';

@@ -60,8 +60,8 @@ comment on function public.set_member_role(uuid, uuid, text) is
 create function public.remove_member(p_tenant_id uuid, p_user_id uuid) returns boolean
     language c volatile as 'MODULE_PATHNAME', 'remove_member_wrapper';
 comment on function public.remove_member(uuid, uuid) is
-    'Ends a membership or withdraws an invitation; false when there was none. Owners remove everybody, admins members '
-    'and viewers, and everybody themselves. The last owner stays.';
+    'Ends a membership or withdraws an invitation; false when there was none. Owners remove any member, admins '
+    'members and viewers, and each member themselves. The last owner stays.';
 
 create function public.switch_tenant(p_tenant_id uuid, p_user_id uuid default null) returns boolean
     language c volatile as 'MODULE_PATHNAME', 'switch_tenant_wrapper';

@@ -6,7 +6,7 @@ create function copilot_internal.configuration_changed() returns trigger
 comment on function copilot_internal.configuration_changed() is
     'Tells every session at commit what has changed. The first argument is the kind: quotas, prices, policies or '
     'people. The others are columns that say which tenant, quota or user it concerns. Without one, or where it is '
-    'NULL, it concerns everybody; of people, NULL concerns nobody. What sessions keep is never behind what was '
+    'NULL, it concerns all; of people, NULL concerns no user. What sessions keep is never behind what was '
     'acknowledged.';
 
 create function copilot_internal.definitions_changed() returns trigger
@@ -85,13 +85,13 @@ create trigger all_definitions_changed after truncate on copilot_internal.defaul
 create function copilot_internal.rows_changed() returns trigger
     language c as 'MODULE_PATHNAME', 'rows_changed_wrapper';
 comment on function copilot_internal.rows_changed() is
-    'Reads all counters anew from the tables once a transaction has committed in which anything but the kernels and '
+    'Reads all counters again from the tables once a transaction has committed in which anything but the kernels and '
     'the fold wrote rows of this table.';
 
 create function copilot_internal.reload_counters() returns bigint
     language c volatile as 'MODULE_PATHNAME', 'reload_counters_wrapper';
 comment on function copilot_internal.reload_counters() is
-    'Has the counters of this database read anew from the tables once the transaction has committed, and returns how '
+    'Has the counters of this database read again from the tables once the transaction has committed, and returns how '
     'many there were. Rows that arrive by INSERT, UPDATE, DELETE, TRUNCATE, COPY or a subscription do so by '
     'themselves; this is for what no trigger sees.';
 

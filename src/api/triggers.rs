@@ -1,5 +1,6 @@
 //! What triggers tell the library, and what they refuse.
 
+use std::cell::Cell;
 use std::ffi::CStr;
 
 use pgrx::{FromDatum, Uuid, pg_extern, pg_sys};
@@ -11,7 +12,7 @@ use crate::pg::invalidation::{Kind, Subject, announce};
 use crate::pg::lock::{LockTarget, Strength};
 use crate::pg::own_database;
 use crate::pg::spi;
-use crate::pg::transaction::with;
+use crate::pg::transaction::{identity, with};
 
 /// Triggers of the kind AFTER, or of a statement, return no tuple, which is a null pointer and not an SQL NULL.
 fn no_tuple() -> Reply {
@@ -115,6 +116,20 @@ fn rows_changed(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
         with(|state| state.note_reload());
     }
     no_tuple()
+}
+
+thread_local! {
+    /// The transaction that charged a row last, and how many it has.
+    static CHARGED_ROWS: Cell<(u32, i64)> = const { Cell::new((0, 0)) };
+}
+
+/// Counts a row for which `charge_on_insert` charges a user, and gives how many the transaction has, rolled back or not.
+#[pg_extern(sql = false)]
+fn count_charged_row() -> i64 {
+    let transaction = identity().transaction;
+    let before = Some(CHARGED_ROWS.get()).filter(|(of, _)| *of == transaction).map_or(0, |(_, rows)| rows);
+    CHARGED_ROWS.set((transaction, before + 1));
+    before + 1
 }
 
 #[pg_extern(sql = false)]

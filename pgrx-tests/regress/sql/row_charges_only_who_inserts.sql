@@ -73,6 +73,27 @@ set local role authenticated;
 insert into public.jobs values (:'tenant', :'vic', 0.01);
 rollback;
 
+-- Others may wait for a transaction of a user: it charges a bounded number of rows, whatever it rolls back.
+begin;
+set local request.jwt.claims = '{"sub": "b0000000-0000-4000-8000-000000000002"}';
+set local role authenticated;
+savepoint s;
+insert into public.jobs select :'tenant', :'bob', 0.00001 from generate_series(1, 600);
+rollback to s;
+insert into public.jobs select :'tenant', :'bob', 0.00001 from generate_series(1, 400);
+savepoint s;
+insert into public.jobs values (:'tenant', :'bob', 0.00001);
+rollback to s;
+rollback;
+begin;
+set local request.jwt.claims = '{"sub": "b0000000-0000-4000-8000-000000000002"}';
+set local role authenticated;
+insert into public.jobs values (:'tenant', :'bob', 0.00001);
+reset role;
+set local role service_role;
+insert into public.jobs select :'tenant', null, 0.00001 from generate_series(1, 1001);
+rollback;
+
 -- At commit nobody knows who inserted.
 create constraint trigger charge_late after insert on public.pings deferrable initially deferred for each row
     execute function copilot_internal.charge_on_insert('tenant_id', 'llm', '0.5');

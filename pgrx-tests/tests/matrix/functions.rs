@@ -143,6 +143,7 @@ const FUNCTIONS: &[(&str, For, &str)] = &[
     ("note_limit_change", For::NoCaller, "copilot_internal.note_limit_change()"),
     ("bound_overrides", For::NoCaller, "copilot_internal.bound_overrides()"),
     ("charge", For::NoCaller, "copilot_internal.charge('tenant', $T, 0.01, 'llm', $T, null, false)"),
+    ("count_charged_row", For::NoCaller, "copilot_internal.count_charged_row()"),
     ("claim_events", For::NoCaller, "copilot_internal.claim_events(1, '1 second')"),
     ("acknowledge_events", For::NoCaller, "copilot_internal.acknowledge_events('{}')"),
     ("run_maintenance", For::NoCaller, "copilot_internal.run_maintenance(10)"),
