@@ -258,6 +258,36 @@ fn an_erasure_beside_charges_loses_none() -> Result<()> {
     nothing_names(&mut client, &[&id(BOB).to_string()])
 }
 
+/// An erasure that goes on and a purge of the same tenant come one after the other.
+#[test]
+fn an_erasure_and_a_purge_do_not_deadlock() -> Result<()> {
+    let database = Database::fresh()?;
+    let mut client = database.superuser()?;
+    tenant_with_bob(&mut client)?;
+    records(&mut client, Some(id(BOB)), 10)?;
+    client.execute("select public.delete_tenant($1)", &[&id(TENANT)])?;
+    // As a call that did not finish leaves it.
+    client.execute("insert into copilot_internal.erasures values ($1, $2)", &[&id(BOB), &id(TENANT)])?;
+    let mut delaying = client.transaction()?;
+    delaying.execute("select from copilot_internal.cost_quotas where tenant_id = $1 for update", &[&id(TENANT)])?;
+    let other = |sql: &'static str, subject: u128| {
+        let database = &database;
+        move || -> Result<Step> { Ok(step(&mut database.superuser()?, sql, id(subject))?) }
+    };
+    let (purged, erased) = thread::scope(|scope| -> Result<_> {
+        // The purge has the tenant's row and waits; the erasure comes to it.
+        let purge = scope.spawn(other(PURGE, TENANT));
+        thread::sleep(Duration::from_millis(500));
+        let erasure = scope.spawn(other(ERASE, BOB));
+        thread::sleep(Duration::from_millis(500));
+        delaying.commit()?;
+        Ok((purge.join().expect("the purge panicked")?, erasure.join().expect("the erasure panicked")?))
+    })?;
+    assert!(purged.finished && erased.finished, "{:?} {:?}", purged.remaining, erased.remaining);
+    assert_verified(&mut client);
+    nothing_names(&mut client, &[&id(BOB).to_string()])
+}
+
 /// Limits hold on while people are erased: the tenant's is reached exactly.
 #[test]
 fn an_erasure_makes_no_room() -> Result<()> {

@@ -350,8 +350,6 @@ declare
     v_done bigint := 0;
     v_count bigint;
 begin
-    -- As everything that changes a tenant's people does first.
-    perform from copilot_internal.tenants t where t.id = c_tenant for no key update;
     perform copilot_internal.must_not_own(c_user, c_tenant);
     delete from copilot_internal.tenant_memberships m where m.tenant_id = c_tenant and m.user_id = c_user;
     get diagnostics v_count = row_count;
@@ -395,7 +393,7 @@ begin
 end $$;
 comment on function copilot_internal.erase_short(copilot_internal.erasures) is
     'Ends a user''s membership, preference, quotas and overrides in a tenant, closes the tenant if it is the user''s '
-    'personal one, and suspends the user until the erasure is done. Run as the owner.';
+    'personal one, and suspends the user until the erasure is done. The tenant''s row is locked. Run as the owner.';
 
 create function copilot_internal.must_not_own(p_user_id uuid, p_tenant_id uuid) returns void
     language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
@@ -432,6 +430,8 @@ declare
     v_done bigint;
     v_count bigint;
 begin
+    -- As everything that changes a tenant's people does first: a purge deletes the erasure with the tenant's row locked.
+    perform from copilot_internal.tenants t where t.id = p_tenant_id for no key update;
     select * into v_erasure from copilot_internal.erasures e
     where e.user_id = p_user_id and e.tenant_id = p_tenant_id for update;
     if not found then

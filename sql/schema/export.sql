@@ -21,11 +21,12 @@ declare
             from copilot_internal.tenant_memberships r
             where r.user_id = $1 and ($2 is null or r.tenant_id = $2) and (r.tenant_id, r.tenant_id) > ($3, $4)
             order by r.tenant_id',
-        'tenant_llm_policies', 'select r.tenant_id, r.tenant_id, o.value
+        -- A user may stand there in more than one spelling.
+        'tenant_llm_policies', 'select r.tenant_id, md5(o.key)::uuid, o.value
             from copilot_internal.tenant_llm_policies r cross join lateral jsonb_each(r.user_overrides) o
             where lower(o.key) = $1::text and ($2 is null or r.tenant_id = $2)
-              and (r.tenant_id, r.tenant_id) > ($3, $4)
-            order by r.tenant_id',
+              and (r.tenant_id, md5(o.key)::uuid) > ($3, $4)
+            order by r.tenant_id, md5(o.key)::uuid',
         'cost_quotas', 'select r.tenant_id, r.id, to_jsonb(r)
             from copilot_internal.cost_quotas r
             where r.scope = ''user'' and r.scope_id = $1 and ($2 is null or r.tenant_id = $2)

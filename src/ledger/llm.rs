@@ -20,7 +20,7 @@ use crate::pg::{Timestamp, jsonb_value, jsonb_writer};
 use crate::pricing::lookup::Model;
 use crate::tenancy::policy;
 use tollgate_core::decision::Resource;
-use tollgate_core::usage::{Understood, understand_parts};
+use tollgate_core::usage::{REPORTED_COST, Understood, understand_parts};
 
 /// The arguments of `record_llm_cost`, as they came.
 #[derive(Default)]
@@ -103,7 +103,7 @@ impl LlmCall {
         let mut attribution: Attribution = given.attribution.try_into()?;
         let provider = arguments::required_text(given.model_provider, "p_model_provider")?;
         let model = arguments::required_text(given.model_name, "p_model_name")?;
-        let (reading, stored) = match report::read(report, &provider) {
+        let (reading, mut stored) = match report::read(report, &provider) {
             Ok((understood, ours)) => (Reading::Understood(Box::new(understood)), ours),
             Err((why, _)) if attribution.enforce && attribution.reservation.is_none() => {
                 return Err(Error::invalid(format!("p_usage does not fit: {why}")));
@@ -116,6 +116,10 @@ impl LlmCall {
             (input_tokens, output_tokens) = (understood.input, understood.output);
             tier = tier.or_else(|| understood.tier.clone());
             attribution.provided = attribution.provided.or(understood.reported_cost);
+            // Members read the usage, and not what the provider bills. The record's costs have it.
+            if let Some(parts) = stored.as_object_mut() {
+                parts.remove(REPORTED_COST);
+            }
         }
         Ok(Self {
             attribution,

@@ -10,7 +10,7 @@ insert into copilot_internal.tenant_memberships (tenant_id, user_id) values (:'o
 insert into copilot_internal.price_markups (tenant_id, factor) values (:'one', 3.5);
 set role service_role;
 select set_quota('user', :'bob', 'llm', 5, 'lifetime', :'one', p_event_thresholds => '{0.1}') is not null as made;
-select set_llm_policy(:'one', '{"user_overrides": {"b0000000-0000-4000-8000-0000000000b0": {"denied_models": ["o3"]}, "b0000000-0000-4000-8000-0000000000c0": {}}}');
+select set_llm_policy(:'one', '{"user_overrides": {"b0000000-0000-4000-8000-0000000000b0": {"denied_models": ["o3"]}, "B0000000-0000-4000-8000-0000000000B0": {}, "b0000000-0000-4000-8000-0000000000c0": {}}}');
 select switch_tenant(:'one', :'bob');
 select count(*) from (select record_llm_cost(t.id::uuid, 'openai', 'gpt-4o', 1000, n, u.id::uuid, p_task => 'of ' || right(u.id, 2), p_request_id => n || u.id)
     from (values (:'one'), (:'two')) t (id), (values (:'ann'), (:'bob'), (null)) u (id), generate_series(1, 3) n) r;
