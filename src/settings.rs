@@ -218,11 +218,11 @@ pub fn platform_counts_provider_cost() -> bool {
 }
 
 pub fn tenants_per_user() -> i64 {
-    TENANTS_PER_USER.get().into()
+    if may_weaken() { TENANTS_PER_USER.get().into() } else { 0 }
 }
 
 pub fn personal_tenants() -> i64 {
-    PERSONAL_TENANTS.get().into()
+    if may_weaken() { PERSONAL_TENANTS.get().into() } else { 0 }
 }
 
 pub fn allow_unknown_tenant() -> bool {

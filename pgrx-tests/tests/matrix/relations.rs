@@ -45,7 +45,8 @@ const SERVER_ONLY: &[&str] = &["default_quotas", "price_markups", "purged_costs"
 
 /// What of their own records people may not read: by it and the cost they would know the operator's factor.
 const HIDDEN: &str = "provider_cost_usd";
-const WITH_HIDDEN: &[&str] = &["cost_corrections", "cost_rollups", "e2b_cost_records", "llm_cost_records"];
+const WITH_HIDDEN: &[&str] =
+    &["cost_corrections", "cost_rollups", "e2b_cost_records", "llm_cost_records", "purged_costs"];
 /// Views that people have no business with.
 const ANALYSTS_ONLY: &[&str] = &["margins"];
 
