@@ -430,7 +430,7 @@ declare
     v_done bigint;
     v_count bigint;
 begin
-    -- As everything that changes a tenant's people does first: a purge deletes the erasure with the tenant's row locked.
+    -- As everything that changes a tenant's people does first. A purge, too, comes to the erasure after it.
     perform from copilot_internal.tenants t where t.id = p_tenant_id for no key update;
     select * into v_erasure from copilot_internal.erasures e
     where e.user_id = p_user_id and e.tenant_id = p_tenant_id for update;
