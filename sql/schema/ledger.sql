@@ -355,8 +355,8 @@ comment on column copilot_internal.conversation_rollups.cost_usd is
 comment on column copilot_internal.conversation_rollups.record_count is 'Records.';
 comment on column copilot_internal.conversation_rollups.unpriced_count is 'Records without a price among them.';
 
--- A ledger row in the terms of the rollups, one text for the fold, the views and verify(). Each part reads one table and
--- joins nothing: only then does the planner look a record up in it by its id.
+-- A ledger row in the terms of the rollups, one text for the fold, the views and verify(). Each part reads one table
+-- and joins nothing: only then does the planner look a record up in it by its id.
 create view copilot_internal.ledger_lines with (security_invoker) as
     select r.tenant_id, r.id as record_id, 'llm'::text as source, r.occurred_at,
            r.model_provider as provider, r.model_name as name,
