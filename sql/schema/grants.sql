@@ -8,6 +8,9 @@ declare
     -- What was noted with an operation is for its user, unless the tenant shares it.
     v_details constant text := ' and (user_id is null or user_id = (select copilot_internal.caller_user()) '
         'or tenant_id = any ((select copilot_internal.caller_open_tenants())::uuid[])';
+    -- Estimates from history are named by tasks.
+    v_tasks constant text := ' and (not from_history or operation_type = ''chat'' '
+        'or tenant_id = any ((select copilot_internal.caller_open_tenants())::uuid[]))';
     v_grant record;
     v_policy record;
 begin
@@ -139,7 +142,7 @@ begin
             ('e2b_pricing', 'tenant_id is null or ' || v_tenant_filter),
             ('model_aliases', 'true'),
             ('price_markups', null),
-            ('llm_cost_estimates', 'tenant_id is null or ' || v_tenant_filter),
+            ('llm_cost_estimates', 'tenant_id is null or (' || v_tenant_filter || v_tasks || ')'),
             ('e2b_cost_estimates', 'tenant_id is null or ' || v_tenant_filter),
             ('shipped_model_prices', 'true'),
             ('shipped_sandbox_prices', 'true'),

@@ -305,7 +305,9 @@ create view metrics.cost_estimates with (security_barrier) as
         where e.effective_from <= pg_catalog.clock_timestamp()
           and (e.effective_to is null or e.effective_to > pg_catalog.clock_timestamp())
           and (e.tenant_id is null or (select copilot_internal.caller_sees_all())
-               or e.tenant_id = any ((select copilot_internal.caller_tenants())::uuid[]))
+               or e.tenant_id = any ((select copilot_internal.caller_tenants())::uuid[])
+                  and (not e.from_history or e.operation_type = 'chat'
+                       or e.tenant_id = any ((select copilot_internal.caller_open_tenants())::uuid[])))
         union all
         select 'e2b', null, null, e.sandbox_type, e.region, e.operation_type, e.confidence_level,
                pg_catalog.trim_scale(e.estimated_cost_usd), e.effective_from, e.effective_to,

@@ -15,10 +15,15 @@ select count(*) from (select record_e2b_cost(:'tenant', 's', 'standard', 1, u.id
 select count(*) from (select reserve_quota(:'tenant', 'llm', 1, u.place, u.id::uuid, p_metadata => u.metadata::jsonb) from (values
     ('1', :'ann', '{"of": "ann"}'), ('2', :'ann', '{}'), ('3', :'bob', '{"of": "bob"}')) u (place, id, metadata)) r;
 reset role;
+-- Estimates from history are named by tasks.
+insert into copilot_internal.llm_cost_estimates (tenant_id, from_history, model_provider, model_name, operation_type, estimated_cost_usd)
+values (:'tenant', true, 'p', 'm', 'ann''s', 1), (:'tenant', true, 'p', 'm', 'chat', 1), (:'tenant', false, 'p', 'm', 'the operator''s', 1);
 create view public.seen as
     select 'llm' as source, task, metadata from copilot_internal.llm_cost_records
     union all select 'e2b', null, metadata from copilot_internal.e2b_cost_records
-    union all select 'hold', null, metadata from copilot_internal.quota_reservations;
+    union all select 'hold', null, metadata from copilot_internal.quota_reservations
+    union all select 'estimate', operation_type, null from copilot_internal.llm_cost_estimates
+    union all select 'estimate in metrics', operation_type, null from metrics.cost_estimates where tenant_id is not null;
 alter view public.seen set (security_invoker = true);
 grant select on public.seen to authenticated;
 create function public.as_user(p_user text) returns void language sql as $$
