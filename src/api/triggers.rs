@@ -6,8 +6,10 @@ use std::ffi::CStr;
 use pgrx::{FromDatum, Uuid, pg_extern, pg_sys};
 use tollgate_escrow::epochs::{PLATFORM, TENANT_PARTITIONS, partition};
 
+use super::require_service_role_to;
 use crate::error::Error;
 use crate::pg::call::Reply;
+use crate::pg::identity::Caller;
 use crate::pg::invalidation::{Kind, Subject, announce};
 use crate::pg::lock::{LockTarget, Strength};
 use crate::pg::own_database;
@@ -126,6 +128,7 @@ thread_local! {
 /// Counts a row for which `charge_on_insert` charges a user, and gives how many the transaction has, rolled back or not.
 #[pg_extern(sql = false)]
 fn count_charged_row() -> i64 {
+    require_service_role_to(&Caller::current(), "count rows").unwrap_or_else(|error| error.raise());
     let transaction = identity().transaction;
     let before = Some(CHARGED_ROWS.get()).filter(|(of, _)| *of == transaction).map_or(0, |(_, rows)| rows);
     CHARGED_ROWS.set((transaction, before + 1));
