@@ -28,6 +28,7 @@ pub mod setup;
 mod structure;
 pub mod suite;
 pub mod supabase;
+pub mod support;
 pub mod table;
 pub mod torture;
 pub mod trace;

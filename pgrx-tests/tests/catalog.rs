@@ -2,7 +2,7 @@
 //!
 //! The lists in `expected/` are reviewed, not generated: `PG_TOLLGATE_BLESS=1` rewrites them for a diff to be read.
 
-mod support;
+use tollgate_tests::support;
 
 use std::{env, fs};
 

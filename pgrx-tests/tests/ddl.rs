@@ -2,7 +2,7 @@
 //! them. The next charge is recorded with all that the change brings, or refused with a clear error. The server lives,
 //! and nothing is lost or written twice.
 
-mod support;
+use tollgate_tests::support;
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -1,7 +1,7 @@
 //! What must hold in spite of a careless or hostile administrator. Examples are a schema of another owner, a grant too
 //! many, a time zone that is gone.
 
-mod support;
+use tollgate_tests::support;
 
 use anyhow::Result;
 use postgres::Client;

@@ -1,6 +1,6 @@
 //! Names of providers and models as clients spell them, against the whole list: each finds its own price, or none.
 
-mod support;
+use tollgate_tests::support;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,6 +1,6 @@
 //! Many at once: slugs, personal tenants, how many a user may make, and owners that remove each other.
 
-mod support;
+use tollgate_tests::support;
 
 use std::panic::resume_unwind;
 use std::sync::Barrier;

@@ -1,6 +1,6 @@
 //! People's data: erased, exported and purged over real connections, in steps, beside charges, and through crashes.
 
-mod support;
+use tollgate_tests::support;
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::thread;

@@ -1,7 +1,7 @@
 //! Through PgBouncer in transaction mode, one server connection for all: the session that one tenant's request leaves is
 //! the next tenant's.
 
-mod support;
+use tollgate_tests::support;
 
 use anyhow::Result;
 use support::{Database, id, limit, make_tenant};

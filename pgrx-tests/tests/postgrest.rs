@@ -1,6 +1,6 @@
 //! As PostgREST calls: what it makes of an error, read-only requests, and sessions that are used again.
 
-mod support;
+use tollgate_tests::support;
 
 use anyhow::Result;
 use postgres::{Error, IsolationLevel};

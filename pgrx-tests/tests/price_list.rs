@@ -1,6 +1,6 @@
 //! The whole price list that people use: in, out, and what must not come in.
 
-mod support;
+use tollgate_tests::support;
 
 use std::collections::BTreeMap;
 

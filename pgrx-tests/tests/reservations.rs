@@ -1,6 +1,6 @@
 //! Reservations over crashes and days, and twenty times at once. In the mode of the tier.
 
-mod support;
+use tollgate_tests::support;
 
 use std::sync::Barrier;
 use std::thread;

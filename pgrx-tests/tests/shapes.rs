@@ -1,6 +1,6 @@
 //! Usage as providers, gateways and client libraries write it: what the server makes of each shape, counted by provider.
 
-mod support;
+use tollgate_tests::support;
 
 use std::collections::BTreeMap;
 

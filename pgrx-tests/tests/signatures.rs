@@ -1,6 +1,6 @@
 //! The public functions have the signatures of the contract: other programs call them by argument name.
 
-mod support;
+use tollgate_tests::support;
 
 use anyhow::Result;
 use support::{Database, texts};

@@ -1,6 +1,6 @@
 //! Periods, days and moments: what counts when, by which calendar, folded or not.
 
-mod support;
+use tollgate_tests::support;
 
 use anyhow::Result;
 use postgres::Client;

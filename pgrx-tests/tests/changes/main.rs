@@ -1,8 +1,7 @@
 //! Configuration that changes under open sessions: what was acknowledged is followed by the next call, however it came,
 //! and what does not concern a session makes it forget nothing.
 
-#[path = "../support/mod.rs"]
-mod support;
+use tollgate_tests::support;
 
 mod followed;
 mod forgotten;

@@ -3,8 +3,7 @@
 //! These tests start servers that preload the library, whatever mode the others run in; some restart them without it.
 //! After every scenario the counters say what the tables say, to the nano-dollar.
 
-#[path = "../support/mod.rs"]
-mod support;
+use tollgate_tests::support;
 
 mod counters;
 mod databases;

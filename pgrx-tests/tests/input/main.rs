@@ -1,7 +1,6 @@
 //! Hostile input: one clear error of the right class, and nothing changed.
 
-#[path = "../support/mod.rs"]
-mod support;
+use tollgate_tests::support;
 
 mod arguments;
 mod batch;

@@ -1,7 +1,6 @@
 //! An installation's life: created anywhere, dropped, created again, dumped and restored, crashed.
 
-#[path = "../support/mod.rs"]
-mod support;
+use tollgate_tests::support;
 
 mod crash;
 mod dump;

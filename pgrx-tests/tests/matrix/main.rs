@@ -3,8 +3,7 @@
 //! The lists of relations and functions come from the catalog, and each must be classified here. What is added later
 //! fails until it is listed with its users. What is seen is searched for the other tenant's ids, names and amounts.
 
-#[path = "../support/mod.rs"]
-mod support;
+use tollgate_tests::support;
 
 mod callers;
 mod functions;

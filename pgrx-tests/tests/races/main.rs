@@ -3,8 +3,7 @@
 //! After every scenario the ledger is within the limits to the nano-dollar and `verify()` is empty. A deadlock is a
 //! failure everywhere; a serialization failure is retried, as clients do.
 
-#[path = "../support/mod.rs"]
-mod support;
+use tollgate_tests::support;
 
 mod charger;
 mod duplicates;

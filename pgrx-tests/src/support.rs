@@ -1,19 +1,17 @@
-//! What several of these tests need: a database of their own, tenants in it, and the figures that must be exact.
+//! What several of the tests from outside need: a database of their own, tenants in it, and the figures that must be exact.
 //!
 //! Money crosses the wire as nano-dollars or as text, never as a float.
 
-// Each test binary compiles this module for itself and uses a part of it.
-#![allow(dead_code)]
 #![allow(clippy::panic, reason = "assertions, which say what they found")]
 
+use crate::books::DIFFERENCES;
+use crate::cluster::Cluster;
+use crate::cluster_pool;
+use crate::session::Session;
+use crate::supabase::DefaultPrivileges;
 use anyhow::Result;
 use postgres::Client;
 use postgres::types::ToSql;
-use tollgate_tests::books::DIFFERENCES;
-use tollgate_tests::cluster::Cluster;
-use tollgate_tests::cluster_pool;
-use tollgate_tests::session::Session;
-use tollgate_tests::supabase::DefaultPrivileges;
 use uuid::Uuid;
 
 /// A database that no other test touches.
