@@ -141,21 +141,19 @@ begin atomic
     on conflict (resource_type, charged_at, occurred_at) do update set
         cost_usd = r.cost_usd + excluded.cost_usd, charge_nanos = r.charge_nanos + excluded.charge_nanos,
         provider_cost_usd = r.provider_cost_usd + excluded.provider_cost_usd;
+
+    delete from copilot_internal.conversation_rollups r
+    where r.tenant_id = p_tenant_id and r.cost_usd = 0 and r.record_count = 0 and r.unpriced_count = 0
+      and r.conversation_id in (
+          select l.conversation_id
+          from pg_catalog.unnest(p_ids) as i (id)
+          join copilot_internal.ledger_lines l
+            on l.record_id = i.id and l.tenant_id = p_tenant_id and l.written_in = p_source);
 end;
 comment on function copilot_internal.move_lines(uuid, text, uuid[], uuid) is
     'Moves the share that rows of one ledger table have in a tenant''s rollups to a pseudonym, and out of their '
-    'conversations. Without a pseudonym it moves it out of the tenant, into purged_costs. Run as the owner.';
-
--- What has become zero everywhere stays as a row for nobody to wonder about.
-create function copilot_internal.drop_empty_conversations(p_tenant_id uuid, p_conversations uuid[]) returns void
-    language sql volatile
-begin atomic
-    delete from copilot_internal.conversation_rollups r
-    where r.tenant_id = p_tenant_id and r.conversation_id = any (p_conversations)
-      and r.cost_usd = 0 and r.record_count = 0 and r.unpriced_count = 0;
-end;
-comment on function copilot_internal.drop_empty_conversations(uuid, uuid[]) is
-    'Deletes the rollups of these conversations that hold nothing any more. Run as the owner.';
+    'conversations; rollups of conversations that become empty go. Without a pseudonym it moves it out of the tenant, '
+    'into purged_costs. Run as the owner.';
 
 create function copilot_internal.left_of_person(p_user_id uuid, p_tenant_id uuid) returns text[]
     language sql stable
@@ -242,75 +240,50 @@ comment on function copilot_internal.tenants_of_person(uuid) is
 create function copilot_internal.erase_long(p_erasure copilot_internal.erasures, p_limit integer) returns bigint
     language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
-    c_user constant uuid := p_erasure.user_id;
-    c_tenant constant uuid := p_erasure.tenant_id;
-    c_pseudonym constant uuid := p_erasure.pseudonym;
+    v_table text;
+    v_source text;
+    v_changes text;
     v_ids uuid[];
-    v_conversations uuid[];
     v_done bigint := 0;
 begin
-    v_ids := array(select r.id from copilot_internal.llm_cost_records r
-        where r.user_id = c_user and r.tenant_id = c_tenant limit p_limit);
-    if v_ids <> '{}' then
-        v_conversations := array(select distinct r.conversation_id from copilot_internal.llm_cost_records r
-            where r.id = any (v_ids) and r.tenant_id = c_tenant and r.conversation_id is not null);
-        perform copilot_internal.move_lines(c_tenant, 'llm', v_ids, c_pseudonym);
-        update copilot_internal.llm_cost_records r
-        set user_id = c_pseudonym, conversation_id = null, path_id = null, task = null, request_id = null,
-            trace_id = null, span_id = null, metadata = '{}', pricing = copilot_internal.pricing_alone(r.pricing),
-            usage = copilot_internal.usage_understood(r.model_provider, r.input_tokens, r.output_tokens, r.usage)
-        where r.id = any (v_ids) and r.tenant_id = c_tenant;
-        perform copilot_internal.drop_empty_conversations(c_tenant, v_conversations);
+    -- $4 is the salt.
+    for v_table, v_source, v_changes in
+        values ('llm_cost_records', 'llm', 'conversation_id = null, path_id = null, task = null, request_id = null,
+                    trace_id = null, span_id = null, metadata = ''{}'',
+                    pricing = copilot_internal.pricing_alone(r.pricing), usage = copilot_internal.usage_understood(
+                        r.model_provider, r.input_tokens, r.output_tokens, r.usage)'),
+               -- A sandbox that is recorded from time to time stays one.
+               ('e2b_cost_records', 'e2b', 'conversation_id = null, path_id = null, request_id = null,
+                    metadata = ''{}'', pricing = copilot_internal.pricing_alone(r.pricing),
+                    sandbox_id = encode(sha256(convert_to($4::text || r.sandbox_id, ''UTF8'')), ''hex'')'),
+               ('quota_charges', 'charge', 'request_id = null, reason = null'),
+               -- reprice() knows its own by their request ids.
+               ('cost_corrections', 'correction', 'conversation_id = null,
+                    request_id = case r.request_id when ''reprice:'' || r.id then r.request_id
+                        else ''erased:'' || r.id end,
+                    reason = case r.request_id when ''reprice:'' || r.id then r.reason end')
+    loop
+        execute format('select array(select r.id from copilot_internal.%I r '
+            'where r.user_id = $1 and r.tenant_id = $2 limit $3)', v_table)
+        into v_ids using p_erasure.user_id, p_erasure.tenant_id, p_limit - v_done;
+        continue when v_ids = '{}';
+        perform copilot_internal.move_lines(p_erasure.tenant_id, v_source, v_ids, p_erasure.pseudonym);
+        execute format('update copilot_internal.%I r set user_id = $3, %s where r.id = any ($1) and r.tenant_id = $2',
+            v_table, v_changes)
+        using v_ids, p_erasure.tenant_id, p_erasure.pseudonym, p_erasure.salt;
         v_done := v_done + cardinality(v_ids);
-    end if;
-    v_ids := array(select r.id from copilot_internal.e2b_cost_records r
-        where r.user_id = c_user and r.tenant_id = c_tenant limit p_limit - v_done);
-    if v_ids <> '{}' then
-        v_conversations := array(select distinct r.conversation_id from copilot_internal.e2b_cost_records r
-            where r.id = any (v_ids) and r.tenant_id = c_tenant and r.conversation_id is not null);
-        perform copilot_internal.move_lines(c_tenant, 'e2b', v_ids, c_pseudonym);
-        -- A sandbox that is recorded from time to time stays one.
-        update copilot_internal.e2b_cost_records r
-        set user_id = c_pseudonym, conversation_id = null, path_id = null, request_id = null, metadata = '{}',
-            pricing = copilot_internal.pricing_alone(r.pricing),
-            sandbox_id = encode(sha256(convert_to(p_erasure.salt::text || r.sandbox_id, 'UTF8')), 'hex')
-        where r.id = any (v_ids) and r.tenant_id = c_tenant;
-        perform copilot_internal.drop_empty_conversations(c_tenant, v_conversations);
-        v_done := v_done + cardinality(v_ids);
-    end if;
-    v_ids := array(select r.id from copilot_internal.quota_charges r
-        where r.user_id = c_user and r.tenant_id = c_tenant limit p_limit - v_done);
-    if v_ids <> '{}' then
-        perform copilot_internal.move_lines(c_tenant, 'charge', v_ids, c_pseudonym);
-        update copilot_internal.quota_charges r set user_id = c_pseudonym, request_id = null, reason = null
-        where r.id = any (v_ids) and r.tenant_id = c_tenant;
-        v_done := v_done + cardinality(v_ids);
-    end if;
-    v_ids := array(select r.id from copilot_internal.cost_corrections r
-        where r.user_id = c_user and r.tenant_id = c_tenant limit p_limit - v_done);
-    if v_ids <> '{}' then
-        v_conversations := array(select distinct r.conversation_id from copilot_internal.cost_corrections r
-            where r.id = any (v_ids) and r.tenant_id = c_tenant and r.conversation_id is not null);
-        perform copilot_internal.move_lines(c_tenant, 'correction', v_ids, c_pseudonym);
-        -- reprice() knows its own by their request ids.
-        update copilot_internal.cost_corrections r
-        set user_id = c_pseudonym, conversation_id = null,
-            request_id = case r.request_id when 'reprice:' || r.id then r.request_id else 'erased:' || r.id end,
-            reason = case r.request_id when 'reprice:' || r.id then r.reason end
-        where r.id = any (v_ids) and r.tenant_id = c_tenant;
-        perform copilot_internal.drop_empty_conversations(c_tenant, v_conversations);
-        v_done := v_done + cardinality(v_ids);
-    end if;
+    end loop;
     -- A hold has no user from then on: a cost that settles it may name any, and is never refused. What another
     -- transaction is just resolving waits for the next call.
     v_ids := array(select r.id from copilot_internal.quota_reservations r
-        where r.user_id = c_user and r.tenant_id = c_tenant limit p_limit - v_done for update skip locked);
+        where r.user_id = p_erasure.user_id and r.tenant_id = p_erasure.tenant_id
+        limit p_limit - v_done for update skip locked);
     if v_ids <> '{}' then
         update copilot_internal.reservation_extensions x set request_id = 'erased:' || gen_random_uuid()
-        where x.reservation_id = any (v_ids) and x.tenant_id = c_tenant;
+        where x.reservation_id = any (v_ids) and x.tenant_id = p_erasure.tenant_id;
         update copilot_internal.quota_reservations r
         set user_id = null, request_id = 'erased:' || r.id, reason = null, metadata = '{}'
-        where r.id = any (v_ids) and r.tenant_id = c_tenant;
+        where r.id = any (v_ids) and r.tenant_id = p_erasure.tenant_id;
         v_done := v_done + cardinality(v_ids);
     end if;
     return v_done;

@@ -28,6 +28,11 @@ comment on function copilot_internal.left_of_tenant(uuid) is
 create function copilot_internal.purge_ledger(p_tenant_id uuid, p_limit integer) returns bigint
     language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
+    c_hold constant text := 'select from copilot_internal.quota_reservations h
+        where h.id = r.reservation_id and h.tenant_id = r.tenant_id';
+    v_table text;
+    v_source text;
+    v_waits_for text;
     v_ids uuid[];
     v_done bigint;
 begin
@@ -41,48 +46,25 @@ begin
     v_done := v_done + cardinality(v_ids);
     -- A committed hold goes before what it came to, a record before its corrections: verify() looks from the one to the
     -- other.
-    v_ids := array(select r.id from copilot_internal.llm_cost_records r
-        where r.tenant_id = p_tenant_id
-          and not exists (select from copilot_internal.pending_costs p
-                          where p.tenant_id = r.tenant_id and p.record_id = r.id)
-          and not exists (select from copilot_internal.quota_reservations h
-                          where h.id = r.reservation_id and h.tenant_id = r.tenant_id)
-        limit p_limit - v_done);
-    perform copilot_internal.move_lines(p_tenant_id, 'llm', v_ids, null);
-    delete from copilot_internal.llm_cost_records r where r.id = any (v_ids) and r.tenant_id = p_tenant_id;
-    v_done := v_done + cardinality(v_ids);
-    v_ids := array(select r.id from copilot_internal.e2b_cost_records r
-        where r.tenant_id = p_tenant_id
-          and not exists (select from copilot_internal.pending_costs p
-                          where p.tenant_id = r.tenant_id and p.record_id = r.id)
-          and not exists (select from copilot_internal.quota_reservations h
-                          where h.id = r.reservation_id and h.tenant_id = r.tenant_id)
-        limit p_limit - v_done);
-    perform copilot_internal.move_lines(p_tenant_id, 'e2b', v_ids, null);
-    delete from copilot_internal.e2b_cost_records r where r.id = any (v_ids) and r.tenant_id = p_tenant_id;
-    v_done := v_done + cardinality(v_ids);
-    v_ids := array(select r.id from copilot_internal.quota_charges r
-        where r.tenant_id = p_tenant_id
-          and not exists (select from copilot_internal.pending_costs p
-                          where p.tenant_id = r.tenant_id and p.record_id = r.id)
-          and not exists (select from copilot_internal.quota_reservations h
-                          where h.id = r.reservation_id and h.tenant_id = r.tenant_id)
-        limit p_limit - v_done);
-    perform copilot_internal.move_lines(p_tenant_id, 'charge', v_ids, null);
-    delete from copilot_internal.quota_charges r where r.id = any (v_ids) and r.tenant_id = p_tenant_id;
-    v_done := v_done + cardinality(v_ids);
-    v_ids := array(select r.id from copilot_internal.cost_corrections r
-        where r.tenant_id = p_tenant_id
-          and not exists (select from copilot_internal.pending_costs p
-                          where p.tenant_id = r.tenant_id and p.record_id = r.id)
-          and not exists (select from copilot_internal.llm_cost_records l
-                          where l.id = r.record_id and l.tenant_id = r.tenant_id)
-          and not exists (select from copilot_internal.e2b_cost_records l
-                          where l.id = r.record_id and l.tenant_id = r.tenant_id)
-        limit p_limit - v_done);
-    perform copilot_internal.move_lines(p_tenant_id, 'correction', v_ids, null);
-    delete from copilot_internal.cost_corrections r where r.id = any (v_ids) and r.tenant_id = p_tenant_id;
-    v_done := v_done + cardinality(v_ids);
+    for v_table, v_source, v_waits_for in
+        values ('llm_cost_records', 'llm', c_hold), ('e2b_cost_records', 'e2b', c_hold),
+               ('quota_charges', 'charge', c_hold),
+               ('cost_corrections', 'correction', 'select from copilot_internal.llm_cost_records l
+                    where l.id = r.record_id and l.tenant_id = r.tenant_id
+                    union all
+                    select from copilot_internal.e2b_cost_records l
+                    where l.id = r.record_id and l.tenant_id = r.tenant_id')
+    loop
+        execute format('select array(select r.id from copilot_internal.%I r where r.tenant_id = $1
+            and not exists (select from copilot_internal.pending_costs p
+                            where p.tenant_id = r.tenant_id and p.record_id = r.id)
+            and not exists (%s) limit $2)', v_table, v_waits_for)
+        into v_ids using p_tenant_id, p_limit - v_done;
+        perform copilot_internal.move_lines(p_tenant_id, v_source, v_ids, null);
+        execute format('delete from copilot_internal.%I r where r.id = any ($1) and r.tenant_id = $2', v_table)
+        using v_ids, p_tenant_id;
+        v_done := v_done + cardinality(v_ids);
+    end loop;
     return v_done;
 end $$;
 comment on function copilot_internal.purge_ledger(uuid, integer) is

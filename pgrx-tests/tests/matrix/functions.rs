@@ -164,7 +164,6 @@ const FUNCTIONS: &[(&str, For, &str)] = &[
     ("expire_reservations", For::NoCaller, "copilot_internal.expire_reservations(10)"),
     ("await_fold_lock", For::NoCaller, "copilot_internal.await_fold_lock($T)"),
     ("move_lines", For::NoCaller, "copilot_internal.move_lines($T, 'llm', '{}', null)"),
-    ("drop_empty_conversations", For::NoCaller, "copilot_internal.drop_empty_conversations($T, '{}')"),
     ("left_of_person", For::NoCaller, "copilot_internal.left_of_person($U, $T)"),
     ("tenants_of_person", For::NoCaller, "copilot_internal.tenants_of_person($U)"),
     ("erase_long", For::NoCaller, "copilot_internal.erase_long(null, 10)"),
