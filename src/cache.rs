@@ -12,7 +12,7 @@ use crate::pg::invalidation::{Kind, Subject, Tick, now};
 /// the map is full it starts empty again: a working set that is larger is read from the tables anyway.
 pub struct Cache<K, V> {
     kind: Kind,
-    /// Whom an entry tells of, by its key.
+    /// The subject of an entry, by its key.
     of: fn(&K) -> Subject,
     most: usize,
     fits: fn(&V) -> bool,
@@ -42,7 +42,7 @@ impl<K: Hash + Eq, V> Cache<K, V> {
         self.get_valid_or_read(key, |_| true, read)
     }
 
-    /// The same, where what is kept may have become invalid by something else than a change of whom it tells of.
+    /// The same, where what is kept may have become invalid by something else than a change of its subject.
     pub fn get_valid_or_read(
         &self,
         key: K,

@@ -88,7 +88,7 @@ pub fn register() {
 /// A setting with the prefix, as the server knows it.
 struct Given {
     name: String,
-    /// Kept for whoever may define it.
+    /// Kept for a library that may define it.
     is_unknown: bool,
     is_default: bool,
 }

@@ -101,7 +101,7 @@ fn an_erasure_goes_on_after_a_crash_in_bounded_steps() -> Result<()> {
     assert_verified(&mut client);
     assert_eq!(text(&mut client, SUMS, &[])?, before);
     assert_eq!(text(&mut client, MIXED, &[])?, "2");
-    // Nothing enforced is admitted for him meanwhile; what was spent is recorded, and counts.
+    // Nothing enforced is admitted for the user meanwhile; what was spent is recorded, and counts.
     let enforced = "select quota_status from public.record_llm_cost($1, 'p', 'm', 1, 1, $2, p_cost_usd => 0,
         p_enforce => $3)";
     assert_eq!(text(&mut client, enforced, &[&id(TENANT), &id(BOB), &true])?, "SUSPENDED");
@@ -126,7 +126,7 @@ fn an_erasure_goes_on_after_a_crash_in_bounded_steps() -> Result<()> {
     assert_verified(&mut client);
     let mut steps = 0;
     loop {
-        // It loads the counters of all that applies to him.
+        // It loads the counters of all that applies to the user.
         client.execute(enforced, &[&id(TENANT), &id(BOB), &false])?;
         let next = step(&mut client, ERASE, id(BOB))?;
         steps += 1;
@@ -307,7 +307,7 @@ fn an_erasure_makes_no_room() -> Result<()> {
     assert!(charge(&mut client, ANN, "0.1")?);
     assert_eq!(charged_nanos(&mut client, id(TENANT))?, 7 * USD / 10);
     assert_verified(&mut client);
-    // His own quota has gone with him.
+    // The user's own quota has gone, too.
     let quotas = "select count(*)::text from copilot_internal.cost_quotas where scope = 'user'";
     assert_eq!(text(&mut client, quotas, &[])?, "0");
     Ok(())
@@ -332,7 +332,7 @@ fn nothing_names(client: &mut Client, texts_of: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// What names no person, whoever wrote it: models, providers, tiers and regions, by which sums and prices go; and words
+/// What names no person: models, providers, tiers and regions, by which sums and prices go; and words
 /// of our own.
 const OURS: &[&str] = &[
     "model_provider",

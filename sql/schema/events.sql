@@ -59,7 +59,7 @@ create index quota_events_denied_idx on copilot_internal.quota_events
     (coalesce(quota_id, tenant_id, '00000000-0000-0000-0000-000000000000'), created_at) where event_type = 'denied';
 create index quota_events_denied_tenant_idx on copilot_internal.quota_events ((payload ->> 'tenant_id'))
     where event_type = 'denied';
--- Whom an event is about: the subject of a quota, or who was refused.
+-- The user that an event is about: the subject of a quota, or who was refused.
 create index quota_events_user_idx on copilot_internal.quota_events ((coalesce(payload ->> 'user_id',
     case payload ->> 'scope' when 'user' then payload ->> 'scope_id' end)), id)
     where coalesce(payload ->> 'user_id', case payload ->> 'scope' when 'user' then payload ->> 'scope_id' end)

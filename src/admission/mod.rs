@@ -57,8 +57,8 @@ impl AdmissionMode {
         shared().is_none()
     }
 
-    /// Whether two requests with the same id can be here at the same time.
-    pub fn may_run_concurrently(&self) -> bool {
+    /// Whether counters in memory have to be told what becomes of a hold.
+    pub fn keeps_counters(&self) -> bool {
         matches!(self, Self::Escrow(_))
     }
 

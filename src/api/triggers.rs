@@ -68,7 +68,7 @@ unsafe fn id(relation: pg_sys::Relation, row: pg_sys::HeapTuple, column: &CStr) 
     }
 }
 
-/// The arguments are the kind, and the columns that say whom a row concerns. Without one it is everybody. A row with NULL
+/// The arguments are the kind, and the columns of the ids that a row concerns. Without one it is everybody. A row with NULL
 /// there is of nobody where people are told of; else it is the platform's, and concerns everybody.
 #[pg_extern(sql = false)]
 fn configuration_changed(fcinfo: pg_sys::FunctionCallInfo) -> Reply {

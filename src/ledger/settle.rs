@@ -93,7 +93,7 @@ pub fn expire(spi: &Session, most: i64) -> Result<i64> {
     let now = clock_timestamp();
     for (id, tenant) in &found {
         let reservation = Reservation::lock(spi, *id, Some(*tenant))?;
-        if mode.may_run_concurrently() {
+        if mode.keeps_counters() {
             reservation.give_up(spi, &mode, State::Expired, None, now)?;
         } else {
             reservation.resolve(spi, State::Expired, None, None, now)?;

@@ -42,7 +42,7 @@ pub enum Kind {
     People,
 }
 
-/// Whom a changed row concerns, or what is kept tells of.
+/// What a changed row concerns, or what is kept tells of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Subject {
     /// Rows that concern everybody, and no others.

@@ -153,7 +153,7 @@ impl LockTarget {
     }
 }
 
-/// A wait that the deadlock detector does not see, so it ends: whom it is for may be waiting for us. It goes by the clock,
+/// A wait that the deadlock detector does not see, so it ends: the other may be waiting for us. It goes by the clock,
 /// and a shorter `lock_timeout` ends it as it ends a wait for a lock.
 pub struct Patience {
     start: Instant,

@@ -294,7 +294,7 @@ thread_local! {
         Cache::new(Kind::Prices, |tenant| prices_of(*tenant), MAX_LISTS);
 }
 
-/// Whom prices tell of that were read for a tenant, or for all that have none of their own.
+/// The subject of prices that were read for a tenant, or for all that have none of their own.
 fn prices_of(tenant: Option<Uuid>) -> Subject {
     tenant.map_or(Subject::Everybody, |tenant| Subject::One(*tenant.as_bytes()))
 }

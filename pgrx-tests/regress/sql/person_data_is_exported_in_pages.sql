@@ -22,7 +22,7 @@ select count(*) from (select extend_reservation(r.reservation_id, '1 hour', p_re
 select allowed from reserve_quota(:'one', 'llm', 50, 'no', :'bob', p_log_denial => true);
 create temp table exported as select row_number() over () as place, e.* from export_user_data(:'bob') e;
 select source, count(*) from exported group by 1 order by min(place);
--- Every row with his id, and no other.
+-- Every row with the user's id, and no other.
 select distinct source from exported where data::text !~ :'bob' order by 1;
 select count(*) from exported where data::text ~* (:'ann' || '|of 01|3\.5|markup');
 select data - 'created_at' as data from exported where source in ('tenants', 'tenant_llm_policies', 'tenant_memberships') and data ->> 'joined_at' is null order by place;

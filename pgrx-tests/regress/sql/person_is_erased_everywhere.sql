@@ -75,7 +75,7 @@ select user_overrides from copilot_internal.tenant_llm_policies;
 select count(*) from copilot_internal.erasures;
 set role service_role;
 select allowed, status from check_quota_before_operation(:'tenant', 'llm', 1, :'bob');
--- The hold lives on, and what it comes to is recorded, whoever is named.
+-- The hold lives on, and what it comes to is recorded, with any user.
 select recorded, overrun_usd from record_llm_cost(:'tenant', 'acme', 'm', 1, 1, :'owner', p_cost_usd => 0.375, p_reservation_id => :'hold');
 -- What comes after that is a new person.
 select recorded from record_llm_cost(:'tenant', 'acme', 'm', 1, 1, :'bob', p_cost_usd => 2);

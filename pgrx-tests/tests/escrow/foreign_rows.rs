@@ -190,7 +190,7 @@ fn what_the_kernels_write_reloads_nothing() -> Result<()> {
 fn counters_are_reloaded_on_request() -> Result<()> {
     let (_cluster, mut owner, mut client) = alone()?;
     owner.batch_execute("alter table copilot_internal.pending_costs disable trigger all")?;
-    // Counters are dropped with it, and loaded again by whoever charges.
+    // Counters are dropped with it, and loaded again by the next charge.
     assert!(charge(&mut client, id(1), "0")?);
     assert_eq!(quota_figures(&mut client, id(1))?, (2 * USD / 10, 0));
     owner.batch_execute(&format!("{}{}", ledger_row("a"), pending_row("a")))?;

@@ -134,7 +134,7 @@ fn first_calls_that_meet_leave_one_row_and_no_wait_behind() -> Result<()> {
             let row = transaction.query_one(&sql, &[])?;
             let replayed: bool = row.get(0);
             assert!(row.get::<_, bool>(1), "round {round}: {:?}", row.get::<_, Option<String>>(2));
-            // Another of its own afterwards, with a period whose counter nobody has loaded.
+            // The transaction goes on with another of its own.
             transaction.query_one(
                 "select recorded from public.record_llm_cost($1, 'p', 'm', 1, 1, p_cost_usd => 0.1)",
                 &[&tenant],
@@ -167,7 +167,7 @@ fn a_savepoint_that_is_rolled_back_holds_nobody_up() -> Result<()> {
         let failed = idle.execute(sql, &[&tenant, &task]).err();
         assert_eq!(failed.as_ref().map(sqlstate), (task == "fails").then_some("P0001"), "{failed:?}");
         idle.batch_execute("rollback to s")?;
-        // A new quota is a new counter: whoever loads it waits for those that do not know of it.
+        // A new quota is a new counter: its loader waits for transactions that do not know of it.
         client.execute("select public.set_quota('tenant', $1, 'llm', 10, 'year')", &[&tenant])?;
         client.execute("select public.set_quota('platform', null, 'llm', 100, 'year')", &[])?;
         if crate::support::preloaded(&mut client)? {
