@@ -1,6 +1,9 @@
 //! A subscriber with the same unique indexes follows the ledger, retries and races included, and ends equal.
 
 use std::env;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use postgres::Client;
@@ -46,6 +49,15 @@ fn contents(client: &mut Client) -> Result<Vec<(i64, Option<String>)>> {
     TABLES.iter().map(of).collect()
 }
 
+/// Lets sessions go on together, so that their next calls meet in the index. One that fails keeps no other for long.
+fn meet(arrived: &AtomicUsize) {
+    let number = arrived.fetch_add(1, Ordering::SeqCst);
+    let (all, deadline) = ((number / SESSIONS + 1) * SESSIONS, Instant::now() + Duration::from_secs(2));
+    while arrived.load(Ordering::SeqCst) < all && Instant::now() < deadline {
+        thread::yield_now();
+    }
+}
+
 /// Every fifth call is a retry of this session's last; every tenth has a request id that the others send as well.
 fn charge(client: &mut Client, tenant: Uuid, session: usize, number: usize) -> Result<()> {
     let request = match number % 10 {
@@ -75,8 +87,14 @@ fn a_subscriber_follows_charges_and_retries_and_ends_equal() -> Result<()> {
     source.execute("select public.set_quota('tenant', $1, 'e2b', null, 'month')", &[&tenant])?;
     source.execute("select public.set_quota('tenant', $1, 'all', null, 'month')", &[&tenant])?;
     let mut target = subscriber(&publisher)?;
+    let arrived = AtomicUsize::new(0);
     race(&publisher, SESSIONS, |session, client| {
-        (0..calls() / SESSIONS).try_for_each(|number| charge(client, tenant, session, number))
+        (0..calls() / SESSIONS).try_for_each(|number| {
+            if number % 10 == 7 {
+                meet(&arrived);
+            }
+            charge(client, tenant, session, number)
+        })
     })?;
     let refund = "select public.refund_cost(r.id, 0.005, 'r' || n) from copilot_internal.llm_cost_records r,
                       generate_series(1, 2) n where r.request_id = '0-0'";
