@@ -476,6 +476,7 @@ begin
         raise exception 'the nil UUID names nobody' using errcode = 'invalid_parameter_value';
     end if;
     perform copilot_internal.must_not_own(p_user_id, p_tenant_id);
+    perform copilot_internal.refuse_triggers(true);
     insert into copilot_internal.erasures (user_id, tenant_id)
     select distinct p_user_id, t.id
     from copilot_internal.tenants_of_person(p_user_id) as t (id)

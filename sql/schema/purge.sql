@@ -137,6 +137,7 @@ begin
         raise exception 'the tenant is not deleted' using errcode = 'object_not_in_prerequisite_state',
             hint = 'delete_tenant ends it. What is recorded after that is purged with the rest.';
     end if;
+    perform copilot_internal.refuse_triggers(true);
     -- Holds that have expired are resolved as maintain() does it, since counters may count them. That comes first: once
     -- it reloads counters, a transaction that admits anything has a 64th of the tenants to itself.
     if exists (select from copilot_internal.quota_reservations r

@@ -5,6 +5,40 @@ create function copilot_internal.try_fold_lock(p_tenant_id uuid) returns boolean
 comment on function copilot_internal.try_fold_lock(uuid) is
     'Takes the right to fold one tenant''s pending rows until the transaction ends, unless somebody has it.';
 
+-- Rows of these tables are moved by what each has counted. A trigger that skips or rewrites one would lose the amount.
+-- One on the ledger that sees to its own inserts is in the way of no fold.
+create function copilot_internal.trigger_in_the_way(p_ledger boolean) returns name
+    language sql stable
+begin atomic
+    select pg_catalog.min(c.relname::text)::name
+    from pg_catalog.pg_trigger t
+    join pg_catalog.pg_class c on c.oid = t.tgrelid and c.relnamespace = 'copilot_internal'::regnamespace
+    join pg_catalog.pg_proc p on p.oid = t.tgfoid and p.pronamespace <> 'copilot_internal'::regnamespace
+    -- Of rows (1), before (2), on delete (8) or update (16).
+    where t.tgtype & 3 = 3 and t.tgenabled <> 'D'
+      and (c.relname in ('pending_costs', 'quota_rollups', 'cost_rollups', 'conversation_rollups')
+           or p_ledger and c.relname in ('purged_costs', 'erasures')
+           or p_ledger and t.tgtype & 24 <> 0
+              and c.relname in ('llm_cost_records', 'e2b_cost_records', 'quota_charges', 'cost_corrections',
+                                'quota_reservations', 'reservation_extensions'));
+end;
+comment on function copilot_internal.trigger_in_the_way(boolean) is
+    'A table with a BEFORE trigger of others that could keep a fold from moving its rows, or, with the ledger, an '
+    'erasure or a purge; NULL when there is none. Run as the owner.';
+
+create function copilot_internal.refuse_triggers(p_ledger boolean) returns void
+    language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    v_table constant name := copilot_internal.trigger_in_the_way(p_ledger);
+begin
+    if v_table is not null then
+        raise exception 'a BEFORE trigger on copilot_internal.% could keep amounts from being moved', v_table
+            using errcode = 'object_not_in_prerequisite_state', hint = 'Disable or drop it first.';
+    end if;
+end $$;
+comment on function copilot_internal.refuse_triggers(boolean) is
+    'Raises 55000 where trigger_in_the_way names a table. Run as the owner.';
+
 -- One statement, so that every snapshot sees a cost either pending or rolled up. The rollup rows of a tenant are only
 -- ever written under its fold lock, so no transaction waits for them. A tenant's fold adds nothing to the platform's
 -- rollups, which would be one hot row for all: it leaves sums in the platform's own queue.
@@ -15,6 +49,7 @@ begin atomic
         delete from copilot_internal.pending_costs p
         where p.ctid = any (array(
                 select c.ctid from copilot_internal.pending_costs c where c.tenant_id = p_tenant_id limit p_limit))
+          and (select copilot_internal.trigger_in_the_way(false)) is null
           and (select copilot_internal.try_fold_lock(p_tenant_id))
         returning p.*
     ), quota_sums as (
@@ -157,6 +192,7 @@ begin
     if p_limit is null or p_limit < 1 then
         raise exception 'p_limit must be at least 1' using errcode = 'invalid_parameter_value';
     end if;
+    perform copilot_internal.refuse_triggers(false);
     task := 'fold';
     done := 0;
     -- The platform's queue comes last: the tenants' folds add to it.

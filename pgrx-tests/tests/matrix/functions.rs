@@ -180,6 +180,8 @@ const FUNCTIONS: &[(&str, For, &str)] = &[
     ("usage_understood", For::NoCaller, "copilot_internal.usage_understood('openai', 1, 1, '{}')"),
     ("pricing_alone", For::NoCaller, "copilot_internal.pricing_alone('{}')"),
     ("reload_tenant_counters", For::NoCaller, "copilot_internal.reload_tenant_counters($T)"),
+    ("trigger_in_the_way", For::NoCaller, "copilot_internal.trigger_in_the_way(true)"),
+    ("refuse_triggers", For::NoCaller, "copilot_internal.refuse_triggers(true)"),
     ("try_fold_lock", For::NoCaller, "copilot_internal.try_fold_lock($T)"),
 ];
 
