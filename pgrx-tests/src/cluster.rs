@@ -312,6 +312,9 @@ impl Cluster {
             ("max_connections", "200".to_string()),
             ("fsync", flush.to_string()),
             ("full_page_writes", flush.to_string()),
+            // Making a database writes it all to the log once more.
+            ("min_wal_size", "32MB".to_string()),
+            ("max_wal_size", "128MB".to_string()),
             ("timezone", "UTC".to_string()),
             ("log_timezone", "UTC".to_string()),
             ("log_line_prefix", "%m [%p] %u@%d ".to_string()),

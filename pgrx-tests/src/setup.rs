@@ -157,13 +157,14 @@ pub fn cargo_deny() -> Result<PathBuf> {
 
 /// A debug build: it compiles in half the time, and these tools have little to do.
 fn cargo_install(tool: &str, version: &str, usual: &str) -> Result<()> {
+    let build = layout::target().join("tools-build");
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(["install", tool, "--locked", "--debug", "--force", "--version", &format!("={version}")]);
-    command.arg("--root").arg(layout::tools()).arg("--target-dir").arg(layout::target().join("tools-build"));
-    command.current_dir(layout::root());
+    command.arg("--root").arg(layout::tools()).arg("--target-dir").arg(&build);
+    command.env("CARGO_PROFILE_DEV_DEBUG", "false").env("CARGO_INCREMENTAL", "0").current_dir(layout::root());
     let log = layout::target().join(format!("setup-{tool}.log"));
     run_checked(&format!("Building {tool} {version}"), usual, &log, &mut command)?;
-    Ok(())
+    fs::remove_dir_all(&build).with_context(|| format!("cannot remove {}", build.display()))
 }
 
 /// Tells cargo-pgrx which Postgres to use.

@@ -14,7 +14,7 @@ use postgres::Client;
 use postgres::types::ToSql;
 use uuid::Uuid;
 
-/// A database that no other test touches.
+/// A database that no other test touches. It goes with the handle, so that a run needs the disk of a few of them.
 pub struct Database {
     pub cluster: &'static Cluster,
     pub name: String,
@@ -39,6 +39,13 @@ impl Database {
     /// A connection as PostgREST's login role.
     pub fn session(&self) -> Result<Session> {
         Session::open(self.cluster, &self.name)
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        // A server that a test has stopped takes its databases with it.
+        let _ = self.cluster.drop_database(&self.name);
     }
 }
 
