@@ -66,6 +66,8 @@ pub struct Cluster {
     options: ClusterOptions,
     /// Databases to copy, made at first use; by default privileges.
     templates: Mutex<HashMap<DefaultPrivileges, String>>,
+    /// The databases that tests have made for themselves.
+    fresh: Mutex<Vec<String>>,
     watchdog: Option<Watchdog>,
 }
 
@@ -75,7 +77,8 @@ impl Cluster {
         let user = ServerUser::detect()?;
         let dir = short_temporary_directory()?;
         let watchdog = Some(Watchdog::watch(&dir)?);
-        let cluster = Cluster { dir, postgres, user, options, templates: Mutex::default(), watchdog };
+        let cluster =
+            Cluster { dir, postgres, user, options, templates: Mutex::default(), fresh: Mutex::default(), watchdog };
         cluster.create_data_directory()?;
         cluster.pg_ctl("start")?;
         if cluster.options.supabase {
@@ -92,7 +95,8 @@ impl Cluster {
         let dir = short_temporary_directory()?;
         let watchdog = Some(Watchdog::watch(&dir)?);
         let (postgres, user, options) = (self.postgres.clone(), self.user, self.options.clone());
-        let standby = Cluster { dir, postgres, user, options, templates: Mutex::default(), watchdog };
+        let standby =
+            Cluster { dir, postgres, user, options, templates: Mutex::default(), fresh: Mutex::default(), watchdog };
         self.user.give(&standby.dir)?;
         let mut command = self.user.command(&self.postgres.bin("pg_basebackup"));
         command.arg("-h").arg(&self.dir).args(["-p", &PORT.to_string(), "-U", SUPERUSER]);
@@ -238,7 +242,18 @@ impl Cluster {
         static COUNT: AtomicU32 = AtomicU32::new(1);
         let name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
         self.create_database(&name)?;
+        self.fresh.lock().unwrap_or_else(PoisonError::into_inner).push(name.clone());
         Ok(name)
+    }
+
+    /// Drops what [`Cluster::fresh_database`] has made, so that a run needs the disk of a few databases, not of hundreds.
+    pub fn drop_fresh_databases(&self) {
+        for name in std::mem::take(&mut *self.fresh.lock().unwrap_or_else(PoisonError::into_inner)) {
+            // A server may be stopped, and a subscription keeps its database.
+            let _ = self.superuser("postgres").and_then(|mut client| {
+                Ok(client.batch_execute(&format!("drop database if exists \"{name}\" with (force)"))?)
+            });
+        }
     }
 
     pub fn drop_database(&self, name: &str) -> Result<()> {

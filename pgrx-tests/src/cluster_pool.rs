@@ -27,6 +27,8 @@ impl ClusterPool {
     #[allow(clippy::panic, reason = "for tests alone: without the server no test can go on")]
     pub fn lease(&'static self) -> Lease {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        // The test that had it before has ended.
+        idle.iter().for_each(|cluster| cluster.drop_fresh_databases());
         let cluster = idle.unwrap_or_else(|| match (self.start)() {
             Ok(cluster) => Box::leak(Box::new(cluster)),
             Err(error) => panic!("a server for a test does not start: {error:#}"),

@@ -14,7 +14,7 @@ use postgres::Client;
 use postgres::types::ToSql;
 use uuid::Uuid;
 
-/// A database that no other test touches. It goes with the handle, so that a run needs the disk of a few of them.
+/// A database that no other test touches.
 pub struct Database {
     pub cluster: &'static Cluster,
     pub name: String,
@@ -32,6 +32,11 @@ impl Database {
         Ok(Database { cluster, name: name.to_string() })
     }
 
+    /// For a test that makes many: others go when the test has ended.
+    pub fn remove(self) -> Result<()> {
+        self.cluster.drop_database(&self.name)
+    }
+
     pub fn superuser(&self) -> Result<Client> {
         self.cluster.superuser(&self.name)
     }
@@ -39,13 +44,6 @@ impl Database {
     /// A connection as PostgREST's login role.
     pub fn session(&self) -> Result<Session> {
         Session::open(self.cluster, &self.name)
-    }
-}
-
-impl Drop for Database {
-    fn drop(&mut self) {
-        // A server that a test has stopped takes its databases with it.
-        let _ = self.cluster.drop_database(&self.name);
     }
 }
 

@@ -290,7 +290,7 @@ fn check(written: &Written, sql: &str, expected: Outcome) -> Result<()> {
         let found = differences(&mut owner)?;
         ensure!(found.is_empty(), "verify(): {found:?}");
     }
-    Ok(())
+    database.remove()
 }
 
 fn every_change(table: &str) -> Result<()> {
