@@ -30,6 +30,31 @@ const OPERATORS: [&str; 12] = [
     "verify_counters",
 ];
 
+/// Which page says more than a COMMENT can hold, by what the function's name is.
+const GUIDES: [(&str, &str, &str); 21] = [
+    ("acknowledge_quota_events", "Hear about thresholds and refusals", "../how-to/alerts.md"),
+    ("charge_on_insert", "Charge with the row", "../how-to/row-level-security.md#charge-with-the-row"),
+    ("claim_quota_events", "Hear about thresholds and refusals", "../how-to/alerts.md"),
+    ("erase_user", "Erase a person", "../how-to/people.md#erase-a-person"),
+    ("estimate_llm_cost", "Estimates", "../how-to/prices.md#estimates"),
+    ("export_user_data", "Erase a person", "../how-to/people.md#erase-a-person"),
+    ("import_model_pricing", "Import LiteLLM's list", "../how-to/prices.md#import-litellms-list"),
+    ("maintain", "Housekeeping", "../operate/housekeeping.md"),
+    ("normalize_llm_usage", "Usage objects that are read", "usage.md#usage-objects-that-are-read"),
+    ("pending", "Who holds the capacity", "../operate/runbook.md#who-holds-the-capacity"),
+    ("purge_tenant", "Delete a tenant", "../how-to/people.md#delete-a-tenant"),
+    ("raise_quota", "Raise a limit for a time", "../how-to/quotas.md#raise-a-limit-for-a-time"),
+    ("record_e2b_cost", "A sandbox", "../how-to/record.md#a-sandbox"),
+    ("record_llm_cost", "Record costs", "../how-to/record.md"),
+    ("record_llm_usage", "Usage objects that are read", "usage.md#usage-objects-that-are-read"),
+    ("reload_counters", "Rows from elsewhere", "../operate/housekeeping.md#rows-from-elsewhere"),
+    ("reprice", "Reprice after a wrong price", "../how-to/correct.md#reprice-after-a-wrong-price"),
+    ("reserve_quota", "Reservations", "reservations.md"),
+    ("set_model_price", "Set a price", "../how-to/prices.md#set-a-price"),
+    ("set_quota", "Set and change quotas", "../how-to/quotas.md"),
+    ("set_sandbox_price", "Sandboxes", "../how-to/prices.md#sandboxes"),
+];
+
 /// A page, as it is and as it should be.
 pub struct Page {
     pub path: &'static str,
@@ -87,11 +112,18 @@ fn functions(client: &mut Client) -> Result<String> {
     let rows = client.query(FUNCTIONS, &[&operators])?;
     let internal = rows.iter().filter(|row| row.get::<_, &str>(1) != "public").count();
     ensure!(internal == OPERATORS.len(), "{internal} of {} functions of operators were found", OPERATORS.len());
+    let named = |name: &str| rows.iter().any(|row| row.get::<_, &str>(2) == name);
+    let lost: Vec<&str> = GUIDES.iter().map(|guide| guide.0).filter(|name| !named(name)).collect();
+    ensure!(lost.is_empty(), "no function has the name of these guides: {lost:?}");
     let mut text = String::new();
-    for row in rows {
+    for row in &rows {
         let [schema, name, comment, result, roles] = [1, 2, 3, 4, 5].map(|column| row.get::<_, String>(column));
         let schema = if schema == "public" { String::new() } else { format!("{schema}.") };
-        write!(text, "## `{schema}{name}`\n\n{}\n\n", prose(&comment))?;
+        write!(text, "## `{schema}{name}`\n\n{}", prose(&comment))?;
+        if let Some((_, title, page)) = GUIDES.iter().find(|guide| guide.0 == name) {
+            write!(text, " More: [{title}]({page}).")?;
+        }
+        text.push_str("\n\n");
         let (inputs, outputs) = arguments(client, row.get(0))?;
         if !inputs.is_empty() {
             write!(text, "| argument | type | default |\n| --- | --- | --- |\n{inputs}\n")?;

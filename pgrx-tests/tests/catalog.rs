@@ -9,6 +9,7 @@ use std::{env, fs};
 use anyhow::{Context, Result};
 use postgres::Client;
 use support::{Database, assert_none, texts};
+use tollgate_tests::documents::unplain;
 use tollgate_tests::layout;
 use tollgate_tests::supabase::DefaultPrivileges;
 
@@ -194,6 +195,28 @@ fn columns_that_users_see_have_comments() -> Result<()> {
     assert_eq!(texts(&mut client, &sql, &[])?, ["metrics.seen.a"]);
     client.batch_execute("grant select (a) on copilot_internal.inner_view to authenticated")?;
     assert_eq!(texts(&mut client, &sql, &[])?, ["copilot_internal.inner_view.a", "metrics.seen.a"]);
+    Ok(())
+}
+
+/// COMMENTs are what the reference pages say, and what `psql` and editors show in one line.
+#[test]
+fn comments_are_short_and_plain() -> Result<()> {
+    const MAX_CHARACTERS: usize = 250;
+    let mut client = audited()?;
+    let sql = query(
+        "select pg_describe_object(d.classoid, d.objoid, d.objsubid), d.description
+         from pg_description d join members m on m.classid = d.classoid and m.objid = d.objoid order by 1",
+    );
+    let rows = client.query(&sql, &[])?;
+    assert!(rows.len() > 500, "{} comments", rows.len());
+    let mut problems = Vec::new();
+    for row in rows {
+        let [object, comment] = [0, 1].map(|column| row.get::<_, String>(column));
+        let length = comment.chars().count();
+        let long = (length > MAX_CHARACTERS).then(|| format!("{length} characters"));
+        problems.extend(unplain(&comment).into_iter().chain(long).map(|problem| format!("{object}: {problem}")));
+    }
+    assert_eq!(problems, Vec::<String>::new());
     Ok(())
 }
 

@@ -276,6 +276,7 @@ const VIEWS: &[(&str, &str)] = &[
     ("admission", "mode, entries, entries_used, entries_pinned"),
     ("cost_estimates", "resource_type"),
     ("tenants_without_quota", "tenant_id"),
+    ("housekeeping", "pending_rows, unacknowledged_events, oldest_event_at"),
     ("margins", "tenant_id, date, resource_type, provider, name, total_cost, provider_cost, margin, margin_percentage"),
 ];
 

@@ -123,10 +123,6 @@ begin
     return new;
 end $$;
 comment on function copilot_internal.charge_on_insert() is
-    'Trigger function for a table of the application: each row that is inserted charges a tenant, and a refused charge '
-    'refuses the row (PT429). Arguments: the column of the tenant, the resource type, and the amount (USD) or its '
-    'column. If wanted also the column of the user, or an empty text, and the column of a request id. AFTER INSERT '
-    'charges for the rows that are really inserted; BEFORE INSERT also for those that ON CONFLICT turns away. A role '
-    'without the rights of service_role charges only tenants of which its user is a member above viewer, and only that '
-    'user. There each row needs a request id of its own, and a transaction charges at most 1,000 rows (53400). Not for '
-    'deferrable triggers.';
+    'Trigger function, AFTER INSERT: each row charges a tenant; a refused charge refuses the row (PT429). Arguments: '
+    'the tenant''s column, the resource type, the amount (USD) or its column; if wanted the user''s column (or ''''), '
+    'and a request id''s.';

@@ -152,8 +152,8 @@ begin atomic
 end;
 comment on function copilot_internal.move_lines(uuid, text, uuid[], uuid) is
     'Moves the share that rows of one ledger table have in a tenant''s rollups to a pseudonym, and out of their '
-    'conversations; rollups of conversations that become empty go. Without a pseudonym it moves it out of the tenant, '
-    'into purged_costs. Run as the owner.';
+    'conversations; empty conversation rollups go. Without a pseudonym, out of the tenant into purged_costs. Run as '
+    'the owner.';
 
 create function copilot_internal.left_of_person(p_user_id uuid, p_tenant_id uuid) returns text[]
     language sql stable
@@ -513,7 +513,6 @@ create function public.erase_user(p_user_id uuid, p_tenant_id uuid default null)
     returns table (finished boolean, changed bigint, remaining text[])
     language c volatile rows 1 as 'MODULE_PATHNAME', 'erase_user_wrapper';
 comment on function public.erase_user(uuid, uuid) is
-    'Replaces a user by a random pseudonym in everything that is kept, in one tenant or in all, and drops what was '
-    'noted of them in words: task, metadata, conversations, request ids, reasons. A call changes at most about 10,000 '
-    'rows and says how many, and which tables hold more: call again until finished. Costs and sums stay exact. 55000 '
-    'while the user owns a tenant; a personal tenant is closed. For service_role.';
+    'Replaces a user by a random pseudonym in all that is kept, in one tenant or in all, and drops what was noted in '
+    'words. A call changes about 10,000 rows: repeat it until finished. Sums stay exact. 55000 while the user owns a '
+    'tenant. For service_role.';

@@ -204,9 +204,9 @@ create function public.claim_quota_events(p_limit integer default 100, p_lease i
         payload jsonb, created_at timestamptz, acknowledged_at timestamptz)
     language c volatile rows 100 as 'MODULE_PATHNAME', 'claim_quota_events_wrapper';
 comment on function public.claim_quota_events(integer, interval) is
-    'The oldest events that are not acknowledged and that no other consumer has claimed, at most 1,000. They are the '
-    'caller''s for the time of the lease and come again after it unless acknowledge_quota_events has named them. First '
-    'writes what a charge should have and could not.';
+    'The oldest events that are neither acknowledged nor with another consumer, at most 1,000. They are the caller''s '
+    'for the time of p_lease (1 second to 1 day), and come again after it unless acknowledge_quota_events has named '
+    'them.';
 
 create function copilot_internal.acknowledge_events(p_event_ids uuid[]) returns integer
     language plpgsql volatile set search_path = pg_catalog, pg_temp as $$

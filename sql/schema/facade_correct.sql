@@ -17,12 +17,9 @@ create function copilot_internal.reprice(
     language c volatile
     as 'MODULE_PATHNAME', 'reprice_wrapper';
 comment on function copilot_internal.reprice(timestamptz, timestamptz, boolean, bigint) is
-    'Corrects computed costs of records that occurred in the range (half-open) by the prices of their moments, as they '
-    'are known now. It writes rows of cost_corrections, which quotas count; records stay as they are. Costs that '
-    'callers provided stay, and so does what has no price. Returns a row for each tenant and model, or sandbox type '
-    '(provider is its region), whose costs differ. It says how many records, their present cost and that by the prices '
-    '(USD), how many were corrected now and by how much. A call corrects at most p_limit records (at most 5,000), so '
-    'repeat it until adjusted is 0. p_dry_run only tells. What was refunded is not given back again.';
+    'Corrects computed costs of records that occurred in the range (half-open) by the prices known now, as '
+    'cost_corrections. Returns what differs (USD). A call corrects up to p_limit records (5,000): repeat it until '
+    'adjusted is 0. p_dry_run only tells.';
 
 create function copilot_internal.adjust_quota(
     p_quota_id uuid, p_delta_usd numeric, p_request_id text, p_reason text default null)

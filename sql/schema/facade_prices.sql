@@ -99,7 +99,6 @@ begin
     return v_id;
 end $$;
 comment on function public.set_sandbox_price(text, text, jsonb, timestamptz, text, uuid) is
-    'Adds a sandbox type''s price from a moment on (default now). p_components is an object of USD per unit, each '
-    'adding to the cost: per_second, vcpu_second, memory_gib_second, disk_gib_second, gpu_second, creation, egress_gib '
-    '(with or without _usd). p_region NULL is all regions, p_tenant_id NULL all tenants. The same moment again '
-    'corrects the row.';
+    'Adds a sandbox type''s price from a moment on (default now); the same moment corrects it. p_components, USD: '
+    'per_second, vcpu_second, memory_gib_second, disk_gib_second, gpu_second, creation, egress_gib. NULL is all '
+    'regions, all tenants.';

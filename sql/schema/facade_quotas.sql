@@ -57,10 +57,9 @@ begin
     return v_id;
 end $$;
 comment on function public.set_quota(text, uuid, text, numeric, text, uuid, text, text, numeric, numeric[], boolean) is
-    'Creates a quota or changes it, and returns its id. p_limit_usd: USD; NULL is no limit, 0 blocks. What is not '
-    'named stays as it is. A new quota is in UTC, hard and not suspended, warns at 0.8, and has events at 0.8 and 1 of '
-    'its limit. Another time zone than the quota''s is 22023. Applies when the transaction commits; a new quota counts '
-    'what its period has already cost.';
+    'Creates a quota, or changes what is named, and returns its id. p_limit_usd: USD; NULL is no limit, 0 blocks. A '
+    'new one is in UTC, hard, warns at 0.8, and has events at 0.8 and 1. Another time zone than the quota''s is '
+    '22023. Applies at commit.';
 
 create function public.raise_quota(
     p_quota_id uuid, p_amount_usd numeric, p_ends_at timestamptz, p_starts_at timestamptz default null,

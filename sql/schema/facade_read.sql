@@ -20,10 +20,9 @@ create function public.estimate_llm_cost(
     language c stable parallel restricted rows 1
     as 'MODULE_PATHNAME', 'estimate_llm_cost_wrapper';
 comment on function public.estimate_llm_cost(text, text, bigint, bigint, jsonb, text, uuid) is
-    'What a call of so many tokens costs at most (USD): every token at the dearest rate that may apply, such as for '
-    'audio or cache writes. p_usage names the parts and so lowers it; {} says that there are none. p_output_tokens '
-    'NULL is the model''s max_output_tokens. With p_tenant_id by the tenant''s own prices and markup. NULL, never 0, '
-    'when no price is known.';
+    'What a call of so many tokens costs at most (USD), each at its dearest rate. Where p_usage names the parts ({}: '
+    'none), less. A NULL p_output_tokens is the model''s max_output_tokens. With p_tenant_id at its prices and '
+    'markup. NULL without a price.';
 
 create function public.estimate_e2b_cost(
     p_sandbox_type text, p_duration_seconds numeric, p_region text default null, p_vcpu_seconds numeric default null,

@@ -27,9 +27,9 @@ create function public.record_llm_cost(
     as 'MODULE_PATHNAME', 'record_llm_cost_wrapper';
 comment on function public.record_llm_cost(uuid, text, text, bigint, bigint, uuid, uuid, uuid, text, jsonb, text,
     numeric, text, uuid, boolean, timestamptz, text, text, jsonb, boolean) is
-    'Records what an LLM call cost, priced by the price in force when it happened. Always succeeds, also over a limit, '
-    'unless p_enforce: then it is check and record in one step, and over a hard limit nothing is recorded. Tokens '
-    'include cached and reasoning ones; p_usage names the parts.';
+    'Records what an LLM call cost, at the price in force when it happened. Always succeeds, also over a limit. With '
+    'p_enforce it is check and record in one step: over a hard limit nothing is recorded. Tokens include cached and '
+    'reasoning ones.';
 
 create function public.record_e2b_cost(
     p_tenant_id uuid, p_sandbox_id text, p_sandbox_type text, p_duration_seconds numeric, p_user_id uuid default null,
@@ -47,9 +47,9 @@ create function public.record_e2b_cost(
     as 'MODULE_PATHNAME', 'record_e2b_cost_wrapper';
 comment on function public.record_e2b_cost(uuid, text, text, numeric, uuid, uuid, uuid, text, numeric, numeric,
     numeric, text, uuid, boolean, timestamptz, jsonb, boolean, text, numeric, numeric, numeric, numeric) is
-    'Records what a sandbox cost, as record_llm_cost does for LLM calls. Call it at the end, or from time to time '
-    'while the sandbox runs, each time for what came since. Quantities in seconds, vCPU-seconds, GiB-seconds of memory '
-    'and disk, GPU-seconds, creations and GiB of egress. p_provider is e2b unless it says otherwise.';
+    'Records what a sandbox cost, as record_llm_cost does for a call: at its end, or from time to time what came '
+    'since. Quantities in seconds, vCPU-seconds, GiB-seconds of memory and disk, GPU-seconds, creations, GiB of '
+    'egress. p_provider: e2b by default.';
 
 create function public.record_llm_costs(p_records jsonb)
     returns table (ordinal integer, recorded boolean, cost_record_id uuid, cost_usd numeric, cost_status text,

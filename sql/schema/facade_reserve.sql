@@ -11,8 +11,8 @@ create function public.reserve_quota(
     as 'MODULE_PATHNAME', 'reserve_quota_wrapper';
 comment on function public.reserve_quota(uuid, text, numeric, text, uuid, interval, jsonb, boolean) is
     'Sets an amount (USD, an upper bound) aside for an operation whose cost is known only afterwards, if every quota '
-    'that applies allows it. Else it sets nothing aside and says why. It counts until it is committed, released or '
-    'expired (1 second to 8 days). The same request id again gives the first answer.';
+    'allows it; else says why. It counts until committed, released or expired (1 second to 8 days). The same request '
+    'id gives the first answer.';
 
 create function public.commit_reservation(
     p_reservation_id uuid, p_actual_cost_usd numeric, p_overrun text default 'record', p_tenant_id uuid default null)

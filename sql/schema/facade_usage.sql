@@ -15,15 +15,13 @@ create function public.record_llm_usage(
     as 'MODULE_PATHNAME', 'record_llm_usage_wrapper';
 comment on function public.record_llm_usage(uuid, text, text, jsonb, uuid, uuid, uuid, text, text, numeric, text, uuid,
     boolean, timestamptz, text, text, jsonb, boolean) is
-    'record_llm_cost by the usage object as the provider, gateway or client library returned it, alone or in its whole '
-    'response. It is normalized, priced with its tier and recorded. The cost that a gateway reports is the cost unless '
-    'p_cost_usd is given. A report that is not understood is never 0: with p_enforce it is 22023, else the record is '
-    'unpriced and keeps it.';
+    'record_llm_cost by the usage object of a provider, gateway or client library, alone or in its whole response. A '
+    'cost that it reports counts unless p_cost_usd is given. What is not understood is never 0: with p_enforce 22023, '
+    'else unpriced and kept.';
 
 create function public.normalize_llm_usage(p_provider text, p_usage jsonb) returns jsonb
     language c immutable parallel safe as 'MODULE_PATHNAME', 'normalize_llm_usage_wrapper';
 comment on function public.normalize_llm_usage(text, jsonb) is
-    'A usage object as a provider, gateway or client library returned it, alone or in its whole response, in the form '
-    'of record_llm_cost. It has input_tokens and output_tokens, inclusive, the parts that p_usage takes, and '
-    'service_tier and reported_cost_usd where they are told. What has no place there is under unknown. An object of '
-    'that form comes back as it is. Without any count it is 22023.';
+    'A usage object, alone or in its whole response, in the form of record_llm_cost: input_tokens and output_tokens, '
+    'inclusive, the parts of p_usage, service_tier and reported_cost_usd. What has no place there is under unknown. '
+    '22023 without any count.';

@@ -49,7 +49,7 @@ begin
                 'metrics.cost_by_user, metrics.cost_by_conversation, metrics.tenant_total_costs, metrics.quota_status, '
                 'metrics.cost_estimates, metrics.admission, metrics.tenants_without_quota',
                 array['authenticated', 'service_role', 'metrics_reader']),
-            ('select', 'metrics.margins', array['service_role', 'metrics_reader']),
+            ('select', 'metrics.margins, metrics.housekeeping', array['service_role', 'metrics_reader']),
             -- A view needs its reader's right to execute what it calls, a constraint its writer's.
             ('execute', 'function copilot_internal.caller_sees_all(), copilot_internal.caller_tenants(), '
                 'copilot_internal.caller_open_tenants(), '

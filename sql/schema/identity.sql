@@ -10,8 +10,8 @@ create function copilot_internal.caller_tenants() returns uuid[]
     language c stable parallel restricted
     as 'MODULE_PATHNAME', 'caller_tenants_wrapper';
 comment on function copilot_internal.caller_tenants() is
-    'The tenants of which the person named by the verified claims is an active member; empty for everybody else. Used '
-    'inside policies and views, wrapped in (select …) so that it runs once a statement.';
+    'The tenants of which the person named by the verified claims is an active member; empty for any other caller. '
+    'Used inside policies and views, wrapped in (select …) so that it runs once a statement.';
 
 create function copilot_internal.caller_open_tenants() returns uuid[]
     language c stable parallel restricted

@@ -5,9 +5,8 @@ create function copilot_internal.configuration_changed() returns trigger
     language c as 'MODULE_PATHNAME', 'configuration_changed_wrapper';
 comment on function copilot_internal.configuration_changed() is
     'Tells every session at commit what has changed. The first argument is the kind: quotas, prices, policies or '
-    'people. The others are columns that say which tenant, quota or user it concerns. Without one, or where it is '
-    'NULL, it concerns all; of people, NULL concerns no user. What sessions keep is never behind what was '
-    'acknowledged.';
+    'people. The others are columns of the tenant, quota or user that it concerns: without one, or where it is NULL, '
+    'all; of people, no user.';
 
 create function copilot_internal.definitions_changed() returns trigger
     language c as 'MODULE_PATHNAME', 'definitions_changed_wrapper';
@@ -92,8 +91,8 @@ create function copilot_internal.reload_counters() returns bigint
     language c volatile as 'MODULE_PATHNAME', 'reload_counters_wrapper';
 comment on function copilot_internal.reload_counters() is
     'Has the counters of this database read again from the tables once the transaction has committed, and returns how '
-    'many there were. Rows that arrive by INSERT, UPDATE, DELETE, TRUNCATE, COPY or a subscription do so by '
-    'themselves; this is for what no trigger sees.';
+    'many there were. Rows that arrive by statements, COPY or a subscription do so by themselves; this is for what '
+    'no trigger sees.';
 
 create function copilot_internal.reload_tenant_counters(p_tenant_id uuid) returns void
     language c volatile strict as 'MODULE_PATHNAME', 'reload_tenant_counters_wrapper';

@@ -25,9 +25,9 @@ create table copilot_internal.tenant_llm_policies (
         user_overrides) is null)
 );
 comment on table copilot_internal.tenant_llm_policies is
-    'Which models a tenant''s calls may use. A list''s entry is a name or, before a final *, the beginning of one, in '
-    'any case. A model''s is compared with its name and with provider/name. Denials go before all. set_llm_policy '
-    'writes it and says what is wrong.';
+    'Which models a tenant''s calls may use. A list''s entry is a name or, before a final *, its beginning, in any '
+    'case. A model''s is compared with its name and with provider/name. Denials go before all. set_llm_policy writes '
+    'it and says what is wrong.';
 comment on column copilot_internal.tenant_llm_policies.tenant_id is
     'The tenant; one without a row may use every model.';
 comment on column copilot_internal.tenant_llm_policies.default_provider is

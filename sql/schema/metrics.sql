@@ -1,6 +1,6 @@
 -- What people see. The views run with the owner's rights, so that a reader of metrics needs nothing beneath it. What a
 -- reader sees is filtered inside, by the role that asks: everything for service_role, metrics_reader and roles that
--- pass by row level security, the tenants of which the claims' user is an active member for everybody else. Each arm is
+-- pass by row level security, the tenants of which the claims' user is an active member for any other. Each arm is
 -- switched off whole where it does not apply, so that a member's query uses the tenant's index.
 --
 -- A UNION ALL is never the outermost of a view: the planner takes it apart, security barrier or not, and runs the
@@ -376,6 +376,35 @@ comment on column metrics.tenants_without_quota.tenant_name is 'What people call
 comment on column metrics.tenants_without_quota.tenant_slug is 'Its unique name in addresses.';
 comment on column metrics.tenants_without_quota.tenant_plan is 'Its plan.';
 comment on column metrics.tenants_without_quota.resource_type is 'What it may spend without a limit: llm or e2b.';
+
+-- What maintain() and the consumers of events have before them. A count ends at a million, so that a look stays cheap.
+create view metrics.housekeeping with (security_barrier) as
+    select (select count(*) from (select from copilot_internal.pending_costs limit 1000000) p) as pending_rows,
+           (select count(*) from (select from copilot_internal.quota_events
+                                  where acknowledged_at is null limit 1000000) e) as unacknowledged_events,
+           (select min(e.created_at) from copilot_internal.quota_events e
+            where e.acknowledged_at is null) as oldest_event_at,
+           h.live_holds, h.held_usd, h.expired_holds
+    from (
+        select count(*) filter (where r.expires_at > pg_catalog.clock_timestamp()) as live_holds,
+               pg_catalog.trim_scale(coalesce(sum(r.held_nanos) filter (
+                   where r.expires_at > pg_catalog.clock_timestamp()), 0) * 0.000000001) as held_usd,
+               count(*) filter (where r.expires_at <= pg_catalog.clock_timestamp()) as expired_holds
+        from (select expires_at, held_nanos from copilot_internal.quota_reservations
+              where state = 'held' limit 1000000) r
+    ) h
+    where (select copilot_internal.caller_sees_all());
+comment on view metrics.housekeeping is
+    'What maintain() and the consumers of events have before them in this database: one row. Not for members of '
+    'tenants. A count ends at 1,000,000.';
+comment on column metrics.housekeeping.pending_rows is
+    'Charges that are not in the rollups yet: maintain() folds them.';
+comment on column metrics.housekeeping.unacknowledged_events is 'Quota events that no consumer has acknowledged.';
+comment on column metrics.housekeeping.oldest_event_at is 'When the oldest of them was written; NULL without one.';
+comment on column metrics.housekeeping.live_holds is 'Reservations that hold money.';
+comment on column metrics.housekeeping.held_usd is 'USD that they hold.';
+comment on column metrics.housekeeping.expired_holds is
+    'Reservations that expired and hold nothing: maintain() marks them.';
 
 -- With its owner's rights a view cannot read one that takes its reader's, as those of copilot_internal do. Each view of
 -- that kind is therefore spelled out: the text of what it reads is put in its place, down to the tables.

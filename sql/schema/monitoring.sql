@@ -23,9 +23,9 @@ begin atomic
     from copilot_internal.holdings() h;
 end;
 comment on function copilot_internal.pending() is
-    'Capacity held by open transactions: by process, for how long, how much (USD). A transaction that charges more '
-    'than four tenants has a row without a tenant for the rest. No rows when the library is not preloaded: then a '
-    'transaction that charges holds its tenant''s lock instead.';
+    'Capacity held by open transactions: by process, for how long, how much (USD). What one charges beyond four '
+    'tenants is a row without a tenant. No rows when the library is not preloaded: such a transaction holds its '
+    'tenant''s lock instead.';
 
 create function copilot_internal.admission_counters()
     returns table (mode text, entries bigint, entries_used bigint, entries_pinned bigint, entry_bytes bigint,

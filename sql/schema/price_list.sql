@@ -173,17 +173,9 @@ begin
     return next;
 end $$;
 comment on function copilot_internal.import_model_pricing(jsonb, text, timestamptz, boolean, boolean, text) is
-    'Brings an imported list up to date with a file in the form of LiteLLM''s model_prices_and_context_window.json. '
-    'Lists of other names (p_list) stand beside it, each with its own history and guards. A change of a price, or of '
-    'what the list says besides, closes the old row''s range and opens a new one at p_effective_from. A model that is '
-    'gone keeps its price and is marked; nothing is deleted. Returns how many entries were inserted, changed in price, '
-    'unchanged in price, and skipped and why: together all entries of the file. details_changed of the unchanged say '
-    'something else besides; missing counts the models that the file lacks. aliases of the entries go by the price of '
-    'another; further_names are names that entries give themselves. Then how many prices the file has, and keys that '
-    'look like prices and are unknown (kept, not charged). A first import may begin at any moment, -infinity among '
-    'them. p_dry_run changes nothing and tells in problem what a real import would be refused for. Without p_force it '
-    'refuses a file in which more than a tenth of the models vanish. The same holds where prices of more than a '
-    'twentieth jump, and of five at least.';
+    'Brings an imported list (p_list) up to date with a file in the form of LiteLLM''s. What changed has a new row '
+    'from p_effective_from on; nothing is deleted. Returns how many entries fared how. p_dry_run only tells; p_force '
+    'passes the guards.';
 
 create function copilot_internal.export_model_pricing(p_at timestamptz default null, p_list text default 'litellm')
     returns jsonb

@@ -32,10 +32,9 @@ create table copilot_internal.model_pricing (
         pg_catalog.tstzrange(effective_from, effective_to) with &&) where (imported)
 );
 comment on table copilot_internal.model_pricing is
-    'Model prices, effective-dated: the operator''s own and those of imported lists. Of the rows whose range holds a '
-    'moment, the one that began last is in force, so exactly one is. No two can begin at once, and ranges of an '
-    'imported entry cannot overlap at all. A tenant''s own row goes before one for all, that before imported lists '
-    '(LiteLLM''s last), those before the shipped one.';
+    'Model prices, effective-dated: the operator''s and those of imported lists. Of the rows whose range holds a '
+    'moment, the last to begin is in force. A tenant''s goes before one for all, that before imported lists '
+    '(LiteLLM''s last), those before shipped.';
 comment on column copilot_internal.model_pricing.id is 'Stored with every cost that this row priced.';
 comment on column copilot_internal.model_pricing.tenant_id is 'The tenant that this price is for; NULL for all.';
 comment on column copilot_internal.model_pricing.model_provider is
@@ -47,10 +46,8 @@ comment on column copilot_internal.model_pricing.output_per_million_usd is
     'USD per million output tokens. NULL is unknown, 0 is free.';
 comment on column copilot_internal.model_pricing.components is
     'Prices of parts, USD for one (token, image, second, page, request …), by the names and in the shapes of '
-    'LiteLLM''s list: cache_read_input_token_cost, cache_creation_input_token_cost[_above_1hr], '
-    'output_cost_per_reasoning_token, output_cost_per_image …; each also with _above_{N}k_tokens and _batches, '
-    '_priority, _flex, _ultrafast, _balanced or _decisions; tiered_pricing, off_peak_pricing, '
-    'search_context_cost_per_query and multipliers as there.';
+    'LiteLLM''s list. Among them are cache_read_input_token_cost, its endings for thresholds and tiers, '
+    'tiered_pricing, off_peak_pricing, multipliers.';
 comment on column copilot_internal.model_pricing.effective_from is 'From when (inclusive) the price applies.';
 comment on column copilot_internal.model_pricing.effective_to is
     'Until when (exclusive); NULL until a later row begins.';
@@ -109,10 +106,9 @@ create table copilot_internal.price_markups (
     check (not (on_provided and step = 0))
 );
 comment on table copilot_internal.price_markups is
-    'What computed costs are multiplied by for a tenant: 1.2 adds a fifth. In each step the most specific row in force '
-    'counts: a tenant''s own before one for all, the model''s before the provider''s before one for everything. Of '
-    'those it is the one that began last. The steps'' factors are multiplied in ascending order, and the product is '
-    'rounded once. Sandboxes go by their provider and type.';
+    'What computed costs are multiplied by for a tenant: 1.2 adds a fifth. In each step the most specific row in '
+    'force counts (tenant, then model, then provider), of these the last to begin. The steps are multiplied, and the '
+    'product is rounded once.';
 comment on column copilot_internal.price_markups.id is 'Key.';
 comment on column copilot_internal.price_markups.tenant_id is 'Whose costs; NULL for all.';
 comment on column copilot_internal.price_markups.model_provider is 'Of which provider; NULL for all.';
@@ -145,9 +141,9 @@ create table copilot_internal.e2b_pricing (
     unique nulls not distinct (provider, sandbox_type, region, tenant_id, effective_from)
 );
 comment on table copilot_internal.e2b_pricing is
-    'Sandbox prices of the operator, effective-dated as model_pricing. A cost is the sum over the prices given. The '
-    'units are a second of duration, vCPU, GiB of memory or disk, or GPU, a creation, and a GiB of egress. A row for '
-    'the region goes before one for all regions.';
+    'Sandbox prices of the operator, effective-dated as model_pricing. A cost is the sum over the prices given: USD '
+    'for a second of duration, vCPU, GiB of memory or disk, or GPU, a creation, a GiB of egress. A row for the region '
+    'goes before one for all.';
 comment on column copilot_internal.e2b_pricing.provider is 'Whose sandbox it is, in any case.';
 comment on column copilot_internal.e2b_pricing.disk_gib_second_usd is
     'USD per GiB-second of disk; needs p_disk_gib_seconds.';

@@ -166,6 +166,6 @@ create function public.purge_tenant(p_tenant_id uuid)
     returns table (finished boolean, changed bigint, remaining text[])
     language c volatile rows 1 as 'MODULE_PATHNAME', 'purge_tenant_wrapper';
 comment on function public.purge_tenant(uuid) is
-    'Removes all rows of a tenant that delete_tenant has ended (else 55000). A call removes at most about 10,000 rows '
-    'and says how many, and which tables hold more: call again until finished. Holds that live are waited for. What '
-    'the tenant spent stays in the platform''s sums, without tenant or person. For service_role.';
+    'Removes all rows of a tenant that delete_tenant has ended (else 55000). A call removes about 10,000 rows: repeat '
+    'it until finished. It waits for live holds. What was spent stays in the platform''s sums, without tenant or '
+    'person. For service_role.';

@@ -31,7 +31,7 @@ comment on table copilot_internal.cost_quotas is
     'quota that applies to an operation must allow it.';
 comment on column copilot_internal.cost_quotas.id is 'Key.';
 comment on column copilot_internal.cost_quotas.scope is
-    'platform (everybody together), tenant, or user (one user within one tenant).';
+    'platform (all tenants together), tenant, or user (one user within one tenant).';
 comment on column copilot_internal.cost_quotas.scope_id is 'The tenant or user; NULL for the platform.';
 comment on column copilot_internal.cost_quotas.tenant_id is
     'The tenant that the quota belongs to; NULL for the platform. Filled from scope_id for a tenant''s quota.';
@@ -105,9 +105,9 @@ create table copilot_internal.default_quotas (
     unique nulls not distinct (plan, resource_type, period)
 );
 comment on table copilot_internal.default_quotas is
-    'The quotas of a tenant that has no row of its own in cost_quotas for that resource and period. Ships empty: 100 '
-    'USD a month for llm, 50 for e2b and 150 for all apply. A row here replaces the shipped one of the same resource '
-    'and period; one with the tenant''s plan goes before one without.';
+    'The quotas of a tenant without a row in cost_quotas for that resource and period. Ships empty: 100 USD a month '
+    'for llm, 50 for e2b and 150 for all apply. A row here replaces the shipped one; one with the tenant''s plan goes '
+    'before one without.';
 comment on column copilot_internal.default_quotas.id is 'Key.';
 comment on column copilot_internal.default_quotas.plan is 'The plan that the default is for; NULL for every plan.';
 comment on column copilot_internal.default_quotas.resource_type is 'llm, e2b, or all together.';

@@ -23,8 +23,8 @@ begin atomic
                                 'quota_reservations', 'reservation_extensions'));
 end;
 comment on function copilot_internal.trigger_in_the_way(boolean) is
-    'A table with a BEFORE trigger of others that could keep a fold from moving its rows, or, with the ledger, an '
-    'erasure or a purge; NULL when there is none. Run as the owner.';
+    'A table with a BEFORE trigger of others that could keep a fold from moving its rows; NULL when there is none. '
+    'With the ledger also one that could keep an erasure or a purge. Run as the owner.';
 
 create function copilot_internal.refuse_triggers(p_ledger boolean) returns void
     language plpgsql stable set search_path = pg_catalog, pg_temp as $$
@@ -251,12 +251,9 @@ create function copilot_internal.maintain(p_limit integer default 10000)
     returns table (task text, done bigint)
     language c volatile as 'MODULE_PATHNAME', 'maintain_wrapper';
 comment on function copilot_internal.maintain(integer) is
-    'Housekeeping. It folds at most p_limit pending rows into the rollups, skipping tenants that another session is '
-    'folding. It marks at most p_limit reservations that have expired. It adds events that charges could not write, '
-    'and deletes at most p_limit of those that were acknowledged long ago. Once an hour it brings the named estimates '
-    'of at most 100 tenants that have spent up to date with their own records. Where `enable trigger all` has left '
-    'triggers deaf to a subscription it arms them again. Changes no other figure that users can '
-    'read; safe to call at any time and as often as liked.';
+    'Housekeeping, at most p_limit rows a task: folds pending rows into the rollups, marks expired reservations, '
+    'writes missed events, deletes old ones, arms triggers. Once an hour it renews estimates. Safe to call at any '
+    'time, as often as liked.';
 
 create function copilot_internal.ledger_differences()
     returns table (check_name text, tenant_id uuid, expected numeric, actual numeric)

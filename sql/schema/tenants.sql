@@ -84,8 +84,8 @@ create view copilot_internal.active_memberships with (security_invoker) as
     join copilot_internal.tenants t on t.id = m.tenant_id
     where m.status = 'active' and t.deleted_at is null and t.owner_id is distinct from m.user_id;
 comment on view copilot_internal.active_memberships is
-    'Everybody who belongs to a living tenant now: its owner, unless a row of the owner is not active, and its active '
-    'members. Read by kernels as the owner; row level security holds everybody else.';
+    'The users who belong to a living tenant now: its owner, unless a row of the owner is not active, and its active '
+    'members. Read by kernels as the owner; row level security holds any other role.';
 comment on column copilot_internal.active_memberships.tenant_id is 'The tenant.';
 comment on column copilot_internal.active_memberships.user_id is 'The user.';
 comment on column copilot_internal.active_memberships.role is 'The user''s role in it.';

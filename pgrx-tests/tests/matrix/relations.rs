@@ -48,7 +48,9 @@ const HIDDEN: &str = "provider_cost_usd";
 const WITH_HIDDEN: &[&str] =
     &["cost_corrections", "cost_rollups", "e2b_cost_records", "llm_cost_records", "purged_costs"];
 /// Views that people have no business with.
-const ANALYSTS_ONLY: &[&str] = &["margins"];
+const ANALYSTS_ONLY: &[&str] = &["housekeeping", "margins"];
+/// Views of one row, about the server or the database and not about tenants.
+const OF_THE_WHOLE: &[&str] = &["admission", "housekeeping"];
 
 struct Relation {
     schema: String,
@@ -216,8 +218,8 @@ fn judge_reading(asker: &Asker, relation: &Relation, answer: Answer, wrong: &mut
     let expected = relation.readable_by(asker.kind);
     match answer {
         Ok(_) if !expected => wrong.push(format!("{} may select {name}", asker.label)),
-        // How admission works is no tenant's business.
-        Ok(rows) if relation.name == "admission" && rows.len() != usize::from(asker.sees_all()) => {
+        // How the whole works is no tenant's business.
+        Ok(rows) if OF_THE_WHOLE.contains(&relation.name.as_str()) && rows.len() != usize::from(asker.sees_all()) => {
             wrong.push(format!("{} sees {} rows in {name}", asker.label, rows.len()));
         }
         Ok(rows) => {
@@ -252,9 +254,7 @@ fn shows_tenants(relation: &Relation, asker: &Asker) -> bool {
         "purged_costs" | "erasures" => false,
         // A row for each user, of which users see their own; not every user has one.
         "user_preferences" => asker.sees_all(),
-        // About the server, not about tenants.
-        "admission" => false,
-        name => !SHIPPED.contains(&name),
+        name => !SHIPPED.contains(&name) && !OF_THE_WHOLE.contains(&name),
     }
 }
 
