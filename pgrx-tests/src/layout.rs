@@ -8,6 +8,12 @@ use anyhow::{Context, Result};
 
 /// PgBouncer, where Debian's package puts it.
 pub const PGBOUNCER: &str = "/usr/sbin/pgbouncer";
+/// The exporter of metrics, likewise.
+pub const EXPORTER: &str = "/usr/bin/prometheus-postgres-exporter";
+/// Debian's Python, which has Debian's psycopg.
+pub const PYTHON: &str = "/usr/bin/python3";
+/// psycopg 3, for Debian's Python.
+pub const PSYCOPG: &str = "/usr/lib/python3/dist-packages/psycopg/__init__.py";
 
 /// The checkout's root: this crate is a direct child of it.
 pub fn root() -> PathBuf {

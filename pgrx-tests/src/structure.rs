@@ -59,7 +59,9 @@ fn no_line_of_sql_is_long() {
 
 /// The install script, by concern.
 fn sql() -> Vec<PathBuf> {
-    let found = files(&layout::root().join("sql"), "sql");
+    let mut found = files(&layout::root().join("sql"), "sql");
+    // What was released is never edited.
+    found.retain(|path| !path.starts_with(layout::root().join("sql/released")));
     assert!(found.len() > 10, "{found:?}");
     found
 }
