@@ -115,11 +115,11 @@ fn functions(client: &mut Client) -> Result<String> {
     let named = |name: &str| rows.iter().any(|row| row.get::<_, &str>(2) == name);
     let lost: Vec<&str> = GUIDES.iter().map(|guide| guide.0).filter(|name| !named(name)).collect();
     ensure!(lost.is_empty(), "no function has the name of these guides: {lost:?}");
-    let mut text = String::new();
-    for row in &rows {
-        let [schema, name, comment, result, roles] = [1, 2, 3, 4, 5].map(|column| row.get::<_, String>(column));
-        let schema = if schema == "public" { String::new() } else { format!("{schema}.") };
-        write!(text, "## `{schema}{name}`\n\n{}", prose(&comment))?;
+    let headings: Vec<String> = rows.iter().map(|row| heading(row.get(1), row.get(2))).collect();
+    let mut text = index(&headings)?;
+    for (row, heading) in rows.iter().zip(&headings) {
+        let [name, comment, result, roles] = [2, 3, 4, 5].map(|column| row.get::<_, String>(column));
+        write!(text, "## `{heading}`\n\n{}", prose(&comment))?;
         if let Some((_, title, page)) = GUIDES.iter().find(|guide| guide.0 == name) {
             write!(text, " More: [{title}]({page}).")?;
         }
@@ -136,6 +136,22 @@ fn functions(client: &mut Client) -> Result<String> {
         let roles = if roles.is_empty() { "superusers" } else { &roles };
         write!(text, "{}Called by: {roles}.\n\n", if outputs.is_empty() { " " } else { "" })?;
     }
+    Ok(text)
+}
+
+fn heading(schema: &str, name: &str) -> String {
+    if schema == "public" { name.to_string() } else { format!("{schema}.{name}") }
+}
+
+/// A table of links to the headings below, three in a row.
+fn index(headings: &[String]) -> Result<String> {
+    let mut text = "| | | |\n| --- | --- | --- |\n".to_string();
+    for row in headings.chunks(3) {
+        let link = |heading: &String| format!(" [`{heading}`](#{}) |", heading.replace('.', ""));
+        let links: String = row.iter().map(link).collect();
+        writeln!(text, "|{links}{}", " |".repeat(3 - row.len()))?;
+    }
+    text.push('\n');
     Ok(text)
 }
 
