@@ -227,7 +227,7 @@ fn taken_and_not_acknowledged(
     client.execute("select public.set_quota('tenant', $1, 'e2b', 0.02, 'lifetime')", &[&id(1)])?;
     let taken = webhook.next()?;
     drop(worker);
-    assert_eq!(texts(client, OPEN, &[])?, [taken.key.clone()]);
+    assert_eq!(texts(client, OPEN, &[])?, std::slice::from_ref(&taken.key));
     webhook.answers(200);
     let second = Worker::start(database, address, 2)?;
     end_leases(client)?;
