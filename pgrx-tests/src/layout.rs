@@ -9,6 +9,14 @@ use anyhow::{Context, Result};
 /// PgBouncer, where Debian's package puts it.
 pub const PGBOUNCER: &str = "/usr/sbin/pgbouncer";
 
+/// Debian's Python, with which the examples' packages are installed.
+pub const PYTHON: &str = "/usr/bin/python3";
+
+/// Whether that Python can make virtual environments, which is a package of its own.
+pub fn python_venv_is_there() -> bool {
+    Path::new("/usr/lib/python3.11/ensurepip/__main__.py").is_file()
+}
+
 /// The checkout's root: this crate is a direct child of it.
 pub fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));

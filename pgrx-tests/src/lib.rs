@@ -9,6 +9,7 @@ pub mod cluster_pool;
 pub mod crates;
 pub mod demo;
 pub mod documents;
+pub mod examples;
 mod file_lock;
 pub mod history;
 pub mod install;

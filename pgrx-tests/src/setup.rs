@@ -20,7 +20,7 @@ struct Requirement {
     present: fn() -> bool,
 }
 
-const REQUIREMENTS: [Requirement; 9] = [
+const REQUIREMENTS: [Requirement; 11] = [
     Requirement { package: "postgresql-15", present: || PostgresTree::system().bin("initdb").is_file() },
     Requirement { package: "postgresql-client-15", present: || PostgresTree::system().bin("psql").is_file() },
     // pg_regress and pg_isolation_regress come with the headers.
@@ -37,6 +37,9 @@ const REQUIREMENTS: [Requirement; 9] = [
     Requirement { package: "libc6-dev", present: || Path::new("/usr/include/stdio.h").is_file() },
     // The tests go through it, as applications do.
     Requirement { package: "pgbouncer", present: || Path::new(layout::PGBOUNCER).is_file() },
+    // The examples' packages, Node among them, are installed with it.
+    Requirement { package: "python3", present: || Path::new(layout::PYTHON).is_file() },
+    Requirement { package: "python3-venv", present: layout::python_venv_is_there },
     // Only cargo-pgrx's own build needs these two: it downloads over TLS through the system's OpenSSL.
     Requirement {
         package: "libssl-dev",
