@@ -48,8 +48,7 @@ impl Table {
             cells.chain([&self.header[column]]).map(|cell| cell.chars().count()).max().unwrap_or(0)
         };
         let widths: Vec<usize> = (0..columns).map(width).collect();
-        let figures: Vec<bool> =
-            (0..columns).map(|column| self.rows.iter().all(|row| is_figure(&row[column]))).collect();
+        let figures: Vec<bool> = (0..columns).map(|column| self.is_of_figures(column)).collect();
         let line = |cells: &[String]| {
             let padded = cells.iter().enumerate().map(|(column, cell)| {
                 let width = widths[column];
@@ -70,6 +69,11 @@ impl Table {
             text.push('\n');
         }
         text
+    }
+
+    /// Whether a column stands right.
+    pub fn is_of_figures(&self, column: usize) -> bool {
+        self.rows.iter().all(|row| is_figure(&row[column]))
     }
 
     /// One for each row, or none at all.

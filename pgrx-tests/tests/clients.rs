@@ -65,6 +65,30 @@ fn the_examples_are_well_typed() -> Result<()> {
     examples::type_errors()
 }
 
+/// What the page shows is what the examples do.
+#[test]
+fn the_page_quotes_the_examples() -> Result<()> {
+    let page = fs::read_to_string(layout::root().join("docs/how-to/clients.md"))?;
+    let mut sources = String::new();
+    for dir in ["examples/typescript", "examples/python"] {
+        for entry in fs::read_dir(layout::root().join(dir))? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|it| it == "ts" || it == "py") {
+                let link = format!("(../../{dir}/{})", path.file_name().unwrap_or_default().display());
+                ensure!(page.contains(&link) || path.ends_with("database.types.ts"), "the page does not name {link}");
+                sources.push_str(&fs::read_to_string(path)?);
+            }
+        }
+    }
+    let blocks: Vec<&str> = page.split("```").skip(1).step_by(2).filter(|block| !block.starts_with("sh\n")).collect();
+    assert_eq!(blocks.len(), 3);
+    for block in blocks {
+        let (_, code) = block.split_once('\n').context("an empty block")?;
+        ensure!(sources.contains(code.trim()), "not in the examples:\n{code}");
+    }
+    Ok(())
+}
+
 /// The words that the types name are those that the tables and the documents know.
 #[test]
 fn the_words_of_the_types_are_those_of_the_extension() -> Result<()> {

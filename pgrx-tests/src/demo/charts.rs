@@ -120,6 +120,7 @@ fn draw(
         let mut mesh = chart.configure_mesh();
         mesh.x_desc(axes.x)
             .y_desc(axes.y)
+            .x_label_formatter(&plain)
             .y_label_formatter(&y_label)
             .label_style((FONT, 13))
             .axis_desc_style((FONT, 14));
@@ -135,8 +136,10 @@ fn draw(
     Ok(svg)
 }
 
+/// Without what sixths and tenths leave of a double.
 fn plain(value: &f64) -> String {
-    format!("{value}")
+    let text = format!("{value:.6}");
+    text.trim_end_matches('0').trim_end_matches('.').to_string()
 }
 
 /// Only the powers themselves are written.
@@ -166,6 +169,11 @@ mod tests {
         assert_eq!(svg.matches("<polygon").count(), 2);
         assert!(svg.contains("a &amp; b"), "{svg}");
         assert!(stacked(&axes, &[part("none", 0.0)]).is_ok(), "nothing spent is a chart, too");
+    }
+
+    #[test]
+    fn figures_at_an_axis_are_short() {
+        assert_eq!([0.1 + 0.2, 0.0, 40.0, 0.025].map(|it| plain(&it)), ["0.3", "0", "40", "0.025"]);
     }
 
     #[test]

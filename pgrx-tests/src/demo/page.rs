@@ -30,7 +30,8 @@ figure { margin: 1rem 0 } svg { width: 100%; height: auto } figcaption { color: 
 dl { display: flex; flex-wrap: wrap; gap: 1rem 2.5rem } dt { color: #555; font-size: .85rem }
 dd { margin: 0; font-size: 1.5rem; font-variant-numeric: tabular-nums }
 div.table { overflow-x: auto } table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums }
-th, td { padding: .25rem .75rem .25rem 0; text-align: left; border-bottom: 1px solid #ddd; white-space: nowrap }
+th, td { padding: .25rem .75rem .25rem 0; text-align: left; border-bottom: 1px solid #ddd }
+.figure { text-align: right } table { margin-bottom: 1.5rem }
 ";
 
 /// Writes the page.
@@ -95,19 +96,18 @@ fn section(page: &mut String, title: &str, source: &str, svg: &str, tables: &[&T
 }
 
 fn write_table(page: &mut String, table: &Table) {
-    page.push_str("<div class=\"table\"><table>\n<thead>");
-    row(page, "th", table.header());
-    page.push_str("</thead>\n<tbody>\n");
-    for cells in table.rows() {
-        row(page, "td", cells);
-        page.push('\n');
-    }
-    page.push_str("</tbody></table></div>\n");
-}
-
-fn row(page: &mut String, element: &str, cells: &[String]) {
-    let cells: String = cells.iter().map(|cell| format!("<{element}>{}</{element}>", escape(cell))).collect();
-    page.push_str(&format!("<tr>{cells}</tr>"));
+    let row = |element: &str, cells: &[String]| {
+        let cells = cells.iter().enumerate().map(|(column, cell)| {
+            let class = if table.is_of_figures(column) { " class=\"figure\"" } else { "" };
+            format!("<{element}{class}>{}</{element}>", escape(cell))
+        });
+        format!("<tr>{}</tr>\n", cells.collect::<String>())
+    };
+    let body: String = table.rows().iter().map(|cells| row("td", cells)).collect();
+    let head = row("th", table.header());
+    page.push_str(&format!(
+        "<div class=\"table\"><table>\n<thead>{head}</thead>\n<tbody>{body}</tbody></table></div>\n"
+    ));
 }
 
 fn by_tenant(world: &DemoWorld, samples: &[Sample]) -> Result<String> {

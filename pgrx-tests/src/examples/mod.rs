@@ -130,3 +130,25 @@ fn lines(command: &mut Command) -> Result<Vec<Value>> {
     let parse = |line: &str| serde_json::from_str(line).with_context(|| format!("not a line of JSON: {line}"));
     printed.lines().map(parse).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Five minutes' reading each.
+    #[test]
+    fn adapters_are_short() {
+        for dir in ["examples/typescript", "examples/python"] {
+            let sources = fs::read_dir(layout::root().join(dir)).unwrap().map(|entry| entry.unwrap().path());
+            let adapters: Vec<PathBuf> = sources
+                .filter(|path| path.extension().is_some_and(|it| it == "ts" || it == "py"))
+                .filter(|path| !path.ends_with("database.types.ts"))
+                .collect();
+            assert!(adapters.len() >= 4, "{adapters:?}");
+            for adapter in adapters {
+                let lines = fs::read_to_string(&adapter).unwrap().lines().count();
+                assert!(lines <= 110, "{} has {lines} lines", adapter.display());
+            }
+        }
+    }
+}
