@@ -121,7 +121,7 @@ mod tests {
         }
         let lines: Vec<String> = table.render().lines().skip(2).map(str::to_string).collect();
         let expected =
-            ["a          4  ████████████████████", "bb     1.025  █████▏", "none       -", "tiny  0.0001  ▏"];
+            ["a           4  ████████████████████", "bb      1.025  █████▏", "none        -", "tiny   0.0001  ▏"];
         assert_eq!(lines, expected);
         let mut shares = Table::new(&["used"]).with_bars(0, Some(100.0));
         shares.row(vec!["50 %".into()]);
