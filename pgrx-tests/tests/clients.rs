@@ -8,7 +8,8 @@ use postgres::Client;
 use serde_json::{Value, json};
 use tollgate_tests::examples::{self, Http, TENANT};
 use tollgate_tests::layout;
-use tollgate_tests::support::{Database, assert_verified, make_tenant, text, texts};
+use tollgate_tests::support::{Database, assert_verified, id, make_tenant, text, texts};
+use uuid::Uuid;
 
 /// A database with the tenant of the examples and its limit for LLM calls, a month.
 fn database(limit_usd: &str) -> Result<(Database, Client)> {
@@ -166,6 +167,25 @@ fn supabase_js_over_http() -> Result<()> {
     assert_eq!(texts(&mut client, limits, &[])?, expected);
     let records = ["priced 0.0035", "priced 0.0035", "provided 0.000000000001", "unpriced"];
     assert_ledger(&mut client, &records, &[("released", 1)])
+}
+
+/// 25 requests with their expected status, none of which tells of the other tenant.
+#[test]
+fn members_forgers_and_strangers_over_http() -> Result<()> {
+    let (database, mut client) = database("1")?;
+    let (ann, other) = (Uuid::from_u128(0xb000_0000_0000_4000_8000_0000_0000_0001), id(0xdead_beef));
+    make_tenant(&mut client, other)?;
+    let owner = "update copilot_internal.tenants set owner_id = $1 where id = $2";
+    client.execute(owner, &[&ann, &TENANT])?;
+    client.execute(owner, &[&id(0xc0), &other])?;
+    // The stand-in looks up whose token it is, as Supabase's auth server would.
+    client.batch_execute("grant usage on schema auth to authenticator; grant select on auth.users to authenticator")?;
+    let spent = "select public.record_llm_cost($1, 'p', 'm', 1, 1, p_cost_usd => 1)";
+    client.execute(spent, &[&TENANT])?;
+    let said = examples::requests(&Http::start(&database)?, TENANT, other)?;
+    ensure!(said.ends_with("25 requests, 0 wrong\n"), "{said}");
+    assert_verified(&mut client);
+    Ok(())
 }
 
 #[test]

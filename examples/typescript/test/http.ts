@@ -13,7 +13,10 @@ Object.assign(connection, { rlsState: 'active' })
 const app = new App({
   connection,
   api: { schemas: ['public', 'metrics'] },
-  auth: { enabled: false, publishable_key: 'sb_publishable_examples', secret_key: process.env.SUPABASE_SECRET_KEY! },
+  auth: {
+    enabled: true, jwt_secret: process.env.SUPABASE_JWT_SECRET!, publishable_key: 'sb_publishable_examples',
+    secret_key: process.env.SUPABASE_SECRET_KEY!,
+  },
 })
 serve({ fetch: (request) => app.fetch(request, { peerAddress: null }), hostname: '127.0.0.1', port: 0 }, ({ port }) => {
   console.log(port)

@@ -13,21 +13,25 @@ use crate::support::Database;
 /// What supabase-js shows to act as `service_role`.
 pub const SECRET_KEY: &str = "sb_secret_examples";
 
+const LOG: &str = "http.log";
+/// What tokens of users are signed with.
+pub const JWT_SECRET: &str = "signs-tokens-of-the-examples-alone-0123456789";
+
 /// A running server, which ends with the value, and with the thread that started it.
 pub struct Http {
     child: Child,
     port: u16,
-    _workspace: Workspace,
+    workspace: Workspace,
 }
 
 impl Http {
     /// It connects as PostgREST does, as `authenticator`, and takes on the role that the key stands for.
     pub fn start(database: &Database) -> Result<Http> {
         let workspace = Workspace::new()?;
-        let log = workspace.path().join("http.log");
+        let log = workspace.path().join(LOG);
         let mut node = Runtimes::ensure()?.node();
         service_role(&mut node, database);
-        node.env_remove("PGOPTIONS").env("SUPABASE_SECRET_KEY", SECRET_KEY);
+        node.env_remove("PGOPTIONS").env("SUPABASE_SECRET_KEY", SECRET_KEY).env("SUPABASE_JWT_SECRET", JWT_SECRET);
         node.env("LITE_TELEMETRY", "0").env("DO_NOT_TRACK", "1").arg(workspace.path().join("test/http.ts"));
         node.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(fs::File::create(&log)?);
         let mut child = node.spawn().context("cannot start setpriv")?;
@@ -40,7 +44,11 @@ impl Http {
             let _ = child.wait();
             bail!("@supabase/lite does not start: {port}{}", fs::read_to_string(&log).unwrap_or_default());
         };
-        Ok(Http { child, port, _workspace: workspace })
+        Ok(Http { child, port, workspace })
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.workspace.path().join(LOG)).unwrap_or_default()
     }
 
     pub fn url(&self) -> String {

@@ -20,7 +20,7 @@ use crate::layout;
 use crate::progress::capture;
 use crate::support::Database;
 
-pub use http::{Http, SECRET_KEY};
+pub use http::{Http, JWT_SECRET, SECRET_KEY};
 use runtimes::Runtimes;
 
 /// The tenant of which the examples' tests are told.
@@ -50,6 +50,15 @@ pub fn typescript(database: &Database, http: Option<&Http>, script: &str) -> Res
     }
     command.arg(workspace.path().join("test").join(script));
     lines(&mut command).with_context(|| format!("examples/typescript/test/{script}"))
+}
+
+/// Asks the server as members, forgers and strangers; fails where an answer is not the expected one. Returns a line for
+/// each request, and how many were wrong.
+pub fn requests(http: &Http, own: Uuid, other: Uuid) -> Result<String> {
+    let mut command = Runtimes::ensure()?.python();
+    command.arg("-B").arg(layout::tests_dir().join("data/over_http.py")).arg(format!("{}/rest/v1", http.url()));
+    let said = capture(command.args([JWT_SECRET, &own.to_string(), &other.to_string()]));
+    said.with_context(|| format!("the server said: {}", http.log()))
 }
 
 /// What the compiler says of all examples, strictly; nothing when they are well typed.
