@@ -106,7 +106,8 @@ fn figure(cell: &str) -> f64 {
 /// Figures, with an optional unit after a space; an empty cell or a dash stands for a missing one.
 fn is_figure(cell: &str) -> bool {
     let number = cell.split(' ').next().unwrap_or(cell).trim_end_matches(['%', 'x']);
-    cell.is_empty() || cell == "-" || number.replace(',', "").parse::<f64>().is_ok()
+    let is_short = cell.split(' ').count() <= 2;
+    cell.is_empty() || cell == "-" || is_short && number.replace(',', "").parse::<f64>().is_ok()
 }
 
 #[cfg(test)]
@@ -128,6 +129,12 @@ mod tests {
         shares.row(vec!["250 %".into()]);
         let lines: Vec<String> = shares.render().lines().skip(2).map(str::to_string).collect();
         assert_eq!(lines, [" 50 %  ██████████", "250 %  ████████████████████"]);
+    }
+
+    #[test]
+    fn a_sentence_is_no_figure() {
+        let told = ["7", "-", "", "1,205", "99.5 %", "3x", "40 ms", "2 USD are left", "a", "n 1"].map(is_figure);
+        assert_eq!(told, [true, true, true, true, true, true, true, false, false, false]);
     }
 
     #[test]

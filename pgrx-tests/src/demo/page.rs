@@ -53,17 +53,29 @@ fn page(world: &DemoWorld, samples: &[Sample], replayed: &Replayed, report: &Rep
     )?;
     facts(&mut page, replayed, report)?;
     let tight = &world.tenants[world.tight];
-    section(&mut page, "Spend by tenant", "metrics.llm_costs and metrics.e2b_costs", &by_tenant(world, samples)?, &[])?;
+    section(
+        &mut page,
+        "Spend by tenant",
+        "From metrics.llm_costs and metrics.e2b_costs.",
+        &by_tenant(world, samples)?,
+        &[],
+    )?;
     let tables = [&report.models, &report.sandboxes];
-    section(&mut page, "Spend by model", "metrics.llm_costs and metrics.e2b_costs", &by_model(samples)?, &tables)?;
+    section(
+        &mut page,
+        "Spend by model",
+        "From metrics.llm_costs and metrics.e2b_costs.",
+        &by_model(samples)?,
+        &tables,
+    )?;
     let title = format!("{} at its limit", tight.name);
-    section(&mut page, &title, "metrics.quota_status", &at_limit(world, samples)?, &[&report.quotas])?;
+    section(&mut page, &title, "From metrics.quota_status.", &at_limit(world, samples)?, &[&report.quotas])?;
     let title = format!("What {}’s calls were told", tight.name);
-    let source = "the answers of reserve_quota and record_e2b_cost";
-    section(&mut page, &title, source, &told(world, replayed, samples)?, &[&report.refusals])?;
+    let caption = "From the answers of reserve_quota and record_e2b_cost.";
+    section(&mut page, &title, caption, &told(world, replayed, samples)?, &[&report.refusals])?;
     let source =
-        "measured by the clients; a call that is let in is reserved and recorded, one that is refused only asks";
-    section(&mut page, "Latency", source, &by_latency(replayed)?, &[])?;
+        "As the clients measured it. A call that is let in is reserved and recorded; one that is refused only asks.";
+    section(&mut page, "Latency", caption, &by_latency(replayed)?, &[])?;
     page.push_str("</body>\n</html>\n");
     Ok(page)
 }
@@ -85,10 +97,10 @@ fn facts(page: &mut String, replayed: &Replayed, report: &Report) -> Result<()> 
     Ok(())
 }
 
-fn section(page: &mut String, title: &str, source: &str, svg: &str, tables: &[&Table]) -> Result<()> {
-    let (title, source) = (escape(title), escape(source));
+fn section(page: &mut String, title: &str, caption: &str, svg: &str, tables: &[&Table]) -> Result<()> {
+    let (title, caption) = (escape(title), escape(caption));
     write!(page, "<h2>{title}</h2>\n<figure role=\"img\" aria-label=\"{title}\">\n{svg}\n")?;
-    writeln!(page, "<figcaption>From {source}.</figcaption>\n</figure>")?;
+    writeln!(page, "<figcaption>{caption}</figcaption>\n</figure>")?;
     for table in tables {
         write_table(page, table);
     }
