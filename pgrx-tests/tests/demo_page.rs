@@ -60,6 +60,9 @@ fn the_page_stands_by_itself_and_says_what_the_demo_did() -> Result<()> {
             ensure!(labels.iter().any(|label| label == word), "chart {chart} has no {word}: {labels:?}");
         }
     }
+    let captions: Vec<String> = elements(page.root(), "figcaption").map(text).collect();
+    assert_eq!(captions.len(), 5);
+    ensure!(captions[4].starts_with("As the clients measured"), "{captions:?}");
     // 600 calls; those that were let in are those that cost something.
     let (calls, refused) = (column(&page, "calls")?, column(&page, "refused")?);
     let llm_refused: f64 = refused.first().copied().context("nothing was refused")?;

@@ -73,7 +73,7 @@ fn page(world: &DemoWorld, samples: &[Sample], replayed: &Replayed, report: &Rep
     let title = format!("What {}’s calls were told", tight.name);
     let caption = "From the answers of reserve_quota and record_e2b_cost.";
     section(&mut page, &title, caption, &told(world, replayed, samples)?, &[&report.refusals])?;
-    let source =
+    let caption =
         "As the clients measured it. A call that is let in is reserved and recorded; one that is refused only asks.";
     section(&mut page, "Latency", caption, &by_latency(replayed)?, &[])?;
     page.push_str("</body>\n</html>\n");
