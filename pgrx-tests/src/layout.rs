@@ -10,10 +10,15 @@ use anyhow::{Context, Result};
 pub const PGBOUNCER: &str = "/usr/sbin/pgbouncer";
 /// The exporter of metrics, likewise.
 pub const EXPORTER: &str = "/usr/bin/prometheus-postgres-exporter";
-/// Debian's Python, which has Debian's psycopg.
+/// Debian's Python, which has Debian's psycopg and installs the packages of the examples.
 pub const PYTHON: &str = "/usr/bin/python3";
 /// psycopg 3, for Debian's Python.
 pub const PSYCOPG: &str = "/usr/lib/python3/dist-packages/psycopg/__init__.py";
+
+/// Whether that Python can make virtual environments, which is a package of its own.
+pub fn python_venv_is_there() -> bool {
+    Path::new("/usr/lib/python3.11/ensurepip/__main__.py").is_file()
+}
 
 /// The checkout's root: this crate is a direct child of it.
 pub fn root() -> PathBuf {

@@ -9,6 +9,7 @@ pub mod cluster_pool;
 pub mod crates;
 pub mod demo;
 pub mod documents;
+pub mod examples;
 pub mod exporter;
 mod file_lock;
 pub mod history;

@@ -1,11 +1,14 @@
 //! `cargo xtask`: everything one does with the checkout.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
-use tollgate_tests::{bench, demo, history, install, lifecycle, lint, model, reference, setup, suite, torture};
+use tollgate_tests::{
+    bench, demo, examples, history, install, lifecycle, lint, model, reference, setup, suite, torture,
+};
 
 #[derive(Parser)]
 #[command(
@@ -41,6 +44,8 @@ enum Command {
     Lint,
     /// Write the pages of docs/reference that are made from the catalogs
     Docs,
+    /// Write examples/typescript/database.types.ts, the types that Supabase's generator makes of the extension
+    Types,
 }
 
 #[derive(Args)]
@@ -54,6 +59,9 @@ struct DemoArguments {
     /// Connections that replay it
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=100))]
     clients: u32,
+    /// Write a page with charts of what it did
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -192,10 +200,12 @@ fn run(command: Command) -> Result<bool> {
                 println!("wrote {path}");
             }
         }
+        Command::Types => println!("wrote {}", examples::write_types()?.display()),
         Command::Model(it) => return model::run(&model::ModelOptions { only: it.only, trace: it.trace }),
         Command::Demo(it) => {
             let rows = it.rows.map(|rows| rows as usize);
-            return demo::run(&demo::DemoOptions { keep: it.keep, rows, clients: it.clients as usize });
+            let (keep, clients, html) = (it.keep, it.clients as usize, it.html);
+            return demo::run(&demo::DemoOptions { keep, rows, clients, html });
         }
         Command::Test(it) => {
             return suite::run(&suite::SuiteOptions { tiers: it.tier, quick: it.quick, bless: it.bless });

@@ -1,15 +1,20 @@
 //! `cargo xtask demo`: a real trace of model calls against three tenants with quotas, on a server of its own.
 
+mod charts;
+mod observe;
+mod page;
 mod replay;
 mod report;
 mod world;
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 
 use crate::cluster::{Cluster, ClusterOptions, SUPERUSER};
 use crate::trace;
+use observe::Observer;
 
 /// Supabase's one database.
 const DATABASE: &str = "postgres";
@@ -22,6 +27,8 @@ pub struct DemoOptions {
     pub rows: Option<usize>,
     /// Connections that replay them.
     pub clients: usize,
+    /// Where to write a page with charts.
+    pub html: Option<PathBuf>,
 }
 
 /// Whether everything that the demo claims came out true.
@@ -37,12 +44,17 @@ pub fn run(options: &DemoOptions) -> Result<bool> {
     let world = world::build(&cluster, &calls)?;
     world.describe();
     let started = Instant::now();
-    let results = replay::replay(&cluster, &world, &calls, options.clients)?;
+    let observer = options.html.as_ref().map(|_| Observer::start(&cluster, &world, started)).transpose()?;
+    let replayed = replay::replay(&cluster, &world, &calls, options.clients, started)?;
     let took = started.elapsed();
-    let good = report::print(&mut admin, &world, &calls, &results, took, options.clients)?;
+    let samples = observer.map(Observer::finish).transpose()?;
+    let report = report::print(&mut admin, &world, &calls, &replayed, took, options.clients)?;
+    if let (Some(path), Some(samples)) = (&options.html, &samples) {
+        page::write(path, &world, samples, &replayed, &report)?;
+    }
     drop(admin);
     farewell(cluster, options.keep)?;
-    Ok(good)
+    Ok(report.is_good)
 }
 
 fn farewell(cluster: Cluster, keep: bool) -> Result<()> {

@@ -65,6 +65,8 @@ pub struct WorkOutcome {
     pub reason: Option<String>,
     /// The server's clock, UTC.
     pub moment: String,
+    /// When it was asked, since the replay began.
+    pub at: Duration,
     pub latency: Duration,
 }
 
@@ -75,10 +77,30 @@ pub struct Replayed {
     pub model_calls: usize,
 }
 
-pub fn replay(cluster: &Cluster, world: &DemoWorld, calls: &[Call], clients: usize) -> Result<Replayed> {
+impl Replayed {
+    pub fn refused(&self) -> impl Iterator<Item = &WorkOutcome> {
+        self.answers.iter().filter(|answer| !answer.admitted)
+    }
+
+    /// In order of their length.
+    pub fn latencies(&self) -> Vec<Duration> {
+        let mut latencies: Vec<Duration> = self.answers.iter().map(|answer| answer.latency).collect();
+        latencies.sort();
+        latencies
+    }
+}
+
+pub fn replay(
+    cluster: &Cluster,
+    world: &DemoWorld,
+    calls: &[Call],
+    clients: usize,
+    began: Instant,
+) -> Result<Replayed> {
     let shared = Shared {
         world,
         calls,
+        began,
         jobs: jobs(calls.len()),
         next: AtomicUsize::new(0),
         failed: AtomicBool::new(false),
@@ -113,6 +135,7 @@ fn jobs(calls: usize) -> Vec<Work> {
 struct Shared<'a> {
     world: &'a DemoWorld,
     calls: &'a [Call],
+    began: Instant,
     jobs: Vec<Work>,
     next: AtomicUsize,
     failed: AtomicBool,
@@ -166,7 +189,8 @@ impl Shared<'_> {
         if admitted && matches!(job, Work::Call(_)) {
             self.model_calls.fetch_add(1, Ordering::Relaxed);
         }
-        Ok(WorkOutcome { job, admitted, reason: row.get(1), moment: row.get(2), latency })
+        let at = started.duration_since(self.began);
+        Ok(WorkOutcome { job, admitted, reason: row.get(1), moment: row.get(2), at, latency })
     }
 
     fn admit_call(&self, connection: &mut Prepared, index: usize) -> Result<Row, postgres::Error> {

@@ -11,7 +11,20 @@ use super::world::DemoWorld;
 use crate::table::Table;
 use crate::trace::Call;
 
-/// Prints everything; `false` when a claim does not hold.
+/// What came of the demo.
+pub struct Report {
+    pub models: Table,
+    pub sandboxes: Table,
+    pub refusals: Table,
+    pub quotas: Table,
+    pub per_second: f64,
+    /// Whether `verify()` found nothing.
+    pub is_exact: bool,
+    /// Whether everything that the demo claims came out true.
+    pub is_good: bool,
+}
+
+/// Prints everything.
 pub fn print(
     admin: &mut Client,
     world: &DemoWorld,
@@ -19,18 +32,24 @@ pub fn print(
     replayed: &Replayed,
     took: Duration,
     clients: usize,
-) -> Result<bool> {
-    spend(admin, world)?;
-    let refused = refusals(world, calls, replayed);
-    quotas(admin, world)?;
-    throughput(replayed, took, clients);
-    let exact = verified(admin)?;
-    let kept = limit_kept(admin, world)?;
-    Ok(refused > 0 && exact && kept)
+) -> Result<Report> {
+    let (models, sandboxes) = (models(admin, world)?, sandboxes(admin, world)?);
+    println!("Spend by tenant and model (metrics.llm_costs)\n{}", models.render());
+    println!("Sandboxes (metrics.e2b_costs)\n{}", sandboxes.render());
+    let refusals = refusals(world, calls, replayed);
+    println!("Refused (call of the trace, its time in 2023, the server's clock)\n{}", refusals.render());
+    let quotas = quotas(admin, world)?;
+    println!("Quotas now (metrics.quota_status)\n{}", quotas.render());
+    let per_second = replayed.answers.len() as f64 / took.as_secs_f64().max(f64::MIN_POSITIVE);
+    throughput(replayed, took, clients, per_second);
+    let is_exact = verified(admin)?;
+    let is_good = limit_kept(admin, world)? && is_exact && replayed.refused().count() > 0;
+    Ok(Report { models, sandboxes, refusals, quotas, per_second, is_exact, is_good })
 }
 
-fn spend(admin: &mut Client, world: &DemoWorld) -> Result<()> {
-    let mut models = Table::new(&["tenant", "provider", "model", "calls", "input tokens", "output tokens", "USD"]);
+fn models(admin: &mut Client, world: &DemoWorld) -> Result<Table> {
+    let header = ["tenant", "provider", "model", "calls", "input tokens", "output tokens", "USD"];
+    let mut models = Table::new(&header).with_bars(6, None);
     let rows = admin.query(
         "select tenant_id::text, model_provider, model_name, request_count::text, total_input_tokens::text,
                 total_output_tokens::text, trim_scale(total_cost)::text
@@ -42,8 +61,11 @@ fn spend(admin: &mut Client, world: &DemoWorld) -> Result<()> {
         cells[0] = name(world, &cells[0]);
         models.row(cells);
     }
-    println!("Spend by tenant and model (metrics.llm_costs)\n{}", models.render());
-    let mut sandboxes = Table::new(&["tenant", "sandbox type", "sessions", "seconds", "USD"]);
+    Ok(models)
+}
+
+fn sandboxes(admin: &mut Client, world: &DemoWorld) -> Result<Table> {
+    let mut sandboxes = Table::new(&["tenant", "sandbox type", "sessions", "seconds", "USD"]).with_bars(4, None);
     let rows = admin.query(
         "select tenant_id::text, sandbox_type, session_count::text, trim_scale(total_duration)::text,
                 trim_scale(total_cost)::text
@@ -55,14 +77,13 @@ fn spend(admin: &mut Client, world: &DemoWorld) -> Result<()> {
         cells[0] = name(world, &cells[0]);
         sandboxes.row(cells);
     }
-    println!("Sandboxes (metrics.e2b_costs)\n{}", sandboxes.render());
-    Ok(())
+    Ok(sandboxes)
 }
 
-/// The number of refusals, by payer, reason and time.
-fn refusals(world: &DemoWorld, calls: &[Call], replayed: &Replayed) -> usize {
+/// Refusals, by payer, reason and time.
+fn refusals(world: &DemoWorld, calls: &[Call], replayed: &Replayed) -> Table {
     let mut groups: BTreeMap<(usize, &str), Vec<&WorkOutcome>> = BTreeMap::new();
-    for answer in replayed.answers.iter().filter(|answer| !answer.admitted) {
+    for answer in replayed.refused() {
         let what = if matches!(answer.job, Work::Call(_)) { "llm call" } else { "sandbox" };
         groups.entry((world.attribution(answer.job.call()).tenant, what)).or_default().push(answer);
     }
@@ -83,8 +104,7 @@ fn refusals(world: &DemoWorld, calls: &[Call], replayed: &Replayed) -> usize {
             first.reason.clone().unwrap_or_else(|| "-".to_string()),
         ]);
     }
-    println!("Refused (call of the trace, its time in 2023, the server's clock)\n{}", table.render());
-    groups.values().map(Vec::len).sum()
+    table
 }
 
 fn moment(answer: &WorkOutcome, calls: &[Call]) -> String {
@@ -94,9 +114,9 @@ fn moment(answer: &WorkOutcome, calls: &[Call]) -> String {
     format!("#{} {seconds} {}", call + 1, answer.moment)
 }
 
-fn quotas(admin: &mut Client, world: &DemoWorld) -> Result<()> {
-    let mut table =
-        Table::new(&["scope", "payer", "resource", "period", "limit USD", "spent USD", "left USD", "used", "status"]);
+fn quotas(admin: &mut Client, world: &DemoWorld) -> Result<Table> {
+    let header = ["scope", "payer", "resource", "period", "limit USD", "spent USD", "left USD", "used", "status"];
+    let mut table = Table::new(&header).with_bars(7, Some(100.0));
     let rows = admin.query(
         "select scope, coalesce(scope_id::text, ''), resource_type, period, coalesce(trim_scale(limit_usd)::text, '-'),
                 trim_scale(current_spend_usd)::text, coalesce(trim_scale(remaining_usd)::text, '-'),
@@ -109,20 +129,16 @@ fn quotas(admin: &mut Client, world: &DemoWorld) -> Result<()> {
         cells[1] = name(world, &cells[1]);
         table.row(cells);
     }
-    println!("Quotas now (metrics.quota_status)\n{}", table.render());
-    Ok(())
+    Ok(table)
 }
 
-fn throughput(replayed: &Replayed, took: Duration, clients: usize) {
-    let mut latencies: Vec<Duration> = replayed.answers.iter().map(|answer| answer.latency).collect();
-    latencies.sort();
-    let refused = replayed.answers.iter().filter(|answer| !answer.admitted).count();
+fn throughput(replayed: &Replayed, took: Duration, clients: usize, per_second: f64) {
+    let (latencies, refused) = (replayed.latencies(), replayed.refused().count());
     println!(
-        "{} calls and sandbox sessions in {:.1} s over {clients} connections: {:.0} a second, p50 {:.2} ms, p99 {:.2} ms. \
+        "{} calls and sandbox sessions in {:.1} s over {clients} connections: {per_second:.0} a second, p50 {:.2} ms, p99 {:.2} ms. \
          {refused} refused; the model was called {} times.",
         replayed.answers.len(),
         took.as_secs_f64(),
-        replayed.answers.len() as f64 / took.as_secs_f64().max(f64::MIN_POSITIVE),
         percentile(&latencies, 0.50).as_secs_f64() * 1e3,
         percentile(&latencies, 0.99).as_secs_f64() * 1e3,
         replayed.model_calls,
@@ -130,7 +146,7 @@ fn throughput(replayed: &Replayed, took: Duration, clients: usize) {
 }
 
 /// The smallest value that at least this share of all values do not exceed.
-fn percentile(sorted: &[Duration], share: f64) -> Duration {
+pub fn percentile(sorted: &[Duration], share: f64) -> Duration {
     let rank = (sorted.len() as f64 * share).ceil() as usize;
     sorted.get(rank.saturating_sub(1)).copied().unwrap_or_default()
 }

@@ -2,9 +2,10 @@
 
     python3 over_http.py URL JWT_SECRET TENANT OTHER_TENANT
 
-URL is that of the API (http://127.0.0.1:54391/rest/v1). TENANT is owned by b0…01 and has spent its llm limit; OTHER_TENANT is somebody
-else's. Prints status, Retry-After and the beginning of each body, and ends with 1 when an answer is not the one that is
-expected, or when one names the other tenant without having been asked about it.
+`tests/clients.rs` runs it. URL is that of the API (http://127.0.0.1:54391/rest/v1). TENANT is owned by b0…01 and has
+spent its llm limit; OTHER_TENANT is somebody else's. Prints status, Retry-After and the beginning of each body, and ends
+with 1 when an answer is not the one that is expected, or when one names the other tenant without having been asked
+about it.
 """
 import base64
 import hashlib
@@ -33,7 +34,7 @@ def token(user, tenant):
 def ask(path, who=None, body=None, schema="public"):
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url + path, data=data, method="GET" if body is None else "POST")
-    request.add_header("apikey", "sb_publishable_x")
+    request.add_header("apikey", "sb_publishable_examples")
     request.add_header("Content-Type", "application/json")
     request.add_header("Content-Profile", schema)
     request.add_header("Accept-Profile", schema)
