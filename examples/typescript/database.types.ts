@@ -96,6 +96,17 @@ export type Database = {
         }
         Relationships: []
       }
+      housekeeping: {
+        Row: {
+          expired_holds: number | null
+          held_usd: number | null
+          live_holds: number | null
+          oldest_event_at: string | null
+          pending_rows: number | null
+          unacknowledged_events: number | null
+        }
+        Relationships: []
+      }
       llm_costs: {
         Row: {
           model_name: string | null
