@@ -70,14 +70,14 @@ fn varied(value: &Value, seed: &mut u64) -> Value {
     *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
     let drawn = *seed >> 33;
     match value {
-        Value::Number(_) if drawn % 8 == 0 => Value::from(0),
+        Value::Number(_) if drawn.is_multiple_of(8) => Value::from(0),
         Value::Number(number) if drawn % 8 == 1 => number.clone().into(),
         Value::Number(_) if drawn % 64 == 2 => serde_json::from_str("2.5").unwrap(),
         Value::Number(_) if drawn % 64 == 3 => Value::from(-1),
         Value::Number(_) => Value::from(drawn % 3_000),
-        Value::String(_) if drawn % 16 == 0 => Value::from("12"),
-        Value::Null if drawn % 16 == 0 => Value::from(7),
-        Value::Array(list) if drawn % 16 == 0 => Value::Array(list.iter().skip(1).cloned().collect()),
+        Value::String(_) if drawn.is_multiple_of(16) => Value::from("12"),
+        Value::Null if drawn.is_multiple_of(16) => Value::from(7),
+        Value::Array(list) if drawn.is_multiple_of(16) => Value::Array(list.iter().skip(1).cloned().collect()),
         Value::Array(list) => Value::Array(list.iter().map(|item| varied(item, seed)).collect()),
         Value::Object(object) => {
             Value::Object(object.iter().map(|(key, value)| (key.clone(), varied(value, seed))).collect())
