@@ -4,7 +4,7 @@ use pgrx::Uuid;
 
 use crate::error::{Error, Result};
 use crate::pg::jsonb::{Bounds, Excess};
-use crate::pg::jsonb_value;
+use crate::pg::jsonb_value::Opened;
 use crate::pg::value::{GivenJson, Json};
 use crate::pg::{self, Timestamp, nil};
 use crate::settings;
@@ -76,9 +76,18 @@ pub fn beyond(name: &str, bounds: &Bounds, excess: Excess) -> String {
 const REPORT: Bounds = Bounds { bytes: 4 * 1024 * 1024, depth: 100, number: 1_000 };
 
 /// A report that must be there, whatever it is; or how it is beyond its bounds, as a clause.
-pub fn report(value: Option<GivenJson>, name: &str) -> Result<std::result::Result<serde_json::Value, String>> {
+pub fn report<'a>(value: Option<GivenJson>, name: &str) -> Result<std::result::Result<Opened<'a>, String>> {
     let given = required(value, name)?;
-    Ok(jsonb_value::read(given, &REPORT).map_err(|excess| beyond("", &REPORT, excess).trim_start().to_owned()))
+    Ok(Opened::new(given, &REPORT).map_err(beyond_report))
+}
+
+/// What a report says; or how it is beyond its bounds, as a clause.
+pub fn reported(report: Opened<'_>) -> std::result::Result<serde_json::Value, String> {
+    report.value().map_err(beyond_report)
+}
+
+fn beyond_report(excess: Excess) -> String {
+    beyond("", &REPORT, excess).trim_start().to_owned()
 }
 
 pub fn tokens(value: Option<i64>, name: &str) -> Result<i64> {

@@ -13,6 +13,7 @@ mod tests {
 
     use crate::pg::identity::{Caller, parse_uuid, print_uuid};
     use crate::pg::jsonb::Bounds;
+    use crate::pg::jsonb_node::JsonbNode;
     use crate::pg::numeric;
     use crate::pg::spi::{Plan, Snapshot, session};
     use crate::pg::value::{GivenJson, Value, output};
@@ -21,6 +22,7 @@ mod tests {
     use crate::pg::{jsonb_value, jsonb_writer};
     use tollgate_core::money::Picos;
     use tollgate_core::period::Zone;
+    use tollgate_core::usage::Node;
 
     const TENANT: &str = "a0000000-0000-4000-8000-000000000001";
     const USER: &str = "b0000000-0000-4000-8000-000000000001";
@@ -318,6 +320,22 @@ mod tests {
                 return Err(TestCaseError::fail("beyond every bound"));
             };
             prop_assert_eq!(trimmed(read), trimmed(printed));
+            Ok(())
+        });
+        assert!(outcome.is_ok(), "{outcome:?}");
+    }
+
+    /// What a report holds beside its usage is passed over. It has to be as bounded as if it had been read.
+    #[pg_test]
+    fn any_stored_document_is_passed_over_within_the_bounds_in_which_it_is_read() {
+        let mut runner = TestRunner::new(Config { cases: 1_000, failure_persistence: None, ..Config::default() });
+        let bounds = (1..6_usize, prop_oneof![1..60_usize, Just(1_000)]);
+        let outcome = runner.run(&(any_document(), bounds), |(document, (depth, number))| {
+            let stored = Value::jsonb(&document.to_string()).datum();
+            let bounds = Bounds { bytes: 1_000_000, depth, number };
+            // SAFETY: a jsonb that was made just now.
+            let passed = unsafe { JsonbNode::of(stored, &bounds) }.is_within_bounds();
+            prop_assert_eq!(passed, jsonb_value::read(GivenJson::Datum(stored), &bounds).is_ok());
             Ok(())
         });
         assert!(outcome.is_ok(), "{outcome:?}");

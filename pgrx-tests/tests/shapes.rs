@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use postgres::Client;
 use postgres::error::SqlState;
 use serde_json::Value;
-use support::Database;
+use support::{Database, id, make_tenant};
 
 /// The same cases that the reader of usage is tested with, so that a shape is added once.
 const GOLDEN: &str = include_str!("../../crates/core/src/usage/golden.json");
@@ -68,5 +68,39 @@ fn every_shape_is_read_and_read_again_as_it_is() -> Result<()> {
     println!("counted: shapes of {} providers: {} of {} right", table.len(), cases.len() - wrong.len(), cases.len());
     ensure!(cases.len() > 350, "only {} shapes", cases.len());
     ensure!(wrong.is_empty(), "{} of {} shapes go wrong:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+    Ok(())
+}
+
+/// What is stored of a report, with its two wholes.
+fn recorded(client: &mut Client, provider: &str, report: &Value) -> Result<(Value, i64, i64)> {
+    let sql = "select cost_record_id from public.record_llm_usage($1, $2, 'model', $3::text::jsonb)";
+    let record: uuid::Uuid = client.query_one(sql, &[&id(1), &provider, &report.to_string()])?.get(0);
+    let sql = "select usage::text, input_tokens, output_tokens from copilot_internal.llm_cost_records where id = $1";
+    let row = client.query_one(sql, &[&record])?;
+    Ok((serde_json::from_str(row.get(0))?, row.get(1), row.get(2)))
+}
+
+/// The second of two like reports may be read by what is remembered of the first; `normalize_llm_usage` remembers nothing.
+#[test]
+fn every_shape_is_recorded_alike_however_often_it_was_met() -> Result<()> {
+    let mut client = Database::fresh()?.superuser()?;
+    client.batch_execute("set role service_role")?;
+    make_tenant(&mut client, id(1))?;
+    let cases: Vec<Value> = serde_json::from_str(GOLDEN).context("golden.json is damaged")?;
+    let mut wrong = Vec::new();
+    for case in &cases {
+        let field = |name: &str| case[name].as_str().with_context(|| format!("a case has no {name}"));
+        let (name, provider) = (field("name")?, field("provider")?);
+        let Some(mut want) = normalized(&mut client, provider, &case["usage"])? else { continue };
+        let wholes = (want["input_tokens"].as_i64(), want["output_tokens"].as_i64());
+        want.as_object_mut().context("it is no object")?.remove("reported_cost_usd");
+        for time in ["first", "second", "third"] {
+            let (usage, input, output) = recorded(&mut client, provider, &case["usage"])?;
+            if !same(&mut client, &usage, &want)? || wholes != (Some(input), Some(output)) {
+                wrong.push(format!("{provider}, {name}, the {time} time: got {usage}, want {want}"));
+            }
+        }
+    }
+    ensure!(wrong.is_empty(), "{} records go wrong:\n{}", wrong.len(), wrong.join("\n"));
     Ok(())
 }

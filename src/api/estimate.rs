@@ -180,7 +180,7 @@ fn normalize_llm_usage(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
     let normalized = || -> Result<Value> {
         let provider = arguments::required_text(call.text(p_provider), "p_provider")?;
         let usage = arguments::report(call.jsonb(p_usage), "p_usage")?;
-        let usage = usage.map_err(|why| Error::invalid(format!("p_usage {why}")))?;
+        let usage = usage.and_then(arguments::reported).map_err(|why| Error::invalid(format!("p_usage {why}")))?;
         let usage =
             normalize(&provider, &usage).map_err(|why| Error::invalid(format!("p_usage does not fit: {why}")))?;
         Ok(jsonb_writer::write(&usage)?.value())

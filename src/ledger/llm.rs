@@ -11,16 +11,17 @@ use super::report::{self, Tariff, price};
 use super::{Cost, Record, RecordTerms, Row, Source, Stored};
 use crate::arguments;
 use crate::error::{Error, Result};
+use crate::pg::Timestamp;
+use crate::pg::jsonb_value::{self, Opened};
 use crate::pg::shape::{Column, nullable, required};
 use crate::pg::spi::types::{BIGINT, JSONB, TEXT};
 use crate::pg::spi::{Plan, Session, Snapshot};
 use crate::pg::table::Table;
 use crate::pg::value::{GivenJson, Json, Value};
-use crate::pg::{Timestamp, jsonb_value, jsonb_writer};
 use crate::pricing::lookup::Model;
 use crate::tenancy::policy;
 use tollgate_core::decision::Resource;
-use tollgate_core::usage::{REPORTED_COST, Understood, understand_parts};
+use tollgate_core::usage::{Understood, understand_parts};
 
 /// The arguments of `record_llm_cost`, as they came.
 #[derive(Default)]
@@ -99,11 +100,11 @@ impl LlmCall {
     /// A call by the report that its provider, gateway or library gave. What a gateway says that it billed is the cost,
     /// unless the caller names one. A report that is not understood is refused when it is to be enforced. When the
     /// money is spent already, it is kept with a record that has no price.
-    pub fn reported(given: Arguments, report: std::result::Result<serde_json::Value, String>) -> Result<Self> {
+    pub fn reported(given: Arguments, report: std::result::Result<Opened<'_>, String>) -> Result<Self> {
         let mut attribution: Attribution = given.attribution.try_into()?;
         let provider = arguments::required_text(given.model_provider, "p_model_provider")?;
         let model = arguments::required_text(given.model_name, "p_model_name")?;
-        let (reading, mut stored) = match report::read(report, &provider) {
+        let (reading, stored) = match report::read(report, &provider)? {
             Ok((understood, ours)) => (Reading::Understood(Box::new(understood)), ours),
             Err((why, _)) if attribution.enforce && attribution.reservation.is_none() => {
                 return Err(Error::invalid(format!("p_usage does not fit: {why}")));
@@ -116,10 +117,6 @@ impl LlmCall {
             (input_tokens, output_tokens) = (understood.input, understood.output);
             tier = tier.or_else(|| understood.tier.clone());
             attribution.provided = attribution.provided.or(understood.reported_cost);
-            // Members read the usage, and not what the provider bills. The record's costs have it.
-            if let Some(parts) = stored.as_object_mut() {
-                parts.remove(REPORTED_COST);
-            }
         }
         Ok(Self {
             attribution,
@@ -128,7 +125,7 @@ impl LlmCall {
             input_tokens: arguments::tokens(Some(input_tokens), "the usage's input_tokens")?,
             output_tokens: arguments::tokens(Some(output_tokens), "the usage's output_tokens")?,
             task: arguments::text(given.task, "p_task")?,
-            usage_stored: Some(jsonb_writer::write(&stored)?),
+            usage_stored: Some(stored),
             usage: reading,
             tier,
             trace: arguments::text(given.trace_id, "p_trace_id")?,

@@ -3,21 +3,36 @@
 use super::{Charged, Cost};
 use crate::arguments;
 use crate::error::Result;
-use crate::pg::Timestamp;
+use crate::pg::jsonb_value::Opened;
+use crate::pg::value::Json;
+use crate::pg::{Timestamp, jsonb_writer};
 use crate::pricing::lookup::{Model, exactly, quote_llm};
 use pgrx::Uuid;
 use serde_json::Value;
-use tollgate_core::usage::{Understood, kept, understand};
+use tollgate_core::usage::{self, REPORTED_COST, Understood, recognise, understand};
 
-/// What was understood of a report, and it in our form; or why nothing was, and what is kept of it.
-pub fn read(
-    report: std::result::Result<Value, String>,
-    provider: &str,
-) -> std::result::Result<(Understood, Value), (String, Value)> {
-    let raw = report.map_err(|why| (format!("it {why}"), serde_json::json!({ "unknown": { "p_usage": why } })))?;
+/// What was understood of a report, and what is stored of it; or why nothing was, and what is kept.
+pub type Read = std::result::Result<(Understood, Json), (String, Json)>;
+
+/// Reads a report: where it lies, if one of its shape was read before. Members read what is stored, and not what the
+/// provider bills. The record's costs have it.
+pub fn read(report: std::result::Result<Opened<'_>, String>, provider: &str) -> Result<Read> {
+    if let Ok(Opened::Stored(node)) = report
+        && let Some((understood, counted)) = recognise(provider, node)
+    {
+        return Ok(Ok((understood, jsonb_writer::write(&counted)?)));
+    }
+    let kept = |why, kept: Value| Ok(Err((why, jsonb_writer::write(&kept)?)));
+    let raw = match report.and_then(arguments::reported) {
+        Ok(raw) => raw,
+        Err(why) => return kept(format!("it {why}"), serde_json::json!({ "unknown": { "p_usage": why } })),
+    };
     match understand(provider, &raw) {
-        Ok((understood, ours)) => Ok((understood, Value::Object(ours))),
-        Err(why) => Err((why, kept(raw))),
+        Ok((understood, mut ours)) => {
+            ours.remove(REPORTED_COST);
+            Ok(Ok((understood, jsonb_writer::write(&ours)?)))
+        }
+        Err(why) => kept(why, usage::kept(raw)),
     }
 }
 

@@ -13,6 +13,7 @@ use pgrx::pg_sys;
 use serde::ser::{self, Impossible, Serialize};
 
 use super::jsonb::Document;
+use super::numeric;
 use super::value::{Json, Value as Datum};
 use crate::error::{Error, Result};
 
@@ -67,7 +68,8 @@ struct Writer<'a>(&'a mut Vec<u8>);
 impl Writer<'_> {
     fn string(self, text: &str) -> Kind {
         // No jsonb holds a NUL.
-        self.0.extend_from_slice(text.split('\0').next().unwrap_or_default().as_bytes());
+        let end = if text.as_bytes().contains(&0) { text.find('\0') } else { None };
+        self.0.extend_from_slice(&text.as_bytes()[..end.unwrap_or(text.len())]);
         pg_sys::JENTRY_ISSTRING
     }
 
@@ -75,6 +77,11 @@ impl Writer<'_> {
         let numeric = value.datum().cast_mut_ptr::<pg_sys::varlena>();
         // SAFETY: a numeric that was made here is a varlena of as many bytes as it says.
         self.0.extend_from_slice(unsafe { std::slice::from_raw_parts(numeric.cast(), pgrx::varsize_any(numeric)) });
+        pg_sys::JENTRY_ISNUMERIC
+    }
+
+    fn whole(self, number: i64) -> Kind {
+        numeric::append_whole(number, self.0);
         pg_sys::JENTRY_ISNUMERIC
     }
 
@@ -149,8 +156,11 @@ impl Container<'_> {
     fn close(mut self) -> Written {
         if self.is_number {
             let text = String::from_utf8_lossy(&self.values);
-            let number = text.parse().map_or_else(|_| Datum::numeric(&text), Datum::whole);
-            return Ok(Writer(self.into).number(number));
+            let writer = Writer(self.into);
+            return Ok(match text.parse() {
+                Ok(number) => writer.whole(number),
+                Err(_) => writer.number(Datum::numeric(&text)),
+            });
         }
         if self.header == pg_sys::JB_FOBJECT {
             let (members, values) = (&mut self.members, &self.values);
@@ -221,7 +231,7 @@ impl<'a> ser::Serializer for Writer<'a> {
     }
 
     fn serialize_i64(self, number: i64) -> Written {
-        Ok(self.number(Datum::whole(number)))
+        Ok(self.whole(number))
     }
 
     fn serialize_u8(self, number: u8) -> Written {
@@ -328,7 +338,11 @@ impl<'a> ser::Serializer for Writer<'a> {
     }
 
     fn serialize_struct(self, name: &'static str, _: usize) -> Begun<Container<'a>> {
-        Ok(Container { is_number: name == NUMBER, ..self.container(true) })
+        if name == NUMBER {
+            let (members, values) = (Vec::new(), Vec::new());
+            return Ok(Container { into: self.0, header: 0, members, values, is_number: true });
+        }
+        Ok(self.container(true))
     }
 
     fn serialize_struct_variant(

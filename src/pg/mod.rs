@@ -7,6 +7,7 @@ pub mod duplicate;
 pub mod identity;
 pub mod invalidation;
 pub mod jsonb;
+pub mod jsonb_node;
 pub mod jsonb_value;
 pub mod jsonb_writer;
 pub mod lock;

@@ -96,6 +96,38 @@ pub fn from_picos(amount: Picos) -> pg_sys::Datum {
     }
 }
 
+/// A `numeric` that is being made, where its length can be put.
+#[repr(C, align(4))]
+struct Made([u8; size_of::<u32>() + size_of::<u16>() * 6]);
+
+/// Appends the `numeric` of a whole number, as Postgres makes it.
+pub fn append_whole(number: i64, bytes: &mut Vec<u8>) {
+    // A digit counts up to ten thousand; those that end it are not stored where they are zeros.
+    let mut digits = [0_u16; 5];
+    let (mut count, mut rest) = (0, number.unsigned_abs());
+    for digit in &mut digits {
+        if rest == 0 {
+            break;
+        }
+        *digit = u16::try_from(rest % 10_000).unwrap_or(0);
+        rest /= 10_000;
+        count += 1;
+    }
+    let zeros = digits[..count].iter().take_while(|digit| **digit == 0).count();
+    let sign = if number < 0 { SHORT_NEGATIVE } else { 0 };
+    let weight = u16::try_from(count.saturating_sub(1)).unwrap_or(0);
+    let mut made = Made([0; size_of::<u32>() + size_of::<u16>() * 6]);
+    let size = size_of::<u32>() + size_of::<u16>() * (1 + count - zeros);
+    // SAFETY: the bytes begin with room for the length word.
+    unsafe { pgrx::set_varsize_4b((&raw mut made).cast(), i32::try_from(size).unwrap_or(0)) };
+    let words = &mut made.0;
+    words[4..6].copy_from_slice(&(SHORT | sign | weight).to_ne_bytes());
+    for (place, digit) in words[6..].chunks_exact_mut(2).zip(digits[zeros..count].iter().rev()) {
+        place.copy_from_slice(&digit.to_ne_bytes());
+    }
+    bytes.extend_from_slice(&words[..size]);
+}
+
 /// How many bytes a number has when it is printed: its digits up to the point, and as many behind it as its scale says.
 /// None of the latter need be stored.
 ///

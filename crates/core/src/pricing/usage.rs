@@ -218,14 +218,29 @@ impl Usage {
 
     /// The same of the parts' object.
     pub fn of(input_tokens: i64, output_tokens: i64, parts: &Map<String, Value>) -> Result<Self, UsageError> {
+        Self::counted(input_tokens, output_tokens, &[], parts)
+    }
+
+    /// The same of tokens that were counted, by their keys, and an object of other parts.
+    pub fn counted(
+        input_tokens: i64,
+        output_tokens: i64,
+        tokens: &[(&str, i64)],
+        parts: &Map<String, Value>,
+    ) -> Result<Self, UsageError> {
         for (key, tokens) in [("input_tokens", input_tokens), ("output_tokens", output_tokens)] {
             if tokens < 0 {
                 return Err(UsageError::Negative { key });
             }
         }
         let mut usage = Self { prompt: input_tokens, completion: output_tokens, ..Self::default() };
-        usage.parts.reserve(parts.len() + 2);
-        let counts = usage.read(parts)?;
+        usage.parts.reserve(tokens.len() + parts.len() + 2);
+        let mut counts = usage.read(parts)?;
+        for (key, count) in tokens {
+            if let Some(place) = TOKENS.iter().position(|known| known == key) {
+                counts.0[place] = Some(*count);
+            }
+        }
         usage.divides_output = counts.0[OUTPUT_IMAGE].is_some() || counts.0[OUTPUT_AUDIO].is_some();
         let beside = !usage.parts.is_empty();
         let of = |place| counts.of(place);

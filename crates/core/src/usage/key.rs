@@ -5,7 +5,7 @@
 //! is what providers mean, not how each library spells it.
 
 /// What libraries put before the keys of a usage object; the leading segments of a path that say nothing.
-const PREFIXES: [(&str, bool); 12] = [
+const PREFIXES: [(&str, bool); 13] = [
     ("gen_ai.usage.", true),
     ("gen_ai.response.", true),
     ("gen_ai.openai.response.", true),
@@ -17,6 +17,7 @@ const PREFIXES: [(&str, bool); 12] = [
     ("attributes.", false),
     ("openai.response.", false),
     ("aws.bedrock.", false),
+    ("original_usage.", false),
     ("usage.", false),
 ];
 

@@ -15,24 +15,32 @@ mod beside;
 mod compiled;
 mod iterations;
 mod key;
+mod learning;
 mod lexicon;
 mod locate;
+mod met;
+mod node;
 mod number;
 mod own;
+mod quantities;
 mod readers;
 mod reading;
 mod resolve;
 mod role;
 mod shape;
 mod slot;
+mod stream;
 mod told;
 mod understood;
 
-pub use understood::{OtherModel, Understood, kept, understand, understand_parts, understood_alone};
+pub use met::Counted;
+pub use node::{Kind, Node};
+pub use understood::{OtherModel, Understood, kept, recognise, understand, understand_parts, understood_alone};
 
 use serde_json::{Map, Value};
 
 use compiled::{Compiled, Provider};
+use locate::Found;
 use number::Count;
 use reading::Reading;
 use shape::Leaves;
@@ -52,20 +60,39 @@ pub const SERVICE_TIER: &str = "service_tier";
 /// A usage object in our form: `input_tokens` and `output_tokens`, inclusive; parts that are not zero; what else is charged;
 /// and under `unknown` whatever has no place there. An object of that form comes back as it is.
 pub fn normalize(provider: &str, raw: &Value) -> Result<Map<String, Value>, String> {
+    normalized(provider, raw, &|_, _| {})
+}
+
+/// The same, and what is to be done with what was read before it is brought into our form.
+fn normalized(provider: &str, raw: &Value, then: &dyn Fn(&Found<'_>, &Reading)) -> Result<Map<String, Value>, String> {
     let raw = match raw {
         // Hugging Face's answer to one input.
         Value::Array(list) if list.len() == 1 => list.first().and_then(Value::as_object),
+        Value::Array(list) => return stream::read(provider, list).ok_or_else(|| "it is no JSON object".to_owned()),
+        // An object that was written as JSON twice.
+        Value::String(text) if text.starts_with('{') => {
+            let inner: Value = serde_json::from_str(text).map_err(|_| "it is no JSON object".to_owned())?;
+            return normalized(provider, &inner, then);
+        }
         raw => raw.as_object(),
     };
     let raw = raw.ok_or("it is no JSON object")?;
     if own::is_own(raw) {
         return Ok(raw.clone());
     }
-    reported(&Provider::new(provider), raw)
+    reported_and(&Provider::new(provider), raw, then)
 }
 
 /// The same for an object that is in another form.
 fn reported(provider: &Provider<'_>, raw: &Map<String, Value>) -> Result<Map<String, Value>, String> {
+    reported_and(provider, raw, &|_, _| {})
+}
+
+fn reported_and(
+    provider: &Provider<'_>,
+    raw: &Map<String, Value>,
+    then: &dyn Fn(&Found<'_>, &Reading),
+) -> Result<Map<String, Value>, String> {
     let Some(mut found) = locate::locate(provider, raw) else {
         let holder = raw.get("usage").and_then(Value::as_object).unwrap_or(raw);
         if let Some(summed) = iterations::summed(holder) {
@@ -88,12 +115,28 @@ fn reported(provider: &Provider<'_>, raw: &Map<String, Value>) -> Result<Map<Str
     for (around, _) in &found.around {
         reading.beside(around);
     }
+    then(&found, &reading);
     let mut out = reading.finish(&found.leaves);
     let images = found.around.iter().find_map(|(around, _)| beside::image_tool(provider, around));
     if found.leaves.iterates || images.is_some() {
         iterations::add(provider, found.usage, images, &mut out);
     }
+    // Where the usage counts nothing, what came of the call may count.
+    if !counts_something(&out)
+        && let Some(more) = beside::without_usage(raw)
+    {
+        out.extend(more);
+    }
     Ok(out)
+}
+
+/// Whether an object of our form counts or costs anything.
+fn counts_something(ours: &Map<String, Value>) -> bool {
+    ours.iter().any(|(key, value)| match value {
+        Value::Number(_) => *value != 0,
+        Value::Object(_) => key != UNKNOWN,
+        other => other.is_array(),
+    })
 }
 
 /// The cost that is reported where no count is, under its key.

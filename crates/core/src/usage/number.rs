@@ -77,10 +77,9 @@ pub fn quantity(value: &Value) -> Result<Option<i128>, &'static str> {
 }
 
 /// An amount of money in units of 10^-`places` US dollars.
-pub fn money(value: &Value, places: i32) -> Option<Picos> {
+pub fn money(value: &Value, places: u32) -> Option<Picos> {
     let text = text(value).filter(|text| text.len() <= MOST_DIGITS)?;
-    let scale = u32::try_from(12 - places).ok()?;
-    Picos::new(parse_scaled(text, scale, Rounding::HalfEven).ok()?).ok()
+    Picos::new(parse_scaled(text, 12_u32.checked_sub(places)?, Rounding::HalfEven).ok()?).ok()
 }
 
 /// A JSON number of 10^-`scale` units, exact.

@@ -348,6 +348,23 @@ pub static READERS: &[Reader] = &[
         ],
         ..PLAIN
     },
+    // What it charges for is told in credits of its own.
+    Reader { name: "black forest labs", any: &["output_mp"], own: &[("cost", Unknown)], ..PLAIN },
+    Reader {
+        name: "lunary",
+        all: &["prompt", "completion"],
+        own: &[("prompt", Tokens(Input)), ("completion", Tokens(Output))],
+        ..PLAIN
+    },
+    // Images that a vector was made of are counted as tokens, too.
+    Reader { name: "alibaba vectors", all: &["image_tokens", "image_count"], own: &[("image_count", Known)], ..PLAIN },
+    // The length is that of the speech that came out.
+    Reader {
+        name: "livekit speech",
+        all: &["characters_count"],
+        own: &[("characters_count", Quantity("input_characters")), ("audio_duration", Known)],
+        ..PLAIN
+    },
     Reader { name: "characters", any: &["characters", "total_characters"], own: CHARACTERS, ..PLAIN },
     Reader { name: "jina reader", all: &["tokens"], own: &[("tokens", Tokens(Total))], ..PLAIN },
     PLAIN,

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use super::compiled::Compiled;
 use super::lexicon::{self, Id};
 use super::number::{self, Count};
+use super::quantities::{self, Quantities};
 use super::readers::Counted;
 use super::resolve::{Conventions, Counts, resolve};
 use super::role::role;
@@ -12,7 +13,6 @@ use super::shape::{Leaf, Leaves};
 use super::slot::{Amount, Place, Slot};
 use super::{REPORTED_COST, SERVICE_TIER, UNKNOWN, beside, told};
 use crate::money::Picos;
-use crate::pricing::has_fractions;
 
 /// What has been read of an object.
 pub struct Reading {
@@ -21,12 +21,14 @@ pub struct Reading {
     /// Whether a whole that cannot be read is passed over.
     lenient: bool,
     counts: Counts,
-    quantities: Vec<(&'static str, Value)>,
+    /// In millionths.
+    quantities: Quantities,
     words: Vec<(&'static str, String)>,
     /// Units of a guardrail's policies.
     guardrail: Map<String, Value>,
     tier: Option<String>,
     cost: Cost,
+    cost_node: Option<usize>,
     /// Whether the cache that was read was made by the caller.
     explicit: bool,
     /// Nodes of what was not understood.
@@ -36,18 +38,48 @@ pub struct Reading {
     rest: Map<String, Value>,
 }
 
+/// What a report says in words, which are the same in every report of its shape.
+pub struct Words<'a> {
+    pub words: &'a [(&'static str, String)],
+    pub tier: Option<&'a str>,
+    /// Whether the caller's own key paid the provider.
+    pub own_key: Option<bool>,
+    /// Whether the cache that was read was made by the caller.
+    pub explicit: bool,
+}
+
 /// What a gateway says that it billed.
 #[derive(Default)]
-struct Cost {
+pub struct Cost {
     billed: Option<Picos>,
     upstream: Option<Picos>,
     own_key: Option<bool>,
-    node: Option<usize>,
 }
 
 impl Cost {
+    /// Nothing yet, of a call that the caller's own key paid or did not pay.
+    pub fn paid_by(own_key: Option<bool>) -> Self {
+        Self { own_key, ..Self::default() }
+    }
+
+    /// Takes an amount, unless one of its kind was told before; says whether it is the one that was billed.
+    pub fn add(&mut self, amount: Amount, money: Picos) -> bool {
+        if amount == Amount::Upstream {
+            self.upstream = Some(money);
+            return false;
+        }
+        let first = self.billed.is_none();
+        self.billed = self.billed.or(Some(money));
+        first
+    }
+
+    /// Whether an amount was billed, of which it may not be known what it is part of.
+    pub fn is_billed(&self) -> bool {
+        self.billed.is_some()
+    }
+
     /// With the caller's own key the provider's bill comes beside the gateway's fee; a bill that is not told is not known.
-    fn total(&self) -> Option<Picos> {
+    pub fn total(&self) -> Option<Picos> {
         let billed = self.billed?;
         let nothing = billed == Picos::ZERO;
         match (self.own_key, self.upstream) {
@@ -77,6 +109,7 @@ impl Reading {
             guardrail: Map::new(),
             tier: None,
             cost: Cost::default(),
+            cost_node: None,
             explicit: false,
             unread: Vec::new(),
             total_node: None,
@@ -104,10 +137,8 @@ impl Reading {
         for (.., slot, sum) in sums {
             self.counts.at_least(slot, sum.min(number::MOST));
         }
-        if self.explicit
-            && let Some(read) = self.counts.get(Slot::CacheRead)
-        {
-            self.counts.at_least(Slot::CacheReadExplicit, read);
+        if self.explicit {
+            self.counts.read_explicitly();
         }
         Ok(())
     }
@@ -188,11 +219,7 @@ impl Reading {
         match number::quantity(value) {
             Ok(None) => true,
             Ok(Some(units)) => {
-                if units > 0 && !self.quantities.iter().any(|(known, _)| *known == key) {
-                    let is_fraction = has_fractions(key);
-                    let units = if is_fraction { units } else { units.saturating_add(999_999) / 1_000_000 * 1_000_000 };
-                    self.quantities.push((key, number::fraction(units)));
-                }
+                quantities::put(&mut self.quantities, key, units);
                 true
             }
             Err(_) => match value {
@@ -234,17 +261,9 @@ impl Reading {
         if leaf.value.is_null() {
             return true;
         }
-        let places = match amount {
-            Amount::Dollars | Amount::Upstream => 0,
-            Amount::Ticks => 10,
-            Amount::Nanos => 9,
-        };
-        let Some(money) = number::money(leaf.value, places) else { return false };
-        if amount == Amount::Upstream {
-            self.cost.upstream = Some(money);
-        } else if self.cost.billed.is_none() {
-            self.cost.billed = Some(money);
-            self.cost.node = Some(leaf.node);
+        let Some(money) = number::money(leaf.value, amount.places()) else { return false };
+        if self.cost.add(amount, money) {
+            self.cost_node = Some(leaf.node);
         }
         true
     }
@@ -265,8 +284,25 @@ impl Reading {
 
     /// What a response around the object says.
     pub fn beside(&mut self, around: &Map<String, Value>) {
-        beside::tools(around, &mut self.quantities);
+        for (key, count) in beside::tools(around.get("output"), around.get("candidates")) {
+            quantities::put(&mut self.quantities, key, quantities::whole(count));
+        }
         beside::batch(around, &mut self.tier);
+    }
+
+    pub fn conventions(&self) -> Conventions {
+        self.by
+    }
+
+    /// What is said in words.
+    pub fn words(&self) -> Words<'_> {
+        let (words, tier) = (self.words.as_slice(), self.tier.as_deref());
+        Words { words, tier, own_key: self.cost.own_key, explicit: self.explicit }
+    }
+
+    /// Whether nothing was found beside the object that is not understood, and nothing that is no number or word.
+    pub fn says_all(&self) -> bool {
+        self.rest.is_empty() && self.guardrail.is_empty()
     }
 
     /// The cost that is reported, if that is all.
@@ -282,7 +318,7 @@ impl Reading {
         }
         let cost = self.cost.total();
         if cost.is_none() {
-            self.unread.extend(self.cost.node);
+            self.unread.extend(self.cost_node);
         }
         let mut out = Map::new();
         out.insert("input_tokens".to_owned(), resolved.input.into());
@@ -291,7 +327,7 @@ impl Reading {
             out.insert(key.to_owned(), count.into());
         }
         for (key, quantity) in self.quantities {
-            out.insert(key.to_owned(), quantity);
+            out.insert(key.to_owned(), number::fraction(quantity));
         }
         for (key, word) in self.words {
             out.insert(key.to_owned(), word.into());

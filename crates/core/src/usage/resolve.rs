@@ -39,6 +39,13 @@ impl Counts {
         }
     }
 
+    /// All that was read from a cache was read from one that the caller made.
+    pub fn read_explicitly(&mut self) {
+        if let Some(read) = self.get(CacheRead) {
+            self.at_least(CacheReadExplicit, read);
+        }
+    }
+
     pub fn forget(&mut self, slot: Slot) {
         if let Some(place) = self.0.get_mut(slot as usize) {
             *place = None;
@@ -169,6 +176,7 @@ impl Beside {
         total: Option<i64>,
     ) -> (i64, i64) {
         let mut first = None;
+        let all_media = media;
         for (media, made_beside) in [(0, 0), (media, 0), (0, made), (media, made)] {
             for cached_beside in self.cached {
                 for reasoning_beside in self.reasoning {
@@ -176,7 +184,7 @@ impl Beside {
                     let input = told.0.saturating_add(media).saturating_add(beside(*cached_beside, cached));
                     let output =
                         told.1.saturating_add(made_beside).saturating_add(beside(*reasoning_beside, reasoning));
-                    let fits = input >= cached
+                    let fits = input >= cached.max(all_media)
                         && (output >= reasoning.saturating_add(made) || output >= made && reasoning == 0);
                     if !fits {
                         continue;
@@ -188,7 +196,7 @@ impl Beside {
                 }
             }
         }
-        first.unwrap_or((told.0.max(cached), told.1.max(reasoning.saturating_add(made))))
+        first.unwrap_or((told.0.max(cached).max(all_media), told.1.max(reasoning.saturating_add(made))))
     }
 }
 

@@ -7,7 +7,7 @@ use foldhash::{HashMap, HashMapExt};
 use super::{key, told};
 
 /// What libraries call the object, the most complete first: all steps of an agent before its last one.
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 9] = [
     "total_usage",
     "usage_details",
     "usage",
@@ -16,10 +16,11 @@ const NAMES: [&str; 8] = [
     "usage_info",
     "usage_object",
     "last_token_usage",
+    "tokens_usage",
 ];
 
 /// What is looked into next, in this order; of some the name alone says that it is about usage.
-const ENVELOPES: [(&str, bool); 25] = [
+const ENVELOPES: [(&str, bool); 26] = [
     ("last", true),
     ("amazon_bedrock_invocation_metrics", true),
     ("meta", true),
@@ -29,6 +30,7 @@ const ENVELOPES: [(&str, bool); 25] = [
     ("metrics", true),
     ("statistics", true),
     ("extra_info", true),
+    ("job_metadata", true),
     ("response", false),
     ("body", false),
     ("result", false),

@@ -159,6 +159,15 @@ impl<'a> Leaves<'a> {
         meaning.id
     }
 
+    /// The outermost key that a leaf stands under.
+    pub fn outermost(&self, leaf: &Leaf<'_>) -> Option<&'a str> {
+        let mut node = self.nodes.get(leaf.node)?;
+        while let Some(above) = node.parent.and_then(|parent| self.nodes.get(parent)) {
+            node = above;
+        }
+        Some(node.key)
+    }
+
     /// What was not read, under its own keys; empty values left out.
     pub fn rest(&self, unread: &[usize]) -> Map<String, Value> {
         let mut rest = Map::new();

@@ -51,6 +51,17 @@ pub enum Amount {
     Upstream,
 }
 
+impl Amount {
+    /// The decimals of its unit, of a dollar.
+    pub fn places(self) -> u32 {
+        match self {
+            Self::Dollars | Self::Upstream => 0,
+            Self::Ticks => 10,
+            Self::Nanos => 9,
+        }
+    }
+}
+
 /// Where a value goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
@@ -104,9 +115,14 @@ pub const COMMON: &[(&str, Place)] = &[
     ("uncached_input_tokens", Tokens(Fresh)),
     ("in.no_cache_tokens", Tokens(Fresh)),
     ("input_tokens.no_cache", Tokens(Fresh)),
+    ("non_cached_input_tokens", Tokens(Fresh)),
+    ("input_tokens_uncached", Tokens(Fresh)),
+    ("prompt_cache_miss_tokens", Tokens(Fresh)),
     ("tool_use_prompt_tokens", Tokens(Tools)),
     ("total_tool_use_tokens", Tokens(Tools)),
     ("connector_tokens", Tokens(Tools)),
+    ("guardrails_tokens", Tokens(Tools)),
+    ("knowledge_tokens", Tokens(Tools)),
     // Output.
     ("completion_tokens", Tokens(Output)),
     ("output_tokens", Tokens(Output)),
@@ -123,6 +139,7 @@ pub const COMMON: &[(&str, Place)] = &[
     ("completion_tokens.used", Tokens(Output)),
     ("tokens_predicted", Tokens(Output)),
     ("text.completion_tokens", Tokens(Output)),
+    ("total_output_text_tokens", Tokens(Output)),
     ("output_tokens.total_tokens", Tokens(Output)),
     // Both.
     ("total_tokens", Tokens(Total)),
@@ -142,6 +159,9 @@ pub const COMMON: &[(&str, Place)] = &[
     ("prompt_cache_hit_tokens", Tokens(CacheRead)),
     ("cache_hit_tokens", Tokens(CacheRead)),
     ("input_cached_tokens", Tokens(CacheRead)),
+    ("input_tokens_cached", Tokens(CacheRead)),
+    ("prompt_tokens_cached", Tokens(CacheRead)),
+    ("cached_read_tokens", Tokens(CacheRead)),
     ("prompt_cached_tokens", Tokens(CacheRead)),
     ("prompt_cache_read_tokens", Tokens(CacheRead)),
     ("input_tokens.cache_read", Tokens(CacheRead)),
@@ -183,6 +203,7 @@ pub const COMMON: &[(&str, Place)] = &[
     ("cache_creation.input_tokens", Tokens(CacheWrite)),
     ("cache_write_input_tokens", Tokens(CacheWrite)),
     ("cache_write_tokens", Tokens(CacheWrite)),
+    ("cached_write_tokens", Tokens(CacheWrite)),
     ("cache_write.input_tokens", Tokens(CacheWrite)),
     ("prompt_cache_creation_tokens", Tokens(CacheWrite)),
     ("prompt_cache_write_tokens", Tokens(CacheWrite)),
@@ -277,7 +298,6 @@ pub const COMMON: &[(&str, Place)] = &[
     ("out.rejected_prediction_tokens", Known),
     ("accepted_prediction_tokens", Known),
     ("rejected_prediction_tokens", Known),
-    ("prompt_cache_miss_tokens", Known),
     // Not tokens.
     ("server_tool_use.web_search_requests", Quantity("web_search_requests")),
     ("server_tool_usage.web_search_requests", Quantity("web_search_requests")),
@@ -285,6 +305,7 @@ pub const COMMON: &[(&str, Place)] = &[
     ("server_side_tool_usage.web_search_calls", Quantity("web_search_requests")),
     ("server_side_tool_usage_details.web_search_calls", Quantity("web_search_requests")),
     ("tool_usage.web_search.requests", Quantity("web_search_requests")),
+    ("tool_usage.web_search", Quantity("web_search_requests")),
     ("tool_usage_details.web_search.requests", Quantity("web_search_requests")),
     ("server_side_tool_usage.web_search", Quantity("web_search_requests")),
     ("server_side_tool_usage.server_side_tool_web_search", Quantity("web_search_requests")),
@@ -294,6 +315,7 @@ pub const COMMON: &[(&str, Place)] = &[
     ("plugins.search.count", Quantity("web_search_requests")),
     ("search_queries", Quantity("web_search_requests")),
     ("in.web_search_requests", Quantity("web_search_requests")),
+    ("out.search_queries", Quantity("web_search_requests")),
     ("provider_metadata.perplexity.usage.citation_tokens", Quantity("citation_tokens")),
     ("provider_metadata.perplexity.usage.search_queries", Quantity("web_search_requests")),
     ("provider_metadata.anthropic.usage.server_tool_use.web_search_requests", Quantity("web_search_requests")),
@@ -306,9 +328,13 @@ pub const COMMON: &[(&str, Place)] = &[
     ("input_audio_duration_seconds", Quantity("input_audio_seconds")),
     ("audio_duration", Quantity("input_seconds")),
     ("audio_duration_secs", Quantity("input_seconds")),
+    ("duration_in_seconds", Quantity("input_seconds")),
     ("input_video_duration", Quantity("input_video_seconds")),
     ("output_video_duration", Quantity("output_seconds")),
+    ("video_output_duration_seconds", Quantity("output_seconds")),
     ("pages_processed", Quantity("ocr_pages")),
+    ("pages", Quantity("ocr_pages")),
+    ("job_pages", Quantity("ocr_pages")),
     ("pages_processed_annotation", Quantity("annotation_pages")),
     ("image_pixels", Quantity("input_pixels")),
     ("image_count", Quantity("output_images")),
@@ -316,6 +342,10 @@ pub const COMMON: &[(&str, Place)] = &[
     ("billable_characters", Quantity("input_characters")),
     ("total_billable_characters", Quantity("input_characters")),
     ("usage_characters", Quantity("input_characters")),
+    ("character_cost", Quantity("input_characters")),
+    ("dg_char_count", Quantity("input_characters")),
+    ("request_characters", Quantity("input_characters")),
+    ("x_amzn_requestcharacters", Quantity("input_characters")),
     ("input_tokens.total_billable_characters", Quantity("input_characters")),
     ("output_tokens.total_billable_characters", Quantity("output_characters")),
     ("predict_time", Quantity("seconds")),
@@ -338,6 +368,7 @@ pub const COMMON: &[(&str, Place)] = &[
     ("cost", Cost(Dollars)),
     ("cost.total_cost", Cost(Dollars)),
     ("total_cost_usd", Cost(Dollars)),
+    ("cost_dollars.total", Cost(Dollars)),
     ("provider_metadata.gateway.cost", Cost(Dollars)),
     ("provider_metadata.openrouter.usage.cost", Cost(Dollars)),
     ("provider_metadata.openrouter.usage.cost_details.upstream_inference_cost", Cost(Upstream)),

@@ -36,6 +36,74 @@ fn golden() {
     assert_eq!(wrong, 0);
 }
 
+/// What is read of a report whose shape was met, in our form with what was billed; nothing where it is read from scratch.
+fn from_memory(provider: &str, raw: &Value) -> Option<(Understood, Value)> {
+    let (understood, counted) = recognise(provider, raw)?;
+    let mut ours = serde_json::to_value(&counted).unwrap();
+    if let Some(cost) = counted.cost {
+        ours[REPORTED_COST] = number::decimal(cost.get(), 12);
+    }
+    Some((understood, ours))
+}
+
+fn from_scratch(provider: &str, raw: &Value) -> Option<(Understood, Value)> {
+    understand(provider, raw).ok().map(|(understood, ours)| (understood, Value::Object(ours)))
+}
+
+#[test]
+fn a_shape_that_was_met_is_read_with_the_same_result() {
+    let cases: Vec<Value> = serde_json::from_str(include_str!("golden.json")).unwrap();
+    let mut met = 0;
+    for case in &cases {
+        let (provider, raw) = (case["provider"].as_str().unwrap(), &case["usage"]);
+        let scratch = from_scratch(provider, raw);
+        let memory = from_memory(provider, raw);
+        met += usize::from(memory.is_some());
+        assert!(memory.is_none() || memory == scratch, "{}: {memory:?} {scratch:?}", case["name"]);
+    }
+    println!("{met} of {} shapes are read from memory", cases.len());
+    assert!(met > 150, "{met}");
+}
+
+/// Numbers and content in place of a report's own.
+fn varied(value: &Value, seed: &mut u64) -> Value {
+    *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+    let drawn = *seed >> 33;
+    match value {
+        Value::Number(_) if drawn.is_multiple_of(8) => Value::from(0),
+        Value::Number(number) if drawn % 8 == 1 => number.clone().into(),
+        Value::Number(_) if drawn % 64 == 2 => serde_json::from_str("2.5").unwrap(),
+        Value::Number(_) if drawn % 64 == 3 => Value::from(-1),
+        Value::Number(_) => Value::from(drawn % 3_000),
+        Value::String(_) if drawn.is_multiple_of(16) => Value::from("12"),
+        Value::Null if drawn.is_multiple_of(16) => Value::from(7),
+        Value::Array(list) if drawn.is_multiple_of(16) => Value::Array(list.iter().skip(1).cloned().collect()),
+        Value::Array(list) => Value::Array(list.iter().map(|item| varied(item, seed)).collect()),
+        Value::Object(object) => {
+            Value::Object(object.iter().map(|(key, value)| (key.clone(), varied(value, seed))).collect())
+        }
+        other => other.clone(),
+    }
+}
+
+#[test]
+fn other_numbers_of_a_shape_are_read_as_from_scratch() {
+    let cases: Vec<Value> = serde_json::from_str(include_str!("golden.json")).unwrap();
+    let (mut met, mut seed) = (0, 1);
+    for case in &cases {
+        let (provider, raw) = (case["provider"].as_str().unwrap(), &case["usage"]);
+        let _ = understand(provider, raw);
+        for _ in 0..60 {
+            let other = varied(raw, &mut seed);
+            let Some(memory) = from_memory(provider, &other) else { continue };
+            met += 1;
+            assert_eq!(Some(memory), from_scratch(provider, &other), "{}: {other}", case["name"]);
+        }
+    }
+    println!("{met} reports are read from memory");
+    assert!(met > 3_000, "{met}");
+}
+
 /// Keys that usage objects have, and some that they have not.
 const KEYS: [&str; 44] = [
     "usage",

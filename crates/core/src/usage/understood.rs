@@ -3,9 +3,12 @@
 use serde_json::{Map, Value};
 
 use super::compiled::{Compiled, Provider};
+use super::locate::Found;
+use super::met::{self, Counted};
+use super::node::Node;
 use super::reading::Reading;
 use super::shape::Leaves;
-use super::{OTHER_MODELS, REPORTED_COST, SERVICE_TIER, UNKNOWN, locate, normalize, number, own, told};
+use super::{OTHER_MODELS, REPORTED_COST, SERVICE_TIER, UNKNOWN, locate, normalized, number, own, told};
 use crate::money::Picos;
 use crate::pricing::{Usage, UsageError};
 
@@ -37,12 +40,32 @@ pub struct Understood {
 /// Reads a report as a provider, gateway or library gave it; gives it in our form, too. Why it cannot, as a clause.
 pub fn understand(provider: &str, raw: &Value) -> Result<(Understood, Map<String, Value>), String> {
     // Where a gateway tells a cost and no count, as of images and videos, the cost is all there is to know.
-    let ours = normalize(provider, raw).or_else(|why| {
+    let remember = |found: &Found<'_>, reading: &Reading| met::meet(provider, found, reading);
+    let ours = normalized(provider, raw, &remember).or_else(|why| {
         let cost = raw.as_object().and_then(super::reported_cost).ok_or(why)?;
         Ok::<_, String>(with_wholes([cost].into_iter().collect(), 0, 0))
     })?;
     let understood = understood(&ours).map_err(|error| error.to_string())?;
     Ok((understood, ours))
+}
+
+/// Reads a report where it lies, if one of its shape was understood before, with the same result.
+pub fn recognise<'a>(provider: &str, report: impl Node<'a>) -> Option<(Understood, Counted)> {
+    let counted = met::met(provider, report)?;
+    let Counted { resolved, quantities, words, tier, cost } = &counted;
+    let mut more = Map::new();
+    more.extend(quantities.iter().map(|(key, units)| ((*key).to_owned(), number::fraction(*units))));
+    more.extend(words.iter().map(|(key, word)| ((*key).to_owned(), word.as_str().into())));
+    let understood = Understood {
+        input: resolved.input,
+        output: resolved.output,
+        usage: Usage::counted(resolved.input, resolved.output, &resolved.parts, &more).ok()?,
+        tier: tier.as_deref().and_then(super::reading::tier),
+        reported_cost: *cost,
+        other_models: Vec::new(),
+        not_understood: Vec::new(),
+    };
+    Some((understood, counted))
 }
 
 /// Reads what stands in `p_usage` beside the wholes that the caller counted. Keys of our own form mean what they say;

@@ -180,6 +180,12 @@ fn paths(provider: &str, bare: &str) -> Vec<String> {
     } else if let Some(rest) = bare.strip_prefix("models/") {
         found.push(rest.to_owned());
     }
+    // As the face that speaks like OpenAI has it.
+    if provider == "vertex_ai"
+        && let Some(rest) = bare.strip_prefix("google/")
+    {
+        found.push(rest.to_owned());
+    }
     if provider == "fireworks_ai" {
         const PATH: &str = "accounts/fireworks/models/";
         found.push(bare.strip_prefix(PATH).map_or_else(|| format!("{PATH}{bare}"), str::to_owned));
