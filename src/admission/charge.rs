@@ -97,4 +97,6 @@ pub struct Counted {
     pub level: Level,
     /// Whether it was the transaction's first in the payer's partition, and in the platform's.
     pub first: [bool; 2],
+    /// Whether it has locked that its tenant has no row.
+    pub rowless: bool,
 }

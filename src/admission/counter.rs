@@ -15,7 +15,7 @@ use crate::pg::spi::{Session, Snapshot};
 use crate::pg::transaction::{Advance, level, own_slot, with};
 use crate::pg::{Timestamp, clock_timestamp, own_database, to_unix_seconds};
 use crate::quota::Payer;
-use crate::quota::definitions::{self, Definition, EpochPair, Window, quarter};
+use crate::quota::definitions::{self, Definition, Definitions, EpochPair, TenantRow, Window, quarter};
 use crate::quota::sums::{self, Sum};
 use tollgate_core::decision::{Quota, Scope};
 
@@ -58,13 +58,28 @@ pub struct QuotaCounter<'a> {
     pub definition: &'a Definition,
     pub window: Window,
     pub partition: usize,
+    /// Whether there may be charges in flight that do not know the quota because they do not know its tenant's row.
+    of_row: bool,
 }
 
 impl<'a> QuotaCounter<'a> {
-    pub fn new(shared: &'a Shared, payer: Payer, definition: &'a Definition, at: Timestamp) -> Self {
+    pub fn new(
+        shared: &'a Shared,
+        payer: Payer,
+        definitions: &Definitions,
+        definition: &'a Definition,
+        at: Timestamp,
+    ) -> Self {
         let [tenant, platform] = partitions(payer);
-        let partition = if definition.scope == Scope::Platform { platform } else { tenant };
-        Self { shared, payer, definition, window: definition.window_at(to_unix_seconds(at)), partition }
+        let is_platforms = definition.scope == Scope::Platform;
+        let partition = if is_platforms { platform } else { tenant };
+        let of_row = !is_platforms && definitions.row == TenantRow::There;
+        Self { shared, payer, definition, window: definition.window_at(to_unix_seconds(at)), partition, of_row }
+    }
+
+    /// Whether this transaction changes the definition, so that it decides from the tables.
+    pub fn is_changed(&self) -> bool {
+        self.definition.is_own || with(|state| state.has_changed(self.partition))
     }
 
     pub fn key(&self, epoch: u32) -> CounterKey {
@@ -113,9 +128,13 @@ impl<'a> QuotaCounter<'a> {
 
     /// Step 3. The pin is in the journal, as an addition of nothing, before anything can fail.
     pub fn place(&self, spi: &Session, epochs: EpochPair, tail: &mut i64) -> std::result::Result<CounterSource, Retry> {
-        if with(|state| state.has_closed(self.partition)) {
+        if self.definition.is_own || with(|state| state.has_closed(self.partition)) {
             // The locked mode may have left a prepared transaction.
             self.counted().lock(Strength::Exclusive);
+            if self.definition.is_own {
+                // Charges of others are kept out by the lock on the tenant's row.
+                self.counted().unlock(Strength::Exclusive);
+            }
             let horizon = clock_timestamp();
             let (spent, held) = self.sum(spi, horizon, tail)?;
             return Ok(CounterSource::Tables { spent, held, horizon });
@@ -163,21 +182,30 @@ impl<'a> QuotaCounter<'a> {
             };
         }
         let registry = &self.shared.registry;
-        let definitions = lock::LockTarget::Definitions(self.partition);
         let counted = self.counted();
         let known = now();
         let charged = with(|state| state.has_charged(self.partition));
         // Load 1. A transaction that has closed the partition and waits for this one holds the lock. It changes nothing
         // meanwhile.
-        if !(charged && registry.epoch(self.partition) != epoch && registry.is_current(self.partition, epoch)) {
-            if !definitions.try_lock(Strength::Shared) {
-                if wait == LockWait::Wait {
-                    withdraw(self.shared, self.payer);
-                    barrier(self.shared, self.partition);
-                }
+        let closed = charged && registry.epoch(self.partition) != epoch && registry.is_current(self.partition, epoch);
+        let locks = [
+            (!closed).then_some(lock::LockTarget::Definitions(self.partition)),
+            self.of_row.then_some(lock::LockTarget::Arrivals(self.partition)),
+            self.of_row.then(|| lock::LockTarget::Row(self.payer.tenant_key())),
+        ];
+        for lock in locks.into_iter().flatten().filter(|lock| !lock.is_free()) {
+            if wait == LockWait::Wait {
+                withdraw(self.shared, self.payer);
+                barrier(self.shared, lock);
+            }
+            // One that has charged goes on, for it has not withdrawn. The lock may never be free for it: others queue that
+            // wait for this transaction.
+            let stays = partitions(self.payer).into_iter().all(|entered| with(|state| state.has_charged(entered)));
+            if wait == LockWait::Try || !stays {
                 return Ok(None);
             }
-            definitions.unlock(Strength::Shared);
+        }
+        if !closed {
             handle_messages();
             if registry.epoch(self.partition) != epoch || definitions::have_changed(self.payer, known) {
                 return Ok(None);

@@ -10,7 +10,7 @@ use tollgate_escrow::table::{Delta, Pin};
 
 use super::charge::{Admission, Charge, Counted};
 use super::counter::{CounterSource, Expiry, LockWait, QuotaCounter, Retry};
-use super::waiting::{barrier, partitions, wait_for, wait_for_active_hold, withdraw};
+use super::waiting::{barrier, lock_row, partitions, wait_for, wait_for_active_hold, withdraw};
 use crate::error::Result;
 use crate::pg::invalidation::handle_messages;
 use crate::pg::lock::{self, Strength};
@@ -18,7 +18,7 @@ use crate::pg::memory::Shared;
 use crate::pg::spi::{Session, Snapshot};
 use crate::pg::transaction::{identity, level, own_slot, with};
 use crate::pg::{Timestamp, clock_timestamp, nil, own_database, to_unix_seconds};
-use crate::quota::definitions::{self, Definitions, EpochPair, quarter};
+use crate::quota::definitions::{self, Definitions, EpochPair, TenantRow, quarter};
 use crate::quota::sums::Sums;
 use crate::quota::{Payer, QuotaUsage};
 use tollgate_core::decision::{Mode, Quota};
@@ -44,14 +44,19 @@ fn noted(charge: &Charge) -> impl Iterator<Item = (journal::Charge, Delta)> {
 
 pub fn admit(shared: &Shared, spi: &Session, charge: Charge) -> Result<Admission> {
     loop {
-        let mut outcome = try_admit(shared, spi, charge);
+        let mut rowless = false;
+        let mut outcome = try_admit(shared, spi, charge, &mut rowless);
         match &mut outcome {
             Ok(admission) if admission.admitted => {
+                admission.counted.rowless = rowless;
                 let (entered, level) = (partitions(charge.payer), admission.counted.level);
                 admission.counted.first = entered.map(|partition| with(|state| state.note_charged(partition, level)));
                 admission.unwritten = admission.unwritten.take().map(|unwritten| unwritten.then_stays_in(entered));
             }
-            _ => withdraw(shared, charge.payer),
+            _ => {
+                withdraw(shared, charge.payer);
+                unlock_row(charge.payer, rowless);
+            }
         }
         match outcome {
             Ok(admission) => return Ok(admission),
@@ -63,8 +68,21 @@ pub fn admit(shared: &Shared, spi: &Session, charge: Charge) -> Result<Admission
     }
 }
 
-/// The steps of a charge, in the order and by the names of the protocol.
-fn try_admit(shared: &Shared, spi: &Session, charge: Charge) -> std::result::Result<Admission, Retry> {
+/// No other waits any more because this charge does not know its tenant's row. Earlier ones of the transaction may.
+fn unlock_row(payer: Payer, rowless: bool) {
+    if rowless {
+        lock::LockTarget::Row(payer.tenant_key()).unlock(Strength::Joint);
+    }
+}
+
+/// The steps of a charge, in the order and by the names of the protocol. Says whether it has locked that its tenant has no
+/// row.
+fn try_admit(
+    shared: &Shared,
+    spi: &Session,
+    charge: Charge,
+    rowless: &mut bool,
+) -> std::result::Result<Admission, Retry> {
     let epochs = enter(shared, charge)?;
     handle_messages();
     let definitions = read_definitions(shared, charge.payer, epochs)?;
@@ -74,9 +92,19 @@ fn try_admit(shared: &Shared, spi: &Session, charge: Charge) -> std::result::Res
         let verdict = usage.decide(charge.wanted(), true);
         return Ok(Admission::refused(usage, verdict));
     }
+    if definitions.row == TenantRow::Founded && !lock_row(shared, charge.payer, definitions.row) {
+        return Err(Retry::Again);
+    }
     let mut attempt = Attempt::pin_counters(shared, spi, charge, &definitions, epochs)?;
     if definitions.have_changed(charge.payer) {
         return Err(Retry::Again);
+    }
+    if definitions.row == TenantRow::Missing {
+        // From here on it waits for none that may wait for this lock.
+        *rowless = lock_row(shared, charge.payer, definitions.row);
+        if !*rowless {
+            return Err(Retry::Again);
+        }
     }
     attempt.make_room()?;
     let mut judged_anew = false;
@@ -141,12 +169,7 @@ fn definitions_in(payer: Payer, epochs: EpochPair) -> Result<Rc<Definitions>> {
 
 /// Whether every other transaction that has changed definitions of the partition has ended, and sent its messages.
 fn is_settled(partition: usize) -> bool {
-    let definitions = lock::LockTarget::Definitions(partition);
-    let settled = definitions.try_lock(Strength::Shared);
-    if settled {
-        definitions.unlock(Strength::Shared);
-    }
-    settled
+    lock::LockTarget::Definitions(partition).is_free()
 }
 
 /// A charge whose counters are pinned.
@@ -173,7 +196,7 @@ impl<'a> Attempt<'a> {
         let mut tail = 0;
         let mut places = Vec::with_capacity(definitions.all.len());
         for definition in &definitions.all {
-            let counter = QuotaCounter::new(shared, charge.payer, definition, charge.at);
+            let counter = QuotaCounter::new(shared, charge.payer, definitions, definition, charge.at);
             let place = counter.place(spi, epochs, &mut tail)?;
             places.push((counter, place));
         }
@@ -254,7 +277,7 @@ impl<'a> Attempt<'a> {
             }
             true
         });
-        reserved.then_some(Counted { additions, level, first: [false; 2] })
+        reserved.then_some(Counted { additions, level, ..Counted::default() })
     }
 }
 
@@ -345,6 +368,7 @@ pub fn retract(shared: &Shared, charge: Charge, counted: &Counted) {
         }
     });
     withdraw(shared, charge.payer);
+    unlock_row(charge.payer, counted.rowless);
 }
 
 /// Step 1, for the tenant and the platform. Waits where another transaction has closed a partition, and closes what
@@ -368,7 +392,7 @@ fn enter(shared: &Shared, charge: Charge) -> std::result::Result<EpochPair, Retr
             Ok(entered) => *epoch = entered,
             Err(Closed) => {
                 withdraw(shared, payer);
-                barrier(shared, partition);
+                barrier(shared, lock::LockTarget::Definitions(partition));
                 return Err(Retry::Again);
             }
         }
@@ -409,8 +433,8 @@ pub fn quota_usage(
     let mut sums = Sums::new(payer, snapshot);
     let mut usage = QuotaUsage { tenant: definitions.tenant.clone(), ..QuotaUsage::default() };
     for definition in &definitions.all {
-        let counter = QuotaCounter::new(shared, payer, definition, at);
-        let counted = if tables_only || with(|state| state.has_changed(counter.partition)) {
+        let counter = QuotaCounter::new(shared, payer, &definitions, definition, at);
+        let counted = if tables_only || counter.is_changed() {
             None
         } else {
             match counter.peek() {
@@ -436,8 +460,8 @@ pub fn cached_quota_usage(shared: &Shared, payer: Payer, at: Timestamp, quotas: 
     let Some(definitions) = definitions::kept(payer, present(shared, payer)) else { return false };
     !definitions.tenant.refuses()
         && definitions.all.iter().all(|definition| {
-            let counter = QuotaCounter::new(shared, payer, definition, at);
-            let quota = if with(|state| state.has_changed(counter.partition)) { None } else { counter.peek() };
+            let counter = QuotaCounter::new(shared, payer, &definitions, definition, at);
+            let quota = if counter.is_changed() { None } else { counter.peek() };
             let known = quota.is_some();
             quotas.extend(quota);
             known

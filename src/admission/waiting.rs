@@ -5,11 +5,12 @@ use std::time::Duration;
 use tollgate_escrow::epochs::{PLATFORM, partition};
 use tollgate_escrow::registry::{InFlight, Statistic};
 
-use crate::pg::lock::{self, Patience, Strength};
+use crate::pg::lock::{self, LockTarget, Patience, Strength};
 use crate::pg::memory::Shared;
 use crate::pg::own_database;
 use crate::pg::transaction::{own_slot, with};
 use crate::quota::Payer;
+use crate::quota::definitions::TenantRow;
 
 /// The partition of the tenant's definitions (of no tenant's, for a charge to the platform alone) and the platform's.
 pub fn partitions(payer: Payer) -> [usize; 2] {
@@ -48,7 +49,7 @@ pub fn wait_for_request(shared: &Shared, request: u64) -> bool {
     let mut patience = Patience::of(PATIENCE);
     loop {
         if !patience.pause() {
-            wait_to_the_end(other);
+            wait_to_the_end(shared, other);
         }
         match duplicate() {
             Some(next) => other = next,
@@ -57,12 +58,31 @@ pub fn wait_for_request(shared: &Shared, request: u64) -> bool {
     }
 }
 
-/// Waits until no transaction is changing definitions.
-pub fn barrier(shared: &Shared, partition: usize) {
+/// Waits until no transaction holds the lock that is in the way.
+pub fn barrier(shared: &Shared, lock: LockTarget) {
     shared.registry.count(own_slot(), Statistic::Wait);
-    let definitions = lock::LockTarget::Definitions(partition);
-    definitions.lock(Strength::Shared);
-    definitions.unlock(Strength::Shared);
+    lock.pass();
+}
+
+/// A charge keeps the lock on whether its tenant has a row: together with others where the tenant has none, alone where this
+/// transaction has made the row. Says whether it got it without waiting; else it has waited, and starts again.
+pub fn lock_row(shared: &Shared, payer: Payer, row: TenantRow) -> bool {
+    let (lock, strength) = match row {
+        TenantRow::There => return true,
+        TenantRow::Missing => (LockTarget::Row(payer.tenant_key()), Strength::Joint),
+        TenantRow::Founded => (LockTarget::Row(payer.tenant_key()), Strength::Exclusive),
+    };
+    if lock.try_lock(strength) {
+        return true;
+    }
+    withdraw(shared, payer);
+    shared.registry.count(own_slot(), Statistic::Wait);
+    lock.lock(strength);
+    if row == TenantRow::Missing {
+        // The row may be there now.
+        lock.unlock(strength);
+    }
+    false
 }
 
 /// Waits for a transaction that charged, or is about to, in an earlier epoch. One that is only about to soon charges or
@@ -73,7 +93,7 @@ pub fn wait_for(shared: &Shared, other: InFlight, partition: usize, epoch: u32) 
     let mut patience = Patience::of(PATIENCE);
     while registry.earlier(other.slot, own_slot(), own_database(), partition, epoch) == Some(other) {
         if registry.stays(other.slot, partition) || !patience.pause() {
-            return wait_to_the_end(other);
+            return wait_to_the_end(shared, other);
         }
     }
 }
@@ -82,7 +102,17 @@ pub fn wait_for(shared: &Shared, other: InFlight, partition: usize, epoch: u32) 
 /// and the deadlock detector sees only locks.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-fn wait_to_the_end(other: InFlight) {
+/// How long the open transaction of a person's own session keeps others waiting: a person may stay idle on purpose.
+const PATIENCE_WITH_PERSONS: Duration = Duration::from_secs(5);
+
+fn wait_to_the_end(shared: &Shared, other: InFlight) {
+    let mut patience = Patience::of(PATIENCE_WITH_PERSONS);
+    while let Some(process) = shared.registry.person(other) {
+        if !patience.pause() {
+            lock::end_session(process, "its open transaction keeps a charge of others waiting");
+            break;
+        }
+    }
     // Backends count from 1, slots from 0.
     lock::wait_for_transaction(other.slot + 1, other.transaction);
 }

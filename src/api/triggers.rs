@@ -9,12 +9,14 @@ use tollgate_escrow::epochs::{PLATFORM, TENANT_PARTITIONS, partition};
 use super::require_service_role_to;
 use crate::error::Error;
 use crate::pg::call::Reply;
-use crate::pg::identity::Caller;
+use crate::pg::identity::{ActAsOwner, Caller};
 use crate::pg::invalidation::{Kind, Subject, announce};
 use crate::pg::lock::{LockTarget, Strength};
+use crate::pg::memory::shared;
 use crate::pg::own_database;
 use crate::pg::spi;
 use crate::pg::transaction::{identity, with};
+use crate::quota::definitions::is_founded;
 
 /// Triggers of the kind AFTER, or of a statement, return no tuple, which is a null pointer and not an SQL NULL.
 fn no_tuple() -> Reply {
@@ -94,19 +96,48 @@ fn configuration_changed(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
 #[pg_extern(sql = false)]
 fn definitions_changed(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
     let trigger = trigger(fcinfo);
-    match arguments(trigger).first() {
-        None => (0..=TENANT_PARTITIONS).for_each(change),
-        Some(column) => ids(trigger, column).for_each(|tenant| {
-            change(tenant.map_or(PLATFORM, |tenant| partition(own_database(), tenant.as_bytes())));
-        }),
+    let event = trigger.tg_event & pg_sys::TRIGGER_EVENT_OPMASK;
+    let Some(column) = arguments(trigger).first().copied() else {
+        (0..=TENANT_PARTITIONS).for_each(change);
+        return no_tuple();
+    };
+    let tenants: Vec<Option<Uuid>> = ids(trigger, column).collect();
+    let stays = event != pg_sys::TRIGGER_EVENT_DELETE && tenants.iter().all(|tenant| *tenant == tenants[0]);
+    for tenant in tenants {
+        let Some(tenant) = tenant else {
+            change(PLATFORM);
+            continue;
+        };
+        let partition = partition(own_database(), tenant.as_bytes());
+        if event == pg_sys::TRIGGER_EVENT_INSERT && column == c"id" {
+            arrive(partition);
+        } else if !stays || !is_own(fcinfo, partition, tenant) {
+            change(partition);
+        }
     }
     no_tuple()
 }
 
-/// The definitions of the partition change with this transaction. The lock tells loaders.
+/// The definitions of the partition change with this transaction.
 pub(super) fn change(partition: usize) {
-    LockTarget::Definitions(partition).lock(Strength::Joint);
     with(|state| state.note_change(partition));
+}
+
+/// A tenant's row has come, under an id that no other transaction has a row for. One that had may not have moved the
+/// epoch yet: counters of the quotas that the row brings could be met again.
+fn arrive(partition: usize) {
+    if shared().is_some() {
+        LockTarget::Definitions(partition).pass();
+    }
+    with(|state| state.note_arrival(partition));
+}
+
+/// Whether nobody else can know the tenant's row, nor a quota that comes with it.
+fn is_own(fcinfo: pg_sys::FunctionCallInfo, partition: usize, tenant: Uuid) -> bool {
+    with(|state| state.has_arrival(partition)) && {
+        let _owner = ActAsOwner::of_function(fcinfo);
+        spi::session(|spi| is_founded(spi, tenant)).unwrap_or_else(|error| error.raise())
+    }
 }
 
 /// Rows came, went or changed from which counters are read. What this library writes counters are told of, and a fold
@@ -129,6 +160,9 @@ thread_local! {
 #[pg_extern(sql = false)]
 fn count_charged_row() -> i64 {
     require_service_role_to(&Caller::current(), "count rows").unwrap_or_else(|error| error.raise());
+    if let Some(shared) = shared() {
+        with(|state| state.note_person(&shared));
+    }
     let transaction = identity().transaction;
     let before = Some(CHARGED_ROWS.get()).filter(|(of, _)| *of == transaction).map_or(0, |(_, rows)| rows);
     CHARGED_ROWS.set((transaction, before + 1));

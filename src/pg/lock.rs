@@ -19,8 +19,8 @@
 //!
 //! The locks of folding and of events are only ever tried, never waited for.
 //!
-//! The escrow mode takes none of these to charge. What it does with `Definitions`, and with the subjects' locks while it
-//! loads a counter, is told in the crate `escrow`.
+//! The escrow mode takes none of these to charge. What it does with `Definitions`, `Arrivals` and `Row`, and with the
+//! subjects' locks while it loads a counter, is told in the crate `escrow`.
 
 use std::time::{Duration, Instant};
 
@@ -45,6 +45,10 @@ pub enum LockTarget {
     SignUps,
     /// Which quotas exist, for a partition of the tenants or for the platform; as its epochs, those of the database.
     Definitions(usize),
+    /// The commits that bring rows of tenants of a partition.
+    Arrivals(usize),
+    /// Whether a tenant has a row.
+    Row([u8; 16]),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -102,6 +106,14 @@ impl LockTarget {
                     database = 0;
                 }
             }
+            Self::Arrivals(partition) => {
+                hash.add(b"arrivals");
+                hash.add(&partition.to_le_bytes());
+            }
+            Self::Row(tenant) => {
+                hash.add(b"row");
+                hash.add(&tenant);
+            }
         }
         let [high, low] = hash.halves();
         pg_sys::LOCKTAG {
@@ -129,6 +141,21 @@ impl LockTarget {
         // SAFETY: as in `lock`, without waiting.
         let result = unsafe { pg_sys::LockAcquire(&raw const tag, strength.mode(), false, true) };
         result != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
+    }
+
+    /// Waits until none of those that have the lock exclusively or jointly has it any more.
+    pub fn pass(self) {
+        self.lock(Strength::Shared);
+        self.unlock(Strength::Shared);
+    }
+
+    /// Whether none has the lock exclusively or jointly.
+    pub fn is_free(self) -> bool {
+        let free = self.try_lock(Strength::Shared);
+        if free {
+            self.unlock(Strength::Shared);
+        }
+        free
     }
 
     /// Waits for the lock for so long; says whether it got it. It cannot be part of a deadlock.
@@ -196,6 +223,25 @@ pub fn wait_for_transaction(backend: usize, transaction: u32) {
     // SAFETY: waits as for any heavyweight lock, and returns at once for a transaction that is over.
     unsafe {
         pg_sys::VirtualXactLock(id, true);
+    }
+}
+
+/// Ends the session of another process, as `pg_terminate_backend` does, and says so in the server's log.
+pub fn end_session(process: u32, why: &str) {
+    unsafe extern "C" {
+        fn kill(process: i32, signal: i32) -> i32;
+    }
+    const TERMINATE: i32 = 15;
+    pgrx::ereport!(
+        pgrx::PgLogLevel::LOG,
+        pgrx::PgSqlErrorCode::ERRCODE_ADMIN_SHUTDOWN,
+        format!("ending the session of process {process}: {why}")
+    );
+    if let Ok(process) = i32::try_from(process)
+        && process > 0
+    {
+        // SAFETY: sends a signal, which a process of another user or one that has gone does not get.
+        unsafe { kill(process, TERMINATE) };
     }
 }
 

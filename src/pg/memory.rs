@@ -32,7 +32,7 @@ const _: () = assert!(size_of::<Entry>() == 96);
 
 const MAGIC: u64 = u64::from_le_bytes(*b"tollgate");
 /// Counted up with every change of what lies in the memory.
-const LAYOUT: u32 = 2;
+const LAYOUT: u32 = 3;
 
 /// The parts of the memory, as a session of a database uses them.
 #[derive(Clone, Copy)]

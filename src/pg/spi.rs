@@ -19,6 +19,8 @@ pub enum Snapshot {
     /// Everything committed until now, also at REPEATABLE READ and SERIALIZABLE, and every row that this transaction
     /// has written, in the running command too. It is for decisions made under a lock, and for what is cached.
     Latest,
+    /// Everything that other transactions have committed until now, and nothing of this one: what others know.
+    Others,
 }
 
 /// The types of parameters.
@@ -230,6 +232,10 @@ impl Session {
             // SAFETY: as above; the snapshot is registered while it is used.
             unsafe {
                 let latest = pg_sys::RegisterSnapshot(pg_sys::GetLatestSnapshot());
+                if snapshot == Snapshot::Others {
+                    // A copy of its own, which is older than the first command.
+                    (*latest).curcid = pg_sys::FirstCommandId;
+                }
                 let no_receiver = std::ptr::null_mut();
                 let status = pg_sys::SPI_execute_snapshot(prepared, values, nulls, latest, no_receiver, true, false, 0);
                 pg_sys::UnregisterSnapshot(latest);

@@ -30,10 +30,10 @@ pub struct TransactionState {
     charged: [Level; PARTITIONS],
     /// Partitions whose definitions it has changed, rolled back or not.
     changed: u128,
+    /// Partitions of tenants whose rows it has made, rolled back or not.
+    arrived: u64,
     /// Partitions that it has closed, by the subtransaction whose end gives up the lock; 0 is none.
     closed: [Level; PARTITIONS],
-    /// Whether it has written what counters are read from and are not told of.
-    reloads: bool,
     /// Whether it has created, altered or dropped a trigger of any table.
     alters_triggers: bool,
     /// How many of its charges are admitted and not in the tables yet: triggers run in between.
@@ -65,8 +65,8 @@ static STATE: State = State(UnsafeCell::new(TransactionState {
     entered: false,
     charged: [0; PARTITIONS],
     changed: 0,
+    arrived: 0,
     closed: [0; PARTITIONS],
-    reloads: false,
     alters_triggers: false,
     unwritten: 0,
     dropped: 0,
@@ -102,6 +102,12 @@ pub fn identity() -> Identity {
     }
 }
 
+/// Whether rows of this transaction id are of the running transaction, with its subtransactions.
+pub fn is_own_transaction(id: i64) -> bool {
+    // SAFETY: looks the id up among those of this session.
+    u32::try_from(id).is_ok_and(|id| unsafe { pg_sys::TransactionIdIsCurrentTransactionId(id.into()) })
+}
+
 /// The subtransaction that the caller is in.
 #[inline]
 pub fn level() -> Level {
@@ -132,6 +138,14 @@ impl TransactionState {
         self.changed |= 1 << partition;
     }
 
+    pub fn note_arrival(&mut self, partition: usize) {
+        self.arrived |= 1 << partition;
+    }
+
+    pub fn has_arrival(&self, partition: usize) -> bool {
+        self.arrived & (1 << partition) != 0
+    }
+
     pub fn has_changed(&self, partition: usize) -> bool {
         self.changed & (1 << partition) != 0
     }
@@ -139,8 +153,13 @@ impl TransactionState {
     /// No charge may meet the counters again once this transaction has committed. The transaction itself does without
     /// them from now on.
     pub fn note_reload(&mut self) {
-        self.reloads = true;
         self.changed = (1 << PARTITIONS) - 1;
+    }
+
+    /// A person's session charges by itself, from now on to the end of the transaction.
+    pub fn note_person(&mut self, shared: &Shared) {
+        self.entered = true;
+        shared.registry.note_person(own_slot());
     }
 
     pub fn has_unwritten(&self) -> bool {
@@ -203,7 +222,7 @@ impl TransactionState {
             self.end_in_memory(shared, committed);
         }
         self.changed = 0;
-        self.reloads = false;
+        self.arrived = 0;
         self.charged = [0; PARTITIONS];
         self.dropped = 0;
         self.first_expiry = 0;
@@ -277,7 +296,24 @@ pub fn register() {
 static mut NEXT_ACCESS: pg_sys::object_access_hook_type = None;
 
 fn idle(state: &TransactionState) -> bool {
-    !state.entered && state.changed == 0 && state.dropped == 0 && state.looked_at.is_none() && state.journal.is_empty()
+    !state.entered
+        && state.changed == 0
+        && state.arrived == 0
+        && state.dropped == 0
+        && state.looked_at.is_none()
+        && state.journal.is_empty()
+}
+
+/// Takes the locks that loaders go through, of what changes with this transaction: a load that begins from now on until
+/// its messages have gone out waits. A load that is running is met no more when the epochs have moved.
+fn lock_changes() {
+    let (changed, arrived) = with(|state| (state.changed, state.arrived));
+    for partition in (0..PARTITIONS).filter(|partition| changed & (1 << partition) != 0) {
+        LockTarget::Definitions(partition).lock(Strength::Joint);
+    }
+    for partition in (0..PLATFORM).filter(|partition| arrived & (1 << partition) != 0) {
+        LockTarget::Arrivals(partition).lock(Strength::Joint);
+    }
 }
 
 #[pg_guard]
@@ -300,14 +336,11 @@ unsafe extern "C-unwind" fn on_transaction(event: pg_sys::XactEvent::Type, _argu
                 });
             });
         }
-        // A load that begins from now on until the epochs move waits. A load that is running is met no more afterwards.
-        XACT_EVENT_PRE_COMMIT if with(|state| state.reloads) => {
-            (0..PARTITIONS).for_each(|partition| LockTarget::Definitions(partition).lock(Strength::Joint));
-        }
+        XACT_EVENT_PRE_COMMIT if with(|state| state.changed != 0 || state.arrived != 0) => lock_changes(),
         XACT_EVENT_PRE_PREPARE if with(|state| !idle(state)) => ereport!(
             PgLogLevel::ERROR,
             PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-            "cannot PREPARE a transaction that has inserted or deleted quotas, or charged or reloaded one in shared memory"
+            "cannot PREPARE a transaction that has inserted or deleted quotas or tenants, or charged or reloaded a quota in shared memory"
         ),
         _ => {}
     }

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::pg::invalidation::{Kind, Subject, Tick, now};
 use crate::pg::spi::types::{TEXT, UUID};
 use crate::pg::spi::{self, Plan, Row, Snapshot, columns};
+use crate::pg::transaction::is_own_transaction;
 use crate::pg::zone::PostgresZone;
 use crate::pg::{Timestamp, clock_timestamp, nil};
 use crate::settings;
@@ -70,7 +71,9 @@ pub type EpochPair = [u32; 2];
 
 thread_local! {
     static KEPT: Cache<DefinitionKey, Definitions> =
-        Cache::new(Kind::Quotas, |(tenant, ..)| Subject::One(*tenant), MAX_SUBJECTS);
+        Cache::<DefinitionKey, Definitions>::new(Kind::Quotas, |(tenant, ..)| Subject::One(*tenant), MAX_SUBJECTS)
+            // A row that is taken back may not have been told of yet.
+            .only(|definitions| definitions.row != TenantRow::Founded);
 }
 
 /// What applies to a payer, as it was read in these epochs. An epoch moves on before the messages of its change go out,
@@ -80,6 +83,7 @@ pub struct Definitions {
     read_at: Tick,
     pub all: Vec<Definition>,
     pub tenant: TenantState,
+    pub row: TenantRow,
 }
 
 impl Definitions {
@@ -123,14 +127,32 @@ pub enum TenantState {
     Deleted(Rc<str>),
 }
 
+/// Whether there is a row of the tenant, which brings it quotas without rows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TenantRow {
+    Missing,
+    /// Or only the platform pays.
+    There,
+    /// This transaction has made it: no other knows it, nor the quotas that it brings.
+    Founded,
+}
+
 /// A tenant is known by its row, and without one by a quota of its own.
 const TENANT: &str = "
     select pg_catalog.to_char(t.deleted_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),
-           t.id is not null or exists (select from copilot_internal.cost_quotas q where q.tenant_id = $1)
+           t.id is not null or exists (select from copilot_internal.cost_quotas q where q.tenant_id = $1),
+           t.xmin::text::bigint
     from (select $1) as asked (id)
     left join copilot_internal.tenants t on t.id = asked.id";
 
 static TENANT_PLAN: Plan = Plan::new(TENANT, &[UUID]);
+static ROW_PLAN: Plan = Plan::new("select from copilot_internal.tenants t where t.id = $1", &[UUID]);
+
+/// Whether this transaction has made the tenant's row.
+pub fn is_founded(spi: &spi::Session, tenant: Uuid) -> Result<bool> {
+    let is_there = |snapshot| Ok(spi.run(&ROW_PLAN, snapshot, &[tenant.into()])?.len() > 0);
+    Ok(is_there(Snapshot::Latest)? && !is_there(Snapshot::Others)?)
+}
 
 /// One period of a quota.
 #[derive(Clone, Copy)]
@@ -185,6 +207,8 @@ pub struct Definition {
     pub thresholds: Vec<i64>,
     period: Period,
     zone: PostgresZone,
+    /// Whether this transaction has made it together with its tenant: no other knows it.
+    pub is_own: bool,
     latest: Cell<Option<Window>>,
     /// Where the counter of a period and epoch was last found.
     pub place: Cell<Option<(u64, u32, Handle)>>,
@@ -225,6 +249,7 @@ impl Definition {
             thresholds: row.need(DefinitionColumn::thresholds)?,
             period,
             zone: PostgresZone::named_or_utc(&zone)?,
+            is_own: false,
             latest: Cell::new(None),
             place: Cell::new(None),
             quiet: Cell::new(None),
@@ -301,29 +326,47 @@ pub fn kept_in_any(payer: Payer) -> Option<Rc<Definitions>> {
 pub fn of(payer: Payer, epochs: EpochPair) -> Result<Rc<Definitions>> {
     let read = |_: &DefinitionKey| {
         let read_at = now();
-        read(payer).map(|(all, tenant)| Definitions { epochs: Cell::new(epochs), read_at, all, tenant })
+        read(payer).map(|(all, tenant, row)| Definitions { epochs: Cell::new(epochs), read_at, all, tenant, row })
     };
     KEPT.with(|kept| kept.get_valid_or_read(key(payer), |definitions| definitions.are_of(epochs), read))
 }
 
-fn read(payer: Payer) -> Result<(Vec<Definition>, TenantState)> {
+fn read(payer: Payer) -> Result<(Vec<Definition>, TenantState, TenantRow)> {
     let tenant: Uuid = payer.tenant.unwrap_or_else(nil);
     let user = payer.user.unwrap_or_else(nil);
     let resource = payer.resource.as_str();
     spi::session(|spi| {
-        let rows = spi.run(&DEFINITIONS_PLAN, Snapshot::Latest, &[tenant.into(), user.into(), resource.into()])?;
-        let all = rows.iter().map(|row| Definition::from_row(&row, resource)).collect::<Result<_>>()?;
-        Ok((all, read_tenant(spi, payer)?))
+        let read = |snapshot| spi.run(&DEFINITIONS_PLAN, snapshot, &[tenant.into(), user.into(), resource.into()]);
+        let rows = read(Snapshot::Latest)?;
+        let mut all: Vec<Definition> =
+            rows.iter().map(|row| Definition::from_row(&row, resource)).collect::<Result<_>>()?;
+        let (state, row) = read_tenant(spi, payer)?;
+        if row == TenantRow::Founded {
+            let rows = read(Snapshot::Others)?;
+            let known: Vec<Uuid> =
+                rows.iter().map(|row| row.need(DefinitionColumn::quota_id)).collect::<Result<_>>()?;
+            for definition in all.iter_mut().filter(|definition| definition.scope != Scope::Platform) {
+                definition.is_own = known.iter().all(|id| *id.as_bytes() != definition.id);
+            }
+        }
+        Ok((all, state, row))
     })
 }
 
-fn read_tenant(spi: &spi::Session, payer: Payer) -> Result<TenantState> {
-    let Some(tenant) = payer.tenant else { return Ok(TenantState::Known) };
+fn read_tenant(spi: &spi::Session, payer: Payer) -> Result<(TenantState, TenantRow)> {
+    let Some(tenant) = payer.tenant else { return Ok((TenantState::Known, TenantRow::There)) };
     let rows = spi.run(&TENANT_PLAN, Snapshot::Latest, &[tenant.into()])?;
     let row = rows.first().ok_or_else(|| Error::internal("a query without a condition gave no row"))?;
-    Ok(match row.get::<String>(1) {
+    let state = match row.get::<String>(1) {
         Some(deleted_at) => TenantState::Deleted(deleted_at.into()),
         None if row.need(2)? => TenantState::Known,
         None => TenantState::Unknown,
-    })
+    };
+    let there = match row.get::<i64>(3) {
+        None => TenantRow::Missing,
+        // Made, or only changed.
+        Some(writer) if is_own_transaction(writer) && is_founded(spi, tenant)? => TenantRow::Founded,
+        Some(_) => TenantRow::There,
+    };
+    Ok((state, there))
 }

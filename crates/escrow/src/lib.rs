@@ -8,6 +8,7 @@
 //! # Names
 //! - *Definitions*: which quotas exist. They are rows of `cost_quotas`, defaults, and a tenant's plan. Limits and modes
 //!   are no definitions: changing one changes what an entry is compared with, not what it counts.
+//! - *Row*: that of a tenant in `tenants`, which brings it defaults. A tenant may be charged without one.
 //! - *Partition*: definitions of a database's tenants are guarded in 64 partitions. The platform is a partition of its own.
 //! - *Epoch*: a number per partition. It moves on when definitions changed, and is part of every entry's key.
 //! - *Horizon*, T: a moment per entry, which only moves forward. The entry counts a hold that expires after T.
@@ -18,8 +19,8 @@
 //! Heavyweight locks are Postgres' own: cancellable, deadlock-checked, visible in `pg_locks`.
 //!
 //! ## To change definitions, a transaction
-//! 1. takes `Definitions(partition)`, together with others that change them (a trigger does it), and keeps it to the
-//!    end;
+//! 1. notes the partition (a trigger does it). Before it commits it takes `Definitions(partition)`, together with others
+//!    that commit, and keeps it to the end: while it is open it keeps nobody waiting;
 //! 2. in the commit callback, when its rows are visible, moves the epoch on;
 //! 3. sends its invalidation messages, and then releases the lock.
 //!
@@ -31,7 +32,20 @@
 //! of the locked mode. If the subtransaction that closed the partition aborts, the partition opens again with its lock.
 //!
 //! A limit or mode that changes sends an invalidation message at commit and does nothing else. A transaction that
-//! reloads counters changes the definitions of every partition: it takes the locks before it commits.
+//! reloads counters changes the definitions of every partition.
+//!
+//! ## To make a tenant, a transaction
+//! moves no epoch. No counter and no definitions that others keep can be of quotas that come with the row, and quotas
+//! that the same transaction makes for the tenant come with it. What others may have are charges in flight to a tenant
+//! that for them has no row, and the answer that there is none. So it
+//! 1. inserts the row. Then it passes `Definitions(partition)`, shared: a transaction that had deleted such a row has
+//!    ended, and moved the epoch, so that counters of the tenant's earlier life are met no more;
+//! 2. before it commits takes `Arrivals(partition)`, together with others that commit, and keeps it to the end: until
+//!    its messages have been sent.
+//!
+//! If it charges the tenant, it takes `Row(tenant)` alone and keeps it to the end. So no other transaction charges the
+//! tenant without its row. It decides what came with the row from the tables; quotas that others know, by their counters.
+//! What came with the row is what a snapshot without its own changes does not show. The trigger need not have run yet.
 //!
 //! ## To charge, a transaction
 //! 1. *enters*: publishes in its [`registry::Slot`] the epochs of both partitions (the earliest in which it has
@@ -42,6 +56,8 @@
 //!    without waiting, and of the messages handled after that none is of them;
 //! 3. *pins counters*: finds the entries of (quota, period, epoch) and pins them, or loads those that are absent. Each
 //!    pin is in its [`journal::Journal`] at once, as an addition of nothing;
+//!    A charge to a tenant that by these definitions has no row then takes `Row(tenant)`, together with others of the
+//!    kind, and keeps it to the end, unless it comes to nothing. That the row has come meanwhile shows in 7;
 //! 4. *makes room* in the journal: the last step that can fail;
 //! 5. *reserves within limits*: adds to every entry, or gives back what it added and is refused;
 //! 6. *notes* in the journal what it added: callbacks take it back from there;
@@ -114,9 +130,10 @@
 //! is refused: no callback would unpin.
 //!
 //! ## To load an entry (absent in this epoch; nothing is admitted before), a transaction
-//! 1. takes `Definitions(partition)` shared and gives it back: a change in progress has ended and sent its messages. If
+//! 1. takes `Definitions(partition)` shared and gives it back: a commit of a change has ended and sent its messages. If
 //!    the epoch moved, it starts again. A transaction that goes on in a closed partition skips this: the closer waits
-//!    for it;
+//!    for it. If its tenant has a row, it does the same with `Arrivals(partition)` and then `Row(tenant)`: the charges
+//!    have ended that do not know the row, and those to come hear of it;
 //! 2. waits for the slots that show the partition in an earlier epoch: those transactions may not know the quota, and
 //!    so are not counted in it. It waits for one that has charged to its end, for one that is about to until it has or
 //!    withdraws;
@@ -130,9 +147,13 @@
 //! ## Waiting
 //! A transaction that has to wait (to load, for a closed partition, or for a duplicate) and has not charged in the
 //! partition yet first withdraws from its slot, and starts again afterwards. So does one that was refused. So two
-//! transactions wait for each other only in four cases: both have charged in an earlier epoch and charge again in a
-//! later one; both have changed definitions of one partition and charge there; one waits for a reservation that the
-//! other has locked; or each has written a request that the other then sends. Postgres then ends one of them (`40P01`).
+//! transactions wait for each other only in four cases: both have charged in an earlier epoch, or before a tenant's row
+//! came, and charge again later; one that has closed a partition waits for one that has charged there and then changes
+//! definitions there; one waits for a reservation that the other has locked; or each has written a request that the
+//! other then sends. Postgres then ends one of them (`40P01`).
+//!
+//! A transaction in which a person's own session charges may stay open on purpose. Its slot says so: who has waited for
+//! it for some seconds ends that session.
 //!
 //! ## Eviction
 //! It takes an entry that no transaction has pinned. An entry is pinned from before the first addition until after the

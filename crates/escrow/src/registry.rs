@@ -32,6 +32,8 @@ pub struct Slot {
     /// The running number of the transaction, which with the slot's own number names it to those that wait.
     transaction: AtomicU32,
     process: AtomicU32,
+    /// Not 0 where a person's session charges by itself, and not the server for them.
+    of_person: AtomicU32,
     /// When the transaction first charged, in the caller's unit.
     since: AtomicI64,
     /// The request that the transaction is admitting and whose row is not there yet, as a hash; 0 is none.
@@ -55,6 +57,7 @@ impl Default for Slot {
             database: AtomicU32::new(0),
             transaction: AtomicU32::new(0),
             process: AtomicU32::new(0),
+            of_person: AtomicU32::new(0),
             since: AtomicI64::new(0),
             request: AtomicU64::new(0),
             epochs: std::array::from_fn(|_| AtomicU32::new(0)),
@@ -210,6 +213,20 @@ impl<'memory> Registry<'memory> {
         self.slots[slot].charged[partition / 64].load(Ordering::Acquire) & (1 << (partition % 64)) != 0
     }
 
+    /// The transaction is that of a person's session: it is not waited for without end.
+    pub fn note_person(&self, slot: usize) {
+        self.slots[slot].of_person.store(1, Ordering::Relaxed);
+    }
+
+    /// The process whose transaction it is, if that is a person's and has not ended.
+    pub fn person(&self, other: InFlight) -> Option<u32> {
+        let slot = &self.slots[other.slot];
+        let is_persons = slot.of_person.load(Ordering::Relaxed) != 0;
+        let process = slot.process.load(Ordering::Relaxed);
+        fence(Ordering::Acquire);
+        (is_persons && slot.transaction.load(Ordering::Relaxed) == other.transaction).then_some(process)
+    }
+
     /// Shows, or with 0 no longer shows, which request is being admitted.
     pub fn show_request(&self, slot: usize, request: u64) {
         self.slots[slot].request.store(request, Ordering::Release);
@@ -311,6 +328,7 @@ impl<'memory> Registry<'memory> {
             account.amount.store(0, Ordering::Relaxed);
         }
         own.others.store(0, Ordering::Relaxed);
+        own.of_person.store(0, Ordering::Relaxed);
         own.request.store(0, Ordering::Release);
         own.active_expiry.store(0, Ordering::Release);
         own.charged.iter().for_each(|charged| charged.store(0, Ordering::Relaxed));

@@ -3,7 +3,7 @@
 use crate::machine::Escrow;
 use crate::mutant::Mutant;
 use crate::scenario::Op;
-use crate::state::{Cache, Change, Entry, Invariant, Item, Kind, Pc, State, Then, bits};
+use crate::state::{Cache, Change, Entry, Invariant, Item, Kind, Pc, State, TenantLock, Then, bits};
 use crate::world::{AdmissionMode, PARTITIONS, PLATFORM, QUOTAS, Scope};
 
 impl Escrow {
@@ -26,24 +26,15 @@ impl Escrow {
                 session.pc = Pc::LookUp;
             }
             Some(Op::Check) => session.pc = Pc::Check { quota: 0 },
-            Some(Op::Limit(..)) => session.pc = Pc::Change,
-            Some(Op::Define(..)) => session.pc = Pc::LockDefinitions,
+            Some(Op::Limit(..) | Op::Define(..) | Op::Arrive(_)) => session.pc = Pc::Change,
             Some(Op::Savepoint) => {
                 session.level = 1;
                 session.op += 1;
             }
             Some(Op::EndSavepoint) => self.release_savepoint(state, me),
             Some(Op::Prepare) => self.prepare(state, me),
-            Some(Op::Commit) | None => self.begin_commit(state, me),
+            Some(Op::Commit) | None => self.lock_next_definitions(state, me, 0),
         }
-    }
-
-    /// Definitions: the trigger's lock, before the rows change.
-    pub fn lock_definitions(&self, state: &mut State, me: usize) {
-        let partition = self.partition(self.changed_quota(state, me));
-        let session = &mut state.sessions[me];
-        session.definitions_lock[partition].get_or_insert(session.level);
-        session.pc = Pc::Change;
     }
 
     /// The row, not visible to others yet.
@@ -51,15 +42,37 @@ impl Escrow {
         let quota = self.changed_quota(state, me) as usize;
         let limit = match self.op(state, me) {
             Some(Op::Define(_, limit)) => limit,
-            Some(Op::Limit(_, limit)) => Some(limit),
+            Some(Op::Limit(_, limit) | Op::Arrive(limit)) => Some(limit),
             _ => None,
         };
         let exists = state.tables.definitions[quota].limit.is_some();
+        let arrives = matches!(self.op(state, me), Some(Op::Arrive(_)));
+        let defines = matches!(self.op(state, me), Some(Op::Define(..)));
+        let partition = self.partition(quota as u8);
         let session = &mut state.sessions[me];
+        if arrives && exists {
+            session.op += 1;
+            session.pc = Pc::Ready;
+            return;
+        }
         // A second creation of the same quota is a change of its limit, and so is none.
         if exists || limit.is_some() {
             session.changes[quota] = Some(Change { limit, level: session.level, version: 0 });
         }
+        session.changed[partition] |= defines;
+        if arrives {
+            session.pc = Pc::AwaitDepartures;
+        } else {
+            session.op += 1;
+            session.pc = Pc::Ready;
+        }
+    }
+
+    /// The row is there, and who deleted the last one has ended: nobody else can know a quota that it brings.
+    pub fn found(&self, state: &mut State, me: usize) {
+        let session = &mut state.sessions[me];
+        session.founded = Some(session.level);
+        session.arrived = true;
         session.op += 1;
         session.pc = Pc::Ready;
     }
@@ -74,9 +87,10 @@ impl Escrow {
             return;
         }
         for partition in 0..PARTITIONS {
-            let changed = session.definitions_lock[partition].is_some() && !self.is(Mutant::ChangerDoesNotClose);
+            let changed = session.changed[partition] && !self.is(Mutant::ChangerDoesNotClose);
             if changed && !session.closed[partition] {
                 session.pc = Pc::Close { partition: partition as u8 };
+                self.withdraw(state, me);
                 return;
             }
             let unlocked = session.tables_lock[partition].is_none() && !self.is(Mutant::CloserTakesNoTenantLock);
@@ -85,13 +99,50 @@ impl Escrow {
                 return;
             }
         }
+        let alone = matches!(session.tenant_lock, Some((TenantLock::Alone, _)));
+        if session.founded.is_some() && !alone && !self.is(Mutant::FounderChargesBesideOthers) {
+            session.pc = Pc::LockTenant;
+            self.withdraw(state, me);
+            return;
+        }
         session.pc = Pc::ReadEpoch;
     }
 
-    /// Closing: the epoch becomes odd. The transaction that has closed decides alone from here on.
+    /// The maker of a tenant's row: those that do not know it have ended, and others of them wait.
+    pub fn lock_tenant(&self, state: &mut State, me: usize) {
+        let session = &mut state.sessions[me];
+        session.tenant_lock = Some((TenantLock::Alone, session.level));
+        self.start_round(state, me);
+    }
+
+    /// A charge that does not know its tenant's row: whoever loads a quota of the tenant later waits for it. That the row has
+    /// come meanwhile shows in step 7.
+    pub fn share_tenant(&self, state: &mut State, me: usize) {
+        let others = state.tenant_lock_of_others(me, |other| self.tenant(other) == self.tenant(me));
+        let taken = others.into_iter().any(|lock| lock == TenantLock::Alone);
+        if taken {
+            state.sessions[me].pc = Pc::GiveBack { then: Then::WaitTenant };
+            return;
+        }
+        let session = &mut state.sessions[me];
+        session.tenant_lock.get_or_insert((TenantLock::Shared, session.level));
+        session.pc = Pc::Decide;
+    }
+
+    /// What a charge goes on with when it has pinned its counters.
+    fn after_pins(&self, state: &State, me: usize) -> Pc {
+        match self.scenario.brought_to(self.tenant(me)) {
+            Some(quota) if state.sessions[me].used[quota as usize].limit.is_none() => Pc::ShareTenant,
+            _ => Pc::Decide,
+        }
+    }
+
+    /// Closing: the lock, and the epoch becomes odd. The transaction that has closed decides alone from here on.
     pub fn close(&self, state: &mut State, me: usize, partition: usize) {
         state.epoch[partition] += 1;
-        state.sessions[me].closed[partition] = true;
+        let session = &mut state.sessions[me];
+        session.closed[partition] = true;
+        session.definitions_lock[partition] = Some(session.level);
         if self.is(Mutant::CloserDoesNotWait) {
             self.start_round(state, me);
         } else {
@@ -153,16 +204,24 @@ impl Escrow {
         } else if epoch != session.seen {
             self.start_round(state, me);
         } else {
-            session.pc = if self.is(Mutant::SecondReadTooEarly) { Pc::Messages } else { Pc::Pin { quota: 0 } };
+            state.sessions[me].pc =
+                if self.is(Mutant::SecondReadTooEarly) { Pc::Messages } else { Pc::Pin { quota: 0 } };
         }
     }
 
     /// No transaction waits with its slot published before it has charged: those that wait for slots would wait for it.
+    /// Nor does one that has not charged without its tenant's row keep others waiting for it.
     pub fn withdraw(&self, state: &mut State, me: usize) {
         let session = &mut state.sessions[me];
-        if !session.has_effects() && !self.is(Mutant::WaitWithSlotPublished) {
+        if session.has_effects() {
+            return;
+        }
+        if !self.is(Mutant::WaitWithSlotPublished) {
             session.slot = None;
             session.slot_request = false;
+        }
+        if matches!(session.tenant_lock, Some((TenantLock::Shared, _))) {
+            session.tenant_lock = None;
         }
     }
 
@@ -221,7 +280,14 @@ impl Escrow {
         let closed = state.sessions[me].closed;
         let all = state.mode == AdmissionMode::Locked
             || (self.is(Mutant::ClosedDecidesAllFromTables) && closed.contains(&true));
-        all || closed[self.partition(quota)]
+        all || closed[self.partition(quota)] || self.founded(state, me, quota)
+    }
+
+    /// Whether this transaction has made the tenant's row that brings the quota: nobody else knows it.
+    pub fn founded(&self, state: &State, me: usize, quota: u8) -> bool {
+        let brought = self.scenario.brought_to(self.tenant(me)) == Some(quota)
+            || (self.is(Mutant::FounderDecidesAllFromTables) && self.scope(quota) == Scope::Tenant(self.tenant(me)));
+        brought && state.sessions[me].founded.is_some() && !self.is(Mutant::FounderUsesCounters)
     }
 
     /// Quotas of the call that are decided by their counters.
@@ -236,8 +302,9 @@ impl Escrow {
         let Some(quota) = self.by_counter(state, me).find(|it| *it >= quota) else {
             // The step after the last: room in the journal is made, which may fail.
             let behind = Pc::Pin { quota: QUOTAS as u8 };
+            let next = self.after_pins(state, me);
             let session = &mut state.sessions[me];
-            session.pc = if session.pc == behind || !self.scenario.failures { Pc::Decide } else { behind };
+            session.pc = if session.pc == behind || !self.scenario.failures { next } else { behind };
             return;
         };
         let epoch = self.key(quota, state.sessions[me].seen);
@@ -409,11 +476,18 @@ impl Escrow {
         }
         let once = matches!(self.op(state, me), Some(Op::ChargeOnce(_)));
         match then {
-            Then::Restart => self.start_round(state, me),
-            Then::Wait => {
+            Then::Restart => {
+                self.withdraw(state, me);
+                self.start_round(state, me);
+            }
+            Then::Wait | Then::WaitTenant | Then::WaitArrival => {
                 self.withdraw(state, me);
                 state.sessions[me].forget_round();
-                state.sessions[me].pc = Pc::WaitDefinitions;
+                state.sessions[me].pc = match then {
+                    Then::WaitTenant => Pc::WaitTenant,
+                    Then::WaitArrival => Pc::WaitArrival,
+                    _ => Pc::WaitDefinitions,
+                };
             }
             Then::LookUp => self.start_anew(state, me),
             Then::Refused if once && !self.is(Mutant::RefusedDoesNotWaitForDuplicate) => {

@@ -28,7 +28,25 @@ fn moved_on(epoch: u8) -> u8 {
 }
 
 impl Escrow {
-    /// PRE_COMMIT, and the commit record.
+    /// PRE_COMMIT: the locks of what it changes, from the given partition on. Loaders go through them.
+    pub fn lock_next_definitions(&self, state: &mut State, me: usize, from: usize) {
+        let session = &mut state.sessions[me];
+        session.arrivals_lock = session.arrived;
+        let next = (from..PARTITIONS)
+            .find(|partition| session.changed[*partition] && session.definitions_lock[*partition].is_none());
+        match next {
+            Some(partition) => session.pc = Pc::LockDefinitions { partition: partition as u8 },
+            None => self.begin_commit(state, me),
+        }
+    }
+
+    pub fn lock_definitions(&self, state: &mut State, me: usize, partition: usize) {
+        let session = &mut state.sessions[me];
+        session.definitions_lock[partition] = Some(session.level);
+        self.lock_next_definitions(state, me, partition + 1);
+    }
+
+    /// The commit record.
     pub fn begin_commit(&self, state: &mut State, me: usize) {
         let session = &mut state.sessions[me];
         session.pc = Pc::Committing;
@@ -100,7 +118,11 @@ impl Escrow {
         let changed = session.changes.iter().any(Option::is_some);
         let steps = [
             (Pc::Settle, !session.journal.is_empty()),
-            (Pc::MoveEpoch, session.closed.contains(&true) || (changed && state.mode == AdmissionMode::Escrow)),
+            (
+                Pc::MoveEpoch,
+                session.closed.contains(&true)
+                    || (session.changed.contains(&true) && state.mode == AdmissionMode::Escrow),
+            ),
             (Pc::ClearSlot, session.slot.is_some()),
             (Pc::SendMessages, changed && !self.is(Mutant::MessagesAfterLocks)),
             (Pc::Unlock, true),
@@ -120,14 +142,12 @@ impl Escrow {
 
     fn move_epochs(&self, state: &mut State, me: usize) {
         let session = &mut state.sessions[me];
-        let changed = session.changes.iter().any(Option::is_some);
-        if !changed && self.is(Mutant::ClosedForEver) {
+        if session.changed == [false; PARTITIONS] && self.is(Mutant::ClosedForEver) {
             return;
         }
         for partition in 0..PARTITIONS {
-            // Changing a limit moves no epoch: it takes no Definitions lock.
-            let moves = session.definitions_lock[partition].is_some() && changed;
-            if moves || session.closed[partition] {
+            // Changing a limit moves no epoch, nor does a tenant that is new.
+            if session.changed[partition] || session.closed[partition] {
                 state.epoch[partition] = moved_on(state.epoch[partition]);
             }
         }
@@ -164,6 +184,8 @@ impl Escrow {
         if self.is(Mutant::MessagesAfterLocks) && session.changes.iter().any(Option::is_some) {
             session.definitions_lock = [None; PARTITIONS];
             session.tables_lock = [None; PARTITIONS];
+            session.arrivals_lock = false;
+            session.tenant_lock = None;
             session.pc = Pc::SendMessages;
             return;
         }
@@ -188,6 +210,8 @@ impl Escrow {
         session.refunded = [0; 2];
         session.fresh = 0;
         session.changes = [None; QUOTAS];
+        session.changed = [false; PARTITIONS];
+        session.founded = None;
         session.forget_call();
         session.op = self.program(me).len() as u8;
         session.pc = Pc::Abort;
@@ -245,6 +269,8 @@ impl Escrow {
         for lock in session.definitions_lock.iter_mut().chain(&mut session.tables_lock).flatten() {
             *lock = 0;
         }
+        session.founded = session.founded.map(|_| 0);
+        session.tenant_lock = session.tenant_lock.map(|(lock, _)| (lock, 0));
         session.level = 0;
         session.op += 1;
     }
@@ -263,8 +289,8 @@ impl Escrow {
         session.pc = Pc::SubAbort;
     }
 
-    /// The subtransaction's abort callback, for its part; then Postgres gives back the locks it took. The Definitions
-    /// lock is taken for the whole transaction: the partition stays closed.
+    /// The subtransaction's abort callback, for its part: what it has closed opens again. Then Postgres gives back the
+    /// locks it took.
     pub fn savepoint_abort(&self, state: &mut State, me: usize) {
         if let Some(index) = state.sessions[me].journal.iter().position(|item| item.level == 1) {
             self.take_back(state, me, index);
@@ -275,11 +301,17 @@ impl Escrow {
         let session = &mut state.sessions[me];
         session.load_lock = [false; PARTITIONS];
         session.tables_lock = session.tables_lock.map(|lock| lock.filter(|level| *level == 0));
-        session.definitions_lock = session.definitions_lock.map(|lock| match lock {
-            Some(1) if dies => None,
-            Some(_) => Some(0),
-            None => None,
-        });
+        session.tenant_lock = session.tenant_lock.filter(|(_, level)| *level == 0);
+        session.founded = session.founded.filter(|level| *level == 0);
+        for partition in 0..PARTITIONS {
+            if session.definitions_lock[partition] == Some(1) {
+                session.definitions_lock[partition] = None;
+                if !dies {
+                    session.closed[partition] = false;
+                    state.epoch[partition] = moved_on(state.epoch[partition]);
+                }
+            }
+        }
         session.level = 0;
         self.withdraw(state, me);
         let session = &mut state.sessions[me];
@@ -292,7 +324,7 @@ impl Escrow {
     /// PREPARE: refused in the escrow mode, and to a transaction that changed definitions in any mode.
     pub fn prepare(&self, state: &mut State, me: usize) {
         let session = &state.sessions[me];
-        let changed = session.definitions_lock.iter().any(Option::is_some);
+        let changed = session.changed.contains(&true) || session.arrived;
         let allowed = match state.mode {
             AdmissionMode::Locked => !changed || self.is(Mutant::DefinitionsMayBePrepared),
             AdmissionMode::Escrow => self.is(Mutant::PrepareDropsPin),

@@ -40,6 +40,7 @@
 //!   read again, so an order between them is nothing to rely on.
 //! * Invalidation is per backend, not per relation: any message empties the cache. More is invalidated than in Postgres,
 //!   never less. A message that finds nothing cached is dropped: what is read next is read after it.
+//! * A tenant's row is there when the quota is that it brings. Of quotas that come with it this is the one.
 //! * The locked mode's platform lock is always exclusive: the shared one admits more, all of it among charges that no
 //!   platform quota counts.
 //! * The fold of pending rows into rollups moves no sum, so it is absent. A check moves nothing either, but it loads
@@ -64,8 +65,13 @@
 //!   (`LoaderCountsOwnRefund`), and journals its earlier charges by savepoint
 //!   (`LoadTakesOwnChargesToItsOwnSavepoint`).
 //! * The closer of a partition decides only its quotas from the tables, and under the tenant's lock
-//!   (`ClosedDecidesAllFromTables`, `CloserTakesNoTenantLock`). Its Definitions lock outlives the savepoint that took
-//!   it (`ClosedLockDiesWithSavepoint`).
+//!   (`ClosedDecidesAllFromTables`, `CloserTakesNoTenantLock`). If the savepoint that closed it aborts, the partition
+//!   opens with its lock (`ClosedLockDiesWithSavepoint`).
+//! * A tenant's row that comes moves no epoch. A loader waits until the commit of the row has sent its messages
+//!   (`LoaderSkipsArrivals`), and for charges that do not know it (`LoaderSkipsUnregistered`). Who makes the row keeps
+//!   such charges out (`FounderChargesBesideOthers`) and loads nothing that it brings (`FounderUsesCounters`), but
+//!   charges what others know by its counters (`FounderDecidesAllFromTables`). It lets those end first that delete such
+//!   rows (`ArrivesBesideDeparture`).
 //! * A transaction that changed definitions cannot be prepared, in the locked mode either: a restart may come before
 //!   COMMIT PREPARED, which runs no callback (`DefinitionsMayBePrepared`).
 //! * A refused request finds its duplicate by the slot, which shows the request before anything is added

@@ -2,7 +2,8 @@
 
 use crate::machine::Escrow;
 use crate::mutant::Mutant;
-use crate::state::{Entry, Item, Kind, Pc, State, Then};
+use crate::state::{Entry, Item, Kind, Pc, Session, State, Then};
+use crate::world::Scope;
 
 impl Escrow {
     /// Load 1: the Definitions lock, shared, and back at once. A loader that would have to wait and has charged
@@ -13,11 +14,14 @@ impl Escrow {
         }
         let partition = self.partition(quota);
         let held = state.others(me).any(|it| it.definitions_lock[partition].is_some());
+        let arriving = self.arriving(state, me, quota) != 0;
         let epoch = state.epoch[partition];
         let session = &mut state.sessions[me];
         session.handle_messages();
         session.pc = if held {
             Pc::GiveBack { then: Then::Wait }
+        } else if arriving {
+            Pc::GiveBack { then: Then::WaitArrival }
         } else if epoch != session.seen[partition] {
             Pc::GiveBack { then: Then::Restart }
         } else if self.is(Mutant::LoaderSkipsOldSlots) {
@@ -25,6 +29,23 @@ impl Escrow {
         } else {
             Pc::WaitOldSlots { quota, peer: 0 }
         };
+    }
+
+    /// The sessions (bits) that a loader for a tenant with a row waits for: those that commit such rows, and charges that
+    /// do not know the row.
+    pub fn arriving(&self, state: &State, me: usize, quota: u8) -> u8 {
+        let tenant = self.tenant(me);
+        let session = &state.sessions[me];
+        let registered = self.scenario.brought_to(tenant).is_some_and(|it| session.used[it as usize].limit.is_some());
+        if !registered || self.scope(quota) != Scope::Tenant(tenant) {
+            return 0;
+        }
+        let blocks = |(other, it): &(usize, &Session)| {
+            let commits = it.arrivals_lock && !self.is(Mutant::LoaderSkipsArrivals);
+            let unaware = it.tenant_lock.is_some() && !self.is(Mutant::LoaderSkipsUnregistered);
+            *other != me && (commits || (self.tenant(*other) == tenant && unaware))
+        };
+        state.sessions.iter().enumerate().filter(blocks).fold(0, |set, (other, _)| set | 1 << other)
     }
 
     /// Load 2: one slot after the other.

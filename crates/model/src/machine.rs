@@ -4,7 +4,7 @@ use stateright::{Model, Property};
 
 use crate::mutant::{Mutant, Watch};
 use crate::scenario::{Op, Scenario};
-use crate::state::{Cache, Entry, Invariant, Pc, Session, State, Tables};
+use crate::state::{Cache, Entry, Invariant, Pc, Session, State, Tables, TenantLock};
 use crate::world::{AdmissionMode, Definitions, PARTITIONS, PLATFORM, QUOTAS, Scope, partition};
 
 /// The protocol in one scenario, whole or with one rule switched off.
@@ -214,8 +214,13 @@ impl Escrow {
         }
         let may_raise = match at {
             Pc::Ready => session.begun && (session.has_effects() || session.changes.iter().any(Option::is_some)),
-            Pc::LockDefinitions
+            Pc::LockDefinitions { .. }
             | Pc::Change
+            | Pc::AwaitDepartures
+            | Pc::Close { .. }
+            | Pc::LockTenant
+            | Pc::WaitTenant
+            | Pc::WaitArrival
             | Pc::WaitInFlight { .. }
             | Pc::LockTables { .. }
             | Pc::WaitDefinitions
@@ -255,10 +260,21 @@ impl Escrow {
         };
         match session.pc {
             _ if self.checks(state, me) => 0,
-            Pc::LockDefinitions => {
+            // Together with others that commit, and with none that has closed.
+            Pc::LockDefinitions { partition } => those(&|_, it| it.closed[partition as usize]),
+            Pc::Close { partition } => those(&|_, it| it.definitions_lock[partition as usize].is_some()),
+            Pc::AwaitDepartures if self.is(Mutant::ArrivesBesideDeparture) => 0,
+            Pc::AwaitDepartures => {
                 let partition = self.partition(self.changed_quota(state, me));
                 those(&|_, it| it.definitions_lock[partition].is_some())
             }
+            Pc::LockTenant => those(&|other, it| self.tenant(other) == self.tenant(me) && it.tenant_lock.is_some()),
+            Pc::WaitTenant => those(&|other, it| {
+                self.tenant(other) == self.tenant(me) && matches!(it.tenant_lock, Some((TenantLock::Alone, _)))
+            }),
+            Pc::WaitArrival => those(&|other, it| {
+                it.arrivals_lock || (self.tenant(other) == self.tenant(me) && it.tenant_lock.is_some())
+            }),
             // The row's lock. It is not waited for once its transaction is no longer in progress.
             Pc::Change => {
                 let quota = self.changed_quota(state, me) as usize;
@@ -272,7 +288,7 @@ impl Escrow {
             Pc::WaitDefinitions => those(&|_, it| it.definitions_lock.iter().any(Option::is_some)),
             Pc::Barrier { quota } if session.has_effects() || self.is(Mutant::WaitWithSlotPublished) => {
                 let partition = self.partition(quota);
-                those(&|_, it| it.definitions_lock[partition].is_some())
+                those(&|_, it| it.definitions_lock[partition].is_some()) | self.arriving(state, me, quota)
             }
             Pc::WaitOldSlots { quota, peer } => {
                 let partition = self.partition(quota);
@@ -309,6 +325,7 @@ impl Escrow {
     pub fn changed_quota(&self, state: &State, me: usize) -> u8 {
         match self.op(state, me) {
             Some(Op::Limit(quota, _) | Op::Define(quota, _)) => quota,
+            Some(Op::Arrive(_)) => self.scenario.brought_to(self.tenant(me)).unwrap_or_default(),
             other => unreachable!("{other:?} changes nothing"),
         }
     }
@@ -317,8 +334,12 @@ impl Escrow {
         match state.sessions[me].pc {
             Pc::Ready => self.next_call(state, me),
             Pc::LookUp => self.look_up(state, me),
-            Pc::LockDefinitions => self.lock_definitions(state, me),
             Pc::Change => self.change(state, me),
+            Pc::AwaitDepartures => self.found(state, me),
+            Pc::LockTenant => self.lock_tenant(state, me),
+            Pc::ShareTenant => self.share_tenant(state, me),
+            Pc::WaitTenant | Pc::WaitArrival => self.start_round(state, me),
+            Pc::LockDefinitions { partition } => self.lock_definitions(state, me, partition as usize),
             Pc::Close { partition } => self.close(state, me, partition as usize),
             Pc::WaitInFlight { partition, peer } => self.in_flight_has_ended(state, me, partition, peer),
             Pc::LockTables { partition } => self.lock_tables(state, me, partition as usize),

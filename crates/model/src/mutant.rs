@@ -80,6 +80,13 @@ mutants! {
     ClosedForEver "abort does not open the partition again"
     WaitWithSlotPublished "waits for the Definitions lock with the slot published and nothing charged"
     WaitsForTransaction "the closer of a partition waits for a transaction whose slot it saw, which has withdrawn it"
+    // Tenants that are new
+    LoaderSkipsArrivals "the loader does not wait until the commit of the tenant's row has sent its messages"
+    LoaderSkipsUnregistered "the loader does not wait for charges that do not know the tenant's row"
+    FounderChargesBesideOthers "a transaction that made the tenant's row charges beside those that do not know it"
+    FounderUsesCounters "a transaction that made the tenant's row loads the counters of the quotas that it brings"
+    FounderDecidesAllFromTables "a transaction that made the tenant's row decides quotas that were there from the tables"
+    ArrivesBesideDeparture "a tenant's row is made before the transaction that deleted it has moved the epoch"
     // Several quotas
     RefusalKeepsFirst "the second quota's refusal keeps the first's addition"
     // Duplicates

@@ -22,7 +22,8 @@ impl Escrow {
         session.seen = state.epoch;
         let exists = state.tables.definitions[quota as usize].limit.is_some();
         let concerned = exists && self.scope(quota).covers(self.tenant(me));
-        let changes = session.definitions_lock[partition].is_some();
+        session.used = state.tables.definitions;
+        let changes = session.changed[partition] || self.founded(state, me, quota);
         let epoch = self.key(quota, state.epoch);
         let next = Pc::Check { quota: quota + 1 };
         let load = concerned && !changes && !state.has_entry(quota, epoch);
@@ -37,7 +38,8 @@ impl Escrow {
         let seen = session.seen[partition];
         state.sessions[me].pc = match session.pc {
             Pc::Barrier { .. } => {
-                let held = state.others(me).any(|it| it.definitions_lock[partition].is_some());
+                let held = state.others(me).any(|it| it.definitions_lock[partition].is_some())
+                    || self.arriving(state, me, quota) != 0;
                 if held || state.epoch[partition] != seen { next } else { Pc::WaitOldSlots { quota, peer: 0 } }
             }
             Pc::WaitOldSlots { peer, .. } => {

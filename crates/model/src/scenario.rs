@@ -15,8 +15,10 @@ pub enum Op {
     Refund(i8),
     /// Changes a limit that exists.
     Limit(u8, i8),
-    /// Creates a quota, or (None) deletes it.
+    /// Creates a quota, or (None) deletes it. Of the quota that a tenant's row brings, (None) deletes the row.
     Define(u8, Option<i8>),
+    /// Makes the tenant's row, with the limit of the quota that it brings, unless it is there.
+    Arrive(i8),
     /// In the command of the call before: reads the counters, and loads what is absent.
     Check,
     Savepoint,
@@ -33,6 +35,8 @@ pub struct Scenario {
     pub scopes: [Scope; QUOTAS],
     /// At the start; the rows of quotas that there are not have no limit.
     pub limits: [Option<i8>; QUOTAS],
+    /// The quota that is there if the tenant's row is. Without one every tenant has its row.
+    brings: Option<u8>,
     pub spent: [i8; TENANTS],
     /// Tenant and calls of each session.
     pub sessions: &'static [(usize, &'static [Op])],
@@ -54,6 +58,11 @@ impl Scenario {
     pub fn definitions(&self) -> [Definition; QUOTAS] {
         self.limits.map(|limit| Definition { limit, version: 0 })
     }
+
+    /// The quota that comes with a tenant's row, where the tenant's row can come.
+    pub fn brought_to(&self, tenant: usize) -> Option<u8> {
+        self.brings.filter(|quota| self.scopes[*quota as usize] == Tenant(tenant))
+    }
 }
 
 use AdmissionMode::{Escrow, Locked};
@@ -65,6 +74,7 @@ const PLAIN: Scenario = Scenario {
     says: "",
     scopes: [Tenant(0), Tenant(0)],
     limits: [None, None],
+    brings: None,
     spent: [0, 0],
     sessions: &[],
     loaded: false,
@@ -317,6 +327,108 @@ pub const SCENARIOS: &[Scenario] = &[
             Mutant::LoaderForgetsOwnCharges,
             Mutant::LoadTakesOwnChargesToItsOwnSavepoint,
         ],
+        ..PLAIN
+    },
+    Scenario {
+        name: "new tenant",
+        says: "a tenant's row is made while charges that do not know it are in flight; errors, eviction",
+        brings: Some(0),
+        sessions: &[(0, &[Charge(1)]), (0, &[Charge(1)]), (0, &[Arrive(1)])],
+        evictions: true,
+        failures: true,
+        mutants: &[Mutant::LoaderSkipsUnregistered],
+        ..PLAIN
+    },
+    Scenario {
+        name: "new tenant, nothing cached",
+        says: "the same where backends read the definitions, which are seen before the messages go out",
+        brings: Some(0),
+        sessions: &[(0, &[Charge(1)]), (0, &[Charge(1)]), (0, &[Arrive(1)])],
+        cached: false,
+        failures: true,
+        modes: &[Escrow, Escrow],
+        mutants: &[Mutant::LoaderSkipsArrivals],
+        ..PLAIN
+    },
+    Scenario {
+        name: "new tenant, charged at once",
+        says: "a transaction makes a tenant and charges it, beside charges that do not know it; errors, a crash",
+        brings: Some(0),
+        sessions: &[(0, &[Arrive(2), Charge(1)]), (0, &[Charge(1)]), (0, &[Charge(1)])],
+        failures: true,
+        modes: &[Escrow, Escrow],
+        mutants: &[Mutant::FounderChargesBesideOthers],
+        ..PLAIN
+    },
+    Scenario {
+        name: "new tenant with a quota that was there",
+        says: "the same where a quota of the tenant is known before its row; eviction",
+        limits: [None, Some(2)],
+        brings: Some(0),
+        sessions: &[(0, &[Arrive(2), Charge(1)]), (0, &[Charge(1)]), (0, &[Charge(1)])],
+        loaded: true,
+        evictions: true,
+        mutants: &[Mutant::FounderDecidesAllFromTables],
+        ..PLAIN
+    },
+    Scenario {
+        name: "new tenant that comes again",
+        says: "a tenant is made and charged in a savepoint, charged without its row, made again and charged",
+        brings: Some(0),
+        sessions: &[
+            (
+                0,
+                &[
+                    Savepoint,
+                    Arrive(1),
+                    Charge(1),
+                    EndSavepoint,
+                    Commit,
+                    Charge(1),
+                    Commit,
+                    Arrive(1),
+                    Commit,
+                    Charge(1),
+                ],
+            ),
+            (0, &[Charge(1)]),
+        ],
+        evictions: true,
+        mutants: &[Mutant::FounderUsesCounters],
+        ..PLAIN
+    },
+    Scenario {
+        name: "tenant that goes and comes again",
+        says: "a tenant's row is deleted in one session and made again in another; charges before, between and after",
+        limits: [Some(1), None],
+        brings: Some(0),
+        sessions: &[(0, &[Define(0, None)]), (0, &[Arrive(1)]), (0, &[Charge(1)]), (0, &[Charge(1)])],
+        loaded: true,
+        mutants: &[Mutant::ArrivesBesideDeparture],
+        ..PLAIN
+    },
+    Scenario {
+        name: "new tenant beside another",
+        says: "a tenant of the same partition charges, and the platform's quota counts both; errors, eviction",
+        scopes: [Tenant(0), Platform],
+        limits: [None, Some(2)],
+        brings: Some(0),
+        sessions: &[(0, &[Arrive(1), Charge(1)]), (1, &[Charge(1)]), (0, &[Charge(1)])],
+        evictions: true,
+        failures: true,
+        ..PLAIN
+    },
+    Scenario {
+        name: "charges twice beside a new tenant",
+        says: "transactions charge before and after a tenant's row came, one of them in a savepoint",
+        brings: Some(0),
+        sessions: &[
+            (0, &[Charge(1), Savepoint, Charge(1), EndSavepoint]),
+            (0, &[Arrive(3)]),
+            (0, &[Charge(1), Charge(1)]),
+        ],
+        deadlocks: true,
+        failures: true,
         ..PLAIN
     },
     Scenario {

@@ -121,6 +121,10 @@ pub enum Then {
     Restart,
     /// For a Definitions lock that another holds.
     Wait,
+    /// For the maker of the tenant's row.
+    WaitTenant,
+    /// For those that did not know the tenant's row, or are committing it.
+    WaitArrival,
     /// The request is another's, or has been.
     LookUp,
 }
@@ -132,11 +136,11 @@ pub enum Pc {
     Ready,
     /// Duplicates: looks the request id up.
     LookUp,
-    /// Changing definitions: the trigger's lock.
-    LockDefinitions,
     /// The change itself, for a limit under its row lock.
     Change,
-    /// Makes the epoch odd.
+    /// A tenant's row has come: waits for commits in progress that change definitions.
+    AwaitDepartures,
+    /// Takes the Definitions lock alone, and makes the epoch odd.
     Close {
         partition: u8,
     },
@@ -148,12 +152,20 @@ pub enum Pc {
     LockTables {
         partition: u8,
     },
+    /// The maker of a tenant's row: keeps out those that do not know it, to the end of the transaction.
+    LockTenant,
     /// Charge 1, in the three steps that others can see.
     ReadEpoch,
     Publish,
     ReadEpochsAgain,
     /// Waits for the Definitions lock of a session that changes or has closed.
     WaitDefinitions,
+    /// A charge that does not know the tenant's row says so by a lock.
+    ShareTenant,
+    /// Waits for the maker of the tenant's row.
+    WaitTenant,
+    /// Waits until those have ended that did not know the tenant's row, or are committing it.
+    WaitArrival,
     /// Charge 2.
     Messages,
     ReadDefinitions,
@@ -205,6 +217,10 @@ pub enum Pc {
         peer: u8,
         waited: bool,
     },
+    /// Committing what changes definitions, partition after partition: the locks that loaders go through.
+    LockDefinitions {
+        partition: u8,
+    },
     /// Between the flush of the commit record and its visibility: a crash here leaves a committed transaction.
     Committing,
     /// The commit callback: item by item, then epochs, then the slot.
@@ -222,6 +238,14 @@ pub enum Pc {
     Done,
 }
 
+/// How a session has the lock on whether its tenant has a row.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum TenantLock {
+    /// Together with others that do not know the row.
+    Shared,
+    Alone,
+}
+
 /// A session with the transaction that it is in. Whatever is dead is reset, so that equal futures are equal states.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Session {
@@ -237,8 +261,13 @@ pub struct Session {
     /// Invalidation messages wait for it.
     pub pending: bool,
     // Locks
-    /// By partition; with the savepoint level that took it.
+    /// By partition, with the savepoint level that took it: alone where it has closed the partition, with others where it
+    /// is committing.
     pub definitions_lock: [Option<u8>; PARTITIONS],
+    /// It is committing a tenant's row.
+    pub arrivals_lock: bool,
+    /// It does not know its tenant's row, or (alone) has made it; with the savepoint level that took the lock.
+    pub tenant_lock: Option<(TenantLock, u8)>,
     /// By partition: the tenant's lock, the platform's lock. Postgres gives it back with the savepoint that took it.
     pub tables_lock: [Option<u8>; PARTITIONS],
     /// The lock of a load, given back at its end.
@@ -253,7 +282,13 @@ pub struct Session {
     pub fresh: i8,
     pub request_row: bool,
     pub changes: [Option<Change>; QUOTAS],
+    /// Partitions whose definitions it has changed, rolled back or not.
+    pub changed: [bool; PARTITIONS],
     pub closed: [bool; PARTITIONS],
+    /// It has made its tenant's row, in this savepoint level.
+    pub founded: Option<u8>,
+    /// The same, rolled back or not.
+    pub arrived: bool,
     // Of the backend
     pub cache: Option<Cache>,
     // Of the call
@@ -282,6 +317,8 @@ impl Session {
             slot_request: false,
             pending: false,
             definitions_lock: [None; PARTITIONS],
+            arrivals_lock: false,
+            tenant_lock: None,
             tables_lock: [None; PARTITIONS],
             load_lock: [false; PARTITIONS],
             level: 0,
@@ -291,7 +328,10 @@ impl Session {
             fresh: 0,
             request_row: false,
             changes: [None; QUOTAS],
+            changed: [false; PARTITIONS],
             closed: [false; PARTITIONS],
+            founded: None,
+            arrived: false,
             cache,
             began: [0; QUOTAS],
             seen: [0; PARTITIONS],
@@ -356,6 +396,12 @@ impl State {
         if let Some(entry) = self.entry(quota, epoch) {
             entry.pins = entry.pins.saturating_sub(1);
         }
+    }
+
+    /// What a transaction of this tenant that does not know its row, or has made it, keeps from others.
+    pub fn tenant_lock_of_others(&self, me: usize, same: impl Fn(usize) -> bool) -> impl Iterator<Item = TenantLock> {
+        let others = self.sessions.iter().enumerate().filter(move |(other, _)| *other != me && same(*other));
+        others.filter_map(|(_, it)| it.tenant_lock.map(|(lock, _)| lock))
     }
 
     pub fn violate(&mut self, invariant: Invariant) {

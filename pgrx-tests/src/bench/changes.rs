@@ -29,47 +29,65 @@ struct Changes {
     a_second: u32,
     /// The number of the change is `$1`, that of another tenant `$2`.
     sql: &'static str,
+    /// In another database of the server.
+    elsewhere: bool,
 }
 
-const QUIET: Changes = Changes { name: "none", a_second: 0, sql: "" };
+const QUIET: Changes = Changes { name: "none", a_second: 0, sql: "", elsewhere: false };
 
-const CHANGES: [Changes; 6] = [
+const CHANGES: [Changes; 7] = [
     Changes {
         name: "limits of other tenants",
         a_second: 20,
         sql: "select public.set_quota('tenant', bench.tenant($2), 'llm', 100000 + $1::integer)",
+        elsewhere: false,
     },
     Changes {
         name: "sign-ups",
         a_second: 10,
         sql: "select public.create_personal_tenant(gen_random_uuid(), $1::integer::text || '@example.com')
               where $2::integer is not null",
+        elsewhere: false,
     },
-    Changes { name: "role grants", a_second: 20, sql: "select bench.change_grant($1) where $2::integer is not null" },
+    Changes {
+        name: "tenants of another database",
+        a_second: 100,
+        sql: "insert into copilot_internal.tenants (name) values ($1::integer::text || $2::integer::text)",
+        elsewhere: true,
+    },
+    Changes {
+        name: "role grants",
+        a_second: 20,
+        sql: "select bench.change_grant($1) where $2::integer is not null",
+        elsewhere: false,
+    },
     Changes {
         name: "memberships",
         a_second: 20,
         sql: "insert into copilot_internal.tenant_memberships (tenant_id, user_id)
               select bench.tenant($2), gen_random_uuid() where $1::integer is not null",
+        elsewhere: false,
     },
     Changes {
         name: "policies of other tenants",
         a_second: 20,
         sql: "select public.set_llm_policy(bench.tenant($2), jsonb_build_object('denied_models', array[$1::integer::text]))",
+        elsewhere: false,
     },
     Changes {
         name: "prices of other tenants",
         a_second: 20,
         sql: "select public.set_model_price('anthropic', 'claude-sonnet-4-5', 3 + $1::integer::numeric / 1000, 15,
                   p_tenant_id => bench.tenant($2))",
+        elsewhere: false,
     },
 ];
 
 pub fn rows(cluster: &Cluster, options: &BenchOptions, step: &mut Step) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for clients_of_row in options.counts("changes", &[CLIENTS]) {
-        let samples = server::in_database(cluster, "bench_changes", |database| {
-            let workload = Workload::prepare(cluster, database)?;
+        let samples = both_databases(cluster, |database, elsewhere| {
+            let workload = Workload::prepare(cluster, database, elsewhere)?;
             let sides: Vec<Changes> = [QUIET].into_iter().chain(CHANGES).collect();
             let samples = take_turns(&sides, options.rounds, |changes, round| {
                 step.note(&format!("charges, round {round}: {} {} a second", changes.a_second, changes.name));
@@ -92,14 +110,21 @@ pub fn rows(cluster: &Cluster, options: &BenchOptions, step: &mut Step) -> Resul
     Ok(rows)
 }
 
+fn both_databases<T>(cluster: &Cluster, work: impl FnOnce(&str, &str) -> Result<T>) -> Result<T> {
+    server::in_database(cluster, "bench_changes", |database| {
+        server::in_database(cluster, "bench_elsewhere", |elsewhere| work(database, elsewhere))
+    })
+}
+
 struct Workload<'a> {
     cluster: &'a Cluster,
     database: &'a str,
+    elsewhere: &'a str,
     scripts: Scripts,
 }
 
 impl<'a> Workload<'a> {
-    fn prepare(cluster: &'a Cluster, database: &'a str) -> Result<Self> {
+    fn prepare(cluster: &'a Cluster, database: &'a str, elsewhere: &'a str) -> Result<Self> {
         let mut admin = cluster.superuser(database)?;
         admin.batch_execute(&format!(
             "create function bench.tenant(p_number integer) returns uuid language sql immutable
@@ -128,7 +153,7 @@ impl<'a> Workload<'a> {
         let scripts = Scripts::new()?;
         let charge = record_statement("bench.tenant(:n)");
         scripts.add("charge", &format!("\\set n random(0, {TENANTS} - 1)\n{charge};\n"))?;
-        Ok(Self { cluster, database, scripts })
+        Ok(Self { cluster, database, elsewhere, scripts })
     }
 
     /// Charges a second while another session changes something.
@@ -165,7 +190,7 @@ impl<'a> Workload<'a> {
         if changes.a_second == 0 {
             return Ok(0);
         }
-        let mut session = self.cluster.superuser(self.database)?;
+        let mut session = self.cluster.superuser(if changes.elsewhere { self.elsewhere } else { self.database })?;
         session.batch_execute("set role service_role")?;
         let statement = session.prepare(changes.sql)?;
         let (started, pace) = (Instant::now(), Duration::from_secs(1) / changes.a_second);

@@ -165,6 +165,33 @@ fn a_transaction_that_creates_a_quota_and_charges_is_waited_for_and_waits() -> R
     Ok(())
 }
 
+/// Until it commits a change of definitions concerns its own transaction alone, whosever quotas it changes.
+#[test]
+fn an_open_change_of_quotas_keeps_no_first_charge_waiting() -> Result<()> {
+    let database = fresh()?;
+    let mut client = connect(&database)?;
+    let mut other = connect(&database)?;
+    other.batch_execute("set lock_timeout = '5s'")?;
+    for number in 1..=4 {
+        make_tenant(&mut client, id(number))?;
+    }
+    let changes = [
+        "select public.set_quota('tenant', '00000000-0000-0000-0000-000000000001', 'llm', 2, 'lifetime')",
+        "select public.set_quota('platform', null, 'llm', 20)",
+        "insert into copilot_internal.default_quotas (resource_type, limit_usd) values ('all', 30)",
+        "update copilot_internal.tenants set plan = 'gold' where true",
+    ];
+    for (number, change) in (1..).zip(changes) {
+        client.batch_execute(&format!("begin; {change}"))?;
+        assert!(charge(&mut other, id(number), "1")?, "{change}");
+        client.batch_execute("commit")?;
+        assert!(charge(&mut other, id(number), "1")?, "{change}");
+    }
+    assert_exact(&mut other, id(1), 2);
+    assert!(!charge(&mut other, id(2), "12.000000001")?, "the platform's quota counts all");
+    Ok(())
+}
+
 /// A quota made by another session is met in mid-transaction: its counter has what the transaction charged before, and
 /// loses it again part by part.
 #[test]

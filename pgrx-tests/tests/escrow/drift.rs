@@ -114,6 +114,31 @@ fn mover(mut client: Client, stop: &AtomicBool) -> Result<()> {
     Ok(())
 }
 
+/// Rows of tenants go, and come back in transactions that charge. Without a row a tenant is known by its quotas.
+fn founder(mut client: Client, seed: u64, stop: &AtomicBool) -> Result<()> {
+    let mut rng = Rng(seed);
+    let mut attempt = |sql: &str| match client.batch_execute(sql) {
+        Err(error) if !is_expected(&error) => Err(error),
+        Err(_) => client.batch_execute("rollback"),
+        done => done,
+    };
+    while !stop.load(Ordering::SeqCst) {
+        let tenant = id(1 + u128::from(rng.below(TENANTS)));
+        let insert = format!(
+            "insert into copilot_internal.tenants (id, name) values ('{tenant}', 'tenant') on conflict do nothing"
+        );
+        let charge = format!(
+            "select public.record_llm_cost('{tenant}', 'p', 'm', 1, 1, p_cost_usd => 0.003, p_enforce => true)"
+        );
+        attempt(&format!("delete from copilot_internal.tenants where id = '{tenant}'"))?;
+        thread::sleep(Duration::from_millis(rng.below(10)));
+        let end = ["commit", "rollback"][rng.below(2) as usize];
+        attempt(&format!("begin; {insert}; {charge}; savepoint s; {charge}; rollback to s; {end}"))?;
+        attempt(&insert)?;
+    }
+    Ok(())
+}
+
 fn furnish(client: &mut Client, burst: u64) -> Result<()> {
     let set = "select public.set_quota($1, $2, 'llm', $3::bigint::numeric / 1000000000, 'lifetime', p_tenant_id => $4)";
     // Room is made with each burst, and used up in it.
@@ -149,6 +174,8 @@ fn no_counter_drifts_while_statements_do_everything_at_once() -> Result<()> {
                 let (client, stop) = (cluster.superuser(&database)?, &stop);
                 threads.push(scope.spawn(move || mover(client, stop)));
             }
+            let (client, stopped) = (cluster.superuser(&database)?, &stop);
+            threads.push(scope.spawn(move || founder(client, burst, stopped)));
             thread::sleep(BURST);
             stop.store(true, Ordering::SeqCst);
             threads.into_iter().try_for_each(|thread| thread.join().map_err(|_| anyhow!("a thread panicked"))?)

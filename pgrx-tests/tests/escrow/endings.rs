@@ -96,10 +96,11 @@ fn a_charge_that_is_cancelled_while_it_waits_leaves_nothing() -> Result<()> {
     let database = fresh()?;
     let mut setter = connect(&database)?;
     let tenant = tenant_with_a_dollar(&mut setter, 1)?;
-    // A quota that comes into being makes those charges wait that would count by it.
+    // A charge in flight that does not know a new quota makes those wait that would count by it.
     setter.batch_execute("begin")?;
-    setter.execute("select public.set_quota('tenant', $1, 'all', 1, 'lifetime')", &[&tenant])?;
+    assert!(charge(&mut setter, tenant, "1")?);
     let mut cold = connect(&database)?;
+    cold.execute("select public.set_quota('tenant', $1, 'all', 1, 'lifetime')", &[&tenant])?;
     let pid = backend(&mut cold)?;
     let (cluster, name) = (database.cluster, database.name.as_str());
     let error = thread::scope(|scope| -> Result<postgres::Error> {
@@ -117,7 +118,7 @@ fn a_charge_that_is_cancelled_while_it_waits_leaves_nothing() -> Result<()> {
         cluster,
         name,
         |client| Ok(charge(client, tenant, "1")?),
-        || Ok(setter.batch_execute("commit")?),
+        || Ok(setter.batch_execute("rollback")?),
     )?;
     assert!(admitted);
     assert!(!charge(&mut cold, tenant, "0.000000001")?);

@@ -12,6 +12,7 @@ mod drift;
 mod endings;
 mod foreign_rows;
 mod memory;
+mod newcomers;
 mod own_rows;
 mod periods;
 mod prepared;

@@ -11,6 +11,7 @@ mod events;
 mod exactly_k;
 mod in_flight;
 mod maintenance;
+mod onboarding;
 mod replication;
 mod retries;
 mod rollback;
