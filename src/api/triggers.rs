@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::pg::call::Reply;
 use crate::pg::identity::Caller;
 use crate::pg::invalidation::{Kind, Subject, announce};
-use crate::pg::lock::{LockTarget, Strength};
+use crate::pg::lock::{LockTarget, Strength, lock_all_definitions};
 use crate::pg::own_database;
 use crate::pg::spi;
 use crate::pg::transaction::{identity, with};
@@ -95,7 +95,10 @@ fn configuration_changed(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
 fn definitions_changed(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
     let trigger = trigger(fcinfo);
     match arguments(trigger).first() {
-        None => (0..=TENANT_PARTITIONS).for_each(change),
+        None => {
+            lock_all_definitions();
+            with(|state| (0..=TENANT_PARTITIONS).for_each(|partition| state.note_change(partition)));
+        }
         Some(column) => ids(trigger, column).for_each(|tenant| {
             change(tenant.map_or(PLATFORM, |tenant| partition(own_database(), tenant.as_bytes())));
         }),

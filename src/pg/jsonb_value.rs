@@ -6,6 +6,7 @@ use serde_json::{Number, Value};
 use super::jsonb::{Bounds, Excess};
 use super::numeric;
 use super::value::{GivenJson, Json, output};
+use tollgate_core::json;
 
 /// Units of a whole number in those that [`numeric::picos`] reads.
 const WHOLE: i128 = 1_000_000_000_000;
@@ -18,7 +19,7 @@ pub fn read(given: GivenJson, bounds: &Bounds) -> Result<Value, Excess> {
     let datum = match given {
         GivenJson::Datum(datum) => datum,
         GivenJson::Text(text) if text.len() > bounds.bytes => return Err(Excess::Bytes),
-        GivenJson::Text(text) => return Ok(serde_json::from_str(&text).unwrap_or_default()),
+        GivenJson::Text(text) => return Ok(json::parse(&text).unwrap_or_default()),
     };
     // SAFETY: such a datum comes from an argument that the SQL signature says is a jsonb.
     if unsafe { pg_sys::toast_raw_datum_size(datum) } > bounds.bytes {
@@ -32,7 +33,7 @@ pub fn of(json: &Json) -> Value {
     const ANY: Bounds = Bounds { bytes: usize::MAX, depth: usize::MAX, number: usize::MAX };
     match json {
         Json::Stored(stored) => document(stored.datum(), &ANY).unwrap_or_default(),
-        Json::Text(text) => serde_json::from_str(text).unwrap_or_default(),
+        Json::Text(text) => json::parse(text).unwrap_or_default(),
     }
 }
 

@@ -16,7 +16,7 @@ use tollgate_escrow::registry::Identity;
 use tollgate_escrow::table::{Pin, Table};
 
 use super::invalidation::announce_unheard;
-use super::lock::{LockTarget, Strength};
+use super::lock::lock_all_definitions;
 use super::memory::{Shared, shared};
 
 const PARTITIONS: usize = PLATFORM + 1;
@@ -302,7 +302,7 @@ unsafe extern "C-unwind" fn on_transaction(event: pg_sys::XactEvent::Type, _argu
         }
         // A load that begins from now on until the epochs move waits. A load that is running is met no more afterwards.
         XACT_EVENT_PRE_COMMIT if with(|state| state.reloads) => {
-            (0..PARTITIONS).for_each(|partition| LockTarget::Definitions(partition).lock(Strength::Joint));
+            lock_all_definitions();
         }
         XACT_EVENT_PRE_PREPARE if with(|state| !idle(state)) => ereport!(
             PgLogLevel::ERROR,
