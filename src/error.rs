@@ -1,5 +1,7 @@
 //! What can go wrong on a user's path, and how it is told: one SQLSTATE, one sentence, an optional detail and hint.
 
+use std::fmt::Display;
+
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{PgLogLevel, PgSqlErrorCode};
 
@@ -39,6 +41,13 @@ impl Error {
 
     pub fn internal(message: impl Into<String>) -> Self {
         Self::Internal { message: message.into() }
+    }
+
+    /// A table of ours has another name or place, or is gone.
+    pub fn missing_table(name: impl Display) -> Self {
+        Self::State {
+            message: format!("the table copilot_internal.{name} is missing: pg_tollgate does not work without it"),
+        }
     }
 
     /// The same error, its message led by where in a batch it arose.

@@ -44,7 +44,8 @@ pgrx::extension_sql_file!("../sql/schema/facade_prices.sql", name = "facade_pric
 pgrx::extension_sql_file!("../sql/schema/facade_usage.sql", name = "facade_usage", requires = ["facade_prices"]);
 pgrx::extension_sql_file!("../sql/schema/charge_on_insert.sql", name = "charge_on_insert", requires = ["facade_usage"]);
 pgrx::extension_sql_file!("../sql/schema/facade_tenants.sql", name = "facade_tenants", requires = ["charge_on_insert"]);
-pgrx::extension_sql_file!("../sql/schema/erasure.sql", name = "erasure", requires = ["facade_tenants"]);
+pgrx::extension_sql_file!("../sql/schema/moving.sql", name = "moving", requires = ["facade_tenants"]);
+pgrx::extension_sql_file!("../sql/schema/erasure.sql", name = "erasure", requires = ["moving"]);
 pgrx::extension_sql_file!("../sql/schema/export.sql", name = "export", requires = ["erasure"]);
 pgrx::extension_sql_file!("../sql/schema/purge.sql", name = "purge", requires = ["export"]);
 pgrx::extension_sql_file!("../sql/schema/metrics.sql", name = "metrics", requires = ["purge"]);
@@ -61,11 +62,12 @@ pub extern "C-unwind" fn _PG_init() {
     pg::notify::register();
     pg::drop_guard::register();
     // SAFETY: reads a variable of the process.
-    if unsafe { pgrx::pg_sys::process_shared_preload_libraries_in_progress } {
+    let preloaded = unsafe { pgrx::pg_sys::process_shared_preload_libraries_in_progress };
+    if preloaded {
         pg::memory::register();
     }
     // The last of the settings: it reserves their prefix, and what is not known by then is dropped.
-    settings::register();
+    settings::register(preloaded.then_some(pg::stored_settings::find_mistake));
 }
 
 #[cfg(any(test, feature = "pg_test"))]

@@ -133,7 +133,7 @@ fn moment(at: Option<i64>) -> Value {
 
 /// US dollars as an exact JSON number.
 fn usd(nanos: i64) -> serde_json::Value {
-    serde_json::from_str(&usd_from_nanos(nanos.into())).unwrap_or_default()
+    tollgate_core::json::parse(&usd_from_nanos(nanos.into())).unwrap_or_default()
 }
 
 fn uuid(id: Option<Uuid>) -> serde_json::Value {

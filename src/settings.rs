@@ -1,6 +1,7 @@
 //! Settings. Each weakens a limit in one of its values, so only a superuser may change it.
 
-use std::ffi::CStr;
+use std::cell::OnceCell;
+use std::ffi::{CStr, CString};
 use std::sync::OnceLock;
 
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum, pg_sys};
@@ -67,7 +68,18 @@ const PRELOADED_ONLY: &str = "pg_tollgate.quota_entries";
 /// A setting that was given before the library was loaded, and is none or has a value that it cannot have.
 static INVALID: OnceLock<String> = OnceLock::new();
 
-pub fn register() {
+/// Finds the same among what was stored for the database or the role: see [`crate::pg::stored_settings`]. It is asked once.
+static FIND_STORED: OnceLock<fn() -> Option<String>> = OnceLock::new();
+
+thread_local! {
+    static STORED: OnceCell<Option<String>> = const { OnceCell::new() };
+}
+
+/// Once a server has loaded the library, sessions begin after it, and say later which stored setting is none.
+pub fn register(find_stored: Option<fn() -> Option<String>>) {
+    if let Some(find) = find_stored {
+        let _ = FIND_STORED.set(find);
+    }
     let unknown: Vec<Given> = given().into_iter().filter(|setting| setting.is_unknown).collect();
     register_admission();
     register_safeguards();
@@ -111,7 +123,39 @@ fn given() -> Vec<Given> {
 
 /// Whether the settings may weaken a limit: a mistake in one of them must not.
 fn may_weaken() -> bool {
-    INVALID.get().is_none()
+    mistake().is_none()
+}
+
+/// The name of a setting that is none, or has a value that it cannot have.
+fn mistake() -> Option<String> {
+    let find = || FIND_STORED.get().and_then(|find| find());
+    INVALID.get().cloned().or_else(|| STORED.with(|stored| stored.get_or_init(find).clone()))
+}
+
+/// Whether a superuser may set a setting so. Changes nothing.
+pub fn is_valid(name: &str, value: &str) -> bool {
+    if name.eq_ignore_ascii_case(PRELOADED_ONLY) {
+        return true;
+    }
+    // The prefix is reserved in lower case alone, and names are the same in any.
+    if !given().iter().any(|setting| setting.name.eq_ignore_ascii_case(name) && !setting.is_unknown) {
+        return false;
+    }
+    let Ok((name, value)) = CString::new(name).and_then(|name| Ok((name, CString::new(value)?))) else { return false };
+    // SAFETY: both texts live as long as the call, which below the level ERROR only answers.
+    let answer = unsafe {
+        pg_sys::set_config_option(
+            name.as_ptr(),
+            value.as_ptr(),
+            pg_sys::GucContext::PGC_SUSET,
+            pg_sys::GucSource::PGC_S_DATABASE,
+            pg_sys::GucAction::GUC_ACTION_SET,
+            false,
+            pg_sys::DEBUG5.cast_signed(),
+            false,
+        )
+    };
+    answer != 0
 }
 
 /// What decides about a charge.
@@ -241,7 +285,7 @@ pub fn clock_skew() -> i64 {
 
 /// What an answer gives as its reason. While hard quotas refuse nothing, or a setting is invalid, every answer says so.
 pub fn with_enforcement(reason: Option<String>) -> Option<String> {
-    let invalid = || INVALID.get().map(|name| format!("{name} is no valid setting, so that the strictest apply"));
+    let invalid = || mistake().map(|name| format!("{name} is no valid setting, so that the strictest apply"));
     let off = if enforces() { invalid() } else { Some("pg_tollgate.enforcement is off".to_owned()) };
     match (reason, off) {
         (Some(reason), Some(off)) => Some(format!("{reason}; {off}")),

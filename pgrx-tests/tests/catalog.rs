@@ -61,7 +61,9 @@ const AUDITS: &[(&str, &str)] = &[
         "select format('%s.%s', t.oid::regclass, a.attname) from tables t join pg_policy p on p.polrelid = t.oid
          join pg_attribute a on a.attrelid = t.oid and a.attname in ('id', 'tenant_id', 'user_id')
          where pg_get_expr(p.polqual, p.polrelid) ~ ('\\m' || a.attname || ' = ')
-           and not exists (select from pg_index i where i.indrelid = t.oid and i.indkey[0] = a.attnum)",
+           and not exists (select from pg_index i where i.indrelid = t.oid and i.indkey[0] = a.attnum)
+           -- Among a tenant's records, which are looked up by the tenant. An index by user would cost every charge.
+           and (a.attname <> 'user_id' or t.oid::regclass::text !~ '^copilot_internal.(llm|e2b)_cost_records$')",
     ),
     (
         "functions whose search_path is the caller's",

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use postgres::{Client, Error, NoTls};
 use support::{Database, charged_nanos, differences, id, limit, make_tenant};
 use tollgate_tests::cluster::SUPERUSER;
-use tollgate_tests::session::message;
+use tollgate_tests::session::{message, sqlstate};
 
 /// A table, and a call that writes a row into it for a request id.
 struct Written {
@@ -332,6 +332,31 @@ fn tables_as_they_ship_are_written_past_the_executor() -> Result<()> {
         change(&mut owner, written, "create trigger s after insert on {t} for each row execute function public.see()")?;
         call(&mut session, written, "through the executor")?;
         ensure!(told("with a trigger")?, "{} with a trigger is written past it", written.table);
+    }
+    Ok(())
+}
+
+/// One clear sentence and one state, in both modes, from a session that knows the table and from one that does not. It works
+/// again once the name is back.
+#[test]
+fn a_table_by_another_name_is_missed() -> Result<()> {
+    for written in &WRITTEN {
+        let (database, mut owner, session) = prepared(written)?;
+        change(&mut owner, written, "alter table {t} rename to elsewhere")?;
+        let mut fresh = database.superuser()?;
+        fresh.batch_execute("set role service_role")?;
+        let mut sessions = [session, fresh];
+        for session in &mut sessions {
+            let error = call(session, written, "after").err().with_context(|| written.table)?;
+            let wanted = format!("the table copilot_internal.{} is missing", written.table);
+            ensure!(message(&error).contains(&wanted), "{}: {}", written.table, message(&error));
+            ensure!(sqlstate(&error) == "55000", "{}: {}", written.table, sqlstate(&error));
+        }
+        owner.batch_execute(&format!("alter table copilot_internal.elsewhere rename to {}", written.table))?;
+        for (number, session) in sessions.iter_mut().enumerate() {
+            call(session, written, &format!("again {number}"))?;
+        }
+        ensure!(differences(&mut owner)?.is_empty(), "{}", written.table);
     }
     Ok(())
 }

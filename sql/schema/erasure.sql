@@ -19,154 +19,22 @@ comment on column copilot_internal.erasures.pseudonym is 'What stands for the us
 comment on column copilot_internal.erasures.salt is 'By which sandboxes get other ids.';
 comment on column copilot_internal.erasures.started_at is 'When it began.';
 
-create function copilot_internal.usage_understood(
-    p_provider text, p_input_tokens bigint, p_output_tokens bigint, p_usage jsonb)
-    returns jsonb language c immutable parallel safe as 'MODULE_PATHNAME', 'usage_understood_wrapper';
-comment on function copilot_internal.usage_understood(text, bigint, bigint, jsonb) is
-    'What of a record''s usage reads and costs as all of it, without the caller''s own words; NULL where nothing was '
-    'understood.';
-
-create function copilot_internal.pricing_alone(p_pricing jsonb) returns jsonb
-    language sql immutable parallel safe
-begin atomic
-    select pg_catalog.jsonb_object_agg(p.key, p.value) from pg_catalog.jsonb_each(p_pricing) p
-    where p.key in ('lines', 'multipliers', 'exact_usd', 'total_usd', 'source', 'price_id', 'price_provider',
-                    'price_model') or p.key ~ '^other_model(_[0-9]+)?$';
-end;
-comment on function copilot_internal.pricing_alone(jsonb) is
-    'A record''s pricing without what tells of words in the usage that were not understood.';
-
--- A fold is in a transaction of somebody else, who may keep it open.
-create function copilot_internal.await_fold_lock(p_tenant_id uuid) returns boolean
-    language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
-begin
-    for v_attempt in 1..100 loop
-        if copilot_internal.try_fold_lock(p_tenant_id) then
-            return true;
-        end if;
-        perform pg_sleep(0.02);
-    end loop;
-    return false;
-end $$;
-comment on function copilot_internal.await_fold_lock(uuid) is
-    'try_fold_lock, tried for up to two seconds. Run as the owner.';
-
--- The caller has the fold lock, took it in an earlier statement, and changes the rows in a later one: until then
--- ledger_lines tells what they counted as. A row is either pending or in the rollups.
-create function copilot_internal.move_lines(p_tenant_id uuid, p_source text, p_ids uuid[], p_pseudonym uuid)
-    returns void language sql volatile
-begin atomic
-    with pending as (
-        update copilot_internal.pending_costs p set user_id = p_pseudonym
-        where p.tenant_id = p_tenant_id and p.record_id = any (p_ids) and p.source = p_source
-          and p_pseudonym is not null
-        returning p.record_id
-    ), lines as materialized (
-        select l.*, (l.occurred_at at time zone 'UTC')::date as day
-        from pg_catalog.unnest(p_ids) as i (id)
-        join copilot_internal.ledger_lines l
-          on l.record_id = i.id and l.tenant_id = p_tenant_id and l.written_in = p_source
-        where not exists (select from pending p where p.record_id = i.id)
-    ), quota_sums as (
-        select u.user_id, l.resource_type, g.grain, g.bucket, sum(u.sign * l.charge_nanos) as nanos
-        from lines l
-        cross join lateral (
-            select l.user_id, -1 as sign
-            union
-            select coalesce(p_pseudonym, '00000000-0000-0000-0000-000000000000'),
-                   case when p_pseudonym is null then -1 else 1 end
-        ) u
-        cross join lateral (values
-            ('quarter', pg_catalog.date_bin('15 minutes', l.charged_at, '2000-01-01 00:00+00')),
-            ('day', pg_catalog.date_bin('1 day', l.charged_at, '2000-01-01 00:00+00'))
-        ) as g (grain, bucket)
-        group by 1, 2, 3, 4
-    ), quota_done as (
-        insert into copilot_internal.quota_rollups as r (tenant_id, user_id, resource_type, grain, bucket, nanos)
-        select p_tenant_id, s.* from quota_sums s order by s.user_id, s.resource_type, s.grain, s.bucket
-        on conflict (tenant_id, user_id, resource_type, grain, bucket) do update set nanos = r.nanos + excluded.nanos
-    ), cost_done as (
-        insert into copilot_internal.cost_rollups as r
-            (tenant_id, day, source, provider, name, user_id, cost_usd, record_count, unpriced_count,
-             input_tokens, output_tokens, duration_seconds, provider_cost_usd)
-        select p_tenant_id, l.day, l.source, l.provider, l.name, u.user_id,
-               coalesce(sum(u.sign * l.cost_usd), 0), sum(u.sign * l.records),
-               coalesce(sum(u.sign) filter (where l.cost_usd is null), 0),
-               sum(u.sign * l.input_tokens), sum(u.sign * l.output_tokens), sum(u.sign * l.duration_seconds),
-               coalesce(sum(u.sign * l.provider_cost_usd), 0)
-        from lines l
-        cross join lateral (values (l.user_id, -1), (p_pseudonym, 1)) as u (user_id, sign)
-        where u.user_id is not null
-        group by 1, 2, 3, 4, 5, 6
-        union all
-        -- What a purged tenant spent is the platform's, as a charge.
-        select '00000000-0000-0000-0000-000000000000', l.day, 'charge', '', '',
-               '00000000-0000-0000-0000-000000000000', coalesce(sum(l.cost_usd), 0), 0, 0, 0, 0, 0,
-               coalesce(sum(l.provider_cost_usd), 0)
-        from lines l
-        where p_pseudonym is null
-        group by l.day
-        order by 1, 2, 3, 4, 5, 6
-        on conflict (tenant_id, day, source, provider, name, user_id) do update set
-            cost_usd = r.cost_usd + excluded.cost_usd,
-            record_count = r.record_count + excluded.record_count,
-            unpriced_count = r.unpriced_count + excluded.unpriced_count,
-            input_tokens = r.input_tokens + excluded.input_tokens,
-            output_tokens = r.output_tokens + excluded.output_tokens,
-            duration_seconds = r.duration_seconds + excluded.duration_seconds,
-            provider_cost_usd = r.provider_cost_usd + excluded.provider_cost_usd
-    ), conversation_done as (
-        insert into copilot_internal.conversation_rollups as r
-            (tenant_id, conversation_id, source, cost_usd, record_count, unpriced_count)
-        select p_tenant_id, l.conversation_id, l.source, -coalesce(sum(l.cost_usd), 0), -sum(l.records),
-               -count(*) filter (where l.cost_usd is null)
-        from lines l
-        where l.conversation_id is not null
-        group by 1, 2, 3
-        order by 1, 2, 3
-        on conflict (tenant_id, conversation_id, source) do update set
-            cost_usd = r.cost_usd + excluded.cost_usd,
-            record_count = r.record_count + excluded.record_count,
-            unpriced_count = r.unpriced_count + excluded.unpriced_count
-    )
-    insert into copilot_internal.purged_costs as r
-        (resource_type, charged_at, occurred_at, cost_usd, charge_nanos, provider_cost_usd)
-    select l.resource_type, pg_catalog.date_bin('15 minutes', l.charged_at, '2000-01-01 00:00+00'),
-           l.day::timestamp at time zone 'UTC', coalesce(sum(l.cost_usd), 0), sum(l.charge_nanos),
-           coalesce(sum(l.provider_cost_usd), 0)
-    from lines l
-    where p_pseudonym is null
-    group by 1, 2, 3
-    order by 1, 2, 3
-    on conflict (resource_type, charged_at, occurred_at) do update set
-        cost_usd = r.cost_usd + excluded.cost_usd, charge_nanos = r.charge_nanos + excluded.charge_nanos,
-        provider_cost_usd = r.provider_cost_usd + excluded.provider_cost_usd;
-
-    delete from copilot_internal.conversation_rollups r
-    where r.tenant_id = p_tenant_id and r.cost_usd = 0 and r.record_count = 0 and r.unpriced_count = 0
-      and r.conversation_id in (
-          select l.conversation_id
-          from pg_catalog.unnest(p_ids) as i (id)
-          join copilot_internal.ledger_lines l
-            on l.record_id = i.id and l.tenant_id = p_tenant_id and l.written_in = p_source);
-end;
-comment on function copilot_internal.move_lines(uuid, text, uuid[], uuid) is
-    'Moves the share that rows of one ledger table have in a tenant''s rollups to a pseudonym, and out of their '
-    'conversations; empty conversation rollups go. Without a pseudonym, out of the tenant into purged_costs. Run as '
-    'the owner.';
-
 create function copilot_internal.left_of_person(p_user_id uuid, p_tenant_id uuid) returns text[]
     language sql stable
 begin atomic
-    select pg_catalog.array_remove(array[
-        case when exists (select from copilot_internal.llm_cost_records r
-            where r.user_id = p_user_id and r.tenant_id = p_tenant_id) then 'llm_cost_records' end,
-        case when exists (select from copilot_internal.e2b_cost_records r
-            where r.user_id = p_user_id and r.tenant_id = p_tenant_id) then 'e2b_cost_records' end,
-        case when exists (select from copilot_internal.quota_charges r
-            where r.user_id = p_user_id and r.tenant_id = p_tenant_id) then 'quota_charges' end,
-        case when exists (select from copilot_internal.cost_corrections r
-            where r.user_id = p_user_id and r.tenant_id = p_tenant_id) then 'cost_corrections' end,
+    select pg_catalog.array_remove(array(
+        select distinct case w.source when 'llm' then 'llm_cost_records' when 'e2b' then 'e2b_cost_records'
+                                      when 'charge' then 'quota_charges' else 'cost_corrections' end
+        from (
+            select p.source from copilot_internal.pending_costs p
+            where p.tenant_id = p_tenant_id and p.user_id = p_user_id
+            union all
+            select case when c.record_count = 0 and c.source <> 'charge' then 'correction' else c.source end
+            from copilot_internal.cost_rollups c
+            where c.user_id = p_user_id and c.tenant_id = p_tenant_id
+        ) w) || array[
+        case when exists (select from copilot_internal.pending_costs p
+            where p.tenant_id = p_tenant_id and p.user_id = p_user_id) then 'pending_costs' end,
         case when exists (select from copilot_internal.quota_reservations r
             where r.user_id = p_user_id and r.tenant_id = p_tenant_id) then 'quota_reservations' end,
         case when exists (select from copilot_internal.cost_rollups r
@@ -190,7 +58,7 @@ begin atomic
             where t.id = p_tenant_id and p_user_id in (t.owner_id, t.created_by)) then 'tenants' end], null);
 end;
 comment on function copilot_internal.left_of_person(uuid, uuid) is
-    'The tables that hold something of a user in a tenant. Run as the owner.';
+    'The tables that hold something of a user in a tenant; of the ledger, those that may. Run as the owner.';
 
 create function copilot_internal.tenants_of_person(p_user_id uuid) returns setof uuid
     language plpgsql stable set search_path = pg_catalog, pg_temp as $$
@@ -219,9 +87,9 @@ begin
         select p.tenant_id from copilot_internal.tenant_llm_policies p
         cross join lateral jsonb_object_keys(p.user_overrides) k
         where p.user_overrides <> '{}' and lower(k) = p_user_id::text;
+    return query select distinct p.tenant_id from copilot_internal.pending_costs p where p.user_id = p_user_id;
     -- From tenant to tenant by the index, whatever there is of each.
-    foreach v_table in array array['llm_cost_records', 'e2b_cost_records', 'quota_charges', 'cost_corrections',
-        'quota_reservations', 'cost_rollups']
+    foreach v_table in array array['quota_reservations', 'cost_rollups']
     loop
         v_last := '00000000-0000-0000-0000-000000000000';
         loop
@@ -236,48 +104,129 @@ end $$;
 comment on function copilot_internal.tenants_of_person(uuid) is
     'The tenants in which there is something of a user, some of them more than once. Run as the owner.';
 
--- At most so many rows of the tables that can be long. Each table begins once those before it are done.
-create function copilot_internal.erase_long(p_erasure copilot_internal.erasures, p_limit integer) returns bigint
+-- No sum moves but by move_lines(). Words by which no price goes are dropped, and prices come to the same. What a
+-- sandbox was called gives way to a digest: one that is recorded from time to time stays one. reprice() knows its own
+-- corrections by their request ids.
+create function copilot_internal.erase_rows(p_erasure copilot_internal.erasures, p_source text, p_ids uuid[])
+    returns integer
+    language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+    c_tenant constant uuid := p_erasure.tenant_id;
+    c_pseudonym constant uuid := p_erasure.pseudonym;
+begin
+    if p_ids = '{}' then
+        return 0;
+    end if;
+    perform copilot_internal.move_lines(c_tenant, p_source, p_ids, c_pseudonym);
+    case p_source
+        when 'llm' then
+            update copilot_internal.llm_cost_records r
+            set user_id = c_pseudonym, conversation_id = null, path_id = null, task = null, request_id = null,
+                trace_id = null, span_id = null, metadata = '{}', pricing = copilot_internal.pricing_alone(r.pricing),
+                service_tier = copilot_internal.tier_understood(r.service_tier),
+                usage = copilot_internal.usage_understood(r.model_provider, r.input_tokens, r.output_tokens, r.usage)
+            where r.id = any (p_ids) and r.tenant_id = c_tenant;
+        when 'e2b' then
+            update copilot_internal.e2b_cost_records r
+            set user_id = c_pseudonym, conversation_id = null, path_id = null, request_id = null, metadata = '{}',
+                pricing = copilot_internal.pricing_alone(r.pricing),
+                region = (select p.region from copilot_internal.e2b_pricing p where p.region = r.region limit 1),
+                sandbox_id = encode(sha256(convert_to(p_erasure.salt::text || r.sandbox_id, 'UTF8')), 'hex')
+            where r.id = any (p_ids) and r.tenant_id = c_tenant;
+        when 'charge' then
+            update copilot_internal.quota_charges r
+            set user_id = c_pseudonym, request_id = null, reason = null
+            where r.id = any (p_ids) and r.tenant_id = c_tenant;
+        when 'correction' then
+            update copilot_internal.cost_corrections r
+            set user_id = c_pseudonym, conversation_id = null,
+                request_id = case r.request_id when 'reprice:' || r.id then r.request_id else 'erased:' || r.id end,
+                reason = case r.request_id when 'reprice:' || r.id then r.reason end
+            where r.id = any (p_ids) and r.tenant_id = c_tenant;
+    end case;
+    return cardinality(p_ids);
+end $$;
+comment on function copilot_internal.erase_rows(copilot_internal.erasures, text, uuid[]) is
+    'Erases these rows of one ledger table, with their share of the rollups; returns how many. The fold lock is held. '
+    'Run as the owner.';
+
+-- Where a user's rows of the ledger are: what is not folded is known by its id, and every row that is folded has its
+-- share in the user's rollups of its day, whatever it came to. These stay until a step has looked the whole day
+-- through, under the fold lock. So what is folded between two steps is found by the rollup that it brings or finds. A
+-- day is read by the index of moments.
+create function copilot_internal.erase_day(
+    p_erasure copilot_internal.erasures, p_source text, p_day date, p_limit integer) returns bigint
     language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     v_table text;
+    v_moment text;
+    v_written_in text;
+    v_ids uuid[];
+    v_done bigint := 0;
+    v_count bigint;
+begin
+    for v_table, v_moment, v_written_in in
+        select t.name, t.moment, t.written_in
+        from (values ('llm_cost_records', 'occurred_at', 'llm', array['llm']),
+                     ('e2b_cost_records', 'occurred_at', 'e2b', array['e2b']),
+                     ('quota_charges', 'charged_at', 'charge', array['charge']),
+                     ('cost_corrections', 'occurred_at', 'correction', array['llm', 'e2b']))
+            as t (name, moment, written_in, sources)
+        where p_source = any (t.sources)
+    loop
+        execute format('select array(select r.id from copilot_internal.%1$I r where r.tenant_id = $1 and r.%2$I >= $2 '
+            'and r.%2$I < $3 and r.user_id = $4 limit $5)', v_table, v_moment)
+        into v_ids
+        using p_erasure.tenant_id, p_day::timestamp at time zone 'UTC', (p_day + 1)::timestamp at time zone 'UTC',
+              p_erasure.user_id, p_limit - v_done;
+        v_done := v_done + copilot_internal.erase_rows(p_erasure, v_written_in, v_ids);
+        if v_done >= p_limit then
+            return v_done;
+        end if;
+    end loop;
+    delete from copilot_internal.cost_rollups c
+    where c.tenant_id = p_erasure.tenant_id and c.day = p_day and c.source = p_source and c.user_id = p_erasure.user_id
+      and c.cost_usd = 0 and c.record_count = 0 and c.unpriced_count = 0 and c.input_tokens = 0 and c.output_tokens = 0
+      and c.duration_seconds = 0 and c.provider_cost_usd = 0;
+    get diagnostics v_count = row_count;
+    return v_done + v_count;
+end $$;
+comment on function copilot_internal.erase_day(copilot_internal.erasures, text, date, integer) is
+    'Erases at most so many ledger rows of a user in a tenant on one UTC day, and the day''s rollups once no row is '
+    'left; returns how many. The fold lock is held. Run as the owner.';
+
+-- At most so many rows of the tables that can be long. It looks at one day at least, and at no other past the moment.
+create function copilot_internal.erase_long(
+    p_erasure copilot_internal.erasures, p_limit integer, p_until timestamptz) returns bigint
+    language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
     v_source text;
-    v_changes text;
+    v_day date;
     v_ids uuid[];
     v_done bigint := 0;
 begin
-    -- $4 is the salt.
-    for v_table, v_source, v_changes in
-        values ('llm_cost_records', 'llm', 'conversation_id = null, path_id = null, task = null, request_id = null,
-                    trace_id = null, span_id = null, metadata = ''{}'',
-                    pricing = copilot_internal.pricing_alone(r.pricing), usage = copilot_internal.usage_understood(
-                        r.model_provider, r.input_tokens, r.output_tokens, r.usage)'),
-               -- A sandbox that is recorded from time to time stays one.
-               ('e2b_cost_records', 'e2b', 'conversation_id = null, path_id = null, request_id = null,
-                    metadata = ''{}'', pricing = copilot_internal.pricing_alone(r.pricing),
-                    sandbox_id = encode(sha256(convert_to($4::text || r.sandbox_id, ''UTF8'')), ''hex'')'),
-               ('quota_charges', 'charge', 'request_id = null, reason = null'),
-               -- reprice() knows its own by their request ids.
-               ('cost_corrections', 'correction', 'conversation_id = null,
-                    request_id = case r.request_id when ''reprice:'' || r.id then r.request_id
-                        else ''erased:'' || r.id end,
-                    reason = case r.request_id when ''reprice:'' || r.id then r.reason end')
+    for v_source, v_ids in
+        select p.source, array_agg(p.record_id)
+        from (select c.source, c.record_id from copilot_internal.pending_costs c
+              where c.tenant_id = p_erasure.tenant_id and c.user_id = p_erasure.user_id limit p_limit) p
+        group by p.source
     loop
-        execute format('select array(select r.id from copilot_internal.%I r '
-            'where r.user_id = $1 and r.tenant_id = $2 limit $3)', v_table)
-        into v_ids using p_erasure.user_id, p_erasure.tenant_id, p_limit - v_done;
-        continue when v_ids = '{}';
-        perform copilot_internal.move_lines(p_erasure.tenant_id, v_source, v_ids, p_erasure.pseudonym);
-        execute format('update copilot_internal.%I r set user_id = $3, %s where r.id = any ($1) and r.tenant_id = $2',
-            v_table, v_changes)
-        using v_ids, p_erasure.tenant_id, p_erasure.pseudonym, p_erasure.salt;
-        v_done := v_done + cardinality(v_ids);
+        v_done := v_done + copilot_internal.erase_rows(p_erasure, v_source, v_ids);
+    end loop;
+    for v_source, v_day in
+        select distinct c.source, c.day from copilot_internal.cost_rollups c
+        where c.user_id = p_erasure.user_id and c.tenant_id = p_erasure.tenant_id
+        order by c.day, c.source
+    loop
+        exit when v_done >= p_limit;
+        v_done := v_done + copilot_internal.erase_day(p_erasure, v_source, v_day, (p_limit - v_done)::integer);
+        exit when clock_timestamp() >= p_until;
     end loop;
     -- A hold has no user from then on: a cost that settles it may name any, and is never refused. What another
     -- transaction is just resolving waits for the next call.
     v_ids := array(select r.id from copilot_internal.quota_reservations r
         where r.user_id = p_erasure.user_id and r.tenant_id = p_erasure.tenant_id
-        limit p_limit - v_done for update skip locked);
+        limit greatest(p_limit - v_done, 0) for update skip locked);
     if v_ids <> '{}' then
         update copilot_internal.reservation_extensions x set request_id = 'erased:' || gen_random_uuid()
         where x.reservation_id = any (v_ids) and x.tenant_id = p_erasure.tenant_id;
@@ -288,9 +237,9 @@ begin
     end if;
     return v_done;
 end $$;
-comment on function copilot_internal.erase_long(copilot_internal.erasures, integer) is
+comment on function copilot_internal.erase_long(copilot_internal.erasures, integer, timestamptz) is
     'Erases at most so many ledger rows and holds of a user in a tenant, with their share of the rollups; returns how '
-    'many. The fold lock is held. Run as the owner.';
+    'many. Past the moment it begins no other day. The fold lock is held. Run as the owner.';
 
 create function copilot_internal.erase_events(p_erasure copilot_internal.erasures, p_limit integer) returns bigint
     language sql volatile
@@ -396,7 +345,8 @@ end $$;
 comment on function copilot_internal.must_not_own(uuid, uuid) is
     'Refuses a user who owns a living tenant that is not personal: in one tenant, or in any. Run as the owner.';
 
-create function copilot_internal.erase_in_tenant(p_user_id uuid, p_tenant_id uuid, p_limit integer) returns bigint
+create function copilot_internal.erase_in_tenant(
+    p_user_id uuid, p_tenant_id uuid, p_limit integer, p_until timestamptz) returns bigint
     language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     v_erasure copilot_internal.erasures;
@@ -414,14 +364,14 @@ begin
     if not copilot_internal.await_fold_lock(p_tenant_id) then
         return v_done;
     end if;
-    v_done := v_done + copilot_internal.erase_long(v_erasure, p_limit);
+    v_done := v_done + copilot_internal.erase_long(v_erasure, p_limit, p_until);
     -- Counters of quotas of the user, who spends less from one step to the next. Loads wait from here on.
     perform copilot_internal.reload_tenant_counters(p_tenant_id);
     if v_done < p_limit then
         v_done := v_done + copilot_internal.erase_events(v_erasure, (p_limit - v_done)::integer);
     end if;
     if v_done >= p_limit or copilot_internal.left_of_person(p_user_id, p_tenant_id)
-        && array['llm_cost_records', 'e2b_cost_records', 'quota_charges', 'cost_corrections', 'quota_reservations']
+        && array['pending_costs', 'cost_rollups', 'quota_reservations']
     then
         return v_done;
     end if;
@@ -430,16 +380,6 @@ begin
         delete from copilot_internal.quota_rollups r
         where r.ctid = any (array(select o.ctid from copilot_internal.quota_rollups o
             where o.tenant_id = p_tenant_id and o.user_id = p_user_id and o.nanos = 0 limit p_limit - v_done))
-        returning 1
-    )
-    select count(*) into v_count from gone;
-    v_done := v_done + v_count;
-    with gone as (
-        delete from copilot_internal.cost_rollups r
-        where r.ctid = any (array(select o.ctid from copilot_internal.cost_rollups o
-            where o.user_id = p_user_id and o.tenant_id = p_tenant_id and o.cost_usd = 0 and o.record_count = 0
-              and o.unpriced_count = 0 and o.input_tokens = 0 and o.output_tokens = 0 and o.duration_seconds = 0
-            limit p_limit - v_done))
         returning 1
     )
     select count(*) into v_count from gone;
@@ -456,9 +396,9 @@ begin
     end if;
     return v_done;
 end $$;
-comment on function copilot_internal.erase_in_tenant(uuid, uuid, integer) is
-    'One step of an erasure in one tenant: at most so many rows, and how many it changed. When nothing is left it '
-    'forgets the pseudonym. Run as the owner.';
+comment on function copilot_internal.erase_in_tenant(uuid, uuid, integer, timestamptz) is
+    'One step of an erasure in one tenant: at most so many rows, and how many it changed. Past the moment it begins no '
+    'other day. When nothing is left it forgets the pseudonym. Run as the owner.';
 
 create function copilot_internal.erase_person(p_user_id uuid, p_tenant_id uuid)
     returns table (finished boolean, changed bigint, remaining text[])
@@ -466,6 +406,8 @@ create function copilot_internal.erase_person(p_user_id uuid, p_tenant_id uuid)
 #variable_conflict use_variable
 declare
     c_step constant integer := 10000;
+    -- A fold lock is waited for as long.
+    c_until constant timestamptz := clock_timestamp() + interval '2 seconds';
     v_tenant_id uuid;
     v_count bigint;
 begin
@@ -488,9 +430,9 @@ begin
         where e.user_id = p_user_id and (p_tenant_id is null or e.tenant_id = p_tenant_id)
         order by e.tenant_id
     loop
-        exit when changed >= c_step;
         changed := changed
-            + copilot_internal.erase_in_tenant(p_user_id, v_tenant_id, (c_step - changed)::integer);
+            + copilot_internal.erase_in_tenant(p_user_id, v_tenant_id, (c_step - changed)::integer, c_until);
+        exit when changed >= c_step or clock_timestamp() >= c_until;
     end loop;
     select coalesce(array_agg(distinct l.source order by l.source), '{}'), count(distinct e.tenant_id) = 0
     into remaining, finished

@@ -11,15 +11,16 @@ comment on function public.refund_cost(uuid, numeric, text, text, uuid) is
     'the original. More than is left of it is refused.';
 
 create function copilot_internal.reprice(
-    p_from timestamptz, p_to timestamptz, p_dry_run boolean default false, p_limit bigint default 1000)
+    p_from timestamptz, p_to timestamptz, p_dry_run boolean default false, p_limit bigint default 1000,
+    p_cursor text default null)
     returns table (tenant_id uuid, resource_type text, provider text, name text, records bigint, present_usd numeric,
-        repriced_usd numeric, adjusted bigint, adjustment_usd numeric)
+        repriced_usd numeric, adjusted bigint, adjustment_usd numeric, cursor text)
     language c volatile
     as 'MODULE_PATHNAME', 'reprice_wrapper';
-comment on function copilot_internal.reprice(timestamptz, timestamptz, boolean, bigint) is
+comment on function copilot_internal.reprice(timestamptz, timestamptz, boolean, bigint, text) is
     'Corrects computed costs of records that occurred in the range (half-open) by the prices known now, as '
-    'cost_corrections. Returns what differs (USD). A call corrects up to p_limit records (5,000): repeat it until '
-    'adjusted is 0. p_dry_run only tells.';
+    'cost_corrections. Returns what differs (USD) and, where more is left, a cursor: call again with it until it is '
+    'NULL or no row comes. p_dry_run only tells.';
 
 create function copilot_internal.adjust_quota(
     p_quota_id uuid, p_delta_usd numeric, p_request_id text, p_reason text default null)

@@ -63,7 +63,7 @@ begin
             ('execute', 'function copilot_internal.price_problem(numeric, numeric, jsonb), '
                 'copilot_internal.policy_problem(text, text, jsonb, jsonb, jsonb, jsonb, text, jsonb, jsonb), '
                 'copilot_internal.adjust_quota(uuid, numeric, text, text), copilot_internal.charge_on_insert(), '
-                'copilot_internal.reprice(timestamptz, timestamptz, boolean, bigint), '
+                'copilot_internal.reprice(timestamptz, timestamptz, boolean, bigint, text), '
                 'copilot_internal.read_price_list(jsonb), copilot_internal.price_list(text), '
                 'copilot_internal.price_values(numeric, numeric, jsonb), '
                 'copilot_internal.import_model_pricing(jsonb, text, timestamptz, boolean, boolean, text), '
@@ -123,7 +123,7 @@ begin
             where a.attrelid in ('copilot_internal.llm_cost_records'::regclass,
                   'copilot_internal.e2b_cost_records'::regclass, 'copilot_internal.cost_corrections'::regclass,
                   'copilot_internal.cost_rollups'::regclass)
-              and a.attnum > 0 and not a.attisdropped and a.attname <> 'provider_cost_usd'
+              and a.attnum > 0 and not a.attisdropped and a.attname not in ('provider_cost_usd', 'reported_cost_usd')
             group by a.attrelid
         loop
             execute format('grant select (%s) on %s to authenticated', v_grant.columns, v_grant.object);

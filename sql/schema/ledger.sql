@@ -1,5 +1,8 @@
 -- The ledger: append-only, written by the kernels alone. A charge belongs to (tenant, user, resource, moment), never to
 -- a quota. No foreign key leaves these tables: costs outlive what they were spent on.
+--
+-- No index goes by user, for every charge would pay for it. A row is pending or in the rollups, so pending_costs and
+-- cost_rollups tell where a user's rows are: see erase_day() and export_ledger().
 
 create table copilot_internal.llm_cost_records (
     id uuid not null default pg_catalog.gen_random_uuid(),
@@ -27,14 +30,13 @@ create table copilot_internal.llm_cost_records (
     span_id text,
     metadata jsonb not null default '{}',
     provider_cost_usd numeric,
+    reported_cost_usd numeric,
     primary key (id, tenant_id),
     check ((cost_usd is null) = (cost_status = 'unpriced'))
 );
 create unique index llm_cost_records_request_id_idx
     on copilot_internal.llm_cost_records (tenant_id, request_id) where request_id is not null;
 create index llm_cost_records_occurred_at_idx on copilot_internal.llm_cost_records (tenant_id, occurred_at);
-create index llm_cost_records_user_id_idx
-    on copilot_internal.llm_cost_records (user_id, tenant_id, id) where user_id is not null;
 comment on table copilot_internal.llm_cost_records is 'Every LLM call that cost something, or whose cost is unknown.';
 comment on column copilot_internal.llm_cost_records.id is 'UUID of version 8: one of sixteen time-ordered sequences.';
 comment on column copilot_internal.llm_cost_records.tenant_id is 'Who pays.';
@@ -70,6 +72,8 @@ comment on column copilot_internal.llm_cost_records.metadata is 'The caller''s o
 comment on column copilot_internal.llm_cost_records.provider_cost_usd is
     'USD that the provider bills: cost_usd without the operator''s markups, or the provided cost; as cost_usd where '
     'it is NULL. Not for members.';
+comment on column copilot_internal.llm_cost_records.reported_cost_usd is
+    'USD that the report says was billed, where the caller said another cost. No sum counts it. Not for members.';
 
 create table copilot_internal.e2b_cost_records (
     id uuid not null default pg_catalog.gen_random_uuid(),
@@ -105,8 +109,6 @@ create table copilot_internal.e2b_cost_records (
 create unique index e2b_cost_records_request_id_idx
     on copilot_internal.e2b_cost_records (tenant_id, request_id) where request_id is not null;
 create index e2b_cost_records_occurred_at_idx on copilot_internal.e2b_cost_records (tenant_id, occurred_at);
-create index e2b_cost_records_user_id_idx
-    on copilot_internal.e2b_cost_records (user_id, tenant_id, id) where user_id is not null;
 comment on table copilot_internal.e2b_cost_records is
     'Every sandbox session that cost something, or whose cost is unknown.';
 comment on column copilot_internal.e2b_cost_records.id is 'UUID of version 8: one of sixteen time-ordered sequences.';
@@ -160,8 +162,6 @@ create table copilot_internal.quota_charges (
 create unique index quota_charges_request_id_idx
     on copilot_internal.quota_charges (tenant_id, request_id) nulls not distinct where request_id is not null;
 create index quota_charges_charged_at_idx on copilot_internal.quota_charges (tenant_id, charged_at);
-create index quota_charges_user_id_idx
-    on copilot_internal.quota_charges (user_id, tenant_id, id) where user_id is not null;
 create unique index quota_charges_reservation_id_idx
     on copilot_internal.quota_charges (reservation_id, tenant_id) where reservation_id is not null;
 create index quota_charges_record_id_idx on copilot_internal.quota_charges (record_id) where record_id is not null;
@@ -209,8 +209,6 @@ create unique index cost_corrections_request_id_idx
     on copilot_internal.cost_corrections (tenant_id, request_id);
 create index cost_corrections_record_id_idx on copilot_internal.cost_corrections (record_id, tenant_id);
 create index cost_corrections_occurred_at_idx on copilot_internal.cost_corrections (tenant_id, occurred_at);
-create index cost_corrections_user_id_idx
-    on copilot_internal.cost_corrections (user_id, tenant_id, id) where user_id is not null;
 comment on table copilot_internal.cost_corrections is
     'What was taken back of cost records: the ledger is append-only. A correction belongs to the moments of its '
     'record.';
@@ -320,7 +318,7 @@ create table copilot_internal.cost_rollups (
     provider_cost_usd numeric not null,
     primary key (tenant_id, day, source, provider, name, user_id)
 );
-create index cost_rollups_user_id_idx on copilot_internal.cost_rollups (user_id, tenant_id);
+create index cost_rollups_user_id_idx on copilot_internal.cost_rollups (user_id, tenant_id, day);
 comment on table copilot_internal.cost_rollups is
     'Costs summed by UTC day of occurred_at, model or sandbox type, and user.';
 comment on column copilot_internal.cost_rollups.tenant_id is 'The tenant; the nil UUID for the platform.';

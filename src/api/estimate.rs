@@ -158,7 +158,7 @@ fn price_problem(fcinfo: pg_sys::FunctionCallInfo) -> Option<String> {
         Ok(components) => components.map_or_else(|| "{}".to_owned(), |json| json.text().into_owned()),
         Err(excess) => return Some(arguments::beyond("p_components", &arguments::OBJECT, excess)),
     };
-    let components = match serde_json::from_str(&components) {
+    let components = match tollgate_core::json::parse(&components) {
         Ok(components) => components,
         Err(error) => return Some(format!("p_components cannot be read: {error}")),
     };

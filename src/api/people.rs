@@ -2,6 +2,7 @@
 //! SQL as the owner, who alone passes by the ledger's guard.
 
 use pgrx::{pg_extern, pg_sys};
+use tollgate_core::pricing::Tier;
 use tollgate_core::usage::understood_alone;
 
 use super::events::write_for_service_role;
@@ -16,6 +17,7 @@ signatures! {
     EraseUser = erase_user(p_user_id, p_tenant_id);
     ExportUserData = export_user_data(p_user_id, p_tenant_id, p_cursor, p_limit);
     PurgeTenant = purge_tenant(p_tenant_id);
+    TierUnderstood = tier_understood(p_service_tier);
     UsageUnderstood = usage_understood(p_provider, p_input_tokens, p_output_tokens, p_usage);
 }
 
@@ -53,6 +55,13 @@ fn purge_tenant(fcinfo: pg_sys::FunctionCallInfo) {
 
     let call = Call::<PurgeTenant>::new(fcinfo);
     write_for_service_role(call, "purge a tenant", &PURGE_PLAN, &[call.value(p_tenant_id)]);
+}
+
+/// The name that prices have for a record's tier: it costs as the caller's own word for it.
+#[pg_extern(sql = false)]
+fn tier_understood(fcinfo: pg_sys::FunctionCallInfo) -> Option<&'static str> {
+    let call = Call::<TierUnderstood>::new(fcinfo);
+    call.with_text(TierUnderstood::p_service_tier, |tier| Tier::parse(Some(tier)).as_str())
 }
 
 /// What a record keeps of its usage.

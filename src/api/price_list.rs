@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::pg::call::{Call, Reply, signatures};
 use crate::pg::jsonb::Bounds;
 use crate::pg::value::Value;
+use tollgate_core::json;
 use tollgate_core::pricing::list::Reading;
 use tollgate_core::pricing::strict;
 
@@ -27,8 +28,7 @@ fn read_price_list(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
 fn read(call: Call<ReadPriceList>) -> Result<Value> {
     let given = call.jsonb(ReadPriceList::p_prices).ok_or_else(|| Error::invalid("p_prices must not be NULL"))?;
     let text = arguments::document(given, "the price list", &BOUNDS)?.text().into_owned();
-    let list = serde_json::from_str(&text)
-        .map_err(|error| Error::invalid(format!("the price list cannot be read: {error}")))?;
+    let list = json::parse(&text).map_err(|error| Error::invalid(format!("the price list cannot be read: {error}")))?;
     drop(text);
     let reading = Reading::of(&list).map_err(Error::invalid)?;
     let out = serde_json::json!({

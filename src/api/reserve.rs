@@ -25,7 +25,7 @@ signatures! {
     ExpireReservations = expire_reservations(p_limit);
     RefundCost = refund_cost(p_cost_record_id, p_amount_usd, p_request_id, p_reason, p_tenant_id);
     AdjustQuota = adjust_quota(p_quota_id, p_delta_usd, p_request_id, p_reason);
-    Reprice = reprice(p_from, p_to, p_dry_run, p_limit);
+    Reprice = reprice(p_from, p_to, p_dry_run, p_limit, p_cursor);
 }
 
 /// Records that one call corrects at most: each holds a lock until the transaction ends.
@@ -213,7 +213,7 @@ fn reprice(fcinfo: pg_sys::FunctionCallInfo) {
     use Reprice::*;
 
     let call = Call::<Reprice>::new(fcinfo);
-    let sums = call.kernel(|caller| {
+    let reprice::Repriced { sums, next } = call.kernel(|caller| {
         require_service_role(caller)?;
         let from = arguments::required(call.timestamp(p_from), "p_from")?;
         let to = arguments::required(call.timestamp(p_to), "p_to")?;
@@ -222,10 +222,19 @@ fn reprice(fcinfo: pg_sys::FunctionCallInfo) {
         }
         let dry_run = arguments::required(call.boolean(p_dry_run), "p_dry_run")?;
         let limit = match arguments::required(call.bigint(p_limit), "p_limit")? {
-            limit @ 1..=MAX_REPRICED => limit,
+            limit @ 1..=MAX_REPRICED => usize::try_from(limit).unwrap_or(0),
             _ => return Err(Error::invalid(format!("p_limit must be between 1 and {MAX_REPRICED}"))),
         };
-        reprice::reprice(from, to, dry_run, limit)
+        let after = call.text(p_cursor).map(|text| {
+            reprice::Place::parse(&text).ok_or_else(|| Error::invalid("p_cursor must be one that reprice gave"))
+        });
+        reprice::reprice(from, to, (!dry_run).then_some(limit), after.transpose()?)
+    });
+    let cursor = Value::from(next.map(|place| place.text()).as_deref());
+    // Where nothing was found and more is to be looked at, there is a row for the cursor alone.
+    let nothing = (sums.is_empty() && next.is_some()).then(|| {
+        let [none, zero] = [Value::NULL, Value::whole(0)];
+        vec![none, none, none, none, Value::from(0_i64), zero, zero, Value::from(0_i64), zero, cursor]
     });
     let usd = |picos: i128| Value::numeric(&PicosDifference::new(picos).to_string());
     let rows = sums.into_iter().map(|((tenant, resource, provider, name), sum)| {
@@ -239,7 +248,8 @@ fn reprice(fcinfo: pg_sys::FunctionCallInfo) {
             usd(sum.after),
             sum.adjusted.into(),
             usd(sum.adjustment),
+            cursor,
         ]
     });
-    call.rows(rows);
+    call.rows(rows.chain(nothing));
 }

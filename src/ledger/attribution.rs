@@ -155,7 +155,7 @@ pub const COST_COLUMNS: [Column; 9] = [
 
 pub const METADATA_COLUMN: Column = required("metadata", JSONB);
 
-/// What the provider bills: the last column of every cost record.
+/// What the provider bills: the last column that every cost record has.
 pub const BILLED_COLUMN: Column = nullable("provider_cost_usd", NUMERIC);
 
 /// The constraints on [`COST_COLUMNS`], as Postgres writes them.
@@ -185,7 +185,8 @@ macro_rules! find_record {
            -- A moment that was in the future was taken as now.
            and ($7::timestamptz is null or r.occurred_at = $7
                 or ($7 > r.recorded_at and r.occurred_at = r.recorded_at)) as same_content,
-           null::timestamptz as expires_at, null::text as state, r.reservation_id
+           null::timestamptz as expires_at, null::text as state, r.reservation_id,
+           case when r.cost_usd is null then r.pricing ->> 'because' end as unpriced_because
     from copilot_internal.",
             $table,
             " r
@@ -212,7 +213,7 @@ pub const fn join<T: Copy, const N: usize>(parts: &[&[T]]) -> [T; N] {
     joined
 }
 
-fn usd(amount: Option<Picos>) -> Value {
+pub fn usd(amount: Option<Picos>) -> Value {
     amount.map_or(Value::NULL, Value::cost)
 }
 

@@ -33,7 +33,7 @@ pub trait Batched: TryFrom<Self::Arguments, Error = Error> {
 
 /// Reads the batch, or says which record (counted from 1) is wrong and how.
 pub fn parse<R: Batched>(text: &str) -> Result<Vec<R>> {
-    let Ok(Value::Array(records)) = serde_json::from_str(text) else {
+    let Ok(Value::Array(records)) = json::parse(text) else {
         return Err(Error::invalid("p_records must be a JSON array of objects"));
     };
     if records.len() > MAX_RECORDS {

@@ -362,7 +362,9 @@ fn refused(
 fn replay(spi: &Session, payer: Payer, stored: Stored) -> Result<Outcome> {
     let usage = quota_usage(spi, payer, pg::clock_timestamp(), Snapshot::Latest)?;
     let verdict = usage.decide(0, false);
-    let unpriced = stored.cost_usd.is_none().then(|| "no price was known when it was recorded".to_owned());
+    let because = stored.unpriced_because;
+    let because = || because.unwrap_or_else(|| "no price was known when it was recorded".to_owned());
+    let unpriced = stored.cost_usd.is_none().then(because);
     Ok(Outcome {
         recorded: true,
         id: Some(stored.id),

@@ -46,7 +46,7 @@ const CORRECTED: &str = "
     from (
         select coalesce(sum(c.cost_usd), 0) as cost_usd,
                coalesce(sum(coalesce(c.provider_cost_usd, c.cost_usd)), 0) as provider_cost_usd
-        from copilot_internal.cost_corrections c where c.record_id = $1 and c.tenant_id = $2
+        from (select * from copilot_internal.cost_corrections o where o.record_id = $1 offset 0) c where c.tenant_id = $2
     ) k
     cross join lateral (
         select $3::numeric + k.cost_usd as paid, greatest($4::numeric + k.provider_cost_usd, 0) as billed
@@ -124,8 +124,9 @@ const EXTRA: &str = "
 static EXTRA_PLAN: Plan = Plan::new(EXTRA, &[UUID]);
 
 impl Corrected {
-    /// Corrections of one record come one after the other.
-    pub(super) fn lock(&self) {
+    /// Corrections of one record come one after the other, and not while all of the tenant are repriced.
+    fn lock(&self) {
+        lock::LockTarget::Corrections(lock::key(self.tenant)).lock(lock::Strength::Shared);
         lock::LockTarget::Correction(*self.id.as_bytes()).lock(lock::Strength::Exclusive);
         spi::see_own_rows();
     }

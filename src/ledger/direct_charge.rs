@@ -30,7 +30,8 @@ pub struct DirectCharge {
 const FIND: &str = "
     select c.id, c.cost_usd::text, 'provided'::text as cost_status,
            (c.user_id, c.resource_type, c.cost_usd) is not distinct from ($3::uuid, $4::text, $5::numeric) as same_content,
-           null::timestamptz as expires_at, null::text as state, null::uuid as reservation_id
+           null::timestamptz as expires_at, null::text as state, null::uuid as reservation_id,
+           null::text as unpriced_because
     from copilot_internal.quota_charges c
     where (c.tenant_id = $1 or (c.tenant_id is null and $1 is null)) and c.request_id = $2";
 

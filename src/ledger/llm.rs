@@ -5,7 +5,7 @@ use pgrx::pg_sys::Oid;
 
 use super::attribution::{
     Attribution, BILLED_COLUMN, COST_CHECKS, COST_COLUMNS, FIND_TYPES, METADATA_COLUMN, OWNER_COLUMNS, RecordArgs,
-    find_record, join,
+    find_record, join, usd,
 };
 use super::report::{self, Tariff, price};
 use super::{Cost, Record, RecordTerms, Row, Source, Stored};
@@ -14,13 +14,14 @@ use crate::error::{Error, Result};
 use crate::pg::Timestamp;
 use crate::pg::jsonb_value::{self, Opened};
 use crate::pg::shape::{Column, nullable, required};
-use crate::pg::spi::types::{BIGINT, JSONB, TEXT};
+use crate::pg::spi::types::{BIGINT, JSONB, NUMERIC, TEXT};
 use crate::pg::spi::{Plan, Session, Snapshot};
 use crate::pg::table::Table;
 use crate::pg::value::{GivenJson, Json, Value};
 use crate::pricing::lookup::Model;
 use crate::tenancy::policy;
 use tollgate_core::decision::Resource;
+use tollgate_core::money::Picos;
 use tollgate_core::usage::{Understood, understand_parts};
 
 /// The arguments of `record_llm_cost`, as they came.
@@ -52,6 +53,8 @@ pub struct LlmCall {
     tier: Option<String>,
     trace: Option<String>,
     span: Option<String>,
+    /// What the report says that was billed, where the caller says another cost.
+    reported_cost: Option<Picos>,
 }
 
 /// What was understood of a call's usage, or why nothing was.
@@ -92,6 +95,7 @@ impl TryFrom<Arguments> for LlmCall {
             usage: Reading::Understood(Box::new(understood)),
             trace: arguments::text(given.trace_id, "p_trace_id")?,
             span: arguments::text(given.span_id, "p_span_id")?,
+            reported_cost: None,
         })
     }
 }
@@ -112,11 +116,12 @@ impl LlmCall {
             Err((why, kept)) => (Reading::Unread(format!("p_usage is not understood: {why}")), kept),
         };
         let mut tier = arguments::text(given.service_tier, "p_service_tier")?;
-        let (mut input_tokens, mut output_tokens) = (0, 0);
+        let (mut input_tokens, mut output_tokens, mut reported_cost) = (0, 0, None);
         if let Reading::Understood(understood) = &reading {
             (input_tokens, output_tokens) = (understood.input, understood.output);
             tier = tier.or_else(|| understood.tier.clone());
             attribution.provided = attribution.provided.or(understood.reported_cost);
+            reported_cost = understood.reported_cost.filter(|cost| attribution.provided != Some(*cost));
         }
         Ok(Self {
             attribution,
@@ -130,6 +135,7 @@ impl LlmCall {
             tier,
             trace: arguments::text(given.trace_id, "p_trace_id")?,
             span: arguments::text(given.span_id, "p_span_id")?,
+            reported_cost,
         })
     }
 }
@@ -151,8 +157,8 @@ const CALL_COLUMNS: [Column; 7] = [
     nullable("service_tier", TEXT),
 ];
 const TRACE_COLUMNS: [Column; 2] = [nullable("trace_id", TEXT), nullable("span_id", TEXT)];
-const COLUMNS: [Column; 25] =
-    join(&[&OWNER_COLUMNS, &CALL_COLUMNS, &COST_COLUMNS, &TRACE_COLUMNS, &[METADATA_COLUMN, BILLED_COLUMN]]);
+const NOTED_COLUMNS: [Column; 3] = [METADATA_COLUMN, BILLED_COLUMN, nullable("reported_cost_usd", NUMERIC)];
+const COLUMNS: [Column; 26] = join(&[&OWNER_COLUMNS, &CALL_COLUMNS, &COST_COLUMNS, &TRACE_COLUMNS, &NOTED_COLUMNS]);
 const CHECKS: [&str; 4] = join(&[&COST_CHECKS, &["(input_tokens >= 0)", "(output_tokens >= 0)"]]);
 
 static TABLE: Table = Table::new(c"llm_cost_records", &COLUMNS, &CHECKS, true);
@@ -218,7 +224,7 @@ impl Record for LlmCall {
             &self.call_values(),
             &cost,
             &trace,
-            &[attribution.metadata_value(), Attribution::billed_value(row, cost)],
+            &[attribution.metadata_value(), Attribution::billed_value(row, cost), usd(self.reported_cost)],
         ]))
     }
 }

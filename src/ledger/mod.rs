@@ -255,6 +255,8 @@ pub struct Stored {
     pub state: Option<State>,
     /// The hold that it settled.
     pub reservation: Option<Uuid>,
+    /// Why its usage was not understood, where it has no cost for that.
+    pub unpriced_because: Option<String>,
 }
 
 /// On what terms a record is to be taken.
@@ -354,7 +356,7 @@ fn reservation_of(spi: &Session, record: &dyn Record) -> Result<Option<Reservati
 }
 
 columns! {
-    StoredColumn(id, cost_usd, cost_status, same_content, expires_at, state, reservation_id)
+    StoredColumn(id, cost_usd, cost_status, same_content, expires_at, state, reservation_id, unpriced_because)
 }
 
 /// Reads what a look-up by request id gave: id, cost as text, status, and whether the content is the same. For a hold
@@ -370,6 +372,7 @@ fn stored(rows: &Rows) -> Result<Option<Stored>> {
                 expires_at: row.get(StoredColumn::expires_at),
                 state: row.get::<String>(StoredColumn::state).map(|state| State::parse(&state)).transpose()?,
                 reservation: row.get(StoredColumn::reservation_id),
+                unpriced_because: row.get(StoredColumn::unpriced_because),
             })
         })
         .transpose()

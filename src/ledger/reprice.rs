@@ -1,5 +1,13 @@
 //! Costs by the prices as they are now known: what a record came to otherwise is corrected by rows of their own. The
 //! records stay as they are, and so does every cost that a caller provided.
+//!
+//! A call goes through records in one order: tenant by tenant, those of one table and then of the other, by their moments.
+//! It reads pages by the index of moments, and ends after so many records, corrections and tenants with corrections. The
+//! cursor that it gives says where the next call goes on. Whatever it was corrects nothing twice.
+//!
+//! # Locks
+//! Before it corrects a page it takes what a charge takes for the tenant, and then the tenant's lock of corrections, which
+//! refunds share. So it has two locks a tenant, in the order of tenants, whatever it corrects.
 
 use std::collections::BTreeMap;
 
@@ -10,47 +18,59 @@ use super::report::{Tariff, price};
 use super::{Charged, Cost, llm};
 use crate::admission::AdmissionMode;
 use crate::error::{Error, Result};
+use crate::pg::identity::{parse_uuid, print_uuid};
 use crate::pg::nil;
 use crate::pg::spi::types::{MOMENT, UUID};
 use crate::pg::spi::{self, Plan, Row, Session, Snapshot, columns};
 use crate::pg::value::Value;
-use crate::pg::{self, Timestamp};
+use crate::pg::{self, Timestamp, lock};
 use crate::pricing::lookup::{Model, SandboxUse, quote_sandbox};
 use crate::quota::Payer;
 use tollgate_core::decision::Resource;
+use tollgate_core::json;
 use tollgate_core::money::{Picos, PicosDifference};
 use tollgate_core::pricing::SANDBOX_PARTS;
 
-/// Records that are read together.
+/// Records that are read together; the queries say so, too.
 const PAGE: usize = 2_000;
+/// Records, and tenants without any, that one call looks at.
+const MAX_LOOKED_AT: usize = 50_000;
+/// Tenants that one call corrects something of: it holds locks for each.
+const MAX_TENANTS: usize = 32;
 
 /// The request ids of these corrections are this and their own ids. A caller of refund_cost cannot know those in
 /// advance.
 const MARK: &str = "reprice:";
 
-/// Records whose cost was computed, after a tenant and a record, with what earlier calls have already corrected.
-const RECORDS: &str = "
-    select r.source, r.tenant_id, r.id, r.user_id, r.conversation_id, r.provider, r.name, r.charged_at, r.occurred_at,
-           r.cost_usd::text, r.input_tokens, r.output_tokens, r.usage::text, r.service_tier, r.duration_seconds::text,
-           r.vcpu_seconds::text, r.memory_gib_seconds::text,
-           k.ours::text, k.every::text, r.disk_gib_seconds::text, r.gpu_seconds::text, r.creations::text, r.egress_gib::text,
-           r.sandbox_provider, r.provider_cost_usd::text, k.ours_billed::text, k.every_billed::text
+const NEXT_TENANT: &str = "
+    select least(
+        (select r.tenant_id from copilot_internal.llm_cost_records r where r.tenant_id > $1 order by r.tenant_id limit 1),
+        (select r.tenant_id from copilot_internal.e2b_cost_records r where r.tenant_id > $1 order by r.tenant_id limit 1))";
+static NEXT_TENANT_PLAN: Plan = Plan::new(NEXT_TENANT, &[UUID]);
+
+/// The statement that reads a page of a tenant's records after a moment and an id, with what earlier calls have already
+/// corrected. They are looked up by the record alone: a plan that is made while there are none may go by the tenant, and
+/// read all of its corrections for each. It is given the source, the table and the columns that tell what was used. A caller's own cost is read, too:
+/// else a page would have no bound.
+macro_rules! records {
+    ($source:literal, $table:literal, $columns:literal) => {
+        concat!(
+            "
+    select '",
+            $source,
+            "'::text as source, r.tenant_id, r.id, r.user_id, r.conversation_id, r.charged_at, r.occurred_at,
+           r.cost_usd::text, r.billed_usd::text as provider_cost_usd, r.cost_status in ('priced', 'unpriced') as computed,
+           k.ours::text, k.every::text, k.ours_billed::text, k.every_billed::text, ",
+            $columns,
+            "
     from (
-        select 'llm'::text as source, l.tenant_id, l.id, l.user_id, l.conversation_id, l.model_provider as provider,
-               l.model_name as name, l.charged_at, l.occurred_at, l.cost_usd, l.input_tokens, l.output_tokens, l.usage,
-               l.service_tier, null::numeric as duration_seconds, null::numeric as vcpu_seconds,
-               null::numeric as memory_gib_seconds, null::numeric as disk_gib_seconds, null::numeric as gpu_seconds,
-               null::numeric as creations, null::numeric as egress_gib, null::text as sandbox_provider,
-               coalesce(l.provider_cost_usd, l.cost_usd) as provider_cost_usd
-        from copilot_internal.llm_cost_records l
-        where l.cost_status in ('priced', 'unpriced') and l.occurred_at >= $1 and l.occurred_at < $2
-        union all
-        select 'e2b', e.tenant_id, e.id, e.user_id, e.conversation_id, coalesce(e.region, ''), e.sandbox_type, e.charged_at,
-               e.occurred_at, e.cost_usd, null, null, null, null, e.duration_seconds, e.vcpu_seconds, e.memory_gib_seconds,
-               e.disk_gib_seconds, e.gpu_seconds, e.creations, e.egress_gib, e.provider,
-               coalesce(e.provider_cost_usd, e.cost_usd)
-        from copilot_internal.e2b_cost_records e
-        where e.cost_status in ('priced', 'unpriced') and e.occurred_at >= $1 and e.occurred_at < $2
+        select l.*, coalesce(l.provider_cost_usd, l.cost_usd) as billed_usd
+        from copilot_internal.",
+            $table,
+            " l
+        where l.tenant_id = $1 and l.occurred_at >= $2 and l.occurred_at < $3 and (l.occurred_at, l.id) > ($2, $4)
+        order by l.occurred_at, l.id
+        limit 2000
     ) r
     cross join lateral (
         select coalesce(sum(c.cost_usd), 0) as every,
@@ -58,21 +78,44 @@ const RECORDS: &str = "
                coalesce(sum(coalesce(c.provider_cost_usd, c.cost_usd)), 0) as every_billed,
                coalesce(sum(coalesce(c.provider_cost_usd, c.cost_usd))
                    filter (where c.request_id = 'reprice:' || c.id), 0) as ours_billed
-        from copilot_internal.cost_corrections c where c.record_id = r.id and c.tenant_id = r.tenant_id
+        from (select * from copilot_internal.cost_corrections k where k.record_id = r.id offset 0) c
+        where c.tenant_id = r.tenant_id
     ) k
-    where (r.tenant_id, r.id) > ($3, $4)
-    order by r.tenant_id, r.id
-    limit 2000";
-columns! {
-    RecordColumn(
-        source, tenant_id, id, user_id, conversation_id, provider, name, charged_at, occurred_at, cost_usd,
-        input_tokens, output_tokens, usage, service_tier, duration_seconds, vcpu_seconds, memory_gib_seconds, ours,
-        every, disk_gib_seconds, gpu_seconds, creations, egress_gib, sandbox_provider, provider_cost_usd, ours_billed,
-        every_billed
-    )
+    order by r.occurred_at, r.id"
+        )
+    };
 }
 
-static RECORDS_PLAN: Plan = Plan::new(RECORDS, &[MOMENT, MOMENT, UUID, UUID]);
+const CALLS: &str = records!(
+    "llm",
+    "llm_cost_records",
+    "r.model_provider, r.model_name, r.input_tokens, r.output_tokens, r.usage::text, r.service_tier"
+);
+const SESSIONS: &str = records!(
+    "e2b",
+    "e2b_cost_records",
+    "coalesce(r.region, '') as region, r.sandbox_type, r.provider as sandbox_provider, r.duration_seconds::text,
+           r.vcpu_seconds::text, r.memory_gib_seconds::text, r.disk_gib_seconds::text, r.gpu_seconds::text, r.creations::text,
+           r.egress_gib::text"
+);
+columns! {
+    RecordColumn(
+        source, tenant_id, id, user_id, conversation_id, charged_at, occurred_at, cost_usd, provider_cost_usd, computed,
+        ours, every, ours_billed, every_billed
+    )
+}
+columns! {
+    CallColumn from 15 (model_provider, model_name, input_tokens, output_tokens, usage, service_tier)
+}
+columns! {
+    SessionColumn from 15 (
+        region, sandbox_type, sandbox_provider, duration_seconds, vcpu_seconds, memory_gib_seconds, disk_gib_seconds,
+        gpu_seconds, creations, egress_gib
+    )
+}
+const RECORD_TYPES: [pgrx::pg_sys::Oid; 4] = [UUID, MOMENT, MOMENT, UUID];
+static CALLS_PLAN: Plan = Plan::new(CALLS, &RECORD_TYPES);
+static SESSIONS_PLAN: Plan = Plan::new(SESSIONS, &RECORD_TYPES);
 
 /// What is left of a record's costs, and what of it is by earlier calls of this kind.
 const CORRECTED: &str = "
@@ -81,7 +124,8 @@ const CORRECTED: &str = "
            coalesce(sum(coalesce(c.provider_cost_usd, c.cost_usd)), 0)::text as every_billed,
            coalesce(sum(coalesce(c.provider_cost_usd, c.cost_usd))
                filter (where c.request_id = 'reprice:' || c.id), 0)::text as ours_billed
-    from copilot_internal.cost_corrections c where c.record_id = $1 and c.tenant_id = $2";
+    from (select * from copilot_internal.cost_corrections k where k.record_id = $1 offset 0) c
+    where c.tenant_id = $2";
 columns! {
     CorrectedColumn(every, ours, every_billed, ours_billed)
 }
@@ -136,65 +180,190 @@ pub struct Sum {
 /// The tenant, the resource, the provider and the model or sandbox type.
 pub type Group = (Uuid, String, String, String);
 
-/// Finds records that occurred in the range and would cost something else now. Unless it is a dry run, it corrects as
-/// many of them as the limit says. The rest waits for the next call.
-pub fn reprice(from: Timestamp, to: Timestamp, dry_run: bool, limit: i64) -> Result<BTreeMap<Group, Sum>> {
-    let mut sums: BTreeMap<Group, Sum> = BTreeMap::new();
-    let mut after = (nil(), nil());
-    let mut left = if dry_run { 0 } else { limit };
-    loop {
-        let (found, last) = page(from, to, after)?;
-        for one in &found {
-            let sum = sums.entry(group(one)).or_default();
-            sum.records += 1;
-            sum.before += one.paid.present.get();
-            sum.after += one.target.paid.get();
-        }
-        let correct = usize::try_from(left).unwrap_or(usize::MAX).min(found.len());
-        if correct > 0 {
-            spi::session(|spi| {
-                let mode = AdmissionMode::open(found[..correct].iter().map(|one| Some(one.record.tenant)))?;
-                for one in &found[..correct] {
-                    let adjustment = correct_one(spi, &mode, one)?;
-                    let sum = sums.entry(group(one)).or_default();
-                    sum.adjusted += i64::from(adjustment.is_some());
-                    sum.adjustment += adjustment.unwrap_or(0);
-                }
-                Ok(())
-            })?;
-            left -= i64::try_from(correct).unwrap_or(i64::MAX);
-        }
-        match last {
-            Some(last) => after = last,
-            None => return Ok(sums),
-        }
+/// A place in the order in which records are gone through: behind this one.
+#[derive(Clone, Copy)]
+pub struct Place {
+    tenant: Uuid,
+    resource: Resource,
+    at: Timestamp,
+    id: Uuid,
+}
+
+impl Place {
+    /// As a caller is given it; `None` when it is none.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split(':');
+        let mut next = || parts.next();
+        let (tenant, resource, at, id) = (next()?, next()?, next()?, next()?);
+        let resource = Resource::parse(resource).filter(|resource| *resource != Resource::All)?;
+        let place = Self { tenant: parse_uuid(tenant)?, resource, at: at.parse().ok()?, id: parse_uuid(id)? };
+        parts.next().is_none().then_some(place)
     }
+
+    pub fn text(&self) -> String {
+        format!("{}:{}:{}:{}", print_uuid(self.tenant), self.resource.as_str(), self.at, print_uuid(self.id))
+    }
+}
+
+/// What a call has come to.
+#[derive(Default)]
+pub struct Repriced {
+    pub sums: BTreeMap<Group, Sum>,
+    /// Where the next call goes on; `None` at the end.
+    pub next: Option<Place>,
+}
+
+/// A call on its way through the records.
+struct Walk {
+    from: Timestamp,
+    to: Timestamp,
+    /// How many records it may still correct; `None` when it only tells.
+    left: Option<usize>,
+    looked_at: usize,
+    corrected_tenants: usize,
+    sums: BTreeMap<Group, Sum>,
+}
+
+/// Finds records that occurred in the range and would cost something else now. Unless it is a dry run, it corrects as
+/// many of them as the limit says.
+pub fn reprice(from: Timestamp, to: Timestamp, limit: Option<usize>, after: Option<Place>) -> Result<Repriced> {
+    let mut walk = Walk { from, to, left: limit, looked_at: 0, corrected_tenants: 0, sums: BTreeMap::new() };
+    let mut tenant = match after {
+        Some(place) => Some(place.tenant),
+        None => next_tenant(nil())?,
+    };
+    let mut after = after;
+    while let Some(present) = tenant {
+        if let Some(next) = walk.tenant(present, after.take())? {
+            return Ok(Repriced { sums: walk.sums, next: Some(next) });
+        }
+        tenant = next_tenant(present)?;
+    }
+    Ok(Repriced { sums: walk.sums, next: None })
+}
+
+fn next_tenant(after: Uuid) -> Result<Option<Uuid>> {
+    spi::session(|spi| {
+        Ok(spi.run(&NEXT_TENANT_PLAN, Snapshot::Latest, &[after.into()])?.first().and_then(|row| row.get(1)))
+    })
+}
+
+impl Walk {
+    /// Goes through a tenant's records; gives the place where it had to stop.
+    fn tenant(&mut self, tenant: Uuid, after: Option<Place>) -> Result<Option<Place>> {
+        self.looked_at += 1;
+        let mut locked = None;
+        let begin = |resource| Place { tenant, resource, at: self.from, id: nil() };
+        let first = after.unwrap_or_else(|| begin(Resource::Llm));
+        let second = (first.resource == Resource::Llm).then(|| begin(Resource::E2b));
+        for mut place in [Some(first), second].into_iter().flatten() {
+            loop {
+                if self.has_come_far(locked.is_some()) {
+                    return Ok(Some(place));
+                }
+                let page = self.page(place)?;
+                self.looked_at += page.read;
+                let most = self.left.map_or(page.found.len(), |left| left.min(page.found.len()));
+                let found = &page.found[..most];
+                found.iter().for_each(|one| self.note(one));
+                if self.left.is_some() && !found.is_empty() {
+                    self.correct(tenant, &mut locked, found)?;
+                }
+                // Behind the last that was corrected, where more was found.
+                let last = page.found.get(most).and_then(|_| found.last()).map(|one| place_of(&one.record));
+                match last.or(page.last) {
+                    Some(last) => place = last,
+                    None => break,
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn has_come_far(&self, in_corrected_tenant: bool) -> bool {
+        self.left == Some(0)
+            || self.looked_at >= MAX_LOOKED_AT
+            || self.corrected_tenants >= MAX_TENANTS && !in_corrected_tenant
+    }
+
+    fn note(&mut self, one: &Found) {
+        let sum = self.sums.entry(group(one)).or_default();
+        sum.records += 1;
+        sum.before += one.paid.present.get();
+        sum.after += one.target.paid.get();
+    }
+
+    /// Corrects some of a tenant's records, with its locks, which it takes the first time.
+    fn correct(&mut self, tenant: Uuid, locked: &mut Option<AdmissionMode>, found: &[Found]) -> Result<()> {
+        let mode = match locked {
+            Some(mode) => mode,
+            None => {
+                let mode = AdmissionMode::open([Some(tenant)])?;
+                lock::LockTarget::Corrections(lock::key(tenant)).lock(lock::Strength::Exclusive);
+                self.corrected_tenants += 1;
+                locked.insert(mode)
+            }
+        };
+        spi::see_own_rows();
+        spi::session(|spi| {
+            for one in found {
+                let adjustment = correct_one(spi, mode, one)?;
+                let sum = self.sums.entry(group(one)).or_default();
+                sum.adjusted += i64::from(adjustment.is_some());
+                sum.adjustment += adjustment.unwrap_or(0);
+            }
+            Ok(())
+        })?;
+        self.left = self.left.map(|left| left.saturating_sub(found.len()));
+        Ok(())
+    }
+
+    /// The records after a place that cost something else now.
+    fn page(&self, after: Place) -> Result<Page> {
+        let plan = if after.resource == Resource::Llm { &CALLS_PLAN } else { &SESSIONS_PLAN };
+        let from = Value::timestamp(after.at.max(self.from));
+        let parameters = [after.tenant.into(), from, Value::timestamp(self.to), after.id.into()];
+        let (read, computed) = spi::session_for_pages(|spi| {
+            let rows = spi.run(plan, Snapshot::Latest, &parameters)?;
+            let mut computed = Vec::new();
+            let mut last = None;
+            for row in rows.iter() {
+                last = Some((row.need(RecordColumn::occurred_at)?, row.need(RecordColumn::id)?));
+                if row.need(RecordColumn::computed)? {
+                    computed.push(record(&row)?);
+                }
+            }
+            Ok(((rows.len(), last), computed))
+        })?;
+        let (read, last) = read;
+        let last = last.filter(|_| read == PAGE).map(|(at, id)| Place { at, id, ..after });
+        let mut found = Vec::new();
+        for (mut one, used) in computed {
+            let Some(target) = now(&one.record, &used)? else { continue };
+            one.target = target;
+            if one.missing().is_some() {
+                found.push(one);
+            }
+        }
+        Ok(Page { read, found, last })
+    }
+}
+
+fn place_of(record: &Corrected) -> Place {
+    Place { tenant: record.tenant, resource: record.payer.resource, at: record.occurred_at, id: record.id }
+}
+
+/// What a page of records holds.
+struct Page {
+    read: usize,
+    found: Vec<Found>,
+    /// Its end, unless it is the last page of its kind.
+    last: Option<Place>,
 }
 
 fn group(one: &Found) -> Group {
     let Corrected { tenant, source, provider, name, .. } = &one.record;
     (*tenant, source.clone(), provider.clone(), name.clone())
-}
-
-type Position = (Uuid, Uuid);
-
-/// The records of one page that cost something else now, and where the next page begins.
-fn page(from: Timestamp, to: Timestamp, after: Position) -> Result<(Vec<Found>, Option<Position>)> {
-    let parameters = [Value::timestamp(from), Value::timestamp(to), after.0.into(), after.1.into()];
-    let read = spi::session(|spi| {
-        let rows = spi.run(&RECORDS_PLAN, Snapshot::Latest, &parameters)?;
-        rows.iter().map(|row| record(&row)).collect::<Result<Vec<_>>>()
-    })?;
-    let last = (read.len() == PAGE).then(|| read.last().map(|(one, _)| (one.record.tenant, one.record.id))).flatten();
-    let mut found = Vec::new();
-    for (mut one, used) in read {
-        let Some(target) = now(&one.record, &used)? else { continue };
-        one.target = target;
-        if one.missing().is_some() {
-            found.push(one);
-        }
-    }
-    Ok((found, last))
 }
 
 /// What a record used.
@@ -216,27 +385,34 @@ fn record(row: &Row) -> Result<(Found, Used)> {
     };
     let paid = amount(RecordColumn::cost_usd, RecordColumn::ours, RecordColumn::every)?;
     let billed = amount(RecordColumn::provider_cost_usd, RecordColumn::ours_billed, RecordColumn::every_billed)?;
-    let used = if source == "llm" {
-        Used::Llm {
-            input: row.need(RecordColumn::input_tokens)?,
-            output: row.need(RecordColumn::output_tokens)?,
-            usage: row.get(RecordColumn::usage),
-            tier: row.get(RecordColumn::service_tier),
-        }
-    } else {
-        Used::Sandbox {
-            provider: row.need(RecordColumn::sandbox_provider)?,
-            quantities: [
-                RecordColumn::duration_seconds,
-                RecordColumn::vcpu_seconds,
-                RecordColumn::memory_gib_seconds,
-                RecordColumn::disk_gib_seconds,
-                RecordColumn::gpu_seconds,
-                RecordColumn::creations,
-                RecordColumn::egress_gib,
-            ]
-            .map(|column| row.get(column)),
-        }
+    let (provider, name, used) = match resource {
+        Resource::Llm => (
+            row.need(CallColumn::model_provider)?,
+            row.need(CallColumn::model_name)?,
+            Used::Llm {
+                input: row.need(CallColumn::input_tokens)?,
+                output: row.need(CallColumn::output_tokens)?,
+                usage: row.get(CallColumn::usage),
+                tier: row.get(CallColumn::service_tier),
+            },
+        ),
+        _ => (
+            row.need(SessionColumn::region)?,
+            row.need(SessionColumn::sandbox_type)?,
+            Used::Sandbox {
+                provider: row.need(SessionColumn::sandbox_provider)?,
+                quantities: [
+                    SessionColumn::duration_seconds,
+                    SessionColumn::vcpu_seconds,
+                    SessionColumn::memory_gib_seconds,
+                    SessionColumn::disk_gib_seconds,
+                    SessionColumn::gpu_seconds,
+                    SessionColumn::creations,
+                    SessionColumn::egress_gib,
+                ]
+                .map(|column| row.get(column)),
+            },
+        ),
     };
     let record = Corrected {
         id: row.need(RecordColumn::id)?,
@@ -244,8 +420,8 @@ fn record(row: &Row) -> Result<(Found, Used)> {
         source,
         payer: Payer { tenant: Some(tenant), user: row.get(RecordColumn::user_id), resource },
         conversation: row.get(RecordColumn::conversation_id),
-        provider: row.need(RecordColumn::provider)?,
-        name: row.need(RecordColumn::name)?,
+        provider,
+        name,
         charged_at: row.need(RecordColumn::charged_at)?,
         occurred_at: row.need(RecordColumn::occurred_at)?,
     };
@@ -257,7 +433,7 @@ fn record(row: &Row) -> Result<(Found, Used)> {
 fn now(record: &Corrected, used: &Used) -> Result<Option<Charged>> {
     match used {
         Used::Llm { input, output, usage, tier } => {
-            let parts = usage.as_deref().map(serde_json::from_str).transpose().unwrap_or_default().unwrap_or_default();
+            let parts = usage.as_deref().map(json::parse).transpose().unwrap_or_default().unwrap_or_default();
             let Ok(understood) = llm::usage(&record.provider, *input, *output, &parts) else {
                 return Ok(None);
             };
@@ -279,10 +455,9 @@ fn now(record: &Corrected, used: &Used) -> Result<Option<Charged>> {
     }
 }
 
-/// Writes what is missing to the target, under the lock that refunds of the record take too; gives it in pico-dollars.
+/// Writes what is missing to the target, under the tenant's lock of corrections; gives it in pico-dollars.
 fn correct_one(spi: &Session, mode: &AdmissionMode, one: &Found) -> Result<Option<i128>> {
     let record = &one.record;
-    record.lock();
     let rows = spi.run(&CORRECTED_PLAN, Snapshot::Latest, &[record.id.into(), record.tenant.into()])?;
     let row = rows.first().ok_or_else(|| Error::internal("a sum gave no row"))?;
     let sum = |column: CorrectedColumn| -> Result<PicosDifference> {

@@ -49,7 +49,7 @@ const FIND: &str = "
              is not distinct from ($3::uuid, $4::text, $5::numeric, $6::interval) as same_content,
            (r.reserved_at at time zone 'UTC' + r.ttl) at time zone 'UTC' as expires_at,
            case when r.state = 'held' and r.expires_at <= pg_catalog.clock_timestamp() then 'expired' else r.state end as state,
-           null::uuid as reservation_id
+           null::uuid as reservation_id, null::text as unpriced_because
     from copilot_internal.quota_reservations r
     where r.tenant_id = $1 and r.request_id = $2";
 

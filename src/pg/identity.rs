@@ -11,6 +11,7 @@ use pgrx::pg_catalog::pg_proc::PgProc;
 use pgrx::{Uuid, pg_sys};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+use tollgate_core::json::Exact;
 
 use super::invalidation::roles_generation;
 
@@ -41,15 +42,15 @@ struct Claims {
 }
 
 fn uuid<'de, D: Deserializer<'de>>(claim: D) -> Result<Option<Uuid>, D::Error> {
-    Ok(Value::deserialize(claim)?.as_str().and_then(parse_uuid))
+    Ok(Exact::deserialize(claim)?.0.as_str().and_then(parse_uuid))
 }
 
 fn tenant<'de, D: Deserializer<'de>>(metadata: D) -> Result<Option<Uuid>, D::Error> {
-    Ok(Value::deserialize(metadata)?.get("tenant_id").and_then(Value::as_str).and_then(parse_uuid))
+    Ok(Exact::deserialize(metadata)?.0.get("tenant_id").and_then(Value::as_str).and_then(parse_uuid))
 }
 
 fn text<'de, D: Deserializer<'de>>(claim: D) -> Result<Option<String>, D::Error> {
-    Ok(Value::deserialize(claim)?.as_str().map(str::to_owned))
+    Ok(Exact::deserialize(claim)?.0.as_str().map(str::to_owned))
 }
 
 thread_local! {

@@ -7,6 +7,7 @@ use tollgate_core::usage::{Kind, Node};
 use super::jsonb::{Bounds, Excess};
 use super::jsonb_node::JsonbNode;
 use super::value::{GivenJson, Json, output};
+use tollgate_core::json;
 
 /// A document that a caller gives: where it lies, or what its text says.
 pub enum Opened<'a> {
@@ -20,7 +21,7 @@ impl<'a> Opened<'a> {
     pub fn new(given: GivenJson, bounds: &'a Bounds) -> Result<Self, Excess> {
         match given {
             GivenJson::Text(text) if text.len() > bounds.bytes => Err(Excess::Bytes),
-            GivenJson::Text(text) => Ok(Self::Parsed(serde_json::from_str(&text).unwrap_or_default())),
+            GivenJson::Text(text) => Ok(Self::Parsed(json::parse(&text).unwrap_or_default())),
             // SAFETY: such a datum comes from an argument that the SQL signature says is a jsonb. It lives as long as the
             // call.
             GivenJson::Datum(datum) => unsafe {
@@ -52,7 +53,7 @@ pub fn of(json: &Json) -> Value {
     match json {
         // SAFETY: what is stored is a jsonb of this call.
         Json::Stored(stored) => value(unsafe { JsonbNode::of(stored.datum(), &ANY) }).unwrap_or_default(),
-        Json::Text(text) => serde_json::from_str(text).unwrap_or_default(),
+        Json::Text(text) => json::parse(text).unwrap_or_default(),
     }
 }
 

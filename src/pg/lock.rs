@@ -17,7 +17,8 @@
 //! upgrade, hence no deadlock among calls of one tenant; a duplicate of a request waits here and then replays.
 //! Transactions that call for several tenants, one after the other and in different orders, can deadlock (`40P01`).
 //!
-//! The locks of folding and of events are only ever tried, never waited for.
+//! The locks of folding and of events are only ever tried, never waited for. Who takes those of several definitions waits
+//! for one at a time and has no other of them meanwhile ([`lock_definitions`]).
 //!
 //! The escrow mode takes none of these to charge. What it does with `Definitions`, `Arrivals` and `Row`, and with the
 //! subjects' locks while it loads a counter, is told in the crate `escrow`.
@@ -25,6 +26,7 @@
 use std::time::{Duration, Instant};
 
 use pgrx::{Uuid, pg_sys};
+use tollgate_escrow::epochs::PLATFORM;
 
 use super::memory::shared;
 
@@ -37,6 +39,8 @@ pub enum LockTarget {
     Tenant([u8; 16]),
     /// The moving of one tenant's pending rows into rollups.
     Fold([u8; 16]),
+    /// The corrections of one tenant's records together. Refunds share it, and then take that of their record.
+    Corrections([u8; 16]),
     /// The corrections of one record; with the nil UUID, all adjustments of quotas.
     Correction([u8; 16]),
     /// The writing of events of one quota and period, by their hash.
@@ -86,6 +90,10 @@ impl LockTarget {
             }
             Self::Fold(tenant) => {
                 hash.add(b"fold");
+                hash.add(&tenant);
+            }
+            Self::Corrections(tenant) => {
+                hash.add(b"corrections");
                 hash.add(&tenant);
             }
             Self::Correction(id) => {
@@ -178,6 +186,27 @@ impl LockTarget {
             pg_sys::LockRelease(&raw const tag, strength.mode(), false);
         }
     }
+}
+
+/// Takes the locks of the definitions of some partitions, jointly. While it waits for one it has none of the others that
+/// it takes here: whoever has that one may come to wait for one of these, to load a counter. Where others keep coming in
+/// between, it takes them in their order in the end.
+pub fn lock_definitions(partitions: u128) {
+    const MAX_ROUNDS: u32 = 100;
+    let wanted = || (0..=PLATFORM).filter(|partition| partitions & (1 << partition) != 0);
+    let definitions = |partition| LockTarget::Definitions(partition);
+    let mut waited_for = None;
+    for _ in 0..MAX_ROUNDS {
+        let others = |partition: &usize| Some(*partition) != waited_for;
+        let is_busy = |partition: &usize| !definitions(*partition).try_lock(Strength::Joint);
+        let Some(busy) = wanted().filter(others).find(is_busy) else { return };
+        let taken = wanted().filter(others).take_while(|partition| *partition != busy);
+        taken.chain(waited_for).for_each(|partition| definitions(partition).unlock(Strength::Joint));
+        definitions(busy).lock(Strength::Joint);
+        waited_for = Some(busy);
+    }
+    let others = wanted().filter(|partition| Some(*partition) != waited_for);
+    others.for_each(|partition| definitions(partition).lock(Strength::Joint));
 }
 
 /// A wait that the deadlock detector does not see, so it ends: the other may be waiting for us. It goes by the clock,

@@ -16,6 +16,7 @@ pub mod notify;
 pub mod numeric;
 pub mod shape;
 pub mod spi;
+pub mod stored_settings;
 pub mod table;
 pub mod transaction;
 pub mod value;

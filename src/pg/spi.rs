@@ -5,8 +5,10 @@
 
 use std::cell::Cell;
 use std::ffi::{CStr, CString};
+use std::panic::AssertUnwindSafe;
 
-use pgrx::{FromDatum, pg_sys};
+use pgrx::pg_sys::panic::CaughtError;
+use pgrx::{FromDatum, PgSqlErrorCode, PgTryBuilder, pg_sys};
 
 use super::value::Value;
 use crate::error::{Error, Result};
@@ -69,6 +71,9 @@ static SETTINGS: [(&CStr, &CStr); 4] = [
     (c"enable_seqscan", c"off"),
     (c"jit", c"off"),
 ];
+
+static SETTINGS_OF_PAGES: [(&CStr, &CStr); 5] =
+    [SETTINGS[0], SETTINGS[1], SETTINGS[2], SETTINGS[3], (c"enable_sort", c"off")];
 
 /// Makes the rows that this transaction wrote in the running command visible to what it reads from now on.
 pub fn see_own_rows() {
@@ -135,6 +140,11 @@ pub fn session_for_functions<T>(work: impl FnOnce(&Session) -> Result<T>) -> Res
     session_under(&SETTINGS[..2], work)
 }
 
+/// The same for pages in an order that an index has but for ties: all before a page would be sorted for it otherwise.
+pub fn session_for_pages<T>(work: impl FnOnce(&Session) -> Result<T>) -> Result<T> {
+    session_under(&SETTINGS_OF_PAGES, work)
+}
+
 fn session_under<T>(
     settings: &'static [(&'static CStr, &'static CStr)],
     work: impl FnOnce(&Session) -> Result<T>,
@@ -143,6 +153,15 @@ fn session_under<T>(
     let outcome = work(&session);
     session.close();
     outcome
+}
+
+/// The table of ours that an ERROR says is not there. It may be told of another that a trigger of others asks for.
+fn missing_table(error: &CaughtError) -> Option<String> {
+    let (CaughtError::PostgresError(report)
+    | CaughtError::ErrorReport(report)
+    | CaughtError::RustPanic { ereport: report, .. }) = error;
+    let (_, name) = report.message().split_once("\"copilot_internal.")?;
+    Some(name.split_once('"')?.0.to_owned())
 }
 
 impl Session {
@@ -263,10 +282,15 @@ impl Session {
             return Err(Error::internal("a query was given the wrong number of parameters"));
         }
         self.open()?;
-        let prepared = plan.prepared()?;
         let mut values: Vec<pg_sys::Datum> = parameters.iter().map(|value| value.datum()).collect();
         let nulls: Vec<u8> = parameters.iter().map(|value| if value.is_null() { b'n' } else { b' ' }).collect();
-        let status = call(prepared, values.as_mut_ptr(), nulls.as_ptr().cast());
+        let run = || Ok(call(plan.prepared()?, values.as_mut_ptr(), nulls.as_ptr().cast()));
+        let status = PgTryBuilder::new(AssertUnwindSafe(run))
+            .catch_when(PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE, |error| match missing_table(&error) {
+                Some(name) => Err(Error::missing_table(name)),
+                None => error.rethrow(),
+            })
+            .execute()?;
         if status < 0 {
             return Err(Error::internal(format!("a query failed with SPI status {status}")));
         }

@@ -116,7 +116,7 @@ impl Table {
             let schema = pg_sys::get_namespace_oid(c"copilot_internal".as_ptr(), false);
             let oid = pg_sys::get_relname_relid(self.name.as_ptr(), schema);
             if oid == pg_sys::Oid::INVALID {
-                return Err(Error::internal(format!("copilot_internal.{} is missing", self.text())));
+                return Err(Error::missing_table(self.text()));
             }
             // Before anything is read: what changes from now on is heard of.
             self.watch.begin(oid);

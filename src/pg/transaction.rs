@@ -16,7 +16,7 @@ use tollgate_escrow::registry::Identity;
 use tollgate_escrow::table::{Pin, Table};
 
 use super::invalidation::announce_unheard;
-use super::lock::{LockTarget, Strength};
+use super::lock::{LockTarget, Strength, lock_definitions};
 use super::memory::{Shared, shared};
 
 const PARTITIONS: usize = PLATFORM + 1;
@@ -308,9 +308,7 @@ fn idle(state: &TransactionState) -> bool {
 /// its messages have gone out waits. A load that is running is met no more when the epochs have moved.
 fn lock_changes() {
     let (changed, arrived) = with(|state| (state.changed, state.arrived));
-    for partition in (0..PARTITIONS).filter(|partition| changed & (1 << partition) != 0) {
-        LockTarget::Definitions(partition).lock(Strength::Joint);
-    }
+    lock_definitions(changed);
     for partition in (0..PLATFORM).filter(|partition| arrived & (1 << partition) != 0) {
         LockTarget::Arrivals(partition).lock(Strength::Joint);
     }

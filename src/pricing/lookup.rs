@@ -14,6 +14,7 @@ use crate::pg::spi::types::{TEXT, UUID};
 use crate::pg::spi::{self, Plan, Row, Snapshot, columns};
 use crate::pg::zone::PostgresZone;
 use crate::pg::{self, Timestamp};
+use tollgate_core::json;
 use tollgate_core::money::Picos;
 use tollgate_core::period::Zone;
 use tollgate_core::pricing::names::{self, Fit, Grade, Place, Wanted};
@@ -488,7 +489,7 @@ fn is_off_peak(price: &ModelPrice, at: Timestamp) -> bool {
 
 fn model_price(row: &Row, provider: &str) -> std::result::Result<ModelPrice, String> {
     let components = row.get::<String>(ModelColumn::components).unwrap_or_default();
-    let components = serde_json::from_str(&components).map_err(|error| error.to_string())?;
+    let components = json::parse(&components).map_err(|error| error.to_string())?;
     let mut price = ModelPrice::new(
         row.get::<String>(ModelColumn::input_per_million_usd).as_deref(),
         row.get::<String>(ModelColumn::output_per_million_usd).as_deref(),

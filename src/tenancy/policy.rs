@@ -7,6 +7,7 @@ use pgrx::Uuid;
 use crate::cache::Cache;
 use crate::error::{Error, Result};
 use crate::pg::invalidation::{Kind, Subject, handle_messages};
+use crate::pg::jsonb_value;
 use crate::pg::spi::types::UUID;
 use crate::pg::spi::{self, Plan, Snapshot};
 use crate::pg::value::Json;
@@ -82,8 +83,7 @@ pub fn refuses(
 pub fn refuses_described(tenant: Uuid, user: Option<Uuid>, metadata: Option<&Json>) -> Result<Option<String>> {
     let policy = of(tenant)?;
     let Some(policy) = policy.as_ref() else { return Ok(None) };
-    let metadata: serde_json::Value =
-        metadata.and_then(|json| serde_json::from_str(&json.text()).ok()).unwrap_or_default();
+    let metadata = metadata.map(jsonb_value::of).unwrap_or_default();
     let said = |key: &str| metadata.get(key).and_then(serde_json::Value::as_str);
     let rules = policy.resolve(said("task"), key(user).as_deref());
     Ok(match said("model_name") {

@@ -175,7 +175,7 @@ impl Policy {
         if text.len() > MAX_TEXT {
             return Err(format!("the policy must not be longer than {MAX_TEXT} bytes"));
         }
-        let value: Value = serde_json::from_str(text).map_err(|error| format!("the policy cannot be read: {error}"))?;
+        let value = json::parse(text).map_err(|error| format!("the policy cannot be read: {error}"))?;
         let Value::Object(mut object) = value else { return Err("the policy must be a JSON object".to_owned()) };
         let tasks = overrides(object.remove("task_overrides"), "task_overrides")?;
         let users = overrides(object.remove("user_overrides"), "user_overrides")?;

@@ -68,3 +68,11 @@ select pg_temp.many(1000);
 select * from record_llm_costs('[]');
 -- 0.0015 from the batch above and 1000 × 0.0000025 = 0.0025.
 select request_count, total_cost from metrics.llm_costs where tenant_id = :'other';
+
+-- A key by which our reader passes on numbers is a key like any other.
+select ordinal, recorded, cost_usd from public.record_llm_costs('[{"tenant_id": "a0000000-0000-4000-8000-000000000002", "model_provider": "acme", "model_name": "odd",
+    "input_tokens": 1, "output_tokens": 1, "cost_usd": 0.1, "usage": {"$serde_json::private::Number": "5"}, "metadata": {"$serde_json::private::Number": "none"}}]');
+select usage, metadata from copilot_internal.llm_cost_records where model_name = 'odd';
+select * from public.record_llm_costs('[{"tenant_id": "a0000000-0000-4000-8000-000000000002", "model_provider": "acme", "model_name": "odd",
+    "input_tokens": {"$serde_json::private::Number": "5"}, "output_tokens": 1}]');
+select * from public.record_llm_costs('[{"$serde_json::private::Number": "5"}]');

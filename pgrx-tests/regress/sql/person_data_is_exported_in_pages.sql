@@ -56,6 +56,8 @@ select export_user_data(:'bob', p_limit => 1001);
 select export_user_data(:'bob', p_cursor => 'x');
 select export_user_data(:'bob', p_cursor => '99:' || :'one' || ':' || :'one');
 select export_user_data(:'bob', p_cursor => '7:a0000000-0000-4000-8000-00000000000-:' || :'one');
+select export_user_data(:'bob', p_cursor => '7:' || :'one' || ':' || :'one');
+select export_user_data(:'bob', p_cursor => '1:' || :'one' || ':' || :'one' || ':5');
 set role authenticated;
 select export_user_data(:'bob');
 reset role;

@@ -22,12 +22,13 @@ select set_llm_policy(:'tenant', '{"user_overrides": {"b0000000-0000-4000-8000-0
 select create_personal_tenant(:'bob', 'bob@example.com') as home \gset
 update copilot_internal.tenants set name = 'Bob''s', slug = 'bob', settings = '{"mail": "bob@example.com"}' where id = :'home';
 select switch_tenant(:'tenant', :'bob');
-select cost_usd from record_llm_cost(:'tenant', 'openai', 'gpt-4o', 1000, 100, :'bob', :'bob', :'bob', 'for bob', '{"cache_read_input_tokens": 400, "for": "bob"}',
-    p_request_id => 'bob 1', p_trace_id => 'bob', p_span_id => 'bob', p_metadata => '{"mail": "bob@example.com"}');
+select cost_usd from record_llm_cost(:'tenant', 'openai', 'gpt-4o', 1000, 100, :'bob', :'bob', :'bob', 'for bob', '{"cache_read_input_tokens": 400, "service_tier": "for Bob", "for": "bob"}',
+    p_service_tier => 'bob', p_request_id => 'bob 1', p_trace_id => 'bob', p_span_id => 'bob', p_metadata => '{"mail": "bob@example.com"}');
 select cost_status from record_llm_usage(:'tenant', 'acme', 'm', '{"answer": "Dear Bob"}', :'bob', p_request_id => 'bob 2');
 select cost_usd from record_llm_cost(:'tenant', 'acme', 'm', 1, 1, :'bob', p_cost_usd => 1, p_request_id => 'bob 3');
+select cost_usd from record_llm_cost(:'tenant', 'openai', 'gpt-4o', 1000, 100, :'bob', p_usage => '{"service_tier": "Bob''s", "speed": "bob@example.com"}', p_service_tier => 'Batch');
 select cost_usd from record_llm_cost(:'tenant', 'acme', 'm', 1, 1, :'owner', :'bob', p_cost_usd => 0.25);
-select count(*) from (select record_e2b_cost(:'tenant', 'bobs-box', 'standard', 10, :'bob', :'bob', p_metadata => '{"for": "bob"}') from generate_series(1, 2)) r;
+select count(*) from (select record_e2b_cost(:'tenant', 'bobs-box', 'standard', 10, :'bob', :'bob', p_region => 'bobs', p_metadata => '{"for": "bob"}') from generate_series(1, 2)) r;
 select allowed from check_and_record_quota_atomic('user', :'bob', 0.5, 'llm', :'tenant', 'bob 4');
 select refunded_usd from refund_cost((select id from copilot_internal.llm_cost_records where request_id = 'bob 3'), 0.125, 'bob 5', 'Bob was right');
 select reservation_id as hold from reserve_quota(:'tenant', 'llm', 0.5, 'bob 6', :'bob', p_metadata => '{"for": "bob"}') \gset
@@ -66,7 +67,7 @@ where user_id is distinct from :'owner';
 select total_cost, llm_cost, e2b_cost, other_cost, llm_request_count, e2b_session_count, unpriced_count
 from metrics.cost_by_user where user_id is distinct from :'owner';
 select count(*) from metrics.cost_by_conversation;
-select usage, pricing, metadata, task from copilot_internal.llm_cost_records where cost_usd is null or model_provider = 'openai' order by cost_usd;
+select usage, service_tier, pricing, metadata, task from copilot_internal.llm_cost_records where cost_usd is null or model_provider = 'openai' order by cost_usd;
 select event_type, payload ? 'request_id' as asked, payload ->> 'request_id' as request_id from copilot_internal.quota_events order by 1, 2;
 -- Prices that change later come to the same corrections as before.
 select r.* from copilot_internal.reprice('2020-01-01', '2100-01-01', true) r except table repriced;

@@ -32,6 +32,8 @@ select model_name, count(*) from copilot_internal.llm_cost_records group by 1 or
 select recorded, quota_status from record_llm_cost(:'other', 'openai', 'gpt-4o', 1, 1, p_enforce => true);
 -- A reservation is refused for the model that its metadata names.
 select allowed, status, reason from reserve_quota(:'acme', 'llm', 1, 'r1', p_metadata => '{"model_provider": "openai", "model_name": "gpt-4o"}');
+-- Whatever else the metadata hold.
+select allowed, status, reason from reserve_quota(:'acme', 'llm', 1, 'r1b', p_metadata => '{"model_provider": "openai", "model_name": "gpt-4o", "note": {"$serde_json::private::Number": "none"}}');
 select allowed, status from reserve_quota(:'acme', 'llm', 1, 'r2', p_metadata => '{"model_name": "gpt-4.1", "task": "embed"}');
 select allowed, status from reserve_quota(:'acme', 'llm', 1, 'r3', p_metadata => '{"model_name": "gpt-4.1"}');
 select allowed, status from reserve_quota(:'acme', 'llm', 1, 'r4');

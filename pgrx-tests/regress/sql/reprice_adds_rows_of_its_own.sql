@@ -16,9 +16,13 @@ create view pg_temp.spent as select current_spend_usd as spent from check_quota_
 select * from pg_temp.spent;
 select * from copilot_internal.reprice('2024-01-01Z', '2024-02-01Z', true);
 select * from pg_temp.spent;
--- One record a call: each 1 USD more.
-select records, adjusted, adjustment_usd from copilot_internal.reprice('2024-01-01Z', '2024-02-01Z', p_limit => 1);
-select records, adjusted, adjustment_usd from copilot_internal.reprice('2024-01-01Z', '2024-02-01Z', p_limit => 1);
+-- One record a call, each 1 USD more: the next goes on where the last has come to.
+select records, adjusted, adjustment_usd, cursor from copilot_internal.reprice('2024-01-01Z', '2024-02-01Z', p_limit => 1) \gset
+select :records as records, :adjusted as adjusted, :adjustment_usd as adjustment_usd, :'cursor' ~ '^a0000000-0000-4000-8000-000000000001:llm:[0-9]+:[0-9a-f-]{36}$' as goes_on;
+select records, adjusted, adjustment_usd, cursor from copilot_internal.reprice('2024-01-01Z', '2024-02-01Z', p_limit => 1, p_cursor => :'cursor') \gset
+select :records as records, :adjusted as adjusted, :adjustment_usd as adjustment_usd;
+select records, adjusted, adjustment_usd from copilot_internal.reprice('2024-01-01Z', '2024-02-01Z', p_limit => 1, p_cursor => :'cursor');
+-- From the beginning there is nothing to do either.
 select records, adjusted, adjustment_usd from copilot_internal.reprice('2024-01-01Z', '2024-02-01Z', p_limit => 1);
 select * from pg_temp.spent;
 select r.request_id, r.cost_usd as recorded, c.cost_usd as corrected, c.reason, c.charged_at = r.charged_at as same_moment
@@ -48,5 +52,8 @@ select * from copilot_internal.reprice(null, '2024-02-01Z', false);
 select * from copilot_internal.reprice('2024-02-01Z', '2024-02-01Z', false);
 select * from copilot_internal.reprice('2024-01-01Z', '2024-02-01Z', null);
 select * from copilot_internal.reprice('2024-01-01Z', '2024-02-01Z', false, 0);
+select * from copilot_internal.reprice('2024-01-01Z', '2024-02-01Z', p_cursor => '');
+select * from copilot_internal.reprice('2024-01-01Z', '2024-02-01Z', p_cursor => 'a0000000-0000-4000-8000-000000000001:all:5:a0000000-0000-4000-8000-000000000001');
+select * from copilot_internal.reprice('2024-01-01Z', '2024-02-01Z', p_cursor => 'a0000000-0000-4000-8000-000000000001:llm:5:a0000000-0000-4000-8000-000000000001:');
 set role authenticated;
 select * from copilot_internal.reprice('2024-01-01Z', '2024-02-01Z', true);

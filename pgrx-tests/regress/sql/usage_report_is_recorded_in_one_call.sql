@@ -27,6 +27,9 @@ select cost_usd, cost_status from record_llm_usage(:'tenant', 'openrouter', 'ope
 select cost_usd, cost_status from record_llm_usage(:'tenant', 'xai', 'grok-4', '{"prompt_tokens": 10120, "completion_tokens": 1499, "total_tokens": 14428, "completion_tokens_details": {"reasoning_tokens": 2809}, "cost_in_usd_ticks": 232856000}');
 select cost_usd, cost_status from record_llm_usage(:'tenant', 'perplexity', 'sonar', '{"prompt_tokens": 10, "completion_tokens": 100, "total_tokens": 110, "search_context_size": "low", "num_search_queries": 1, "cost": {"input_tokens_cost": 0.00001, "output_tokens_cost": 0.0001, "request_cost": 0.005, "total_cost": 0.00511}}');
 select cost_usd, cost_status from record_llm_usage(:'tenant', 'openrouter', 'openai/gpt-4o', '{"prompt_tokens": 100, "completion_tokens": 20, "cost": 0.00045}', p_cost_usd => 0.5);
+select cost_usd, cost_status from record_llm_usage(:'tenant', 'openrouter', 'openai/gpt-4o', '{"prompt_tokens": 100, "completion_tokens": 20, "cost": 0.00045}', p_cost_usd => 0.00045);
+-- Where the two differ, what the gateway said is kept beside it, and counts nowhere.
+select cost_usd, provider_cost_usd, reported_cost_usd, usage ? 'reported_cost_usd' as told from copilot_internal.llm_cost_records where reported_cost_usd is not null;
 
 -- The same request again replays, in whatever spelling; other content is refused.
 select recorded, cost_usd, replayed from record_llm_usage(:'tenant', 'openrouter', 'openai/gpt-4o', '{"usage": {"promptTokens": 100, "completionTokens": 20, "totalTokens": 120, "cost": 0.00045}}', p_request_id => 'gateway');

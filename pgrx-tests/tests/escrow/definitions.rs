@@ -230,3 +230,34 @@ fn a_counter_that_is_loaded_in_mid_transaction_gives_back_what_was_charged_befor
     }
     Ok(())
 }
+
+/// A transaction that has changed definitions and charges has their partitions to itself. What it loads next waits for who
+/// has the lock of another: who reloads waits for the first, so it must have none of the others meanwhile.
+#[test]
+fn who_reloads_counters_has_no_lock_while_it_waits() -> Result<()> {
+    for reload in [
+        "select copilot_internal.reload_counters()",
+        "insert into copilot_internal.default_quotas (resource_type, limit_usd) values ('e2b', 70)",
+    ] {
+        let database = fresh()?;
+        let mut client = connect(&database)?;
+        // In many partitions, on both sides of the one that is waited for.
+        for number in 100..140 {
+            make_tenant(&mut client, id(number))?;
+        }
+        client.batch_execute("begin")?;
+        for number in 1..=3 {
+            make_tenant(&mut client, id(number))?;
+            assert!(charge(&mut client, id(number), "0.25")?);
+        }
+        let reloading = |other: &mut Client| Ok(other.batch_execute(reload)?);
+        while_blocked(database.cluster, &database.name, reloading, || {
+            for number in 100..140 {
+                assert!(charge(&mut client, id(number), "0.25")?);
+            }
+            Ok(client.batch_execute("commit")?)
+        })?;
+        assert_exact(&mut client, id(1), 100);
+    }
+    Ok(())
+}

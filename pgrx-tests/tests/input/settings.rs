@@ -159,3 +159,47 @@ fn a_mistake_in_the_configuration_file_weakens_nothing() -> Result<()> {
     }
     Ok(())
 }
+
+/// Before the server loads the library, a superuser may store any name and value for a database or a role. Sessions that
+/// begin afterwards warn of it in the log.
+#[test]
+fn a_mistake_that_was_stored_before_the_library_weakens_nothing() -> Result<()> {
+    let extra_conf = vec![("pg_tollgate.unknown_tenant".to_string(), "allow".to_string())];
+    let cluster = Cluster::start(ClusterOptions { preload: false, extra_conf, ..ClusterOptions::default() })?;
+    let stray = "'00000000-0000-0000-0000-000000000077'";
+    let check = call("check_quota_before_operation", CHECK, &[("p_tenant_id", stray)]);
+    // Whom it is stored for, and whether it is a mistake.
+    let stored = [
+        ("alter database {d} set pg_tollgate.no_quota = 'denyy'", true),
+        ("alter database {d} set pg_tollgate.no_qouta = 'deny'", true),
+        ("alter role all set \"PG_Tollgate.no_qouta\" = 'deny'", true),
+        ("alter role postgres_stray in database {d} set pg_tollgate.no_qouta = 'deny'", false),
+        ("alter database {d} set pg_tollgate.tenants_per_user = 7", false),
+        ("alter database {d} set pg_tollgate.quota_entries = 512", false),
+    ];
+    let mut databases = Vec::new();
+    for (statement, is_mistake) in stored {
+        let name = cluster.fresh_database()?;
+        let mut client = cluster.superuser(&name)?;
+        client.batch_execute(
+            "do $$ begin create role postgres_stray; exception when duplicate_object then null; end $$",
+        )?;
+        databases.push((name, statement, is_mistake));
+    }
+    for (name, statement, is_mistake) in &databases {
+        cluster.configure_preload(false)?;
+        cluster.restart()?;
+        cluster.superuser(name)?.batch_execute(&statement.replace("{d}", &format!("\"{name}\"")))?;
+        cluster.configure_preload(true)?;
+        cluster.restart()?;
+        let mut client = cluster.superuser(name)?;
+        let row = client.query_one(&check, &[])?;
+        let reason = row.get::<_, Option<String>>("reason").unwrap_or_default();
+        assert_eq!(row.get::<_, bool>("allowed"), !is_mistake, "{statement}: {reason}");
+        assert_eq!(reason.contains("no valid setting"), *is_mistake, "{statement}: {reason}");
+        client.batch_execute("alter role all reset all")?;
+        client.batch_execute(&format!("alter database \"{name}\" reset all"))?;
+        assert!(cluster.superuser(name)?.query_one(&check, &[])?.get::<_, bool>("allowed"), "{statement}");
+    }
+    Ok(())
+}

@@ -166,17 +166,21 @@ const FUNCTIONS: &[(&str, For, &str)] = &[
     ("move_lines", For::NoCaller, "copilot_internal.move_lines($T, 'llm', '{}', null)"),
     ("left_of_person", For::NoCaller, "copilot_internal.left_of_person($U, $T)"),
     ("tenants_of_person", For::NoCaller, "copilot_internal.tenants_of_person($U)"),
-    ("erase_long", For::NoCaller, "copilot_internal.erase_long(null, 10)"),
+    ("erase_long", For::NoCaller, "copilot_internal.erase_long(null, 10, null)"),
+    ("erase_rows", For::NoCaller, "copilot_internal.erase_rows(null, 'llm', '{}')"),
+    ("erase_day", For::NoCaller, "copilot_internal.erase_day(null, 'llm', '2026-01-01', 10)"),
     ("erase_short", For::NoCaller, "copilot_internal.erase_short(null)"),
     ("erase_events", For::NoCaller, "copilot_internal.erase_events(null, 10)"),
     ("must_not_own", For::NoCaller, "copilot_internal.must_not_own($U, $T)"),
-    ("erase_in_tenant", For::NoCaller, "copilot_internal.erase_in_tenant($U, $T, 10)"),
+    ("erase_in_tenant", For::NoCaller, "copilot_internal.erase_in_tenant($U, $T, 10, null)"),
     ("erase_person", For::NoCaller, "copilot_internal.erase_person($U, $T)"),
     ("export_person", For::NoCaller, "copilot_internal.export_person($U, $T, null, 10)"),
+    ("export_ledger", For::NoCaller, "copilot_internal.export_ledger($U, $T, 'llm_cost_records', '-infinity', $U, 10)"),
     ("left_of_tenant", For::NoCaller, "copilot_internal.left_of_tenant($T)"),
     ("purge_ledger", For::NoCaller, "copilot_internal.purge_ledger($NEW, 10)"),
     ("purge_rest", For::NoCaller, "copilot_internal.purge_rest($NEW, 10)"),
     ("purge_rows", For::NoCaller, "copilot_internal.purge_rows('00000000-0000-0000-0000-00000000de1e')"),
+    ("tier_understood", For::NoCaller, "copilot_internal.tier_understood('flex')"),
     ("usage_understood", For::NoCaller, "copilot_internal.usage_understood('openai', 1, 1, '{}')"),
     ("pricing_alone", For::NoCaller, "copilot_internal.pricing_alone('{}')"),
     ("reload_tenant_counters", For::NoCaller, "copilot_internal.reload_tenant_counters($T)"),
@@ -358,7 +362,7 @@ fn functions_where_everything_has_been_granted() -> Result<()> {
                 let is_for_all = matches!(callers, For::SignedIn | For::Policies | For::Machinery(_));
                 let may = serves || invited || is_for_all || *callers == For::Analysts && asker.sees_all();
                 let asks = acts_as_owner.iter().any(|function| function == name);
-                let is_pure = ["price_list", "usage_understood"].contains(name);
+                let is_pure = ["price_list", "tier_understood", "usage_understood"].contains(name);
                 if asks && !may && outcome == Outcome::Denied && !TRIGGERS.contains(name) && !is_pure {
                     cells.count(true, false);
                     judge_answer(&asker, &tenant, (name, *callers, outcome), sql, &answer, &mut wrong);

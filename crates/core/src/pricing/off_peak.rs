@@ -2,6 +2,7 @@
 
 use super::price_key::{PriceError, Tier, number, parse_key, read, read_object};
 use super::{Part, Rate};
+use crate::json::Exact;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -20,7 +21,7 @@ struct Window {
 /// One of the list's windows.
 #[derive(Deserialize)]
 struct Rule {
-    hours_utc: Value,
+    hours_utc: Exact,
     #[serde(default = "every_day")]
     weekdays: Vec<Weekday>,
 }
@@ -53,13 +54,13 @@ impl TryFrom<String> for Stretch {
 
 /// Monday is 1.
 #[derive(Deserialize)]
-#[serde(try_from = "Value")]
+#[serde(try_from = "Exact")]
 struct Weekday(u8);
 
-impl TryFrom<Value> for Weekday {
+impl TryFrom<Exact> for Weekday {
     type Error = &'static str;
 
-    fn try_from(value: Value) -> Result<Self, Self::Error> {
+    fn try_from(Exact(value): Exact) -> Result<Self, Self::Error> {
         const NAMES: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
         let day = match value {
             Value::String(name) => {
@@ -93,10 +94,10 @@ impl OffPeak {
                 "hours_utc" => off_peak.add_hours(&path(), value, &every_day())?,
                 "weekday_timezone" => off_peak.zone = Some(read(&path(), value, "a time zone")?),
                 "windows" => {
-                    for rule in read::<Vec<Value>>(&path(), value, "a list of windows")? {
+                    for Exact(rule) in read::<Vec<Exact>>(&path(), value, "a list of windows")? {
                         let needs = "a list of windows with hours_utc and weekdays";
                         let rule: Rule = read_object(&path(), &rule, needs)?;
-                        off_peak.add_hours(&path(), &rule.hours_utc, &rule.weekdays)?;
+                        off_peak.add_hours(&path(), &rule.hours_utc.0, &rule.weekdays)?;
                     }
                 }
                 _ => match parse_key(inner) {

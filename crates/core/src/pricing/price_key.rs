@@ -57,6 +57,12 @@ impl Tier {
         ("decisions", Self::Decisions),
     ];
 
+    /// The name that prices have for it.
+    pub fn as_str(self) -> &'static str {
+        let found = Self::SUFFIXES.into_iter().find(|(_, tier)| *tier == self);
+        found.map_or("standard", |(name, _)| name)
+    }
+
     /// Reads what a provider reported. A tier without prices of its own costs the standard price. So does every name
     /// that no price list has, `standard`, `default`, `auto` and NULL among them. `fast` is another word for
     /// `priority`.

@@ -5,10 +5,11 @@ use super::off_peak::OffPeak;
 use super::part::Unit;
 use super::price_key::{CACHE_HIT, PriceError, Tier, factor, number, parse_key, read_object, shape, whole};
 use super::{Factor, Multiplier, Part, Rate, Side, Usage};
+use crate::json::Exact;
 use crate::money::{AmountError, Rounding, parse_scaled};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use serde_json::{Number, Value};
+use serde_json::Value;
 
 /// Under what conditions a call is priced, apart from its size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -500,13 +501,14 @@ struct Range(Count, IgnoredAny);
 
 /// A count of tokens or results, also as `32000.0`.
 #[derive(Deserialize)]
-#[serde(try_from = "Number")]
+#[serde(try_from = "Exact")]
 struct Count(i64);
 
-impl TryFrom<Number> for Count {
+impl TryFrom<Exact> for Count {
     type Error = AmountError;
 
-    fn try_from(number: Number) -> Result<Self, AmountError> {
+    fn try_from(Exact(value): Exact) -> Result<Self, AmountError> {
+        let Value::Number(number) = value else { return Err(AmountError::Malformed) };
         let count = parse_scaled(number.as_str(), 0, Rounding::Exact)?;
         i64::try_from(count).map(Self).map_err(|_| AmountError::TooLarge)
     }

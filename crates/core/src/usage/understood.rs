@@ -10,8 +10,10 @@ use super::reading::Reading;
 use super::shape::Leaves;
 use super::{OTHER_MODELS, REPORTED_COST, SERVICE_TIER, UNKNOWN, locate, normalized, number, own, told};
 use crate::money::Picos;
-use crate::pricing::{Usage, UsageError};
+use crate::pricing::{Tier, Usage, UsageError};
 
+/// The longest name of a region or the like, in bytes.
+const MAX_NAME: usize = 40;
 /// Most names of what was not understood.
 const MAX_NAMES: usize = 50;
 /// Most bytes of an object that is kept as it came.
@@ -82,8 +84,8 @@ pub fn understand_parts(provider: &str, input: i64, output: i64, raw: &Value) ->
     understood(&parts(&Provider::new(provider), input, output, object))
 }
 
-/// What of it is understood, in our form, and nothing of the caller's own words: it reads and costs as before. `None`
-/// where nothing is understood.
+/// What of it is understood, in our form, and nothing of the caller's own words: it costs as before. `None` where nothing
+/// is understood.
 pub fn understood_alone(provider: &str, input: i64, output: i64, raw: &Value) -> Option<Map<String, Value>> {
     let before = understand_parts(provider, input, output, raw).ok()?;
     let object = raw.as_object()?;
@@ -91,7 +93,41 @@ pub fn understood_alone(provider: &str, input: i64, output: i64, raw: &Value) ->
         if says_parts(object) { object.clone() } else { parts(&Provider::new(provider), input, output, object) };
     ours.remove(UNKNOWN);
     let after = understand_parts(provider, input, output, &Value::Object(ours.clone())).ok()?;
-    (Understood { not_understood: Vec::new(), ..before } == after).then_some(ours)
+    if (Understood { not_understood: Vec::new(), ..before }) != after {
+        return None;
+    }
+    ours.retain(|key, value| keep_names(key, value));
+    understand_parts(provider, input, output, &Value::Object(ours.clone())).ok()?;
+    Some(ours)
+}
+
+/// Leaves counts, and names by which prices go. Says whether anything is left.
+fn keep_names(key: &str, value: &mut Value) -> bool {
+    match value {
+        Value::String(name) if key == SERVICE_TIER => {
+            *name = Tier::parse(Some(name)).as_str().to_owned();
+            true
+        }
+        Value::String(name) => is_name(name),
+        Value::Array(others) if key == OTHER_MODELS => {
+            for other in others.iter_mut().filter_map(Value::as_object_mut) {
+                other.retain(|key, value| key == "model" || keep_names(key, value));
+            }
+            true
+        }
+        Value::Object(units) => {
+            units.retain(|_, value| value.is_number());
+            true
+        }
+        Value::Number(_) | Value::Bool(_) => true,
+        Value::Array(_) | Value::Null => false,
+    }
+}
+
+/// Whether a word may be a region's, a size's or a speed's in a price list, such as `us-east-1` or `1024x1024`.
+fn is_name(word: &str) -> bool {
+    word.len() <= MAX_NAME
+        && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
 }
 
 /// Whether it is in our own form, with wholes or without.
