@@ -11,7 +11,7 @@ use postgres::Client;
 use support::{Database, assert_verified, charged_nanos, id, make_tenant, text};
 
 /// Records of each tenant, of which one in five is of the model whose price was wrong, and one in ten has a cost of its own.
-const RECORDS: i64 = 50_000;
+const RECORDS: i64 = 30_000;
 const TENANTS: [u128; 2] = [0xa1, 0xa2];
 const WRONG: i64 = 2 * RECORDS / 5;
 const LIMIT: i64 = 2_500;
@@ -47,6 +47,8 @@ fn prepared() -> Result<(Database, Client)> {
     }
     client.batch_execute("analyze")?;
     client.batch_execute("select copilot_internal.maintain(200000)")?;
+    // Where the library is not preloaded, each charge passes over the dead rows of those that were folded.
+    client.batch_execute("vacuum copilot_internal.pending_costs")?;
     Ok((database, client))
 }
 
