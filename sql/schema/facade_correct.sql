@@ -19,8 +19,8 @@ create function copilot_internal.reprice(
     as 'MODULE_PATHNAME', 'reprice_wrapper';
 comment on function copilot_internal.reprice(timestamptz, timestamptz, boolean, bigint, text) is
     'Corrects computed costs of records that occurred in the range (half-open) by the prices known now, as '
-    'cost_corrections. Returns what differs (USD) and, where more is left, a cursor: call again with it until it is '
-    'NULL or no row comes. p_dry_run only tells.';
+    'cost_corrections. Returns what differs (USD) and, if more is left, a cursor: call again with it until it is '
+    'NULL or no row comes. p_dry_run tells.';
 
 create function copilot_internal.adjust_quota(
     p_quota_id uuid, p_delta_usd numeric, p_request_id text, p_reason text default null)

@@ -140,5 +140,5 @@ begin atomic
 end;
 comment on function copilot_internal.move_lines(uuid, text, uuid[], uuid) is
     'Moves the share that rows of one ledger table have in a tenant''s rollups to a pseudonym, and out of their '
-    'conversations; rollups of conversations that become empty go. Without a pseudonym it moves it out of the tenant, '
+    'conversations; empty conversation rollups go. Without a pseudonym it moves it out of the tenant, '
     'into purged_costs. Run as the owner.';
