@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use postgres::Client;
-use support::{Database, assert_verified, charged_nanos, id, make_tenant, text};
+use support::{Database, assert_verified, charged_nanos, id, make_tenant, preloaded, text};
 
 /// Records of each tenant, of which one in five is of the model whose price was wrong, and one in ten has a cost of its own.
 const RECORDS: i64 = 30_000;
@@ -158,7 +158,9 @@ fn a_large_ledger_is_repriced_page_by_page_beside_charges() -> Result<()> {
     })?;
     println!("{WRONG} of {} records in {:?}, {charges} charges beside", 2 * RECORDS, start.elapsed());
     assert_eq!((came.adjusted + rest.adjusted, came.adjustment + rest.adjustment), (WRONG, WRONG * 10_000_000));
-    assert!(charges > 10, "{charges} charges");
+    // Where the library is not preloaded, the tenant's charges wait for each call to commit.
+    let least = if preloaded(&mut client)? { 10 } else { 1 };
+    assert!(charges >= least, "{charges} charges");
     assert_verified(&mut client);
     let after = charged_nanos(&mut client, id(TENANTS[0]))? + charged_nanos(&mut client, id(TENANTS[1]))?;
     assert_eq!(after, before + WRONG * 10_000 + charges * 1_000);
