@@ -62,7 +62,7 @@ impl<'de> Visitor<'de> for ExactVisitor {
 
     /// A value passes a number on like this where its text is the one that names this float.
     fn visit_f64<E: Error>(self, number: f64) -> Result<Value, E> {
-        number.to_string().parse().map(Value::Number).map_err(Error::custom)
+        Number::from_f64(number).map(Value::Number).ok_or_else(|| Error::custom("a number that is not finite"))
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Value, E> {
