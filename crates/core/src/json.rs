@@ -8,7 +8,7 @@
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use serde_path_to_error::Segment;
 
@@ -23,13 +23,46 @@ pub struct Exact(pub Value);
 
 impl<'de> Deserialize<'de> for Exact {
     fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
-        json.deserialize_any(ExactVisitor).map(Self)
+        Reader(Any).deserialize(json).map(Self)
     }
 }
 
-struct ExactVisitor;
+/// What a reader of values insists on, at one level of nesting.
+pub(crate) trait Rule: Copy {
+    /// The rule within one more object or list.
+    fn inner<E: Error>(self) -> Result<Self, E>;
 
-impl<'de> Visitor<'de> for ExactVisitor {
+    /// Whether a key may stand in an object again, with the same value or with another one.
+    fn again<E: Error>(self, key: &str, is_same: bool) -> Result<(), E>;
+}
+
+/// Whatever is JSON: of a key that stands there twice the last value counts.
+#[derive(Clone, Copy)]
+struct Any;
+
+impl Rule for Any {
+    fn inner<E: Error>(self) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn again<E: Error>(self, _: &str, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+}
+
+/// Reads a value as it is written, by a rule.
+#[derive(Clone, Copy)]
+pub(crate) struct Reader<R>(pub R);
+
+impl<'de, R: Rule> DeserializeSeed<'de> for Reader<R> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Value, D::Error> {
+        json.deserialize_any(self)
+    }
+}
+
+impl<'de, R: Rule> Visitor<'de> for Reader<R> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -74,41 +107,33 @@ impl<'de> Visitor<'de> for ExactVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
+        let inner = Self(self.0.inner()?);
         let mut values = Vec::new();
-        while let Some(Exact(value)) = list.next_element()? {
+        while let Some(value) = list.next_element_seed(inner)? {
             values.push(value);
         }
         Ok(values.into())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let mut next = match begin(&mut map)? {
-            Begin::Number(number) => return Ok(Value::Number(number)),
-            Begin::Object(first) => first,
+        let mut next = match map.next_key()? {
+            Some(Key::OfNumber) => {
+                return map.next_value::<String>()?.parse().map(Value::Number).map_err(Error::custom);
+            }
+            Some(Key::Written(key)) => Some(key),
+            None => None,
         };
+        let inner = Self(self.0.inner()?);
         let mut values = Map::new();
         while let Some(key) = next {
-            let Exact(value) = map.next_value()?;
+            let value = map.next_value_seed(inner)?;
+            if let Some(other) = values.get(&key) {
+                self.0.again(&key, *other == value)?;
+            }
             values.insert(key, value);
             next = map.next_key()?;
         }
         Ok(values.into())
-    }
-}
-
-/// What comes as a map.
-pub(crate) enum Begin {
-    Number(Number),
-    /// An object, with its first key.
-    Object(Option<String>),
-}
-
-/// Reads the first key of a map, and all of it where it stands for a number.
-pub(crate) fn begin<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Begin, A::Error> {
-    match map.next_key()? {
-        None => Ok(Begin::Object(None)),
-        Some(Key::Written(key)) => Ok(Begin::Object(Some(key))),
-        Some(Key::OfNumber) => map.next_value::<String>()?.parse().map(Begin::Number).map_err(Error::custom),
     }
 }
 

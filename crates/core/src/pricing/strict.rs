@@ -1,13 +1,11 @@
 //! JSON as a price list has to be. No object has a key twice with different values, of which a usual reader would lose
 //! all but one. Nothing is nested too deep.
 
-use std::fmt;
-
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Value};
+use serde::de::{DeserializeSeed, Error};
+use serde_json::Value;
 
 use super::list::quoted;
-use crate::json::{Begin, begin};
+use crate::json::{Reader, Rule};
 
 /// The deepest nesting of a price list; the real one has four levels.
 pub const MAX_LEVELS: usize = 32;
@@ -15,7 +13,7 @@ pub const MAX_LEVELS: usize = 32;
 /// Reads the text, or says in one sentence without its full stop why it is no price list.
 pub fn read(text: &str) -> Result<Value, String> {
     let mut json = serde_json::Deserializer::from_str(text);
-    let read = Strict { levels: 0 }.deserialize(&mut json).and_then(|value| json.end().map(|()| value));
+    let read = Reader(Strict { levels: 0 }).deserialize(&mut json).and_then(|value| json.end().map(|()| value));
     read.map_err(|error| {
         let place = format!(" at line {} column {}", error.line(), error.column());
         let said = error.to_string();
@@ -26,81 +24,25 @@ pub fn read(text: &str) -> Result<Value, String> {
     })
 }
 
-/// A value within so many objects and lists.
+/// Within so many objects and lists.
 #[derive(Clone, Copy)]
 struct Strict {
     levels: usize,
 }
 
-impl Strict {
+impl Rule for Strict {
     fn inner<E: Error>(self) -> Result<Self, E> {
         if self.levels == MAX_LEVELS {
             return Err(E::custom(format_args!("is nested more than {MAX_LEVELS} deep")));
         }
         Ok(Self { levels: self.levels + 1 })
     }
-}
 
-impl<'de> DeserializeSeed<'de> for Strict {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Value, D::Error> {
-        json.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Strict {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_bool<E: Error>(self, truth: bool) -> Result<Value, E> {
-        Ok(truth.into())
-    }
-
-    fn visit_u64<E: Error>(self, number: u64) -> Result<Value, E> {
-        Ok(number.into())
-    }
-
-    fn visit_i64<E: Error>(self, number: i64) -> Result<Value, E> {
-        Ok(number.into())
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Value, E> {
-        Ok(text.into())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
-        let inner = self.inner()?;
-        let mut values = Vec::new();
-        while let Some(value) = list.next_element_seed(inner)? {
-            values.push(value);
+    fn again<E: Error>(self, key: &str, is_same: bool) -> Result<(), E> {
+        if is_same {
+            return Ok(());
         }
-        Ok(values.into())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Value, A::Error> {
-        let mut next = match begin(&mut object)? {
-            Begin::Number(number) => return Ok(Value::Number(number)),
-            Begin::Object(first) => first,
-        };
-        let inner = self.inner()?;
-        let mut values = Map::new();
-        while let Some(key) = next {
-            let value = object.next_value_seed(inner)?;
-            if values.get(&key).is_some_and(|other| *other != value) {
-                return Err(Error::custom(format_args!("has the key {} twice in one object", quoted(&key))));
-            }
-            values.insert(key, value);
-            next = object.next_key()?;
-        }
-        Ok(values.into())
+        Err(E::custom(format_args!("has the key {} twice in one object", quoted(key))))
     }
 }
 
