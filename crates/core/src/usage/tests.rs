@@ -77,8 +77,9 @@ fn varied(value: &Value, seed: &mut u64) -> Value {
         Value::Number(_) => Value::from(drawn % 3_000),
         Value::String(_) if drawn.is_multiple_of(16) => Value::from("12"),
         Value::Null if drawn.is_multiple_of(16) => Value::from(7),
-        Value::Array(list) if drawn.is_multiple_of(16) => Value::Array(list.iter().skip(1).cloned().collect()),
-        Value::Array(list) => Value::Array(list.iter().map(|item| varied(item, seed)).collect()),
+        Value::Array(list) if drawn.is_multiple_of(16) => list.iter().skip(1).cloned().collect(),
+        Value::Array(list) if drawn % 16 == 1 => list.iter().chain(list.last()).cloned().collect(),
+        Value::Array(list) => list.iter().map(|item| varied(item, seed)).collect(),
         Value::Object(object) => {
             Value::Object(object.iter().map(|(key, value)| (key.clone(), varied(value, seed))).collect())
         }
