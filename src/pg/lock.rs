@@ -17,8 +17,8 @@
 //! upgrade, hence no deadlock among calls of one tenant; a duplicate of a request waits here and then replays.
 //! Transactions that call for several tenants, one after the other and in different orders, can deadlock (`40P01`).
 //!
-//! The locks of folding and of events are only ever tried, never waited for. Who takes those of several definitions waits
-//! for one at a time and has no other of them meanwhile ([`lock_definitions`]).
+//! The locks of folding and of events are only ever tried, never waited for. A transaction that takes those of several
+//! definitions waits for one at a time and has no other of them meanwhile ([`lock_definitions`]).
 //!
 //! The escrow mode takes none of these to charge. What it does with `Definitions`, `Arrivals` and `Row`, and with the
 //! subjects' locks while it loads a counter, is told in the crate `escrow`.
@@ -189,8 +189,8 @@ impl LockTarget {
 }
 
 /// Takes the locks of the definitions of some partitions, jointly. While it waits for one it has none of the others that
-/// it takes here: whoever has that one may come to wait for one of these, to load a counter. Where others keep coming in
-/// between, it takes them in their order in the end.
+/// it takes here: the transaction that has that one may come to wait for one of these, to load a counter. Where others
+/// keep coming in between, it takes them in their order in the end.
 pub fn lock_definitions(partitions: u128) {
     const MAX_ROUNDS: u32 = 100;
     let wanted = || (0..=PLATFORM).filter(|partition| partitions & (1 << partition) != 0);

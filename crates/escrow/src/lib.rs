@@ -152,8 +152,8 @@
 //! definitions there; one waits for a reservation that the other has locked; or each has written a request that the
 //! other then sends. Postgres then ends one of them (`40P01`).
 //!
-//! A transaction in which a person's own session charges may stay open on purpose. Its slot says so: who has waited for
-//! it for some seconds ends that session.
+//! A transaction in which a person's own session charges may stay open on purpose. Its slot says so: a transaction that
+//! has waited for it for some seconds ends that session.
 //!
 //! ## Eviction
 //! It takes an entry that no transaction has pinned. An entry is pinned from before the first addition until after the

@@ -115,7 +115,7 @@ impl Escrow {
         self.start_round(state, me);
     }
 
-    /// A charge that does not know its tenant's row: whoever loads a quota of the tenant later waits for it. That the row has
+    /// A charge that does not know its tenant's row: a later load of a quota of the tenant waits for it. That the row has
     /// come meanwhile shows in step 7.
     pub fn share_tenant(&self, state: &mut State, me: usize) {
         let others = state.tenant_lock_of_others(me, |other| self.tenant(other) == self.tenant(me));

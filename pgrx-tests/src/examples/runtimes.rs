@@ -142,7 +142,7 @@ fn finish(dir: &Path, made_from: &str) -> Result<()> {
 mod tests {
     use super::*;
 
-    /// Whoever clones the repository installs from the public registries.
+    /// A clone installs from the public registries.
     #[test]
     fn locks_name_no_private_host() {
         let python = read_all(&REQUIREMENTS.map(|file| layout::root().join(file))).unwrap();

@@ -231,10 +231,10 @@ fn a_counter_that_is_loaded_in_mid_transaction_gives_back_what_was_charged_befor
     Ok(())
 }
 
-/// A transaction that has changed definitions and charges has their partitions to itself. What it loads next waits for who
-/// has the lock of another: who reloads waits for the first, so it must have none of the others meanwhile.
+/// A transaction that has changed definitions and charges has their partitions to itself. What it loads next waits for the
+/// locks of other partitions. A reload waits for the first, so it must have none of the others meanwhile.
 #[test]
-fn who_reloads_counters_has_no_lock_while_it_waits() -> Result<()> {
+fn a_reload_of_counters_has_no_lock_while_it_waits() -> Result<()> {
     for reload in [
         "select copilot_internal.reload_counters()",
         "insert into copilot_internal.default_quotas (resource_type, limit_usd) values ('e2b', 70)",

@@ -48,7 +48,7 @@ fn eight_onboardings_at_once_end_without_a_deadlock() -> Result<()> {
     Ok(())
 }
 
-/// 500 tenants are of every 64th of the tenants. Whoever waited for the import would be told so by the timeout.
+/// 500 tenants are of every 64th of the tenants. A session that waited for the import would be told so by the timeout.
 #[test]
 fn an_open_import_of_tenants_keeps_no_first_charge_waiting() -> Result<()> {
     let database = Database::fresh()?;
