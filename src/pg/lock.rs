@@ -138,16 +138,16 @@ impl LockTarget {
     pub fn lock(self, strength: Strength) {
         let tag = self.tag();
         // SAFETY: the tag is complete; a transaction-level lock is released by Postgres at the transaction's end.
-        unsafe {
+        as_transaction(|| unsafe {
             pg_sys::LockAcquire(&raw const tag, strength.mode(), false, false);
-        }
+        });
     }
 
     /// Takes the lock if no other holds it against us.
     pub fn try_lock(self, strength: Strength) -> bool {
         let tag = self.tag();
         // SAFETY: as in `lock`, without waiting.
-        let result = unsafe { pg_sys::LockAcquire(&raw const tag, strength.mode(), false, true) };
+        let result = as_transaction(|| unsafe { pg_sys::LockAcquire(&raw const tag, strength.mode(), false, true) });
         result != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
     }
 
@@ -182,10 +182,29 @@ impl LockTarget {
     pub fn unlock(self, strength: Strength) {
         let tag = self.tag();
         // SAFETY: called only for a lock that this transaction has just taken.
-        unsafe {
+        as_transaction(|| unsafe {
             pg_sys::LockRelease(&raw const tag, strength.mode(), false);
+        });
+    }
+}
+
+/// Takes or gives back locks as the (sub)transaction and not as a portal. The portal of a cursor goes, with its locks, to
+/// the subtransaction in which a FETCH fails. An earlier FETCH may have charged under them, and that charge stays.
+fn as_transaction<T>(act: impl FnOnce() -> T) -> T {
+    struct Restore(pg_sys::ResourceOwner);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            // SAFETY: it was the session's own a moment ago. After an ERROR Postgres sets another one next.
+            unsafe { pg_sys::CurrentResourceOwner = self.0 };
         }
     }
+    // SAFETY: both are variables of the session, which has one thread.
+    let _restore = unsafe {
+        let restore = Restore(pg_sys::CurrentResourceOwner);
+        pg_sys::CurrentResourceOwner = pg_sys::CurTransactionResourceOwner;
+        restore
+    };
+    act()
 }
 
 /// Takes the locks of the definitions of some partitions, jointly. While it waits for one it has none of the others that
