@@ -128,7 +128,13 @@ impl<'a> QuotaCounter<'a> {
 
     /// Step 3. The pin is in the journal, as an addition of nothing, before anything can fail.
     pub fn place(&self, spi: &Session, epochs: EpochPair, tail: &mut i64) -> std::result::Result<CounterSource, Retry> {
+        let [tenant, platform] = epochs;
+        let epoch = if self.partition == PLATFORM { platform } else { tenant };
         if self.definition.is_own || with(|state| state.has_closed(self.partition)) {
+            if self.definition.is_own && self.waits_for_earlier(epoch, LockWait::Wait) {
+                // They may have charged the tenant before its row was deleted, which has come again.
+                return Err(Retry::Again);
+            }
             // The locked mode may have left a prepared transaction.
             self.counted().lock(Strength::Exclusive);
             if self.definition.is_own {
@@ -139,8 +145,6 @@ impl<'a> QuotaCounter<'a> {
             let (spent, held) = self.sum(spi, horizon, tail)?;
             return Ok(CounterSource::Tables { spent, held, horizon });
         }
-        let [tenant, platform] = epochs;
-        let epoch = if self.partition == PLATFORM { platform } else { tenant };
         let level = level();
         loop {
             let handle = match self.find(epoch) {
@@ -211,12 +215,7 @@ impl<'a> QuotaCounter<'a> {
                 return Ok(None);
             }
         }
-        // Load 2
-        if let Some(other) = registry.earlier(0, own_slot(), own_database(), self.partition, epoch) {
-            if wait == LockWait::Wait {
-                withdraw(self.shared, self.payer);
-                wait_for(self.shared, other, self.partition, epoch);
-            }
+        if self.waits_for_earlier(epoch, wait) {
             return Ok(None);
         }
         // Load 3
@@ -236,6 +235,18 @@ impl<'a> QuotaCounter<'a> {
         // Load 5
         counted.unlock(Strength::Exclusive);
         handle.map(Some)
+    }
+
+    /// Load 2. Whether there was a transaction in an earlier epoch, which was waited for if that may be.
+    fn waits_for_earlier(&self, epoch: u32, wait: LockWait) -> bool {
+        let other = self.shared.registry.earlier(0, own_slot(), own_database(), self.partition, epoch);
+        if let Some(other) = other
+            && wait == LockWait::Wait
+        {
+            withdraw(self.shared, self.payer);
+            wait_for(self.shared, other, self.partition, epoch);
+        }
+        other.is_some()
     }
 
     /// Where the horizon of a new counter is: now, but before the active expiry of this transaction, which it publishes

@@ -102,6 +102,12 @@ pub fn identity() -> Identity {
     }
 }
 
+/// Whether the running transaction has written anything.
+pub fn has_written() -> bool {
+    // SAFETY: reads a variable of the session.
+    unsafe { pg_sys::GetTopTransactionIdIfAny() != pg_sys::InvalidTransactionId }
+}
+
 /// Whether rows of this transaction id are of the running transaction, with its subtransactions.
 pub fn is_own_transaction(id: i64) -> bool {
     // SAFETY: looks the id up among those of this session.

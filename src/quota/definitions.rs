@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::pg::invalidation::{Kind, Subject, Tick, now};
 use crate::pg::spi::types::{TEXT, UUID};
 use crate::pg::spi::{self, Plan, Row, Snapshot, columns};
-use crate::pg::transaction::is_own_transaction;
+use crate::pg::transaction::{has_written, is_own_transaction};
 use crate::pg::zone::PostgresZone;
 use crate::pg::{Timestamp, clock_timestamp, nil};
 use crate::settings;
@@ -101,9 +101,14 @@ impl Definitions {
         self.epochs.set(epochs);
     }
 
-    /// Whether they were read in these epochs, and no raise has come or gone.
+    /// Whether they were read in these epochs, no raise has come or gone, and this transaction cannot have made the row.
     fn are_of(&self, epochs: EpochPair) -> bool {
-        self.epochs.get() == epochs && !self.raises_have_changed()
+        self.epochs.get() == epochs && !self.raises_have_changed() && !self.may_lack_own_row()
+    }
+
+    /// A row that the running statement makes is told of when the statement ends, and charged before.
+    fn may_lack_own_row(&self) -> bool {
+        self.row == TenantRow::Missing && has_written()
     }
 
     fn raises_have_changed(&self) -> bool {
@@ -319,7 +324,7 @@ fn key(payer: Payer) -> DefinitionKey {
 
 /// The definitions that are kept of a payer, in whatever epochs they were read.
 pub fn kept_in_any(payer: Payer) -> Option<Rc<Definitions>> {
-    KEPT.with(|kept| kept.get(&key(payer)))
+    KEPT.with(|kept| kept.get(&key(payer))).filter(|definitions| !definitions.may_lack_own_row())
 }
 
 /// The definitions that apply to a payer, as of the epochs and of the invalidation messages that were handled, or newer.

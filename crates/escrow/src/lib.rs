@@ -46,6 +46,7 @@
 //! If it charges the tenant, it takes `Row(tenant)` alone and keeps it to the end. So no other transaction charges the
 //! tenant without its row. It decides what came with the row from the tables; quotas that others know, by their counters.
 //! What came with the row is what a snapshot without its own changes does not show. The trigger need not have run yet.
+//! Charges may be in flight of a row that was deleted: it waits for slots in earlier epochs, as a loader does.
 //!
 //! ## To charge, a transaction
 //! 1. *enters*: publishes in its [`registry::Slot`] the epochs of both partitions (the earliest in which it has
@@ -147,10 +148,11 @@
 //! ## Waiting
 //! A transaction that has to wait (to load, for a closed partition, or for a duplicate) and has not charged in the
 //! partition yet first withdraws from its slot, and starts again afterwards. So does one that was refused. So two
-//! transactions wait for each other only in four cases: both have charged in an earlier epoch, or before a tenant's row
+//! transactions wait for each other only in five cases: both have charged in an earlier epoch, or before a tenant's row
 //! came, and charge again later; one that has closed a partition waits for one that has charged there and then changes
-//! definitions there; one waits for a reservation that the other has locked; or each has written a request that the
-//! other then sends. Postgres then ends one of them (`40P01`).
+//! definitions or makes a tenant there; each has made a tenant, and charges or makes the other's; one waits for a
+//! reservation that the other has locked; or each has written a request that the other then sends. Postgres then ends one
+//! of them (`40P01`).
 //!
 //! A transaction in which a person's own session charges may stay open on purpose. Its slot says so: a transaction that
 //! has waited for it for some seconds ends that session.

@@ -42,6 +42,47 @@ fn what_is_charged_to_a_tenant_without_a_row_counts_when_the_row_comes() -> Resu
     Ok(())
 }
 
+/// What was charged before a tenant was deleted counts when it is made again, also while it is in flight.
+#[test]
+fn a_tenant_that_is_made_again_counts_what_is_in_flight_of_its_earlier_life() -> Result<()> {
+    let database = fresh()?;
+    let (mut client, mut other) = (connect(&database)?, connect(&database)?);
+    make_tenant(&mut client, id(1))?;
+    other.batch_execute("begin")?;
+    assert!(charge(&mut other, id(1), "60")?);
+    client.execute("delete from copilot_internal.tenants where id = $1", &[&id(1)])?;
+    let fits = while_blocked(
+        database.cluster,
+        &database.name,
+        |client| {
+            client.batch_execute(&format!("begin; {}", insert(id(1))))?;
+            let fits = charge(client, id(1), "60")?;
+            client.batch_execute("commit")?;
+            Ok(fits)
+        },
+        || Ok(other.batch_execute("commit")?),
+    )?;
+    assert!(!fits, "120 of 100");
+    assert_exact(&mut client, id(1), 100);
+    Ok(())
+}
+
+/// A session that remembers that there is no such tenant charges it in the statement that makes it.
+#[test]
+fn a_session_that_knows_no_such_tenant_sees_the_row_of_its_own_statement() -> Result<()> {
+    let database = fresh()?;
+    let mut client = connect(&database)?;
+    client.execute("select public.set_quota('tenant', $1, 'llm', 1000, 'day')", &[&id(1)])?;
+    assert!(charge(&mut client, id(1), "60")?);
+    let sql = format!(
+        "with t as ({} returning id)
+         select r.allowed from t, public.check_and_record_quota_atomic('tenant', t.id, 60, 'llm', t.id) r",
+        insert(id(1))
+    );
+    assert!(!client.query_one(&sql, &[])?.get::<_, bool>(0), "120 of 100 a month");
+    Ok(())
+}
+
 /// The transaction that makes a tenant and charges it has that tenant to itself, and no other.
 #[test]
 fn a_transaction_that_makes_a_tenant_and_charges_it_waits_and_is_waited_for() -> Result<()> {
