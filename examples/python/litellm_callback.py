@@ -16,8 +16,6 @@ from psycopg_pool import ConnectionPool
 
 from tollgate import Hold, Payer, reserve
 
-ATTEMPTS = 4
-
 
 class Tollgate(CustomLogger):
     def __init__(self, pool: ConnectionPool):
@@ -45,14 +43,9 @@ class Tollgate(CustomLogger):
             # LiteLLM adds the cost that it computed to a stream's usage. It is no bill, unless OpenRouter said so.
             computed = None if hold.arguments["provider"] == "openrouter" else {"cost"}
             reported = usage.model_dump(mode="json", exclude=computed, exclude_none=True)
-            for attempt in range(ATTEMPTS):
-                try:
-                    return await asyncio.to_thread(hold.record, reported)
-                except Exception:
-                    # The request id makes a retry harmless. What is raised at last is logged by LiteLLM.
-                    if attempt == ATTEMPTS - 1:
-                        raise
-                    await asyncio.sleep(0.1 * 4**attempt)
+            tier = getattr(response_obj, "service_tier", None)
+            # What is raised at last is logged by LiteLLM.
+            await asyncio.to_thread(hold.record, {"usage": reported, "service_tier": tier})
 
     async def async_post_call_failure_deployment_hook(self, request_data, exception, call_type, fallback_depth=None):
         """After each attempt that failed: its money is free for the next."""

@@ -1,9 +1,11 @@
 """psycopg 3: reserve, call, record. Money is Decimal (a float is `double precision`, which no function takes)."""
 
+import time
 from dataclasses import dataclass
 from decimal import Decimal
 from uuid import UUID, uuid4
 
+from psycopg import OperationalError
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
@@ -25,7 +27,8 @@ class QuotaRefused(Exception):
 
 def connect(conninfo: str = "") -> ConnectionPool:
     """Autocommit: each call is a transaction of its own, and none stays open while a model answers."""
-    return ConnectionPool(conninfo, kwargs={"autocommit": True, "row_factory": dict_row}, max_size=8, open=True)
+    return ConnectionPool(conninfo, kwargs={"autocommit": True, "row_factory": dict_row}, max_size=8, open=True,
+                          check=ConnectionPool.check_connection)
 
 
 def one(pool: ConnectionPool, sql: str, arguments: dict) -> dict:
@@ -44,15 +47,18 @@ class Hold:
     def record(self, usage: dict) -> Decimal | None:
         """Records what the provider reported, alone or inside its response, and frees the rest. None has no price."""
         self.recorded = True
-        row = one(
-            self.pool,
-            """select cost_usd
-                 from record_llm_usage(p_tenant_id => %(tenant)s, p_user_id => %(user)s,
-                          p_model_provider => %(provider)s, p_model_name => %(model)s, p_usage => %(usage)s,
-                          p_request_id => %(request)s, p_reservation_id => %(reservation)s)""",
-            self.arguments | {"usage": Jsonb(usage)},
-        )
-        return row["cost_usd"]
+        sql = """select cost_usd
+                   from record_llm_usage(p_tenant_id => %(tenant)s, p_user_id => %(user)s,
+                            p_model_provider => %(provider)s, p_model_name => %(model)s, p_usage => %(usage)s,
+                            p_request_id => %(request)s, p_reservation_id => %(reservation)s)"""
+        for wait in (0.1, 0.4, 1.6, None):
+            try:
+                return one(self.pool, sql, self.arguments | {"usage": Jsonb(usage)})["cost_usd"]
+            except OperationalError:
+                # The connection is lost, and the money is spent. The request id makes a retry harmless.
+                if wait is None:
+                    raise
+                time.sleep(wait)
 
     def release(self, reason: str) -> None:
         """Gives the money back at once, unless the call was billed."""

@@ -2,8 +2,8 @@
 //
 //   const model = wrapLanguageModel({ model: openai('gpt-4o'), middleware: metered(tollgate, { tenant }) })
 
-import type { LanguageModelV4, LanguageModelV4CallOptions, LanguageModelV4Middleware, LanguageModelV4StreamPart,
-  LanguageModelV4Usage } from '@ai-sdk/provider'
+import type { LanguageModelV4, LanguageModelV4CallOptions, LanguageModelV4GenerateResult, LanguageModelV4Middleware,
+  LanguageModelV4StreamPart } from '@ai-sdk/provider'
 import type { Json } from './database.types.ts'
 import type { Tollgate } from './supabase.ts'
 
@@ -26,7 +26,7 @@ export function metered(tollgate: Tollgate, payer: Payer): LanguageModelV4Middle
     async wrapGenerate({ doGenerate, params, model }) {
       const call = await reserve(tollgate, payer, model, params)
       const result = await orRelease(call, doGenerate)
-      await call.record(result.usage)
+      await call.record(result)
       return result
     },
     async wrapStream({ doStream, params, model }) {
@@ -38,6 +38,7 @@ export function metered(tollgate: Tollgate, payer: Payer): LanguageModelV4Middle
 }
 
 type Call = Awaited<ReturnType<typeof reserve>>
+type Answer = Pick<LanguageModelV4GenerateResult, 'usage' | 'providerMetadata'>
 
 async function reserve(tollgate: Tollgate, payer: Payer, model: LanguageModelV4, params: LanguageModelV4CallOptions) {
   const names = { p_model_provider: model.provider, p_model_name: model.modelId }
@@ -56,10 +57,11 @@ async function reserve(tollgate: Tollgate, payer: Payer, model: LanguageModelV4,
   const p_reservation_id = hold.reservation_id
   let billed = false
   return {
-    async record(usage: LanguageModelV4Usage) {
+    async record({ usage, providerMetadata }: Answer) {
       billed = true
-      // The provider's own object says most. The same request id makes a retry harmless.
-      const record = { ...names, ...ofPayer, p_reservation_id, p_usage: (usage.raw ?? usage) as Json }
+      // The provider's own object says most, and what stands beside it the tier. The same request id makes a retry harmless.
+      const p_usage = { usage: usage.raw ?? usage, providerMetadata } as Json
+      const record = { ...names, ...ofPayer, p_reservation_id, p_usage }
       for (let wait = 100; ; wait *= 4) {
         const { error } = await tollgate.rpc('record_llm_usage', record)
         if (!error) return
@@ -89,7 +91,7 @@ function recorded(stream: ReadableStream<LanguageModelV4StreamPart>, call: Call)
   return new ReadableStream<LanguageModelV4StreamPart>({
     async pull(controller) {
       const { done, value } = await orRelease(call, () => reader.read())
-      if (value?.type === 'finish' && wasBilled(value)) await call.record(value.usage)
+      if (value?.type === 'finish' && wasBilled(value)) await call.record(value)
       if (!done) return controller.enqueue(value)
       await call.release('the stream ended without usage')
       controller.close()

@@ -200,6 +200,7 @@ fn the_ai_sdk_middleware_records_what_is_billed_and_releases_the_rest() -> Resul
         &[
             ("generated", text.clone()),
             ("counted", text.clone()),
+            ("served", text.clone()),
             ("failed", json!({ "message": "the provider is down" })),
             ("streamed", text),
             ("broken stream", json!({ "message": "connection lost" })),
@@ -210,9 +211,11 @@ fn the_ai_sdk_middleware_records_what_is_billed_and_releases_the_rest() -> Resul
             ("refused", json!({ "status": "EXCEEDED", "waits": true, "calls": 0 })),
         ],
     )?;
-    // Billed: generated, counted, streamed, billed error, recorded at last. Released: failed, a stream that was refused,
+    // Billed: generated, counted, served, streamed, billed error, recorded at last. Released: failed, a stream that was refused,
     // broke, was aborted, cancelled, or ended in an error without usage.
-    assert_ledger(&mut client, &["priced 0.0035"; 5], &[("committed", 5), ("released", 6)])?;
+    let mut records = ["priced 0.0035"; 6];
+    records[5] = "priced 0.00595";
+    assert_ledger(&mut client, &records, &[("committed", 6), ("released", 6)])?;
     let names = "select distinct model_provider || '/' || model_name from copilot_internal.llm_cost_records";
     assert_eq!(texts(&mut client, names, &[])?, ["openai.chat/gpt-4o"]);
     Ok(())
@@ -229,10 +232,11 @@ fn node_postgres() -> Result<()> {
             ("failed", json!({ "message": "the provider is down" })),
             ("bad input", json!({ "code": "22023" })),
             ("reused id", json!({ "code": "23505" })),
+            ("restarted", json!({ "text": "Hello" })),
         ],
     )?;
     assert_eq!(told(&lines, "refused")?["status"], "EXCEEDED");
-    assert_ledger(&mut client, &["priced 0.0035"], &[("committed", 1), ("released", 1)])
+    assert_ledger(&mut client, &["priced 0.0035"; 2], &[("committed", 2), ("released", 1)])
 }
 
 #[test]
@@ -261,6 +265,7 @@ fn psycopg() -> Result<()> {
         &lines,
         &[
             ("recorded", json!({ "cost_usd": "0.0035" })),
+            ("restarted", json!({ "cost_usd": "0.0035" })),
             ("unpriced", json!({ "status": "UNPRICED" })),
             ("unknown tenant", json!({ "status": "NO_TENANT" })),
             ("refused", json!({ "status": "EXCEEDED", "waits": true })),
@@ -269,7 +274,7 @@ fn psycopg() -> Result<()> {
             ("bad input", json!({ "code": "22023" })),
         ],
     )?;
-    assert_ledger(&mut client, &["priced 0.0035"], &[("committed", 1), ("released", 1)])
+    assert_ledger(&mut client, &["priced 0.0035"; 2], &[("committed", 2), ("released", 1)])
 }
 
 #[test]
@@ -314,12 +319,14 @@ fn the_litellm_callback_records_what_is_billed_and_releases_the_rest() -> Result
         &[
             ("answered", json!({ "text": "Hello" })),
             ("streamed", json!({ "text": "Hello" })),
+            ("served", json!({ "text": "Hello" })),
             ("failed", json!({ "code": 500 })),
             ("refused", json!({ "status": "EXCEEDED", "calls": 0 })),
         ],
     )?;
     // Priced here, not by the cost that LiteLLM adds to what a stream used.
-    assert_ledger(&mut client, &["priced 0.0035"; 2], &[("committed", 2), ("released", 1)])?;
+    let records = ["priced 0.0035", "priced 0.0035", "priced 0.00595"];
+    assert_ledger(&mut client, &records, &[("committed", 3), ("released", 1)])?;
     assert_eq!(text(&mut client, "select max(model_provider) from copilot_internal.llm_cost_records", &[])?, "openai");
     Ok(())
 }

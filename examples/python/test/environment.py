@@ -16,7 +16,7 @@ def tell(what: str, **facts) -> None:
 
 
 class Model(BaseHTTPRequestHandler):
-    """What it does follows from the prompt: `down` fails, `cut` ends a stream in the middle."""
+    """What it does follows from the prompt: `down` fails, `cut` ends a stream in the middle, `priority` is the tier."""
 
     calls = 0
 
@@ -28,7 +28,7 @@ class Model(BaseHTTPRequestHandler):
             return self.answer(500, "application/json", json.dumps({"error": {"message": "down"}}))
         if not request.get("stream"):
             message = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Hello"}}
-            return self.answer(200, "application/json", json.dumps(completion("chat.completion", [message], USAGE)))
+            return self.answer(200, "application/json", json.dumps(completion("chat.completion", [message], USAGE, prompt)))
         delta = [{"index": 0, "finish_reason": None, "delta": {"role": "assistant", "content": "Hello"}}]
         end = [{"index": 0, "finish_reason": "stop", "delta": {}}]
         chunks = [completion("chat.completion.chunk", delta), completion("chat.completion.chunk", end)]
@@ -50,9 +50,9 @@ class Model(BaseHTTPRequestHandler):
         pass
 
 
-def completion(kind: str, choices: list, usage: dict | None = None) -> dict:
-    return {"id": "chatcmpl-1", "object": kind, "created": 1, "model": "gpt-4o", "service_tier": "default",
-            "choices": choices, "usage": usage}
+def completion(kind: str, choices: list, usage: dict | None = None, prompt: str = "") -> dict:
+    return {"id": "chatcmpl-1", "object": kind, "created": 1, "model": "gpt-4o", "choices": choices, "usage": usage,
+            "service_tier": "priority" if prompt == "priority" else "default"}
 
 
 def model_url() -> str:

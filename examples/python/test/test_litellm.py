@@ -21,6 +21,7 @@ async def main():
     tell("answered", text=(await ask("Hi")).choices[0].message.content)
     words = [chunk.choices[0].delta.content async for chunk in await ask("Hi", stream=True) if chunk.choices]
     tell("streamed", text="".join(word or "" for word in words))
+    tell("served", text=(await ask("priority")).choices[0].message.content)
     try:
         await ask("down")
     except litellm.exceptions.InternalServerError as error:

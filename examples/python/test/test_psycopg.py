@@ -9,6 +9,12 @@ payer = Payer(tenant)
 
 tell("recorded", cost_usd=reserve(pool, payer, "openai", "gpt-4o", "Hi", 200).record(USAGE))
 reserve(pool, payer, "openai", "gpt-4o", "Hi", 200).release("the user went away")
+hold = reserve(pool, payer, "openai", "gpt-4o", "Hi", 200)
+with psycopg.connect(options="", autocommit=True) as other:
+    # The server ends all connections while the model answers.
+    other.execute("""select pg_terminate_backend(pid, 10000) from pg_stat_activity
+                      where usename = session_user and datname = current_database() and pid <> pg_backend_pid()""")
+tell("restarted", cost_usd=hold.record(USAGE))
 for what, other, model in [("unpriced", payer, "no-such-model"), ("unknown tenant", Payer(uuid4()), "gpt-4o")]:
     try:
         reserve(pool, other, "openai", model, "Hi", 200)

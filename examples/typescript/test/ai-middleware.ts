@@ -1,4 +1,4 @@
-// Each call that is billed costs 0.0035 USD.
+// Each call that is billed costs 0.0035 USD, but for one.
 
 import type { LanguageModelV4StreamPart, LanguageModelV4Usage } from '@ai-sdk/provider'
 import { generateText, simulateReadableStream, streamText, wrapLanguageModel } from 'ai'
@@ -47,6 +47,10 @@ tell('generated', { text: answer.text })
 // As the AI SDK counts, where the provider gave nothing of its own.
 const counted = { ...generated, usage: { ...usage, raw: undefined } }
 tell('counted', { text: (await ask(model({ doGenerate: async () => counted }))).text })
+
+// As @ai-sdk/openai says the tier that it is billed at: beside the usage. It costs 0.00595 USD.
+const served = { ...generated, providerMetadata: { openai: { serviceTier: 'priority' } } }
+tell('served', { text: (await ask(model({ doGenerate: async () => served }))).text })
 
 const down = model({ doGenerate: async () => { throw new Error('the provider is down') } })
 tell('failed', { message: (await failure(ask(down))).message })
@@ -131,7 +135,7 @@ const strange = model({ doGenerate: async () => generated })
 const stranger = await failure(ask(strange, server(), { tenant: crypto.randomUUID() }))
 tell('unknown tenant', { status: stranger.status, calls: strange.doGenerateCalls.length })
 
-await server().rpc('set_quota', { p_scope: 'tenant', p_scope_id: tenant, p_resource_type: 'llm', p_limit_usd: '0.0180' }).throwOnError()
+await server().rpc('set_quota', { p_scope: 'tenant', p_scope_id: tenant, p_resource_type: 'llm', p_limit_usd: '0.0240' }).throwOnError()
 const full = model({ doGenerate: async () => generated })
 const refused = await failure(ask(full))
 tell('refused', {

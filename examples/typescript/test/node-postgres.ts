@@ -1,8 +1,8 @@
 import pg from 'pg'
-import { metered, reserve } from '../node-postgres.ts'
+import { connect, metered, reserve } from '../node-postgres.ts'
 import { failure, tell, tenant } from './environment.ts'
 
-const pool = new pg.Pool()
+const pool = connect()
 const response = { usage: { prompt_tokens: 1000, completion_tokens: 100 }, text: 'Hello' }
 
 tell('metered', { text: (await metered(pool, tenant, 'call-1', '0.01', async () => response)).text })
@@ -12,4 +12,15 @@ const refused = await failure(metered(pool, tenant, 'call-3', '1000', async () =
 tell('refused', { status: refused.status, reason: refused.message })
 tell('bad input', { code: (await failure(reserve(pool, tenant, 'call-4', 'NaN'))).code })
 tell('reused id', { code: (await failure(reserve(pool, tenant, 'call-1', '0.02'))).code })
+// The server ends all connections while the model answers.
+const restarted = await metered(pool, tenant, 'call-5', '0.01', async () => {
+  const other = new pg.Client()
+  await other.connect()
+  await other.query('set role none')
+  await other.query(`select pg_terminate_backend(pid, 10000) from pg_stat_activity
+    where usename = session_user and datname = current_database() and pid <> pg_backend_pid()`)
+  await other.end()
+  return response
+})
+tell('restarted', { text: restarted.text })
 await pool.end()
