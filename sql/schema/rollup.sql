@@ -5,39 +5,47 @@ create function copilot_internal.try_fold_lock(p_tenant_id uuid) returns boolean
 comment on function copilot_internal.try_fold_lock(uuid) is
     'Takes the right to fold one tenant''s pending rows until the transaction ends, unless somebody has it.';
 
--- Rows of these tables are moved by what each has counted. A trigger that skips or rewrites one would lose the amount.
--- One on the ledger that sees to its own inserts is in the way of no fold.
-create function copilot_internal.trigger_in_the_way(p_ledger boolean) returns name
+-- Rows of these tables are moved by what each has counted. A trigger that skips or rewrites one would lose the amount,
+-- as would a rule. One on the ledger that sees to its own inserts is in the way of no fold.
+create function copilot_internal.trigger_in_the_way(p_ledger boolean) returns text
     language sql stable
 begin atomic
-    select pg_catalog.min(c.relname::text)::name
-    from pg_catalog.pg_trigger t
-    join pg_catalog.pg_class c on c.oid = t.tgrelid and c.relnamespace = 'copilot_internal'::regnamespace
-    join pg_catalog.pg_proc p on p.oid = t.tgfoid and p.pronamespace <> 'copilot_internal'::regnamespace
-    -- Of rows (1), before (2), on delete (8) or update (16).
-    where t.tgtype & 3 = 3 and t.tgenabled <> 'D'
-      and (c.relname in ('pending_costs', 'quota_rollups', 'cost_rollups', 'conversation_rollups')
-           or p_ledger and c.relname in ('purged_costs', 'erasures')
-           or p_ledger and t.tgtype & 24 <> 0
-              and c.relname in ('llm_cost_records', 'e2b_cost_records', 'quota_charges', 'cost_corrections',
-                                'quota_reservations', 'reservation_extensions'));
+    select pg_catalog.min(w.kind || ' on copilot_internal.' || c.relname::text)
+    from (
+        -- Of rows (1), before (2), on delete (8) or update (16).
+        select t.tgrelid as relation, 'a BEFORE trigger' as kind, t.tgtype & 24 <> 0 as changes
+        from pg_catalog.pg_trigger t
+        join pg_catalog.pg_proc p on p.oid = t.tgfoid and p.pronamespace <> 'copilot_internal'::regnamespace
+        where t.tgtype & 3 = 3 and t.tgenabled <> 'D'
+        union all
+        -- On update (2) or delete (4).
+        select r.ev_class, 'a rule', r.ev_type in ('2', '4')
+        from pg_catalog.pg_rewrite r
+        where r.ev_enabled <> 'D'
+    ) w
+    join pg_catalog.pg_class c on c.oid = w.relation and c.relnamespace = 'copilot_internal'::regnamespace
+    where c.relname in ('pending_costs', 'quota_rollups', 'cost_rollups', 'conversation_rollups')
+       or p_ledger and c.relname in ('purged_costs', 'erasures')
+       or p_ledger and w.changes
+          and c.relname in ('llm_cost_records', 'e2b_cost_records', 'quota_charges', 'cost_corrections',
+                            'quota_reservations', 'reservation_extensions');
 end;
 comment on function copilot_internal.trigger_in_the_way(boolean) is
-    'A table with a BEFORE trigger of others that could keep a fold from moving its rows; NULL when there is none. '
-    'With the ledger also one that could keep an erasure or a purge. Run as the owner.';
+    'A rule, or a BEFORE trigger of others, that could keep a fold from moving rows, and its table; NULL when there is '
+    'none. With the ledger also one that could keep an erasure or a purge. Run as the owner.';
 
 create function copilot_internal.refuse_triggers(p_ledger boolean) returns void
     language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
-    v_table constant name := copilot_internal.trigger_in_the_way(p_ledger);
+    v_found constant text := copilot_internal.trigger_in_the_way(p_ledger);
 begin
-    if v_table is not null then
-        raise exception 'a BEFORE trigger on copilot_internal.% could keep amounts from being moved', v_table
+    if v_found is not null then
+        raise exception '% could keep amounts from being moved', v_found
             using errcode = 'object_not_in_prerequisite_state', hint = 'Disable or drop it first.';
     end if;
 end $$;
 comment on function copilot_internal.refuse_triggers(boolean) is
-    'Raises 55000 where trigger_in_the_way names a table. Run as the owner.';
+    'Raises 55000 where trigger_in_the_way finds one. Run as the owner.';
 
 -- One statement, so that every snapshot sees a cost either pending or rolled up. The rollup rows of a tenant are only
 -- ever written under its fold lock, so no transaction waits for them. A tenant's fold adds nothing to the platform's

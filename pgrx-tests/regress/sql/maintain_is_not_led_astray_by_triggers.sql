@@ -37,6 +37,18 @@ begin
         end loop;
     end loop;
 end $$;
+-- Nor by rules.
+do $$
+declare
+    v_table text;
+begin
+    foreach v_table in array array['cost_rollups', 'llm_cost_records', 'quota_charges'] loop
+        execute format('create rule stay as on update to copilot_internal.%I do instead nothing', v_table);
+        raise notice 'rule on %: %, %', v_table, tried('select * from copilot_internal.maintain()'),
+            tried('select * from erase_user(''b0000000-0000-4000-8000-000000000009'')');
+        execute format('drop rule stay on copilot_internal.%I', v_table);
+    end loop;
+end $$;
 -- Charges go on beside such a trigger, and lose nothing.
 create trigger skip before insert on copilot_internal.quota_rollups for each row execute function public.skip();
 select charge(0.5);
