@@ -115,7 +115,8 @@ begin
         execute format('grant %s on %s to %I', v_grant.privileges, v_grant.object, v_grant.role);
     end loop;
 
-    -- Members read what they pay, and not what the provider bills: the operator's factor is no business of theirs.
+    -- Members read what they pay, and not what the provider bills: the operator's factor is no business of theirs. What
+    -- is not understood of a report stays in usage, be it a cost or what a colleague asked.
     if exists (select from pg_catalog.pg_roles p where p.rolname = 'authenticated') then
         for v_grant in
             select a.attrelid::regclass as object, string_agg(format('%I', a.attname), ', ') as columns
@@ -123,7 +124,8 @@ begin
             where a.attrelid in ('copilot_internal.llm_cost_records'::regclass,
                   'copilot_internal.e2b_cost_records'::regclass, 'copilot_internal.cost_corrections'::regclass,
                   'copilot_internal.cost_rollups'::regclass)
-              and a.attnum > 0 and not a.attisdropped and a.attname not in ('provider_cost_usd', 'reported_cost_usd')
+              and a.attnum > 0 and not a.attisdropped
+              and a.attname not in ('provider_cost_usd', 'reported_cost_usd', 'usage')
             group by a.attrelid
         loop
             execute format('grant select (%s) on %s to authenticated', v_grant.columns, v_grant.object);

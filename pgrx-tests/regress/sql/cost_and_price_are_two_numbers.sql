@@ -28,7 +28,7 @@ select cost_usd, cost_status from record_e2b_cost(:'tenant', 's', 'box', 10, p_c
 select occurred_at::date as day, cost_usd, provider_cost_usd, cost_status, charge_nanos
 from copilot_internal.llm_cost_records where occurred_at > '2025-01-01Z' order by occurred_at;
 select cost_usd, provider_cost_usd from copilot_internal.e2b_cost_records;
--- What a gateway billed is not left in what members read of the call.
+-- What a gateway billed is not left in the usage, which members do not read either.
 select usage from copilot_internal.llm_cost_records where model_provider = 'openrouter';
 
 -- A request is known by what the caller said, whatever has become of the markups.

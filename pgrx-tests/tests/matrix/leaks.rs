@@ -13,6 +13,7 @@ use tollgate_tests::session::literal;
 use tollgate_tests::supabase::DefaultPrivileges;
 
 use crate::callers::{Asker, Door, Kind, Sessions, all};
+use crate::relations::HIDDEN;
 use crate::support::Database;
 use crate::world::seed;
 
@@ -134,10 +135,7 @@ impl Relation {
     fn closed_to(&self, asker: &Asker) -> Vec<bool> {
         let is_person = matches!(asker.kind, Kind::MemberOfA | Kind::MemberOfB | Kind::Invited | Kind::Stranger);
         let hides = is_person && self.name.starts_with("copilot_internal.");
-        self.columns
-            .iter()
-            .map(|name| hides && ["provider_cost_usd", "reported_cost_usd"].contains(&name.as_str()))
-            .collect()
+        self.columns.iter().map(|name| hides && HIDDEN.contains(&name.as_str())).collect()
     }
 
     /// A constant of the view's own, which the planner may give to a condition that is immutable.

@@ -43,8 +43,9 @@ const SHIPPED: &[&str] = &["shipped_model_prices", "shipped_operation_profiles",
 /// What people have no business with.
 const SERVER_ONLY: &[&str] = &["default_quotas", "price_markups", "purged_costs", "erasures"];
 
-/// What of their own records people may not read: by it and the cost they would know the operator's factor.
-const HIDDEN: [&str; 2] = ["provider_cost_usd", "reported_cost_usd"];
+/// What of their own records people may not read: by it and the cost they would know the operator's factor. A report that
+/// is not understood may hold both, and a colleague's words.
+pub const HIDDEN: [&str; 3] = ["provider_cost_usd", "reported_cost_usd", "usage"];
 const WITH_HIDDEN: &[&str] =
     &["cost_corrections", "cost_rollups", "e2b_cost_records", "llm_cost_records", "purged_costs"];
 /// Views that people have no business with.
