@@ -197,7 +197,8 @@ impl Place {
         let (tenant, resource, at, id) = (next()?, next()?, next()?, next()?);
         let resource = Resource::parse(resource).filter(|resource| *resource != Resource::All)?;
         let place = Self { tenant: parse_uuid(tenant)?, resource, at: at.parse().ok()?, id: parse_uuid(id)? };
-        parts.next().is_none().then_some(place)
+        // In another spelling it is none that was given.
+        (parts.next().is_none() && place.text() == text).then_some(place)
     }
 
     pub fn text(&self) -> String {
@@ -227,6 +228,9 @@ struct Walk {
 /// Finds records that occurred in the range and would cost something else now. Unless it is a dry run, it corrects as
 /// many of them as the limit says.
 pub fn reprice(from: Timestamp, to: Timestamp, limit: Option<usize>, after: Option<Place>) -> Result<Repriced> {
+    if after.is_some_and(|place| place.at < from || place.at >= to) {
+        return Err(Error::invalid("p_cursor must be one that reprice gave for the same range"));
+    }
     let mut walk = Walk { from, to, left: limit, looked_at: 0, corrected_tenants: 0, sums: BTreeMap::new() };
     let mut tenant = match after {
         Some(place) => Some(place.tenant),

@@ -55,5 +55,7 @@ select * from copilot_internal.reprice('2024-01-01Z', '2024-02-01Z', false, 0);
 select * from copilot_internal.reprice('2024-01-01Z', '2024-02-01Z', p_cursor => '');
 select * from copilot_internal.reprice('2024-01-01Z', '2024-02-01Z', p_cursor => 'a0000000-0000-4000-8000-000000000001:all:5:a0000000-0000-4000-8000-000000000001');
 select * from copilot_internal.reprice('2024-01-01Z', '2024-02-01Z', p_cursor => 'a0000000-0000-4000-8000-000000000001:llm:5:a0000000-0000-4000-8000-000000000001:');
+-- Well formed, and of another range.
+select * from copilot_internal.reprice('2024-01-01Z', '2024-02-01Z', p_cursor => 'a0000000-0000-4000-8000-000000000001:llm:5:a0000000-0000-4000-8000-000000000001');
 set role authenticated;
 select * from copilot_internal.reprice('2024-01-01Z', '2024-02-01Z', true);
