@@ -26,7 +26,7 @@ select cost_usd from record_llm_cost(:'tenant', 'openai', 'gpt-4o', 1000, 100, :
     p_service_tier => 'bob', p_request_id => 'bob 1', p_trace_id => 'bob', p_span_id => 'bob', p_metadata => '{"mail": "bob@example.com"}');
 select cost_status from record_llm_usage(:'tenant', 'acme', 'm', '{"answer": "Dear Bob"}', :'bob', p_request_id => 'bob 2');
 select cost_usd from record_llm_cost(:'tenant', 'acme', 'm', 1, 1, :'bob', p_cost_usd => 1, p_request_id => 'bob 3');
-select cost_usd from record_llm_cost(:'tenant', 'openai', 'gpt-4o', 1000, 100, :'bob', p_usage => '{"service_tier": "Bob''s", "speed": "bob@example.com"}', p_service_tier => 'Batch');
+select cost_usd from record_llm_cost(:'tenant', 'openai', 'gpt-4o', 1000, 100, :'bob', p_usage => '{"service_tier": "Bob''s", "speed": "bob@example.com", "inference_geo": "b0000000-0000-4000-8000-0000000000b0"}', p_service_tier => 'Batch');
 select cost_usd from record_llm_cost(:'tenant', 'acme', 'm', 1, 1, :'owner', :'bob', p_cost_usd => 0.25);
 select count(*) from (select record_e2b_cost(:'tenant', 'bobs-box', 'standard', 10, :'bob', :'bob', p_region => 'bobs', p_metadata => '{"for": "bob"}') from generate_series(1, 2)) r;
 select allowed from check_and_record_quota_atomic('user', :'bob', 0.5, 'llm', :'tenant', 'bob 4');

@@ -12,8 +12,8 @@ use super::{OTHER_MODELS, REPORTED_COST, SERVICE_TIER, UNKNOWN, locate, normaliz
 use crate::money::Picos;
 use crate::pricing::{Tier, Usage, UsageError};
 
-/// The longest name of a region or the like, in bytes.
-const MAX_NAME: usize = 40;
+/// The longest name of a region or the like, in bytes. A user's id is longer.
+const MAX_NAME: usize = 24;
 /// Most names of what was not understood.
 const MAX_NAMES: usize = 50;
 /// Most bytes of an object that is kept as it came.
