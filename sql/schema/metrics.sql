@@ -402,7 +402,7 @@ comment on column metrics.housekeeping.pending_rows is
 comment on column metrics.housekeeping.unacknowledged_events is 'Quota events that no consumer has acknowledged.';
 comment on column metrics.housekeeping.oldest_event_at is 'When the oldest of them was written; NULL without one.';
 comment on column metrics.housekeeping.live_holds is 'Reservations that hold money.';
-comment on column metrics.housekeeping.held_usd is 'USD that they hold.';
+comment on column metrics.housekeeping.held_usd is 'USD that they hold; of a million of them at most.';
 comment on column metrics.housekeeping.expired_holds is
     'Reservations that expired and hold nothing: maintain() marks them.';
 
