@@ -7,6 +7,7 @@
 use std::cell::Cell;
 use std::ffi::{CStr, c_int, c_void};
 
+use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::{PgLogLevel, PgSqlErrorCode, ereport, pg_guard, pg_sys};
 
 use crate::error::Error;
@@ -42,7 +43,7 @@ unsafe extern "C-unwind" fn accessed(
 ) {
     if let Some(previous) = PREVIOUS.0.get() {
         // SAFETY: passes on what came.
-        unsafe { previous(access, class, object, part, argument) };
+        unsafe { pg_guard_ffi_boundary(|| previous(access, class, object, part, argument)) };
     }
     if access == pg_sys::ObjectAccessType::OAT_DROP && class == pg_sys::RelationRelationId && part == 0 {
         dropping(object);

@@ -7,6 +7,7 @@
 use std::cell::Cell;
 use std::mem::{align_of, size_of};
 
+use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, pg_guard, pg_sys};
 use tollgate_escrow::epochs::EpochsByDatabase;
 use tollgate_escrow::registry::{Registry, Slot};
@@ -121,7 +122,7 @@ unsafe extern "C-unwind" fn request() {
     // SAFETY: called by the postmaster at the one time when memory may be asked for.
     unsafe {
         if let Some(next) = NEXT_REQUEST {
-            next();
+            pg_guard_ffi_boundary(|| next());
         }
         let (entries, slots) = counts();
         pg_sys::RequestAddinShmemSpace(bytes(entries, slots));
@@ -134,7 +135,7 @@ unsafe extern "C-unwind" fn startup() {
     // for, and stays for the life of the postmaster's children.
     unsafe {
         if let Some(next) = NEXT_STARTUP {
-            next();
+            pg_guard_ffi_boundary(|| next());
         }
         let (entries, slots) = counts();
         let size = bytes(entries, slots);

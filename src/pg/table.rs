@@ -10,6 +10,7 @@
 use std::cell::Cell;
 use std::ffi::CStr;
 
+use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::{IntoDatum, Uuid, pg_sys};
 
 use super::duplicate::{Duplicate, find_duplicate, index_of_requests};
@@ -310,7 +311,8 @@ unsafe fn insert_speculatively(
     estate: *mut pg_sys::EState,
     arbiters: *mut pg_sys::List,
 ) -> Result<bool> {
-    // SAFETY: as promised by the caller. Those that meet the row meanwhile wait for the token, not for the transaction.
+    // SAFETY: as promised by the caller. Those that meet the row meanwhile wait for the token, not for the transaction. An
+    // ERROR from behind a pointer would jump over the destructors of the callers, so these are called through the guard.
     unsafe {
         let (relation, writer) = ((*target).ri_RelationDesc, pg_sys::GetCurrentTransactionId());
         let methods = &*(*relation).rd_tableam;
@@ -319,7 +321,7 @@ unsafe fn insert_speculatively(
             return Err(Error::internal("a heap cannot insert speculatively"));
         };
         let (command, token) = (pg_sys::GetCurrentCommandId(true), pg_sys::SpeculativeInsertionLockAcquire(writer));
-        insert(relation, slot, command, 0, std::ptr::null_mut(), token);
+        pg_guard_ffi_boundary(|| insert(relation, slot, command, 0, std::ptr::null_mut(), token));
         let mut conflict = false;
         pg_sys::list_free(pg_sys::ExecInsertIndexTuples(
             target,
@@ -330,7 +332,7 @@ unsafe fn insert_speculatively(
             &raw mut conflict,
             arbiters,
         ));
-        complete(relation, slot, token, !conflict);
+        pg_guard_ffi_boundary(|| complete(relation, slot, token, !conflict));
         pg_sys::SpeculativeInsertionLockRelease(writer);
         Ok(!conflict)
     }

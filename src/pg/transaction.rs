@@ -9,6 +9,7 @@
 use std::cell::UnsafeCell;
 use std::panic::catch_unwind;
 
+use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::{PgLogLevel, PgSqlErrorCode, ereport, pg_guard, pg_sys};
 use tollgate_escrow::epochs::PLATFORM;
 use tollgate_escrow::journal::{Journal, Level};
@@ -230,6 +231,7 @@ impl TransactionState {
         self.changed = 0;
         self.arrived = 0;
         self.charged = [0; PARTITIONS];
+        self.unwritten = 0;
         self.dropped = 0;
         self.first_expiry = 0;
     }
@@ -400,7 +402,7 @@ unsafe extern "C-unwind" fn object_access(
     // SAFETY: passes on exactly what came.
     unsafe {
         if let Some(next) = NEXT_ACCESS {
-            next(access, class, object, sub_object, argument);
+            pg_guard_ffi_boundary(|| next(access, class, object, sub_object, argument));
         }
     }
     let changes = [

@@ -164,3 +164,36 @@ fn an_insert_that_fails_frees_the_room() -> Result<()> {
     assert_exact(&mut client, tenant, 1);
     Ok(())
 }
+
+/// An ERROR from the heap itself, which the table's access method raises: nothing of the charge stays, and the session goes
+/// on to load counters.
+#[test]
+fn a_row_that_the_heap_refuses_leaves_nothing_behind() -> Result<()> {
+    let database = fresh()?;
+    let mut client = connect(&database)?;
+    let first = tenant_with_a_dollar(&mut client, 1)?;
+    database.superuser()?.batch_execute(
+        "alter table copilot_internal.llm_cost_records alter usage set storage plain, alter request_id set storage plain",
+    )?;
+    let usage = format!(r#"{{"prompt_tokens": 1, "completion_tokens": 1, "note": "{}"}}"#, "x".repeat(9_000));
+    let record = "select 1 from public.record_llm_cost($1, 'openai', 'm', 1, 1, p_cost_usd => 1, p_request_id => 'large',
+                                                       p_usage => $2::text::jsonb)";
+    for explicit in [false, true] {
+        if explicit {
+            client.batch_execute("begin; savepoint before")?;
+        }
+        let error = client.execute(record, &[&first, &usage]).err().context("the row was not too big")?;
+        assert_eq!(sqlstate(&error), "54000", "{error:?}");
+        if explicit {
+            client.batch_execute("rollback to before")?;
+        }
+        let next = tenant_with_a_dollar(&mut client, 2 + u128::from(explicit))?;
+        assert!(charge(&mut client, next, "1")?, "in a transaction: {explicit}");
+        assert!(charge(&mut client, first, "0.5")?, "in a transaction: {explicit}");
+        if explicit {
+            client.batch_execute("commit")?;
+        }
+    }
+    assert_exact(&mut client, first, 1);
+    Ok(())
+}
