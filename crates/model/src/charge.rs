@@ -3,6 +3,7 @@
 use crate::machine::Escrow;
 use crate::mutant::Mutant;
 use crate::scenario::Op;
+use crate::state::Session;
 use crate::state::{Cache, Change, Entry, Invariant, Item, Kind, Pc, State, TenantLock, Then, bits};
 use crate::world::{AdmissionMode, PARTITIONS, PLATFORM, QUOTAS, Scope};
 
@@ -297,8 +298,24 @@ impl Escrow {
         counted.into_iter()
     }
 
+    /// The sessions (bits) that may have charged a row of the tenant that was deleted before this transaction made one.
+    pub fn of_earlier_life(&self, state: &State, me: usize) -> u8 {
+        let Some(brought) = self.scenario.brought_to(self.tenant(me)) else { return 0 };
+        if !self.founded(state, me, brought) || self.is(Mutant::FounderSkipsOldSlots) {
+            return 0;
+        }
+        let partition = self.partition(brought);
+        let is_earlier = |it: &Session| it.slot.is_some_and(|slot| slot[partition] < state.epoch[partition]);
+        let others = state.sessions.iter().enumerate().filter(|(other, it)| *other != me && is_earlier(it));
+        others.fold(0, |set, (other, _)| set | 1 << other)
+    }
+
     /// Step 3: pins the entry of one quota after the other, or loads it. Behind the last, step 4.
     pub fn pin(&self, state: &mut State, me: usize, quota: u8) {
+        if quota == 0 && self.of_earlier_life(state, me) != 0 {
+            state.sessions[me].pc = Pc::GiveBack { then: Then::WaitEarlierLife };
+            return;
+        }
         let Some(quota) = self.by_counter(state, me).find(|it| *it >= quota) else {
             // The step after the last: room in the journal is made, which may fail.
             let behind = Pc::Pin { quota: QUOTAS as u8 };
@@ -480,12 +497,13 @@ impl Escrow {
                 self.withdraw(state, me);
                 self.start_round(state, me);
             }
-            Then::Wait | Then::WaitTenant | Then::WaitArrival => {
+            Then::Wait | Then::WaitTenant | Then::WaitArrival | Then::WaitEarlierLife => {
                 self.withdraw(state, me);
                 state.sessions[me].forget_round();
                 state.sessions[me].pc = match then {
                     Then::WaitTenant => Pc::WaitTenant,
                     Then::WaitArrival => Pc::WaitArrival,
+                    Then::WaitEarlierLife => Pc::WaitEarlierLife,
                     _ => Pc::WaitDefinitions,
                 };
             }

@@ -71,7 +71,7 @@
 //!   (`LoaderSkipsArrivals`), and for charges that do not know it (`LoaderSkipsUnregistered`). Who makes the row keeps
 //!   such charges out (`FounderChargesBesideOthers`) and loads nothing that it brings (`FounderUsesCounters`), but
 //!   charges what others know by its counters (`FounderDecidesAllFromTables`). It lets those end first that delete such
-//!   rows (`ArrivesBesideDeparture`).
+//!   rows (`ArrivesBesideDeparture`), and those that charged one that was deleted (`FounderSkipsOldSlots`).
 //! * A transaction that changed definitions cannot be prepared, in the locked mode either: a restart may come before
 //!   COMMIT PREPARED, which runs no callback (`DefinitionsMayBePrepared`).
 //! * A refused request finds its duplicate by the slot, which shows the request before anything is added

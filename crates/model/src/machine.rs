@@ -221,6 +221,7 @@ impl Escrow {
             | Pc::LockTenant
             | Pc::WaitTenant
             | Pc::WaitArrival
+            | Pc::WaitEarlierLife
             | Pc::WaitInFlight { .. }
             | Pc::LockTables { .. }
             | Pc::WaitDefinitions
@@ -275,6 +276,7 @@ impl Escrow {
             Pc::WaitArrival => those(&|other, it| {
                 it.arrivals_lock || (self.tenant(other) == self.tenant(me) && it.tenant_lock.is_some())
             }),
+            Pc::WaitEarlierLife => self.of_earlier_life(state, me),
             // The row's lock. It is not waited for once its transaction is no longer in progress.
             Pc::Change => {
                 let quota = self.changed_quota(state, me) as usize;
@@ -338,7 +340,7 @@ impl Escrow {
             Pc::AwaitDepartures => self.found(state, me),
             Pc::LockTenant => self.lock_tenant(state, me),
             Pc::ShareTenant => self.share_tenant(state, me),
-            Pc::WaitTenant | Pc::WaitArrival => self.start_round(state, me),
+            Pc::WaitTenant | Pc::WaitArrival | Pc::WaitEarlierLife => self.start_round(state, me),
             Pc::LockDefinitions { partition } => self.lock_definitions(state, me, partition as usize),
             Pc::Close { partition } => self.close(state, me, partition as usize),
             Pc::WaitInFlight { partition, peer } => self.in_flight_has_ended(state, me, partition, peer),

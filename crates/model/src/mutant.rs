@@ -86,6 +86,7 @@ mutants! {
     FounderChargesBesideOthers "a transaction that made the tenant's row charges beside those that do not know it"
     FounderUsesCounters "a transaction that made the tenant's row loads the counters of the quotas that it brings"
     FounderDecidesAllFromTables "a transaction that made the tenant's row decides quotas that were there from the tables"
+    FounderSkipsOldSlots "a transaction that made the tenant's row does not wait for charges of a row that was deleted"
     ArrivesBesideDeparture "a tenant's row is made before the transaction that deleted it has moved the epoch"
     // Several quotas
     RefusalKeepsFirst "the second quota's refusal keeps the first's addition"

@@ -408,6 +408,16 @@ pub const SCENARIOS: &[Scenario] = &[
         ..PLAIN
     },
     Scenario {
+        name: "tenant that comes again, charged at once",
+        says: "a tenant's row is deleted beside a charge, and another session makes it again and charges it",
+        limits: [Some(1), None],
+        brings: Some(0),
+        sessions: &[(0, &[Define(0, None)]), (0, &[Arrive(1), Charge(1)]), (0, &[Charge(1)])],
+        loaded: true,
+        mutants: &[Mutant::FounderSkipsOldSlots],
+        ..PLAIN
+    },
+    Scenario {
         name: "new tenant beside another",
         says: "a tenant of the same partition charges, and the platform's quota counts both; errors, eviction",
         scopes: [Tenant(0), Platform],

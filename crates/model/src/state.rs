@@ -125,6 +125,8 @@ pub enum Then {
     WaitTenant,
     /// For those that did not know the tenant's row, or are committing it.
     WaitArrival,
+    /// For those that may have charged an earlier life of the tenant.
+    WaitEarlierLife,
     /// The request is another's, or has been.
     LookUp,
 }
@@ -166,6 +168,8 @@ pub enum Pc {
     WaitTenant,
     /// Waits until those have ended that did not know the tenant's row, or are committing it.
     WaitArrival,
+    /// The maker of a tenant's row: waits until those have ended that entered before such a row was deleted.
+    WaitEarlierLife,
     /// Charge 2.
     Messages,
     ReadDefinitions,
