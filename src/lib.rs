@@ -17,6 +17,7 @@ mod pricing;
 mod quota;
 mod settings;
 mod tenancy;
+mod worker;
 
 pgrx::pg_module_magic!(name, version);
 
@@ -29,7 +30,8 @@ pgrx::extension_sql_file!("../sql/schema/quotas.sql", name = "quotas", requires 
 pgrx::extension_sql_file!("../sql/schema/ledger.sql", name = "ledger", requires = ["quotas"]);
 pgrx::extension_sql_file!("../sql/schema/reservations.sql", name = "reservations", requires = ["ledger"]);
 pgrx::extension_sql_file!("../sql/schema/rollup.sql", name = "rollup", requires = ["reservations"]);
-pgrx::extension_sql_file!("../sql/schema/invalidation.sql", name = "invalidation", requires = ["rollup"]);
+pgrx::extension_sql_file!("../sql/schema/housekeeping.sql", name = "housekeeping", requires = ["rollup"]);
+pgrx::extension_sql_file!("../sql/schema/invalidation.sql", name = "invalidation", requires = ["housekeeping"]);
 pgrx::extension_sql_file!("../sql/schema/monitoring.sql", name = "monitoring", requires = ["invalidation"]);
 pgrx::extension_sql_file!("../sql/schema/price_list.sql", name = "price_list", requires = ["monitoring"]);
 pgrx::extension_sql_file!("../sql/schema/cost_reading.sql", name = "cost_reading", requires = ["price_list"]);
@@ -65,6 +67,7 @@ pub extern "C-unwind" fn _PG_init() {
     let preloaded = unsafe { pgrx::pg_sys::process_shared_preload_libraries_in_progress };
     if preloaded {
         pg::memory::register();
+        worker::register();
     }
     // The last of the settings: it reserves their prefix, and what is not known by then is dropped.
     settings::register(preloaded.then_some(pg::stored_settings::find_mistake));

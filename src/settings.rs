@@ -60,6 +60,9 @@ static CLOCK_SKEW: GucSetting<i32> = GucSetting::<i32>::new(300);
 /// Whether a ledger table that has rows may be dropped by anything but DROP EXTENSION.
 static DROP_LEDGER: GucSetting<bool> = GucSetting::<bool>::new(false);
 
+/// How many databases are folded at the same time.
+static WORKERS: GucSetting<i32> = GucSetting::<i32>::new(2);
+
 const PREFIX: &CStr = c"pg_tollgate";
 
 /// Asked for by the server that preloads the library, and known to no session otherwise.
@@ -83,6 +86,7 @@ pub fn register(find_stored: Option<fn() -> Option<String>>) {
     let unknown: Vec<Given> = given().into_iter().filter(|setting| setting.is_unknown).collect();
     register_admission();
     register_safeguards();
+    register_housekeeping();
     let taken = given();
     let is_valid = |name: &str| {
         let of_name = |setting: &&Given| setting.name.eq_ignore_ascii_case(name);
@@ -242,6 +246,25 @@ fn register_safeguards() {
         GucContext::Suset,
         GucFlags::default(),
     );
+}
+
+/// Who keeps house.
+fn register_housekeeping() {
+    GucRegistry::define_int_guc(
+        c"pg_tollgate.workers",
+        c"In how many databases at the same time background processes do what maintain() does.",
+        c"2 by default: who preloads the library expects it to look after itself, as autovacuum does. Each takes one of max_worker_processes while it works, and the launcher one. 0 is none: call maintain() or housekeep().",
+        &WORKERS,
+        0,
+        64,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
+}
+
+/// In how many databases background processes may work.
+pub fn workers() -> usize {
+    usize::try_from(WORKERS.get()).unwrap_or(0)
 }
 
 pub fn allow_without_quota() -> bool {

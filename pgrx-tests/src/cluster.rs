@@ -172,6 +172,12 @@ impl Cluster {
         self.pg_ctl("start")
     }
 
+    /// The same, waiting for all clients to leave.
+    pub fn restart_smartly(&self) -> Result<()> {
+        self.pg_ctl("stop -m smart")?;
+        self.pg_ctl("start")
+    }
+
     /// Stops without a checkpoint and without a word to its clients, and starts again.
     pub fn restart_immediately(&self) -> Result<()> {
         self.pg_ctl("stop -m immediate")?;
@@ -337,6 +343,8 @@ impl Cluster {
         if self.options.preload {
             lines.push(("shared_preload_libraries", "pg_tollgate".to_string()));
         }
+        // Most tests ask who has folded what: where workers are wanted, the further lines say so.
+        lines.push(("pg_tollgate.workers", "0".to_string()));
         lines.extend(self.options.extra_conf.iter().map(|(name, value)| (name.as_str(), value.clone())));
         lines.iter().map(|(name, value)| setting(name, value)).collect()
     }

@@ -60,6 +60,7 @@ begin
             ('execute', 'function copilot_internal.caller_user(), copilot_internal.check_confidence_level(text), '
                 'copilot_internal.raise_refusal(jsonb, integer), copilot_internal.check_own_tenant(uuid)',
                 array['authenticated', 'service_role']),
+            ('execute', 'procedure copilot_internal.housekeep(interval)', array['service_role']),
             ('execute', 'function copilot_internal.price_problem(numeric, numeric, jsonb), '
                 'copilot_internal.policy_problem(text, text, jsonb, jsonb, jsonb, jsonb, text, jsonb, jsonb), '
                 'copilot_internal.adjust_quota(uuid, numeric, text, text), copilot_internal.charge_on_insert(), '
@@ -68,7 +69,7 @@ begin
                 'copilot_internal.price_values(numeric, numeric, jsonb), '
                 'copilot_internal.import_model_pricing(jsonb, text, timestamptz, boolean, boolean, text), '
                 'copilot_internal.export_model_pricing(timestamptz, text), '
-                'copilot_internal.maintain(integer), copilot_internal.verify(), copilot_internal.verify_counters(), '
+                'copilot_internal.maintain(integer, interval), copilot_internal.verify(), copilot_internal.verify_counters(), '
                 'copilot_internal.reload_counters(), copilot_internal.pending(), copilot_internal.holdings()',
                 array['service_role']),
             -- Looking, and what people do with their tenants: the kernels decide who may.
@@ -209,7 +210,7 @@ begin
     -- it, and tables reached, because it owns them.
     for v_object in
         select case
-                   when d.classid = 'pg_catalog.pg_proc'::regclass then 'function ' || d.objid::regprocedure::text
+                   when d.classid = 'pg_catalog.pg_proc'::regclass then 'routine ' || d.objid::regprocedure::text
                    when c.relkind = 'v' then 'view ' || d.objid::regclass::text
                    else 'table ' || d.objid::regclass::text
                end as name
@@ -224,7 +225,7 @@ begin
 
     -- Whatever default privileges have granted on the extension's objects is taken back first.
     for v_object in
-        select case d.classid when 'pg_catalog.pg_proc'::regclass then 'function '
+        select case d.classid when 'pg_catalog.pg_proc'::regclass then 'routine '
                    || d.objid::regprocedure::text else 'table ' || d.objid::regclass::text end as name
         from pg_catalog.pg_depend d
         where d.refclassid = 'pg_catalog.pg_extension'::regclass and d.deptype = 'e'

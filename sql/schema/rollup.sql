@@ -47,31 +47,74 @@ end $$;
 comment on function copilot_internal.refuse_triggers(boolean) is
     'Raises 55000 where trigger_in_the_way finds one. Run as the owner.';
 
--- One statement, so that every snapshot sees a cost either pending or rolled up. The rollup rows of a tenant are only
--- ever written under its fold lock, so no transaction waits for them. A tenant's fold adds nothing to the platform's
--- rollups, which would be one hot row for all: it leaves sums in the platform's own queue.
-create function copilot_internal.fold(p_tenant_id uuid, p_limit integer) returns bigint
-    language sql volatile
-begin atomic
+-- # Protocol
+-- Each tenant's rollup rows are only ever written under its fold lock, which is tried and never waited for by folds. So
+-- no transaction waits for a rollup row. A fold
+-- 1. takes the locks, in a statement of its own: what somebody did to the rows under the lock is visible in the next;
+-- 2. deletes pending rows and adds them to the rollups in one statement, so that every snapshot sees a cost either
+--    pending or rolled up.
+-- It takes rows as it finds them, in no order: a row that is committed later is found later, whatever its id. It begins
+-- to look at a random id. From the first id on it would pass all that were folded and are not yet vacuumed; ids are
+-- sixteen sequences, so this passes a sixteenth of those. At REPEATABLE READ its snapshot is older than its locks, and a
+-- row that was moved since is a serialization failure.
+--
+-- A tenant's fold adds nothing to the platform's rollups, which would be one hot row for all: it leaves sums in the
+-- platform's own queue.
+create function copilot_internal.fold_batch(p_tenant_ids uuid[], p_limits integer[]) returns bigint
+    language plpgsql volatile
+    -- Planned once a session, perhaps while tables are small: every look-up goes by an index, row by row. A bitmap of
+    -- all that a tenant has is made before its first row is taken, and marks no dead row as one to be passed over.
+    set search_path = pg_catalog, pg_temp set enable_seqscan = off set enable_bitmapscan = off set jit = off
+    set plan_cache_mode = force_generic_plan as $$
+declare
+    v_ids uuid[];
+    v_limits integer[];
+    v_starts uuid[];
+    v_done bigint;
+begin
+    select array_agg(t.id), array_agg(t.most), array_agg(gen_random_uuid()) into v_ids, v_limits, v_starts
+    from unnest(p_tenant_ids, p_limits) as t (id, most)
+    where copilot_internal.try_fold_lock(t.id);
+    if v_ids is null then
+        return 0;
+    end if;
     with batch as (
         delete from copilot_internal.pending_costs p
         where p.ctid = any (array(
-                select c.ctid from copilot_internal.pending_costs c where c.tenant_id = p_tenant_id limit p_limit))
+                select c.ctid
+                from unnest(v_ids, v_limits, v_starts) as t (id, most, start)
+                cross join lateral (
+                    select o.ctid
+                    from (
+                        select a.ctid from copilot_internal.pending_costs a
+                        where a.tenant_id = t.id and a.record_id >= t.start
+                        union all
+                        select b.ctid from copilot_internal.pending_costs b
+                        where b.tenant_id = t.id and b.record_id < t.start
+                    ) o
+                    limit t.most
+                ) c))
           and (select copilot_internal.trigger_in_the_way(false)) is null
-          and (select copilot_internal.try_fold_lock(p_tenant_id))
+          -- They are held. This says that the statement is a fold.
+          and (select bool_and(copilot_internal.try_fold_lock(i.id)) from unnest(v_ids) as i (id))
         returning p.*
-    ), quota_sums as (
-        select b.tenant_id, u.user_id, b.resource_type, g.grain, g.bucket, sum(b.nanos) as nanos
+    ), quarters as materialized (
+        select b.tenant_id, b.user_id, b.resource_type,
+               date_bin('15 minutes', b.charged_at, '2000-01-01 00:00+00') as quarter, sum(b.nanos) as nanos
         from batch b
-        cross join lateral (
-            select b.user_id
-            union
-            select '00000000-0000-0000-0000-000000000000'::uuid
-        ) u
+        group by 1, 2, 3, 4
+    ), quota_sums as (
+        select q.tenant_id, u.user_id, q.resource_type, g.grain, g.bucket, sum(q.nanos) as nanos
+        from quarters q
         cross join lateral (values
-            ('quarter', pg_catalog.date_bin('15 minutes', b.charged_at, '2000-01-01 00:00+00')),
-            ('day', pg_catalog.date_bin('1 day', b.charged_at, '2000-01-01 00:00+00'))
+            (q.user_id, true),
+            ('00000000-0000-0000-0000-000000000000'::uuid, q.user_id <> '00000000-0000-0000-0000-000000000000')
+        ) as u (user_id, is_another)
+        cross join lateral (values
+            ('quarter', q.quarter),
+            ('day', date_bin('1 day', q.quarter, '2000-01-01 00:00+00'))
         ) as g (grain, bucket)
+        where u.is_another
         group by 1, 2, 3, 4, 5
     ), quota_done as (
         insert into copilot_internal.quota_rollups as r (tenant_id, user_id, resource_type, grain, bucket, nanos)
@@ -80,15 +123,20 @@ begin atomic
     ), platform_done as (
         insert into copilot_internal.pending_costs
             (tenant_id, record_id, source, user_id, resource_type, charged_at, nanos)
-        select '00000000-0000-0000-0000-000000000000', pg_catalog.gen_random_uuid(), 'fold',
-               '00000000-0000-0000-0000-000000000000', s.resource_type, s.bucket, s.nanos
-        from quota_sums s
-        where s.grain = 'quarter' and s.user_id = '00000000-0000-0000-0000-000000000000'
-          and s.tenant_id <> '00000000-0000-0000-0000-000000000000'
+        select '00000000-0000-0000-0000-000000000000', gen_random_uuid(), 'fold',
+               '00000000-0000-0000-0000-000000000000', q.resource_type, q.quarter, sum(q.nanos)
+        from quarters q
+        where q.tenant_id <> '00000000-0000-0000-0000-000000000000'
+        group by q.resource_type, q.quarter
     ), lines as materialized (
         select l.* from batch b
-        join copilot_internal.ledger_lines l
-          on l.tenant_id = b.tenant_id and l.record_id = b.record_id and l.written_in = b.source
+        cross join lateral (
+            select v.* from copilot_internal.ledger_lines v
+            where v.record_id = b.record_id and v.written_in = b.source
+            -- By the id and nothing else: of an empty table any index looks as good, and this is planned once.
+            offset 0
+        ) l
+        where l.tenant_id = b.tenant_id
     ), cost_done as (
         insert into copilot_internal.cost_rollups as r
             (tenant_id, day, source, provider, name, user_id, cost_usd, record_count, unpriced_count,
@@ -120,148 +168,21 @@ begin atomic
             record_count = r.record_count + excluded.record_count,
             unpriced_count = r.unpriced_count + excluded.unpriced_count
     )
-    select count(*) from batch;
+    select count(*) into v_done from batch;
+    return v_done;
+end $$;
+comment on function copilot_internal.fold_batch(uuid[], integer[]) is
+    'Moves pending rows of these tenants (the nil UUID for the platform), of each at most so many, into the rollups. '
+    'Returns how many; passes over tenants that another session is folding. Run as the owner.';
+
+create function copilot_internal.fold(p_tenant_id uuid, p_limit integer) returns bigint
+    language sql volatile
+begin atomic
+    select copilot_internal.fold_batch(array[p_tenant_id], array[p_limit]);
 end;
 comment on function copilot_internal.fold(uuid, integer) is
     'Moves up to p_limit pending rows of one tenant (the nil UUID for the platform) into the rollups. Returns how '
     'many; 0 also when another session is folding it. Run as the owner.';
-
--- A tenant's named estimates from its own latest records: at most 5,000 of thirty days, twenty of a kind at least.
-create function copilot_internal.refresh_estimates(p_tenant_id uuid) returns bigint
-    language sql volatile
-begin atomic
-    with calls as (
-        select r.model_provider, r.model_name, coalesce(r.task, 'chat') as operation_type, r.cost_usd
-        from copilot_internal.llm_cost_records r
-        where r.tenant_id = p_tenant_id and r.cost_usd is not null
-          and r.occurred_at > pg_catalog.clock_timestamp() - interval '30 days'
-        order by r.occurred_at desc
-        limit 5000
-    ), call_levels as (
-        select c.model_provider, c.model_name, c.operation_type, l.level, pg_catalog.trim_scale(
-                   pg_catalog.percentile_disc(l.fraction) within group (order by c.cost_usd)) as estimate
-        from calls c
-        cross join (values ('conservative', 0.95::float8), ('typical', 0.5), ('optimistic', 0.05))
-            as l (level, fraction)
-        where pg_catalog.length(c.model_provider) <= 200 and pg_catalog.length(c.model_name) <= 200
-          and pg_catalog.length(c.operation_type) <= 200
-        group by c.model_provider, c.model_name, c.operation_type, l.level, l.fraction
-        having count(*) >= 20
-    ), calls_done as (
-        insert into copilot_internal.llm_cost_estimates as e
-            (tenant_id, from_history, model_provider, model_name, operation_type, confidence_level, estimated_cost_usd)
-        select p_tenant_id, true, c.model_provider, c.model_name, c.operation_type, c.level, c.estimate
-        from call_levels c order by 3, 4, 5, 6
-        on conflict (tenant_id, model_provider, model_name, operation_type, confidence_level) where from_history
-        do update set estimated_cost_usd = excluded.estimated_cost_usd, effective_from = excluded.effective_from
-        where e.effective_from < excluded.effective_from
-        returning 1
-    ), sessions as (
-        select r.sandbox_type, coalesce(r.region, 'us-east-1') as region, r.cost_usd
-        from copilot_internal.e2b_cost_records r
-        where r.tenant_id = p_tenant_id and r.cost_usd is not null
-          and r.occurred_at > pg_catalog.clock_timestamp() - interval '30 days'
-        order by r.occurred_at desc
-        limit 5000
-    ), session_levels as (
-        select s.sandbox_type, s.region, l.level, pg_catalog.trim_scale(
-                   pg_catalog.percentile_disc(l.fraction) within group (order by s.cost_usd)) as estimate
-        from sessions s
-        cross join (values ('conservative', 0.95::float8), ('typical', 0.5), ('optimistic', 0.05))
-            as l (level, fraction)
-        where pg_catalog.length(s.sandbox_type) <= 200 and pg_catalog.length(s.region) <= 200
-        group by s.sandbox_type, s.region, l.level, l.fraction
-        having count(*) >= 20
-    ), sessions_done as (
-        insert into copilot_internal.e2b_cost_estimates as e
-            (tenant_id, from_history, sandbox_type, region, confidence_level, estimated_cost_usd)
-        select p_tenant_id, true, s.sandbox_type, s.region, s.level, s.estimate
-        from session_levels s order by 3, 4, 5
-        on conflict (tenant_id, sandbox_type, region, operation_type, confidence_level) where from_history
-        do update set estimated_cost_usd = excluded.estimated_cost_usd, effective_from = excluded.effective_from
-        where e.effective_from < excluded.effective_from
-        returning 1
-    )
-    select (select count(*) from calls_done) + (select count(*) from sessions_done);
-end;
-comment on function copilot_internal.refresh_estimates(uuid) is
-    'Brings a tenant''s named estimates up to date with its own records and returns how many there are. Run as the '
-    'owner.';
-
-create function copilot_internal.run_maintenance(p_limit integer)
-    returns table (task text, done bigint)
-    language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
-declare
-    v_tenant_id uuid;
-    v_done bigint;
-    v_events bigint := 0;
-    v_tenants uuid[] := '{}';
-begin
-    if p_limit is null or p_limit < 1 then
-        raise exception 'p_limit must be at least 1' using errcode = 'invalid_parameter_value';
-    end if;
-    perform copilot_internal.refuse_triggers(false);
-    task := 'fold';
-    done := 0;
-    -- The platform's queue comes last: the tenants' folds add to it.
-    for v_tenant_id in
-        select p.tenant_id from copilot_internal.pending_costs p
-        group by p.tenant_id order by p.tenant_id = '00000000-0000-0000-0000-000000000000', p.tenant_id
-    loop
-        exit when done >= p_limit;
-        v_done := copilot_internal.fold(v_tenant_id, (p_limit - done)::integer);
-        done := done + v_done;
-        -- Nothing may be left that marks the tenant: see events.sql.
-        if v_done > 0 then
-            v_events := v_events + copilot_internal.catch_up_events(v_tenant_id);
-        end if;
-        v_tenants := v_tenants || v_tenant_id;
-    end loop;
-    if done < p_limit then
-        done := done + copilot_internal.fold('00000000-0000-0000-0000-000000000000', (p_limit - done)::integer);
-    end if;
-    return next;
-    task := 'expire';
-    done := copilot_internal.expire_reservations(p_limit::bigint);
-    return next;
-    task := 'events';
-    done := v_events + copilot_internal.catch_up_events_of_charged(100);
-    return next;
-    task := 'old events';
-    done := copilot_internal.delete_old_events(p_limit);
-    return next;
-    -- Of those who have spent something, once an hour.
-    task := 'estimate';
-    done := 0;
-    for v_tenant_id in
-        select t.id from unnest(v_tenants[1:100]) as t (id)
-        where t.id <> '00000000-0000-0000-0000-000000000000'
-          and not exists (select from copilot_internal.llm_cost_estimates e
-                          where e.from_history and e.tenant_id = t.id
-                            and e.effective_from > clock_timestamp() - interval '1 hour')
-          and not exists (select from copilot_internal.e2b_cost_estimates e
-                          where e.from_history and e.tenant_id = t.id
-                            and e.effective_from > clock_timestamp() - interval '1 hour')
-    loop
-        done := done + copilot_internal.refresh_estimates(v_tenant_id);
-    end loop;
-    return next;
-    task := 'triggers';
-    done := copilot_internal.arm_triggers();
-    if done > 0 then
-        return next;
-    end if;
-end $$;
-comment on function copilot_internal.run_maintenance(integer) is
-    'What maintain() does, for its kernel, which has asked who calls. Run as the owner.';
-
-create function copilot_internal.maintain(p_limit integer default 10000)
-    returns table (task text, done bigint)
-    language c volatile as 'MODULE_PATHNAME', 'maintain_wrapper';
-comment on function copilot_internal.maintain(integer) is
-    'Housekeeping, at most p_limit rows a task: folds pending rows into the rollups, marks expired reservations, '
-    'writes missed events, deletes old ones, arms triggers. Once an hour it renews estimates. Safe to call at any '
-    'time, as often as liked.';
 
 create function copilot_internal.ledger_differences()
     returns table (check_name text, tenant_id uuid, expected numeric, actual numeric)

@@ -8,20 +8,26 @@ use crate::arguments;
 use crate::error::Error;
 use crate::outbox;
 use crate::pg::call::{Argument, Call, signatures};
-use crate::pg::spi::types::{INT, INTERVAL, UUIDS};
+use crate::pg::clock_timestamp;
+use crate::pg::spi::types::{BOOL, INT, INTERVAL, UUIDS};
 use crate::pg::spi::{self, Plan, Snapshot};
 use crate::pg::value::Value;
 
 signatures! {
     ClaimQuotaEvents = claim_quota_events(p_limit, p_lease);
     AcknowledgeQuotaEvents = acknowledge_quota_events(p_event_ids);
-    Maintain = maintain(p_limit);
+    Maintain = maintain(p_limit, p_within);
+    Housekeep = housekeep(p_within);
     CatchUpEvents = catch_up_events(p_tenant_id);
 }
 
 static CLAIM_PLAN: Plan = Plan::new("select * from copilot_internal.claim_events($1, $2)", &[INT, INTERVAL]);
 static ACKNOWLEDGE_PLAN: Plan = Plan::new("select copilot_internal.acknowledge_events($1)", &[UUIDS]);
-static MAINTAIN_PLAN: Plan = Plan::new("select * from copilot_internal.run_maintenance($1)", &[INT]);
+static MAINTAIN_PLAN: Plan = Plan::new("select * from copilot_internal.run_maintenance($1, $2, 100)", &[INT, INTERVAL]);
+static HOUSEKEEP_PLAN: Plan = Plan::new("select * from copilot_internal.housekeeping_step($1)", &[BOOL]);
+/// What housekeep() leaves to the next call: others may be charging meanwhile.
+const LITTLE: i64 = 100;
+
 static VERIFY_PLAN: Plan = Plan::new("select * from copilot_internal.ledger_differences()", &[]);
 
 pub(super) fn write_for_service_role<A: Argument>(call: Call<A>, what: &str, plan: &Plan, arguments: &[Value]) {
@@ -61,7 +67,38 @@ fn maintain(fcinfo: pg_sys::FunctionCallInfo) {
     use Maintain::*;
 
     let call = Call::<Maintain>::new(fcinfo);
-    write_for_service_role(call, "maintain", &MAINTAIN_PLAN, &[call.value(p_limit)]);
+    write_for_service_role(call, "maintain", &MAINTAIN_PLAN, &[call.value(p_limit), call.value(p_within)]);
+}
+
+/// Each step commits, unless the caller is in a transaction: then there is one step.
+#[pg_extern(sql = false)]
+fn housekeep(fcinfo: pg_sys::FunctionCallInfo) {
+    use Housekeep::*;
+
+    const DAY: i64 = 86_400_000_000;
+    let call = Call::<Housekeep>::new(fcinfo);
+    let within = call.interval(p_within).and_then(|within| within.microseconds());
+    let within = within.filter(|within| (1..=DAY).contains(within));
+    let Some(within) = within else {
+        Error::invalid("p_within must be more than 0 and at most 1 day").raise();
+    };
+    let end = clock_timestamp().saturating_add(within);
+    let mut is_first = true;
+    loop {
+        let (folded, remaining): (i64, i64) = call.kernel(|caller| {
+            require_service_role_to(caller, "maintain")?;
+            spi::session_for_functions(|spi| {
+                let rows = spi.run_write(&HOUSEKEEP_PLAN, &[is_first.into()])?;
+                let row = rows.first().ok_or_else(|| Error::internal("nothing was counted"))?;
+                Ok((row.need(1)?, row.need(2)?))
+            })
+        });
+        if !call.may_commit() || folded == 0 || remaining < LITTLE || clock_timestamp() >= end {
+            return;
+        }
+        is_first = false;
+        spi::commit();
+    }
 }
 
 #[pg_extern(sql = false)]

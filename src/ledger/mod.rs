@@ -341,7 +341,7 @@ pub fn record(spi: &Session, records: &[&dyn Record]) -> Result<Vec<Outcome>> {
         outcomes.push(if single { outcome? } else { outcome.map_err(|error| error.at_ordinal(index + 1))? });
     }
     if let Some((record, outcome)) = records.iter().zip(&outcomes).max_by_key(|(_, outcome)| outcome.usage.tail) {
-        fold_long_tail(spi, record.terms().payer.tenant, outcome.usage.tail)?;
+        fold_long_tail(spi, record.terms().payer.tenant, outcome.usage.tail, records.len())?;
     }
     Ok(outcomes)
 }

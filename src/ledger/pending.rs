@@ -9,6 +9,7 @@ use crate::pg::nil;
 use crate::pg::shape::required;
 use crate::pg::spi::types::{MOMENT, NUMERIC, TEXT, UUID};
 use crate::pg::table::Table;
+use crate::pg::transaction::with;
 use crate::pg::value::Value;
 
 /// What rollups have yet to take up.
@@ -37,5 +38,6 @@ pub fn leave_pending(source: Source, id: Uuid, charge: &Charge) -> Result<()> {
         Value::timestamp(charge.at),
         Value::whole(charge.amount),
     ])?;
+    with(|state| state.note_pending());
     Ok(())
 }

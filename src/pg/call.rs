@@ -154,6 +154,17 @@ impl<A: Argument> Call<A> {
 }
 
 impl<A> Call<A> {
+    /// Whether it is a procedure that was called outside of any transaction block or function.
+    pub fn may_commit(self) -> bool {
+        // SAFETY: fcinfo is that of the running call; a CALL, and nothing else, has a context of this type.
+        unsafe {
+            let context = (*self.0).context;
+            !context.is_null()
+                && (*context).type_ == pg_sys::NodeTag::T_CallContext
+                && !(*context.cast::<pg_sys::CallContext>()).atomic
+        }
+    }
+
     /// Runs a kernel with the rights of the function's owner, gives it the caller, and raises its error.
     pub fn kernel<T>(self, kernel: impl FnOnce(&identity::Caller) -> error::Result<T>) -> T {
         let caller = identity::Caller::current();

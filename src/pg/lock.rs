@@ -17,8 +17,9 @@
 //! upgrade, hence no deadlock among calls of one tenant; a duplicate of a request waits here and then replays.
 //! Transactions that call for several tenants, one after the other and in different orders, can deadlock (`40P01`).
 //!
-//! The locks of folding and of events are only ever tried, never waited for. A transaction that takes those of several
-//! definitions waits for one at a time and has no other of them meanwhile ([`lock_definitions`]).
+//! The lock of events is only ever tried, and so is that of folding, by some again and again for a bounded time. A
+//! transaction that takes those of several definitions waits for one at a time and has no other of them meanwhile
+//! ([`lock_definitions`]).
 //!
 //! The escrow mode takes none of these to charge. What it does with `Definitions`, `Arrivals` and `Row`, and with the
 //! subjects' locks while it loads a counter, is told in the crate `escrow`.
@@ -45,6 +46,8 @@ pub enum LockTarget {
     Correction([u8; 16]),
     /// The writing of events of one quota and period, by their hash.
     Events(u64),
+    /// The work of a background process on the database.
+    Worker,
     /// The making of personal tenants while nothing bounds their budgets together.
     SignUps,
     /// Which quotas exist, for a partition of the tenants or for the platform; as its epochs, those of the database.
@@ -104,6 +107,7 @@ impl LockTarget {
                 hash.add(b"events");
                 hash.add(&name.to_le_bytes());
             }
+            Self::Worker => hash.add(b"worker"),
             Self::SignUps => hash.add(b"sign-ups"),
             Self::Definitions(partition) => {
                 hash.add(b"definitions");
@@ -164,6 +168,14 @@ impl LockTarget {
             self.unlock(Strength::Shared);
         }
         free
+    }
+
+    /// Takes the lock for as long as the process lives, if no other holds it.
+    pub fn keep(self) -> bool {
+        let tag = self.tag();
+        // SAFETY: as in `try_lock`; Postgres gives it back when the process ends.
+        let result = unsafe { pg_sys::LockAcquire(&raw const tag, Strength::Exclusive.mode(), true, true) };
+        result != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
     }
 
     /// Waits for the lock for so long; says whether it got it. It cannot be part of a deadlock.

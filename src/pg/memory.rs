@@ -13,7 +13,8 @@ use tollgate_escrow::epochs::EpochsByDatabase;
 use tollgate_escrow::registry::{Registry, Slot};
 use tollgate_escrow::table::{Entry, Table, WAYS};
 
-use super::own_database;
+use super::activity::{Activity, DatabaseActivity};
+use super::{Timestamp, own_database};
 
 /// Entries of the table. 96 bytes each, so the default is 6 MiB.
 static ENTRIES: GucSetting<i32> = GucSetting::<i32>::new(65_536);
@@ -26,6 +27,7 @@ struct Header {
     entries: u32,
     slots: u32,
     epochs: EpochsByDatabase,
+    activity: Activity,
 }
 
 // As the setting's description says.
@@ -43,6 +45,7 @@ pub struct Shared {
     pub registry: Registry<'static>,
     /// Which epochs those are, of all databases.
     pub place: usize,
+    pub activity: &'static DatabaseActivity,
     pub bytes: usize,
 }
 
@@ -77,9 +80,22 @@ fn join() -> Option<Shared> {
     let database = Some(own_database()).filter(|database| *database != 0)?;
     let (place, epochs) = memory.header.epochs.of(database);
     let table = Table::new(memory.entries);
-    let shared = Shared { table, registry: Registry::new(epochs, memory.slots), place, bytes: memory.bytes };
+    let registry = Registry::new(epochs, memory.slots);
+    let activity = memory.header.activity.at(place);
+    let shared = Shared { table, registry, place, activity, bytes: memory.bytes };
     ATTACHED.shared.set(Some(shared));
     Some(shared)
+}
+
+/// What is known of a database in which this library has run.
+pub fn activity_of(database: u32) -> Option<&'static DatabaseActivity> {
+    let header = ATTACHED.memory.get()?.header;
+    Some(header.activity.at(header.epochs.place(database)?))
+}
+
+/// Whether no database has work for a background process.
+pub fn is_idle(now: Timestamp) -> bool {
+    ATTACHED.memory.get().is_none_or(|memory| memory.header.activity.is_idle(now))
 }
 
 /// Called from `_PG_init` while the postmaster loads its libraries.
@@ -151,6 +167,7 @@ unsafe extern "C-unwind" fn startup() {
                 entries: entries as u32,
                 slots: slots as u32,
                 epochs: EpochsByDatabase::default(),
+                activity: Activity::default(),
             });
         }
         let header = &*header;

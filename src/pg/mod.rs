@@ -1,6 +1,8 @@
 //! The thin shell around Postgres: arguments and results, SPI, locks, identity, time zones. All `unsafe` lives here.
 
+pub mod activity;
 pub mod announcing;
+pub mod background;
 pub mod call;
 pub mod drop_guard;
 pub mod duplicate;

@@ -130,6 +130,16 @@ pub fn has_one_snapshot() -> bool {
     unsafe { pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ.cast_signed() }
 }
 
+/// Commits the transaction of a procedure that may, and begins another. No session is open.
+pub fn commit() {
+    // SAFETY: connect and finish are paired; an ERROR ends the procedure.
+    unsafe {
+        pg_sys::SPI_connect_ext(pg_sys::SPI_OPT_NONATOMIC.cast_signed());
+        pg_sys::SPI_commit();
+        pg_sys::SPI_finish();
+    }
+}
+
 /// Runs the closure. An ERROR inside unwinds through here, and Postgres closes SPI and undoes the settings itself.
 pub fn session<T>(work: impl FnOnce(&Session) -> Result<T>) -> Result<T> {
     session_under(&SETTINGS, work)

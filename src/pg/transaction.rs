@@ -37,6 +37,8 @@ pub struct TransactionState {
     closed: [Level; PARTITIONS],
     /// Whether it has created, altered or dropped a trigger of any table.
     alters_triggers: bool,
+    /// Whether it has left rows to fold, rolled back or not.
+    leaves_pending: bool,
     /// How many of its charges are admitted and not in the tables yet: triggers run in between.
     unwritten: u32,
     /// The database that it drops, which it can do only by itself.
@@ -69,6 +71,7 @@ static STATE: State = State(UnsafeCell::new(TransactionState {
     arrived: 0,
     closed: [0; PARTITIONS],
     alters_triggers: false,
+    leaves_pending: false,
     unwritten: 0,
     dropped: 0,
     first_expiry: 0,
@@ -160,6 +163,7 @@ impl TransactionState {
     /// No charge may meet the counters again once this transaction has committed. The transaction itself does without
     /// them from now on.
     pub fn note_reload(&mut self) {
+        self.leaves_pending = true;
         self.changed = (1 << PARTITIONS) - 1;
     }
 
@@ -167,6 +171,10 @@ impl TransactionState {
     pub fn note_person(&mut self, shared: &Shared) {
         self.entered = true;
         shared.registry.note_person(own_slot());
+    }
+
+    pub fn note_pending(&mut self) {
+        self.leaves_pending = true;
     }
 
     pub fn has_unwritten(&self) -> bool {
@@ -335,6 +343,10 @@ unsafe extern "C-unwind" fn on_transaction(event: pg_sys::XactEvent::Type, _argu
             // There is nothing in it that could panic; if there ever is, the server must not go down for it.
             let _ = catch_unwind(|| {
                 with(|state| {
+                    if let Some(shared) = shared().filter(|_| state.leaves_pending) {
+                        shared.activity.note_charged();
+                    }
+                    state.leaves_pending = false;
                     if !idle(state) {
                         state.end(shared().as_ref(), event == XACT_EVENT_COMMIT);
                     }

@@ -1,5 +1,7 @@
 //! What the tables say has been spent and is held: rollups, what is pending, and holds, in one statement.
 
+use std::cell::Cell;
+
 use pgrx::Uuid;
 
 use super::Payer;
@@ -8,6 +10,7 @@ use crate::pg::spi::types::{MOMENT, TEXT, UUID};
 use crate::pg::spi::{Plan, Session, Snapshot};
 use crate::pg::value::Value;
 use crate::pg::{Timestamp, clock_timestamp, from_unix_seconds, nil};
+use crate::worker;
 use tollgate_core::decision::Scope;
 use tollgate_core::period;
 
@@ -36,16 +39,17 @@ const SPENT: &str = "
           and r.grain = 'quarter' and r.bucket >= $6 and r.bucket < $7
         union all
         select p.resource_type,
-               case when p.charged_at >= $4 and p.charged_at < $7
-                         and ($2 = '00000000-0000-0000-0000-000000000000' or p.user_id = $2)
-                    then p.nanos else 0 end, 0, 1
+               coalesce(sum(p.nanos) filter (where p.charged_at >= $4 and p.charged_at < $7
+                   and ($2 = '00000000-0000-0000-0000-000000000000' or p.user_id = $2)), 0), 0, count(*)
         from copilot_internal.pending_costs p
         where p.tenant_id = $1
+        group by p.resource_type
         union all
-        select p.resource_type, p.nanos, 0, 0
+        select p.resource_type, sum(p.nanos), 0, 0
         from copilot_internal.pending_costs p
         where $1 = '00000000-0000-0000-0000-000000000000' and p.tenant_id > '00000000-0000-0000-0000-000000000000'
           and p.charged_at >= $4 and p.charged_at < $7
+        group by p.resource_type
         union all
         select h.resource_type, 0, h.held_nanos, 0
         from copilot_internal.quota_reservations h
@@ -81,6 +85,11 @@ const EXPIRED: &str = "
           and e.expires_at > $6 and e.expires_at <= $7
           and e.reserved_at >= $4 and e.reserved_at < $5
     ) h";
+
+thread_local! {
+    /// Set while a sum is read, and left by one that fails.
+    static SUMMING: Cell<bool> = const { Cell::new(false) };
+}
 
 static SPENT_PLAN: Plan = Plan::new(SPENT, &[UUID, UUID, TEXT, MOMENT, MOMENT, MOMENT, MOMENT, MOMENT]);
 static EXPIRED_PLAN: Plan = Plan::new(EXPIRED, &[UUID, UUID, TEXT, MOMENT, MOMENT, MOMENT, MOMENT]);
@@ -143,8 +152,13 @@ impl Sum {
         let span = Span::of(bounds);
         let [start, first_day, last_day, end, horizon] =
             [span.start, span.first_day, span.last_day, span.end, horizon].map(Value::timestamp);
+        // One that was cancelled while it summed would be again, for the same rows.
+        if SUMMING.replace(true) {
+            worker::request();
+        }
         let rows =
             spi.run(&SPENT_PLAN, snapshot, &[tenant, user, resource, start, first_day, last_day, end, horizon])?;
+        SUMMING.set(false);
         let row = rows.first().ok_or_else(|| Error::internal("a sum gave no row"))?;
         // The platform's queue is folded by maintain() alone: a charge must not take what every tenant would wait for.
         let tail = if scope == Scope::Platform { 0 } else { row.need(5)? };

@@ -73,4 +73,9 @@ impl EpochsByDatabase {
         }
         (DATABASES, &self.shared)
     }
+
+    /// The number of a database's place, if it has taken one.
+    pub fn place(&self, database: u32) -> Option<usize> {
+        self.databases.iter().position(|taken| taken.load(Ordering::Acquire) == database)
+    }
 }

@@ -130,6 +130,8 @@ fn configuration() -> Vec<(String, String)> {
         ("deadlock_timeout", "100ms"),
         ("checkpoint_timeout", "30s"),
         ("autovacuum_naptime", "5s"),
+        // Beside a housekeeper that calls maintain().
+        ("pg_tollgate.workers", "2"),
     ];
     settings.map(|(name, value)| (name.to_string(), value.to_string())).to_vec()
 }

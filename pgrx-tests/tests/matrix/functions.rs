@@ -104,6 +104,7 @@ const FUNCTIONS: &[(&str, For, &str)] = &[
     ("set_sandbox_price", For::Server, "public.set_sandbox_price('shared', 'another', '{\"per_second\": 1}')"),
     ("set_model_price", For::Server, "public.set_model_price('shared', 'another', 1, 1)"),
     ("maintain", For::Server, "copilot_internal.maintain()"),
+    ("housekeep", For::Server, "call copilot_internal.housekeep()"),
     ("verify", For::Server, "copilot_internal.verify()"),
     ("verify_counters", For::Server, "copilot_internal.verify_counters()"),
     ("reload_counters", For::Server, "copilot_internal.reload_counters()"),
@@ -146,7 +147,7 @@ const FUNCTIONS: &[(&str, For, &str)] = &[
     ("count_charged_row", For::NoCaller, "copilot_internal.count_charged_row()"),
     ("claim_events", For::NoCaller, "copilot_internal.claim_events(1, '1 second')"),
     ("acknowledge_events", For::NoCaller, "copilot_internal.acknowledge_events('{}')"),
-    ("run_maintenance", For::NoCaller, "copilot_internal.run_maintenance(10)"),
+    ("run_maintenance", For::NoCaller, "copilot_internal.run_maintenance(10, '1 second', 10)"),
     ("ledger_differences", For::NoCaller, "copilot_internal.ledger_differences()"),
     ("catch_up_events", For::NoCaller, "copilot_internal.catch_up_events($T)"),
     ("catch_up_events_of_charged", For::NoCaller, "copilot_internal.catch_up_events_of_charged(10)"),
@@ -160,6 +161,11 @@ const FUNCTIONS: &[(&str, For, &str)] = &[
     ("holdings", For::Server, "copilot_internal.holdings()"),
     ("cost_summary", For::NoCaller, "copilot_internal.cost_summary($T, null, null)"),
     ("fold", For::NoCaller, "copilot_internal.fold($T, 10)"),
+    ("fold_batch", For::NoCaller, "copilot_internal.fold_batch(array[$T::uuid], array[10])"),
+    ("pending_tails", For::NoCaller, "copilot_internal.pending_tails()"),
+    ("housekeeping_step", For::NoCaller, "copilot_internal.housekeeping_step(true)"),
+    ("fold_plan", For::NoCaller, "copilot_internal.fold_plan(10, 10)"),
+    ("fold_pending", For::NoCaller, "copilot_internal.fold_pending(10, clock_timestamp())"),
     ("sole_tenant", For::NoCaller, "copilot_internal.sole_tenant($U)"),
     ("expire_reservations", For::NoCaller, "copilot_internal.expire_reservations(10)"),
     ("await_fold_lock", For::NoCaller, "copilot_internal.await_fold_lock($T)"),
@@ -405,7 +411,9 @@ fn query(name: &str, call: &str, tenant: &Tenant, asker: &Asker) -> String {
         .replace("$R", &one_of("quota_reservations", "request_id like 'held-%'"))
         .replace("$L", &one_of("llm_cost_records", "request_id is not null"))
         .replace("$Q", &one_of("cost_quotas", "scope = 'tenant'"));
-    if TRIGGERS.contains(&name) {
+    if call.starts_with("call ") {
+        call
+    } else if TRIGGERS.contains(&name) {
         // A trigger's function cannot stand in FROM.
         format!("select {call}")
     } else {

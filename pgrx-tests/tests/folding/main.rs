@@ -1,0 +1,10 @@
+//! Folding that keeps up: `maintain()`, `housekeep()` and the workers take turns, end in time, stand in nobody's way,
+//! and lose nothing.
+
+use tollgate_tests::support;
+
+mod order;
+mod requests;
+mod turns;
+mod worker;
+mod world;
