@@ -69,7 +69,8 @@ begin
                 'copilot_internal.price_values(numeric, numeric, jsonb), '
                 'copilot_internal.import_model_pricing(jsonb, text, timestamptz, boolean, boolean, text), '
                 'copilot_internal.export_model_pricing(timestamptz, text), '
-                'copilot_internal.maintain(integer, interval), copilot_internal.verify(), copilot_internal.verify_counters(), '
+                'copilot_internal.maintain(integer, interval), copilot_internal.verify(), '
+                'copilot_internal.verify_counters(), '
                 'copilot_internal.reload_counters(), copilot_internal.pending(), copilot_internal.holdings()',
                 array['service_role']),
             -- Looking, and what people do with their tenants: the kernels decide who may.

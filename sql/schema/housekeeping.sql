@@ -18,8 +18,8 @@ end $$;
 comment on function copilot_internal.pending_tails() is
     'Who has pending rows, about how many, and the oldest moment charged among them. Run as the owner.';
 
--- Half of the seats are for the oldest tails and half for the longest, so that none waits for ever. Each tenant that has
--- a seat folds an equal share, the oldest tail first; what is left over is for the longest. The two take turns by
+-- Half of the seats are for the oldest tails and half for the longest, so that none waits for ever. Each tenant with a
+-- seat folds an equal share, the oldest tail first; what is left over is for the longest. The two take turns by
 -- batches, so that each has half of the time where that is short.
 create function copilot_internal.fold_plan(p_limit integer, p_seats integer)
     returns table (number bigint, tenant_ids uuid[], limits integer[])

@@ -55,7 +55,7 @@ comment on function copilot_internal.refuse_triggers(boolean) is
 --    pending or rolled up.
 -- It takes rows as it finds them, in no order: a row that is committed later is found later, whatever its id. It begins
 -- to look at a random id. From the first id on it would pass all that were folded and are not yet vacuumed; ids are
--- sixteen sequences, so this passes a sixteenth of those. At REPEATABLE READ its snapshot is older than its locks, and a
+-- sixteen sequences, so this passes a sixteenth of those. At REPEATABLE READ its snapshot is older than its locks: a
 -- row that was moved since is a serialization failure.
 --
 -- A tenant's fold adds nothing to the platform's rollups, which would be one hot row for all: it leaves sums in the

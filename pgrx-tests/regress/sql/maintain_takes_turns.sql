@@ -5,13 +5,14 @@ create function public.charged(p_tenant uuid, p_times integer) returns bigint la
     select count(*) from generate_series(1, p_times) n, lateral record_llm_cost(p_tenant, 'p', 'm', 1, 1, p_cost_usd => 0.001 + 0 * n) r $$;
 create view public.waiting as
     select case tenant_id when 'a0000000-0000-4000-8000-000000000001' then 'acme' when 'fffffff0-0000-4000-8000-000000000002' then 'late'
-           else 'platform' end as who, count(*) from copilot_internal.pending_costs group by 1 order by 1;
+           end as who, count(*) from copilot_internal.pending_costs where tenant_id <> '00000000-0000-0000-0000-000000000000' or nanos > 0
+    group by tenant_id order by 1;
 select charged(:'acme', 40), charged(:'late', 2);
 select * from waiting;
 -- The late tenant first has its share of ten, and the longest tail what that leaves.
-select task, done from copilot_internal.maintain(10);
+select task, case task when 'fold' then done > 10 else done > 0 end as did_some from copilot_internal.maintain(10);
 select * from waiting;
-select task, done from copilot_internal.maintain(10) where task = 'fold';
+select done > 10 as folded from copilot_internal.maintain(10) where task = 'fold';
 select * from waiting;
 -- The rest in steps; in a transaction one.
 begin;

@@ -58,7 +58,7 @@ select count(*) as rolled_up from copilot_internal.cost_rollups;
 select * from copilot_internal.verify();
 
 -- Half of it.
-select * from copilot_internal.maintain(13);
+select task, case task when 'fold' then done >= 13 else done > 0 end as did_some from copilot_internal.maintain(13);
 (table before except all table figures) union all (table figures except all table before);
 select * from copilot_internal.verify();
 -- The rest, and again, which finds nothing to do.
