@@ -426,7 +426,7 @@ mod tests {
             "select count(*)::text from copilot_internal.reprice(now() - interval '1 hour', now() + interval '1 hour')";
         let markup = "with u as (update copilot_internal.price_markups set factor = 1.6 returning 1) select count(*)::text from u";
         let tenants = format!("select tenant_name || ' ' || role from public.get_user_tenants('{USER}')");
-        let events = format!("select (copilot_internal.catch_up_events('{TENANT}') >= 0)::text");
+        let events = format!("select (copilot_internal.catch_up_events('{TENANT}', 100) >= 0)::text");
         for (sql, expected) in [
             (quota.as_str(), "1"),
             (&llm, "false"),

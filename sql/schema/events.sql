@@ -89,11 +89,11 @@ create trigger note_limit_change after update on copilot_internal.cost_quotas
     when ((old.limit_usd, old.mode, old.suspended) is distinct from (new.limit_usd, new.mode, new.suspended))
     execute function copilot_internal.note_limit_change();
 
-create function copilot_internal.catch_up_events(p_tenant_id uuid) returns bigint
+create function copilot_internal.catch_up_events(p_tenant_id uuid, p_limit bigint) returns bigint
     language c volatile as 'MODULE_PATHNAME', 'catch_up_events_wrapper';
-comment on function copilot_internal.catch_up_events(uuid) is
+comment on function copilot_internal.catch_up_events(uuid, bigint) is
     'Writes the events that the tables call for and that are not there, in the present periods of one tenant''s '
-    'quotas. The nil UUID stands for the platform. Run as the owner.';
+    'quotas, until it has written so many. The nil UUID stands for the platform. Run as the owner.';
 
 -- What was charged and not yet folded marks the tenants whose events may be missing: maintain() looks after it has
 -- folded. A fold that has not looked to the end leaves a pending row of nothing. One look costs as much as a view of
@@ -102,6 +102,8 @@ create function copilot_internal.catch_up_events_of_charged(p_limit integer) ret
     language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     v_start constant uuid := gen_random_uuid();
+    -- Each is written under a lock, perhaps.
+    v_most constant bigint := copilot_internal.lock_share();
     v_tenant_id uuid;
     v_written bigint := 0;
 begin
@@ -130,10 +132,11 @@ begin
         where t.tenant_id is not null
         limit p_limit
     loop
-        v_written := v_written + copilot_internal.catch_up_events(v_tenant_id);
+        v_written := v_written + copilot_internal.catch_up_events(v_tenant_id, v_most - v_written);
+        exit when v_written >= v_most;
     end loop;
     if exists (select from copilot_internal.cost_quotas q where q.tenant_id is null) then
-        v_written := v_written + copilot_internal.catch_up_events('00000000-0000-0000-0000-000000000000');
+        v_written := v_written + copilot_internal.catch_up_events('00000000-0000-0000-0000-000000000000', v_most);
     end if;
     return v_written;
 end $$;

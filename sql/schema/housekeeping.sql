@@ -66,13 +66,24 @@ comment on function copilot_internal.fold_plan(integer, integer) is
     'Which tenants to fold next, at most so many, in batches and in turn, and how many rows of each, at most p_limit '
     'in all. The platform is not among them. Run as the owner.';
 
+-- A tenant that is folded, and each of its quotas that lacks events, take a place in the server's lock table until the
+-- transaction ends. A quota that lacks one lacks three, mostly.
+create function copilot_internal.lock_share() returns integer
+    language sql stable
+begin atomic
+    select least(1000, greatest(16, pg_catalog.current_setting('max_connections')::integer
+        * pg_catalog.current_setting('max_locks_per_transaction')::integer / 16));
+end;
+comment on function copilot_internal.lock_share() is
+    'How many tenants one transaction of housekeeping may fold: a sixteenth of what connections alone would give the '
+    'lock table. Run as the owner.';
+
 create function copilot_internal.fold_pending(p_limit integer, p_until timestamptz,
     out folded bigint, out events bigint, out tenants uuid[])
     language plpgsql volatile set search_path = pg_catalog, pg_temp set jit = off as $$
 declare
-    -- A tenant that is folded, and the events that it lacks, take places in the lock table until the transaction ends.
-    c_seats constant integer := least(p_limit, 1000, greatest(16, current_setting('max_connections')::integer
-        * current_setting('max_locks_per_transaction')::integer / 16));
+    v_share constant integer := copilot_internal.lock_share();
+    v_tenant_id uuid;
     c_platform constant uuid := '00000000-0000-0000-0000-000000000000';
     c_step constant integer := 5000;
     v_batch record;
@@ -82,15 +93,18 @@ begin
     folded := 0;
     events := 0;
     tenants := '{}';
-    for v_batch in select * from copilot_internal.fold_plan(p_limit, c_seats) loop
+    for v_batch in select * from copilot_internal.fold_plan(p_limit, least(p_limit, v_share)) loop
         v_done := copilot_internal.fold_batch(v_batch.tenant_ids, v_batch.limits);
         folded := folded + v_done;
         tenants := tenants || v_batch.tenant_ids;
         -- Nothing may be left that marks them: see events.sql.
-        select events + coalesce(sum(copilot_internal.catch_up_events(t.id)), 0) into events
-        from (select distinct i.id from unnest(v_batch.tenant_ids) as i (id)) t
-        where v_done > 0
-          and not exists (select from copilot_internal.pending_costs p where p.tenant_id = t.id);
+        for v_tenant_id in
+            select i.id from unnest(v_batch.tenant_ids) as i (id)
+            where v_done > 0
+              and not exists (select from copilot_internal.pending_costs p where p.tenant_id = i.id)
+        loop
+            events := events + copilot_internal.catch_up_events(v_tenant_id, 3 * v_share - events);
+        end loop;
         exit when clock_timestamp() >= p_until;
     end loop;
     -- The platform's queue, in every call. The folds of its tenants have added to it.

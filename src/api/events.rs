@@ -18,7 +18,7 @@ signatures! {
     AcknowledgeQuotaEvents = acknowledge_quota_events(p_event_ids);
     Maintain = maintain(p_limit, p_within);
     Housekeep = housekeep(p_within);
-    CatchUpEvents = catch_up_events(p_tenant_id);
+    CatchUpEvents = catch_up_events(p_tenant_id, p_limit);
 }
 
 static CLAIM_PLAN: Plan = Plan::new("select * from copilot_internal.claim_events($1, $2)", &[INT, INTERVAL]);
@@ -121,6 +121,7 @@ fn catch_up_events(fcinfo: pg_sys::FunctionCallInfo) -> i64 {
     call.kernel(|caller| {
         require_service_role_to(caller, "write events")?;
         let tenant: Uuid = arguments::required(call.uuid(p_tenant_id), "p_tenant_id")?;
-        spi::session(|spi| outbox::catch_up(spi, tenant))
+        let limit: i64 = arguments::required(call.bigint(p_limit), "p_limit")?;
+        spi::session(|spi| outbox::catch_up(spi, tenant, limit))
     })
 }

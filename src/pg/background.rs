@@ -47,7 +47,16 @@ impl Process {
         unsafe { pg_sys::RegisterBackgroundWorker(&raw mut worker) }
     }
 
-    /// Runs once, for a database. `None` where `max_worker_processes` leaves no room.
+    /// Runs once, for a database, if `max_worker_processes` leaves room. Allocates nothing and raises nothing, so that it
+    /// can be called while a transaction aborts.
+    pub fn start_unwatched(&self, database: u32) {
+        let mut worker = self.description();
+        worker.bgw_main_arg = pg_sys::Datum::from(database);
+        // SAFETY: Postgres copies what it is given.
+        unsafe { pg_sys::RegisterDynamicBackgroundWorker(&raw mut worker, std::ptr::null_mut()) };
+    }
+
+    /// The same, and tells this process when it ends. `None` where there is no room.
     pub fn start(&self, database: u32) -> Option<Started> {
         let mut worker = self.description();
         worker.bgw_main_arg = pg_sys::Datum::from(database);

@@ -39,6 +39,8 @@ pub struct TransactionState {
     alters_triggers: bool,
     /// Whether it has left rows to fold, rolled back or not.
     leaves_pending: bool,
+    /// What is called if it ends while it is reading for long. It can neither fail nor allocate, and takes no lock.
+    if_cut_off: Option<fn()>,
     /// How many of its charges are admitted and not in the tables yet: triggers run in between.
     unwritten: u32,
     /// The database that it drops, which it can do only by itself.
@@ -72,6 +74,7 @@ static STATE: State = State(UnsafeCell::new(TransactionState {
     closed: [0; PARTITIONS],
     alters_triggers: false,
     leaves_pending: false,
+    if_cut_off: None,
     unwritten: 0,
     dropped: 0,
     first_expiry: 0,
@@ -175,6 +178,11 @@ impl TransactionState {
 
     pub fn note_pending(&mut self) {
         self.leaves_pending = true;
+    }
+
+    /// From now on it reads for long, or does no longer.
+    pub fn call_if_cut_off(&mut self, call: Option<fn()>) {
+        self.if_cut_off = call;
     }
 
     pub fn has_unwritten(&self) -> bool {
@@ -352,6 +360,10 @@ unsafe extern "C-unwind" fn on_transaction(event: pg_sys::XactEvent::Type, _argu
                     }
                     state.alters_triggers = false;
                 });
+                let call = with(|state| state.if_cut_off.take());
+                if let Some(call) = call.filter(|_| event == XACT_EVENT_ABORT) {
+                    call();
+                }
             });
         }
         XACT_EVENT_PRE_COMMIT if with(|state| state.changed != 0 || state.arrived != 0) => lock_changes(),

@@ -1,13 +1,12 @@
 //! What the tables say has been spent and is held: rollups, what is pending, and holds, in one statement.
 
-use std::cell::Cell;
-
 use pgrx::Uuid;
 
 use super::Payer;
 use crate::error::{Error, Result};
 use crate::pg::spi::types::{MOMENT, TEXT, UUID};
 use crate::pg::spi::{Plan, Session, Snapshot};
+use crate::pg::transaction::with;
 use crate::pg::value::Value;
 use crate::pg::{Timestamp, clock_timestamp, from_unix_seconds, nil};
 use crate::worker;
@@ -86,11 +85,6 @@ const EXPIRED: &str = "
           and e.reserved_at >= $4 and e.reserved_at < $5
     ) h";
 
-thread_local! {
-    /// Set while a sum is read, and left by one that fails.
-    static SUMMING: Cell<bool> = const { Cell::new(false) };
-}
-
 static SPENT_PLAN: Plan = Plan::new(SPENT, &[UUID, UUID, TEXT, MOMENT, MOMENT, MOMENT, MOMENT, MOMENT]);
 static EXPIRED_PLAN: Plan = Plan::new(EXPIRED, &[UUID, UUID, TEXT, MOMENT, MOMENT, MOMENT, MOMENT]);
 
@@ -152,13 +146,11 @@ impl Sum {
         let span = Span::of(bounds);
         let [start, first_day, last_day, end, horizon] =
             [span.start, span.first_day, span.last_day, span.end, horizon].map(Value::timestamp);
-        // One that was cancelled while it summed would be again, for the same rows.
-        if SUMMING.replace(true) {
-            worker::request();
-        }
+        // The next would be cancelled too, over the same rows.
+        with(|state| state.call_if_cut_off(Some(worker::request_after_abort)));
         let rows =
             spi.run(&SPENT_PLAN, snapshot, &[tenant, user, resource, start, first_day, last_day, end, horizon])?;
-        SUMMING.set(false);
+        with(|state| state.call_if_cut_off(None));
         let row = rows.first().ok_or_else(|| Error::internal("a sum gave no row"))?;
         // The platform's queue is folded by maintain() alone: a charge must not take what every tenant would wait for.
         let tail = if scope == Scope::Platform { 0 } else { row.need(5)? };

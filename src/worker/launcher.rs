@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::WORKER;
+use super::{REST, WORKER};
 use crate::pg::background::{self, Started};
 use crate::pg::{clock_timestamp, memory};
 use crate::settings;
@@ -39,14 +39,16 @@ impl Launcher {
             return;
         }
         for database in self.next().into_iter().take(room) {
-            match WORKER.start(database) {
-                Some(worker) => {
-                    self.running.insert(database, worker);
-                    self.visited.insert(database, Some(Instant::now()));
-                }
+            let activity = memory::activity_of(database);
+            // What holds if it cannot even connect.
+            activity.inspect(|activity| activity.rest_until(Some(clock_timestamp() + REST)));
+            let Some(worker) = WORKER.start(database) else {
                 // No room for another process: the next time.
-                None => return,
-            }
+                activity.inspect(|activity| activity.rest_until(None));
+                return;
+            };
+            self.running.insert(database, worker);
+            self.visited.insert(database, Some(Instant::now()));
         }
     }
 
@@ -61,7 +63,11 @@ impl Launcher {
             visited(database) == Some(None)
                 || memory::activity_of(*database).is_some_and(|activity| activity.has_work(now))
         };
-        let is_free = |database: &u32| !self.running.contains_key(database);
+        // One that has given way to others is not back at once.
+        let is_free = |database: &u32| {
+            !self.running.contains_key(database)
+                && visited(database).flatten().is_none_or(|visited| visited.elapsed() >= NAP)
+        };
         let mut next: Vec<u32> = present.into_iter().filter(is_free).filter(has_work).collect();
         next.sort_by_key(|database| visited(database).flatten());
         next

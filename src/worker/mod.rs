@@ -16,8 +16,8 @@
 //! tenant's rows every now and then. For that it waits up to 50 ms for another that folds, which slows charges down a
 //! little. So the queue stays bounded on a machine that is saturated.
 //!
-//! Where the library is not preloaded there is no launcher. Then a charge that meets a very long tail, or follows one that
-//! was cancelled while it summed, starts a worker for its database. So there is progress that no time-out takes back.
+//! Where the library is not preloaded there is no launcher. Then a charge that meets a very long tail, or is cancelled
+//! while it sums one, starts a worker for its database. So there is progress that no time-out takes back.
 //!
 //! A worker that fails is not started again for a minute. Nothing correct depends on any of this.
 
@@ -32,7 +32,7 @@ use pgrx::{pg_guard, pg_sys};
 use crate::pg::background::{self, Process};
 use crate::pg::lock::{LockTarget, Strength};
 use crate::pg::memory::shared;
-use crate::pg::own_database;
+use crate::pg::{Timestamp, own_database};
 use crate::settings;
 
 static LAUNCHER: Process = Process { name: c"pg_tollgate launcher", function: c"pg_tollgate_launcher_main" };
@@ -40,6 +40,8 @@ static WORKER: Process = Process { name: c"pg_tollgate worker", function: c"pg_t
 
 /// After this long a launcher that has ended is started again.
 const RESTART: Duration = Duration::from_secs(5);
+/// How long a database is left alone after a worker has failed in it.
+const REST: Timestamp = 60_000_000;
 /// A session asks for a worker at most this often.
 const REQUESTS: Duration = Duration::from_secs(60);
 
@@ -56,21 +58,34 @@ pub fn register() {
 
 /// Has the session's database folded, soon and by another process. Waits for nothing, and may come to nothing.
 pub fn request() {
-    if settings::workers() == 0 || background::is_standby() {
-        return;
+    // A worker has this lock for as long as it runs.
+    if may_request() && LockTarget::Worker.try_lock(Strength::Exclusive) {
+        LockTarget::Worker.unlock(Strength::Exclusive);
+        request_now();
     }
+}
+
+/// The same while a transaction aborts, perhaps because its client gives up and never comes back. Where a worker runs
+/// already, another ends at once.
+pub fn request_after_abort() {
+    if may_request() {
+        request_now();
+    }
+}
+
+/// Where there is a launcher it is told, which costs nothing. Elsewhere a session asks now and then.
+fn may_request() -> bool {
+    settings::workers() > 0
+        && !background::is_standby()
+        && (shared().is_some() || REQUESTED.get().is_none_or(|last| last.elapsed() >= REQUESTS))
+}
+
+fn request_now() {
     if let Some(shared) = shared() {
         shared.activity.note_charged();
-        return;
-    }
-    if REQUESTED.get().is_some_and(|last| last.elapsed() < REQUESTS) {
-        return;
-    }
-    // A worker has this lock for as long as it runs.
-    if LockTarget::Worker.try_lock(Strength::Exclusive) {
-        LockTarget::Worker.unlock(Strength::Exclusive);
+    } else {
         REQUESTED.set(Some(Instant::now()));
-        WORKER.start(own_database());
+        WORKER.start_unwatched(own_database());
     }
 }
 

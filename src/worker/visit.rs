@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use pgrx::pg_sys;
 
+use super::REST;
 use crate::error::{Error, Result};
 use crate::pg::activity::DatabaseActivity;
 use crate::pg::background;
@@ -46,8 +47,6 @@ const MANY: i64 = 50_000;
 const DRY_STEPS: u32 = 3;
 /// The launcher may have other databases waiting.
 const LONGEST: Duration = Duration::from_secs(60);
-/// How long a database is left alone after a worker has failed in it.
-const REST: Timestamp = 60_000_000;
 /// How long a database is left alone before it is looked at for holds that expire.
 const LEAST_PAUSE: Timestamp = 60_000_000;
 

@@ -9,25 +9,30 @@ use crate::world::{conf, pend, pending, until};
 
 fn time_outs_end(preload: bool) -> Result<()> {
     let cluster = Cluster::start(ClusterOptions { preload, extra_conf: conf(1), ..ClusterOptions::default() })?;
-    let mut client = cluster.superuser(&cluster.fresh_database()?)?;
+    let database = cluster.fresh_database()?;
+    let mut client = cluster.superuser(&database)?;
     make_tenant(&mut client, id(1))?;
     limit(&mut client, id(1), "llm", "100")?;
     // As a restored database, or one whose housekeeping has been forgotten: no transaction has told of them.
     client.batch_execute("set session_replication_role = replica")?;
     pend(&mut client, id(1), 300_000)?;
-    client.batch_execute("reset session_replication_role; set statement_timeout = '15ms'")?;
+    client.batch_execute("reset session_replication_role")?;
     let sql = "select recorded from public.record_llm_cost($1, 'p', 'm', 1, 1, p_cost_usd => 0.01, p_enforce => true)";
     let mut time_outs = 0;
-    until("a charge is in time", || match client.query_one(sql, &[&id(1)]) {
-        Ok(row) => Ok(row.get(0)),
-        Err(error) => {
-            assert_eq!(sqlstate(&error), "57014", "{error}");
-            time_outs += 1;
-            Ok(false)
+    until("a charge is in time", || {
+        // Who is cut off may never come back.
+        let mut caller = cluster.superuser(&database)?;
+        caller.batch_execute("set statement_timeout = '15ms'")?;
+        match caller.query_one(sql, &[&id(1)]) {
+            Ok(row) => Ok(row.get(0)),
+            Err(error) => {
+                assert_eq!(sqlstate(&error), "57014", "{error}");
+                time_outs += 1;
+                Ok(false)
+            }
         }
     })?;
     assert!(time_outs > 0, "the tail is not long enough");
-    client.batch_execute("reset statement_timeout")?;
     until("it is folded", || Ok(pending(&mut client)? <= 300))?;
     assert_verified(&mut client);
     Ok(())
