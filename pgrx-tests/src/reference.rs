@@ -32,13 +32,14 @@ const OPERATORS: [&str; 13] = [
 ];
 
 /// Which page says more than a COMMENT can hold, by what the function's name is.
-const GUIDES: [(&str, &str, &str); 21] = [
+const GUIDES: [(&str, &str, &str); 22] = [
     ("acknowledge_quota_events", "Hear about thresholds and refusals", "../how-to/alerts.md"),
     ("charge_on_insert", "Charge with the row", "../how-to/row-level-security.md#charge-with-the-row"),
     ("claim_quota_events", "Hear about thresholds and refusals", "../how-to/alerts.md"),
     ("erase_user", "Erase a person", "../how-to/people.md#erase-a-person"),
     ("estimate_llm_cost", "Estimates", "../how-to/prices.md#estimates"),
     ("export_user_data", "Erase a person", "../how-to/people.md#erase-a-person"),
+    ("housekeep", "Housekeeping", "../operate/housekeeping.md#elsewhere-call-housekeep-every-minute"),
     ("import_model_pricing", "Import LiteLLM's list", "../how-to/prices.md#import-litellms-list"),
     ("maintain", "Housekeeping", "../operate/housekeeping.md"),
     ("normalize_llm_usage", "Usage objects that are read", "usage.md#usage-objects-that-are-read"),

@@ -248,21 +248,16 @@ begin
     select count(*) into remaining from (select from copilot_internal.pending_costs limit 50000) p;
 end $$;
 comment on function copilot_internal.housekeeping_step(boolean) is
-    'One step of housekeep() or of a worker, which commits it: about half a second''s work. Says how many rows it '
-    'folded, and how many are there, counted up to 50,000. Unless it is whole it only folds. Run as the owner.';
+    'One step of housekeep() or of a worker: about half a second''s work. Says how many rows it folded and, up to '
+    '50,000, how many are there. Unless it is whole it only folds. Run as the owner.';
 
 create function copilot_internal.maintain(p_limit integer default 10000, p_within interval default '20 seconds')
     returns table (task text, done bigint)
     language c volatile as 'MODULE_PATHNAME', 'maintain_wrapper';
 comment on function copilot_internal.maintain(integer, interval) is
-    'Housekeeping. It folds at most p_limit pending rows of tenants into the rollups, those of the oldest and of the '
-    'longest tails first, and as many of the platform; what another session is folding it passes over. It begins no '
-    'further step once p_within is over, and folds at most 1,000 tenants, fewer where the lock table is small: see '
-    'housekeep(). It marks at most p_limit reservations that have expired. It adds events that charges could not '
-    'write, and deletes at most p_limit of those that were acknowledged long ago. Once an hour it brings the named '
-    'estimates of at most 100 tenants that have spent up to date with their own records. Where `enable trigger all` '
-    'has left triggers deaf to a subscription it arms them again. Changes no other figure that users can read; safe '
-    'to call at any time and as often as liked.';
+    'Housekeeping: folds pending rows into the rollups, oldest and longest tails first, marks expired reservations, '
+    'writes missed events, deletes old ones. Takes at most p_limit rows a task, and begins no step after p_within. '
+    'Safe to call at any time.';
 
 create procedure copilot_internal.housekeep(p_within interval default '50 seconds')
     language c as 'MODULE_PATHNAME', 'housekeep_wrapper';
