@@ -18,6 +18,9 @@ pub const MAJOR: &str = "15";
 /// The copy's parts, relative to `/` and to the copy.
 const PARTS: [&str; 3] = ["usr/lib/postgresql/15", "usr/share/postgresql/15", "usr/include/postgresql"];
 
+/// Extensions of others, from packages of their own, that tests run beside ours.
+const EXTENSIONS: [&str; 1] = ["pg_cron"];
+
 #[derive(Clone, Debug)]
 pub struct PostgresTree {
     prefix: PathBuf,
@@ -70,6 +73,10 @@ impl PostgresTree {
         self.prefix.join(PARTS[1]).join("extension")
     }
 
+    pub fn has_extension(&self, name: &str) -> bool {
+        self.extension_dir().join(format!("{name}.control")).is_file()
+    }
+
     /// What the server says of itself, such as `postgres (PostgreSQL) 15.20 (Debian …)`.
     pub fn version(&self) -> Result<String> {
         Ok(capture(Command::new(self.bin("postgres")).arg("--version"))?.trim().to_string())
@@ -81,6 +88,7 @@ impl PostgresTree {
         let wanted = system.version()?;
         // A copy of another version, or of part of one, is as good as none.
         let complete = private.server_headers().is_dir() && private.pg_isolation_regress().is_file();
+        let complete = complete && EXTENSIONS.iter().all(|name| private.has_extension(name));
         if !complete || private.version().ok().as_deref() != Some(wanted.as_str()) {
             copy(&system, &private).context("cannot copy the system's Postgres")?;
         }

@@ -20,7 +20,7 @@ struct Requirement {
     present: fn() -> bool,
 }
 
-const REQUIREMENTS: [Requirement; 13] = [
+const REQUIREMENTS: [Requirement; 14] = [
     Requirement { package: "postgresql-15", present: || PostgresTree::system().bin("initdb").is_file() },
     Requirement { package: "postgresql-client-15", present: || PostgresTree::system().bin("psql").is_file() },
     // pg_regress and pg_isolation_regress come with the headers.
@@ -37,6 +37,8 @@ const REQUIREMENTS: [Requirement; 13] = [
     Requirement { package: "libc6-dev", present: || Path::new("/usr/include/stdio.h").is_file() },
     // The tests go through it, as applications do.
     Requirement { package: "pgbouncer", present: || Path::new(layout::PGBOUNCER).is_file() },
+    // One of those who call housekeep().
+    Requirement { package: "postgresql-15-cron", present: || PostgresTree::system().has_extension("pg_cron") },
     // What examples/ is run with. The clients' packages, Node among them, are installed by Python.
     Requirement { package: "prometheus-postgres-exporter", present: || Path::new(layout::EXPORTER).is_file() },
     Requirement { package: "python3", present: || Path::new(layout::PYTHON).is_file() },

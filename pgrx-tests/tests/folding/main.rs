@@ -3,6 +3,8 @@
 
 use tollgate_tests::support;
 
+mod cron;
+mod exact;
 mod order;
 mod requests;
 mod turns;

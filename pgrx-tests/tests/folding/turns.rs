@@ -147,3 +147,34 @@ fn any_number_of_tenants_fits_into_a_small_lock_table() -> Result<()> {
     assert_verified(&mut client);
     Ok(())
 }
+
+/// Each quota that lacks an event takes a lock, too: a call writes a share of them, and calls reach all.
+#[test]
+fn any_number_of_events_fits_into_a_small_lock_table() -> Result<()> {
+    const USERS: i64 = 9_000;
+    let extra_conf = vec![("max_connections".to_string(), "40".to_string())];
+    let cluster = Cluster::start(ClusterOptions { extra_conf, ..ClusterOptions::default() })?;
+    let mut client = cluster.superuser(&cluster.fresh_database()?)?;
+    crate::support::make_tenant(&mut client, id(1))?;
+    pend(&mut client, id(1), USERS)?;
+    client.batch_execute(&format!(
+        "with ids as (select row_number() over () as n, record_id from copilot_internal.pending_costs),
+              records as (update copilot_internal.llm_cost_records r set user_id = md5(i.n::text)::uuid
+                          from ids i where i.record_id = r.id)
+         update copilot_internal.pending_costs p set user_id = md5(i.n::text)::uuid
+         from ids i where i.record_id = p.record_id;
+         insert into copilot_internal.cost_quotas (scope, tenant_id, scope_id, resource_type, period, limit_usd)
+         select 'user', '{}', md5(n::text)::uuid, 'llm', 'lifetime', 0.0000001 from generate_series(1, {USERS}) n",
+        id(1)
+    ))?;
+    let events = "select count(distinct quota_id)::text from copilot_internal.quota_events where threshold = 1";
+    let mut calls = 0;
+    while texts(&mut client, events, &[])? != [USERS.to_string()] {
+        client.batch_execute("call copilot_internal.housekeep('10 seconds')")?;
+        calls += 1;
+        assert!(calls < 1000, "{:?} events after {calls} calls", texts(&mut client, events, &[])?);
+    }
+    assert!(calls > 1, "they fit into one call");
+    assert_verified(&mut client);
+    Ok(())
+}

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
 use tollgate_tests::cluster::Cluster;
 
-use crate::support::{assert_verified, id, make_tenant};
+use crate::support::{assert_verified, id, make_tenant, texts};
 use crate::world::{LAUNCHER, WORKER, pend, pending, processes, server, until, worker_in};
 
 /// So many rows that a worker is in the middle of them for a while.
@@ -194,5 +194,69 @@ fn a_standby_has_workers_from_its_promotion_on() -> Result<()> {
     client.batch_execute("select pg_promote()")?;
     until("the charge is folded", || Ok(pending(&mut client)? == 0))?;
     assert_verified(&mut client);
+    Ok(())
+}
+
+/// It is the bootstrap user that connects, and the extension's owner that folds: a trigger gets no more.
+#[test]
+fn a_worker_folds_with_the_rights_of_the_owner_alone() -> Result<()> {
+    let cluster = server(2)?;
+    let database = cluster.fresh_database()?;
+    let mut client = cluster.superuser(&database)?;
+    make_tenant(&mut client, id(1))?;
+    client.batch_execute(
+        "create table public.seen (who text not null, outcome text not null);
+         grant insert on public.seen to tollgate_owner;
+         create function public.grasp() returns trigger language plpgsql as $$
+         declare v_outcome text := 'is taken';
+         begin
+             begin
+                 reset role;
+                 perform set_config('role', session_user, true);
+             exception when others then v_outcome := sqlstate;
+             end;
+             insert into public.seen values (current_user, v_outcome);
+             return null;
+         end $$;
+         create trigger grasp after insert on copilot_internal.quota_rollups
+             for each row execute function public.grasp()",
+    )?;
+    charge(&mut client)?;
+    until("the charge is folded", || Ok(pending(&mut client)? == 0))?;
+    let seen = texts(&mut client, "select distinct who || ' ' || outcome from public.seen", &[])?;
+    assert_eq!(seen, ["tollgate_owner 42501"]);
+    Ok(())
+}
+
+/// A database that takes no connections is left alone until it does. One that cannot be connected to is tried once a
+/// minute, not again and again.
+#[test]
+fn databases_that_take_no_connections_are_left_alone() -> Result<()> {
+    let cluster = server(2)?;
+    let mut admin = cluster.superuser("postgres")?;
+    let [closed, broken] = [cluster.fresh_database()?, cluster.fresh_database()?];
+    let fail = |name: &str| format!("update pg_database set datconnlimit = -2 where datname = '{name}'");
+    for database in [&closed, &broken] {
+        let mut client = cluster.superuser(database)?;
+        make_tenant(&mut client, id(1))?;
+        // Sees to it that it can only be found by the hint.
+        until("it has been visited", || Ok(pending(&mut client)? == 0))?;
+    }
+    until("the workers have ended", || Ok(processes(&mut admin, WORKER, None)?.is_empty()))?;
+    let mut clients = [cluster.superuser(&closed)?, cluster.superuser(&broken)?];
+    admin.batch_execute(&format!("alter database {closed} allow_connections false"))?;
+    // As an interrupted DROP DATABASE leaves it.
+    admin.batch_execute(&fail(&broken))?;
+    for client in &mut clients {
+        charge(client)?;
+    }
+    thread::sleep(Duration::from_secs(16));
+    let log = fs::read_to_string(cluster.log_path())?;
+    let tried = log.matches(&format!("cannot connect to invalid database \"{broken}\"")).count();
+    assert_eq!(tried, 1, "{log}");
+    assert!(!log.contains(&format!("database \"{closed}\" is not currently accepting connections")), "{log}");
+    assert_eq!(pending(&mut clients[0])?, 1);
+    admin.batch_execute(&format!("alter database {closed} allow_connections true"))?;
+    until("the charge is folded", || Ok(pending(&mut clients[0])? == 0))?;
     Ok(())
 }
