@@ -185,7 +185,7 @@ create function copilot_internal.run_maintenance(p_limit integer, p_within inter
     returns table (task text, done bigint)
     language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
-    v_until constant timestamptz := clock_timestamp() + p_within;
+    v_until timestamptz;
     v_tenant_id uuid;
     v_pending record;
 begin
@@ -195,6 +195,7 @@ begin
     if p_within is null or p_within <= interval '0' or p_within > interval '1 day' then
         raise exception 'p_within must be more than 0 and at most 1 day' using errcode = 'invalid_parameter_value';
     end if;
+    v_until := clock_timestamp() + p_within;
     perform copilot_internal.refuse_triggers(false);
     select * into v_pending from copilot_internal.fold_pending(p_limit, v_until);
     task := 'fold';

@@ -12,7 +12,8 @@ fn no_argument_of_any_function_is_an_internal_error() -> Result<()> {
     let (database, mut session) = prepared()?;
     let mut client = database.superuser()?;
     let sql = "
-        select p.oid::regproc::text, p.proargnames[1:p.pronargs], p.proargtypes::regtype[]::text[]
+        select p.oid::regproc::text, p.proargnames[1:p.pronargs], p.proargtypes::regtype[]::text[],
+               case p.prokind when 'p' then 'call' else 'select * from' end
         from pg_proc p join pg_depend d on d.classid = 'pg_proc'::regclass and d.objid = p.oid
         where d.deptype = 'e' and d.refobjid = (select oid from pg_extension where extname = 'pg_tollgate')
           and has_function_privilege('service_role', p.oid, 'execute') and p.pronargs > 0";
@@ -22,13 +23,13 @@ fn no_argument_of_any_function_is_an_internal_error() -> Result<()> {
     let mut tried = 0;
     for row in &functions {
         let (function, names, types): (String, Option<Vec<String>>, Vec<String>) = (row.get(0), row.get(1), row.get(2));
-        let names = names.unwrap_or_default();
+        let (names, verb) = (names.unwrap_or_default(), row.get::<_, String>(3));
         let good: Vec<String> = names.iter().zip(&types).map(|(name, kind)| usual(name, kind)).collect();
         for (place, kind) in types.iter().enumerate() {
             for value in edges(kind) {
                 let mut arguments = good.clone();
                 arguments[place] = format!("{value}::{kind}");
-                let sql = format!("select * from {function}({})", arguments.join(", "));
+                let sql = format!("{verb} {function}({})", arguments.join(", "));
                 tried += 1;
                 let undone = session.request(&Caller::service(), |tx| {
                     let mut savepoint = tx.savepoint("tried")?;
