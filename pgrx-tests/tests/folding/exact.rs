@@ -44,7 +44,8 @@ fn write(client: &mut Client, session: usize, number: usize) -> Result<()> {
         let user = id(0xa0 + (number % 5) as u128);
         format!("select public.record_llm_cost('{tenant}', 'p', 'm{session}', 1, 1, '{user}', p_cost_usd => {usd});")
     };
-    let pause = format!("select pg_sleep(0.00{});", (session * 3 + number) % 9);
+    // The ledger is read whole by each look, so it is not to grow too fast.
+    let pause = format!("select pg_sleep(0.0{});", 2 + (session * 3 + number) % 8);
     let end = if number.is_multiple_of(7) { "rollback" } else { "commit" };
     client.batch_execute(&format!(
         "begin; {} savepoint a; {} {pause} rollback to a; {} savepoint b; {} release b; {pause} {end}",
@@ -56,7 +57,7 @@ fn write(client: &mut Client, session: usize, number: usize) -> Result<()> {
     Ok(())
 }
 
-/// One session after the other, until it is told to stop.
+/// Again and again in a session of its own, until it is told to stop.
 fn again(
     cluster: &Cluster,
     database: &str,
