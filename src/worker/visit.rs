@@ -11,7 +11,7 @@ use crate::pg::activity::DatabaseActivity;
 use crate::pg::background;
 use crate::pg::identity::ActAs;
 use crate::pg::lock::LockTarget;
-use crate::pg::memory::shared;
+use crate::pg::memory::{self, shared};
 use crate::pg::spi::types::BOOL;
 use crate::pg::spi::{self, Plan, Snapshot};
 use crate::pg::{Timestamp, clock_timestamp, from_unix_seconds};
@@ -66,7 +66,19 @@ enum Step {
 
 pub fn run(database: u32) {
     background::connect(database);
-    let is_alone = background::transaction(|| background::has_extension() && LockTarget::Worker.keep());
+    let (has_extension, is_alone) = background::transaction(|| {
+        let has_extension = background::has_extension();
+        (has_extension, has_extension && LockTarget::Worker.keep())
+    });
+    if !has_extension {
+        // Nobody else takes the hints back.
+        if let Some(activity) = memory::activity_of(database) {
+            activity.forget_charged();
+            activity.set_due(None);
+            activity.rest_until(None);
+        }
+        return;
+    }
     if !is_alone {
         return;
     }
@@ -108,7 +120,12 @@ fn fold(activity: Option<&DatabaseActivity>) -> bool {
             Step::Done { folded, remaining } => (folded, remaining),
             Step::Busy => (0, 0),
             Step::GiveWay => return true,
-            Step::Gone => return false,
+            Step::Gone => {
+                if let Some(activity) = activity {
+                    activity.set_due(None);
+                }
+                return false;
+            }
         };
         match (&step, activity) {
             (Step::Done { .. }, Some(activity)) => {
