@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow};
 
+use crate::conversations;
 use crate::file_lock::lock;
 use crate::layout;
 use crate::postgres_tree::PostgresTree;
@@ -18,7 +19,8 @@ use crate::setup::setup;
 pub const INSTALLED: &str = "PG_TOLLGATE_INSTALLED";
 
 /// What the installed library is built from, relative to the checkout's root.
-const SOURCES: [&str; 6] = ["Cargo.toml", "Cargo.lock", "pg_tollgate.control", "crates", "src", "sql"];
+const SOURCES: [&str; 7] =
+    ["Cargo.toml", "Cargo.lock", "pg_tollgate.control", "pg_tollgate_conversations.control", "crates", "src", "sql"];
 
 /// The private Postgres with the current extension in it. Sets up and installs at most once per process.
 pub fn ensure() -> Result<&'static PostgresTree> {
@@ -47,6 +49,7 @@ fn install() -> Result<PostgresTree> {
     // The stamp is taken before the build: a file saved meanwhile makes the next run build again.
     let sources = newest(&SOURCES.map(|source| layout::root().join(source)))?;
     run_checked("Building and installing pg_tollgate", usual, &log, &mut command)?;
+    conversations::install(&postgres)?;
     let stamp = stamp(&postgres, sources)?;
     fs::write(stamp_file(), stamp).with_context(|| format!("cannot write {}", stamp_file().display()))?;
     Ok(postgres)

@@ -17,7 +17,7 @@
 //! upgrade, hence no deadlock among calls of one tenant; a duplicate of a request waits here and then replays.
 //! Transactions that call for several tenants, one after the other and in different orders, can deadlock (`40P01`).
 //!
-//! The locks of folding and of events are only ever tried, never waited for. A transaction that takes those of several
+//! The locks of folding, of events and of paths are only ever tried, never waited for. A transaction that takes those of several
 //! definitions waits for one at a time and has no other of them meanwhile ([`lock_definitions`]).
 //!
 //! The escrow mode takes none of these to charge. What it does with `Definitions`, `Arrivals` and `Row`, and with the
@@ -53,6 +53,8 @@ pub enum LockTarget {
     Arrivals(usize),
     /// Whether a tenant has a row.
     Row([u8; 16]),
+    /// The making of a sandbox for one path of a tenant.
+    Path([u8; 16], [u8; 16]),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -121,6 +123,11 @@ impl LockTarget {
             Self::Row(tenant) => {
                 hash.add(b"row");
                 hash.add(&tenant);
+            }
+            Self::Path(tenant, path) => {
+                hash.add(b"path");
+                hash.add(&tenant);
+                hash.add(&path);
             }
         }
         let [high, low] = hash.halves();
