@@ -11,23 +11,31 @@ use crate::postgres_tree::PostgresTree;
 pub const NAME: &str = "pg_tollgate_conversations";
 
 /// The files of the install script, in their order. The last gives all objects their owner and grants.
-pub const FILES: [&str; 21] = [
+pub const FILES: [&str; 29] = [
     "start",
     "tables",
     "access",
+    "checks",
     "numbering",
     "configs",
     "contexts",
     "compaction",
+    "compaction_apply",
+    "compaction_claims",
     "execution_contexts",
+    "execution_contexts_acquire",
+    "execution_contexts_life",
+    "execution_contexts_release",
     "conversations",
     "paths",
     "messages",
     "history",
     "pins",
     "views",
+    "archive",
     "retention",
     "erasure",
+    "erasure_messages",
     "metrics",
     "verify",
     "maintain",
