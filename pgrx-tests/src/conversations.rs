@@ -1,5 +1,6 @@
 //! The second extension, `pg_tollgate_conversations`: its install script is put together from the files of
-//! `sql/conversations/`, and lies beside that of the first. cargo-pgrx installs one extension a crate.
+//! `sql/conversations/`, and lies beside that of the first. cargo-pgrx installs one extension a crate, the one whose
+//! control file it finds in the crate's root.
 
 use std::fs;
 
@@ -57,7 +58,7 @@ pub fn script() -> Result<String> {
 /// Puts control file and script beside those of the first extension, in the version that the workspace has.
 pub fn install(postgres: &PostgresTree) -> Result<()> {
     let version = env!("CARGO_PKG_VERSION");
-    let control = layout::root().join(NAME).with_extension("control");
+    let control = layout::root().join("sql/conversations").join(NAME).with_extension("control");
     let control = fs::read_to_string(&control).with_context(|| format!("cannot read {}", control.display()))?;
     let files = [
         (format!("{NAME}.control"), control.replace("@CARGO_VERSION@", version)),
@@ -80,6 +81,7 @@ mod tests {
     fn every_file_is_in_the_script() {
         let dir = layout::root().join("sql/conversations");
         let names = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+        let names = names.filter(|path| path.extension().is_some_and(|extension| extension == "sql"));
         let names = names.map(|path| path.file_stem().unwrap().to_string_lossy().into_owned());
         assert_eq!(names.collect::<BTreeSet<_>>(), FILES.map(str::to_owned).into());
         assert_eq!(FILES.last(), Some(&"grants"));

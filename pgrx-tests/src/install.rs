@@ -19,8 +19,7 @@ use crate::setup::setup;
 pub const INSTALLED: &str = "PG_TOLLGATE_INSTALLED";
 
 /// What the installed library is built from, relative to the checkout's root.
-const SOURCES: [&str; 7] =
-    ["Cargo.toml", "Cargo.lock", "pg_tollgate.control", "pg_tollgate_conversations.control", "crates", "src", "sql"];
+const SOURCES: [&str; 6] = ["Cargo.toml", "Cargo.lock", "pg_tollgate.control", "crates", "src", "sql"];
 
 /// The private Postgres with the current extension in it. Sets up and installs at most once per process.
 pub fn ensure() -> Result<&'static PostgresTree> {

@@ -38,25 +38,6 @@ begin
 end $$;
 comment on function copilot_internal.refuse_input(text) is 'Raises 22023.';
 
-create function copilot_internal.require_open(p_tenant_id uuid, p_conversation_id uuid) returns void
-    language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
-declare
-    v copilot_internal.conversations;
-begin
-    select c.* into v from copilot_internal.conversations c
-    where c.id = p_conversation_id and c.tenant_id = p_tenant_id;
-    if v.id is null then
-        perform copilot_internal.refuse_unknown('conversation');
-    elsif v.erasing_at is not null or v.archived_at is not null or v.expires_at <= clock_timestamp() then
-        raise exception 'the conversation takes no changes' using errcode = 'PT409', detail = case
-            when v.erasing_at is not null then 'It is being erased.'
-            when v.archived_at is not null then format('It was archived at %s.', v.archived_at)
-            else format('It expired at %s.', v.expires_at) end;
-    end if;
-end $$;
-comment on function copilot_internal.require_open(uuid, uuid) is
-    'Raises PT409 for a conversation that is archived, expired or being erased.';
-
 create function copilot_internal.can_read_conversation(p_tenant_id uuid, p_conversation_id uuid) returns boolean
     language sql stable security definer set search_path = pg_catalog, pg_temp as $$
     select copilot_internal.can_access(p_tenant_id, p_conversation_id, null, 'read');

@@ -30,12 +30,36 @@ comment on function copilot_internal.access_tenant(uuid, uuid) is
     'The caller''s role in a tenant, server for service_role. Raises 42501 for a stranger, and for a member who asks '
     'about another user. Run as the owner.';
 
+create function copilot_internal.require_open_conversation(p_tenant_id uuid, p_conversation_id uuid) returns void
+    language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+    v_conversation copilot_internal.conversations;
+begin
+    select c.* into v_conversation from copilot_internal.conversations c
+    where c.id = p_conversation_id and c.tenant_id = p_tenant_id;
+    if not found then
+        raise exception 'there is no such conversation' using errcode = 'no_data_found';
+    end if;
+    if v_conversation.erasing_at is not null or v_conversation.archived_at is not null
+       or v_conversation.expires_at <= clock_timestamp()
+    then
+        raise exception 'the conversation takes no changes' using errcode = 'PT409',
+            detail = case when v_conversation.erasing_at is not null then 'It is being erased.'
+                          when v_conversation.archived_at is not null
+                              then format('It was archived at %s.', v_conversation.archived_at)
+                          else format('It expired at %s.', v_conversation.expires_at) end;
+    end if;
+end $$;
+comment on function copilot_internal.require_open_conversation(uuid, uuid) is
+    'P0002 for a conversation that is not there, PT409 for one that is archived, expired or being erased. Run as the '
+    'owner.';
+
 create function copilot_internal.lock_open_conversation(p_tenant_id uuid, p_conversation_id uuid) returns void
     language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
     perform from copilot_internal.conversations c
     where c.id = p_conversation_id and c.tenant_id = p_tenant_id for no key update;
-    perform copilot_internal.require_open(p_tenant_id, p_conversation_id);
+    perform copilot_internal.require_open_conversation(p_tenant_id, p_conversation_id);
 end $$;
 comment on function copilot_internal.lock_open_conversation(uuid, uuid) is
     'Locks a conversation that is open: nobody branches, archives or erases it meanwhile. Run as the owner.';

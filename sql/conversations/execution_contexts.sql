@@ -167,51 +167,6 @@ end;
 comment on function copilot_internal.price_of_renewal(copilot_internal.execution_contexts, timestamptz) is
     'USD that a later end costs, at the rate at which the context set money aside.';
 
--- What the application's store writes itself: a row without a hold asks the quota, and what has ended stays so.
-create function copilot_internal.check_new_context() returns trigger
-    language plpgsql set search_path = pg_catalog, pg_temp as $$
-declare
-    v_price numeric;
-    v_refused boolean;
-begin
-    -- Those who pass are the functions here and a restore.
-    if current_user = 'tollgate_owner' or new.reservation_id is not null
-       or (select r.rolsuper from pg_roles r where r.rolname = current_user)
-    then
-        return new;
-    end if;
-    if new.terminated_at is not null or new.sandbox_status not in ('creating', 'ready') then
-        raise exception 'a context does not begin as one that has ended' using errcode = 'invalid_parameter_value';
-    end if;
-    new.expires_at := least(new.expires_at, new.created_at + interval '1 hour');
-    if new.sandbox_status = 'ready' then
-        new.ready_at := coalesce(new.ready_at, clock_timestamp());
-    end if;
-    perform copilot_internal.ask_quota_for_context(new.tenant_id, new.sandbox_type, new.region, new.user_id,
-        greatest(extract(epoch from new.expires_at - clock_timestamp()), 0));
-    return new;
-end $$;
-comment on function copilot_internal.check_new_context() is
-    'Trigger: refuses (PT429) a context that an application inserts itself when the quota leaves no room for it.';
-
-create function copilot_internal.ask_quota_for_context(
-    p_tenant_id uuid, p_sandbox_type text, p_region text, p_user_id uuid, p_seconds numeric) returns void
-    language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
-declare
-    v_check record;
-begin
-    perform copilot_internal.require_server('insert a context');
-    select c.* into v_check
-    from copilot_internal.room_for_context(p_tenant_id,
-        coalesce(copilot_internal.price_of_context(p_tenant_id, p_sandbox_type, p_region, p_seconds), 0), p_user_id) c;
-    if not v_check.allowed then
-        perform copilot_internal.raise_refusal(jsonb_build_object('reason', v_check.reason, 'scope',
-            v_check.blocked_scope, 'remaining_usd', v_check.remaining_usd), v_check.retry_after_seconds);
-    end if;
-end $$;
-comment on function copilot_internal.ask_quota_for_context(uuid, text, text, uuid, numeric) is
-    'Raises a refusal (PT429) when the quota leaves no room for a sandbox. For service_role.';
-
 create function copilot_internal.room_for_context(p_tenant_id uuid, p_amount_usd numeric, p_user_id uuid)
     returns table (allowed boolean, blocked_scope text, remaining_usd numeric, retry_after_seconds integer, reason text)
     language sql stable rows 1
@@ -222,6 +177,38 @@ end;
 comment on function copilot_internal.room_for_context(uuid, numeric, uuid) is
     'Whether the quota leaves room for a sandbox. Run as the owner.';
 
+-- What the application's store writes itself: a row without a hold asks the quota. Those who pass are the functions of
+-- this extension, which have a hold or note an orphan, and a superuser's restore.
+create function copilot_internal.check_new_context() returns trigger
+    language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_role constant name := case current_setting('role') when 'none' then session_user else current_setting('role') end;
+    v_check record;
+begin
+    if new.reservation_id is not null or new.terminated_at is not null
+       or (select r.rolsuper from pg_roles r where r.rolname = v_role)
+    then
+        return new;
+    end if;
+    if new.sandbox_status not in ('creating', 'ready') then
+        raise exception 'a context does not begin as one that has ended' using errcode = 'invalid_parameter_value';
+    end if;
+    new.expires_at := least(new.expires_at, new.created_at + interval '1 hour');
+    if new.sandbox_status = 'ready' then
+        new.ready_at := coalesce(new.ready_at, clock_timestamp());
+    end if;
+    select c.* into v_check
+    from copilot_internal.room_for_context(new.tenant_id, coalesce(copilot_internal.price_of_context(new.tenant_id,
+        new.sandbox_type, new.region, greatest(extract(epoch from new.expires_at - clock_timestamp()), 0)), 0),
+        new.user_id) c;
+    if not v_check.allowed then
+        perform copilot_internal.raise_refusal(jsonb_build_object('reason', v_check.reason, 'scope',
+            v_check.blocked_scope, 'remaining_usd', v_check.remaining_usd), v_check.retry_after_seconds);
+    end if;
+    return new;
+end $$;
+comment on function copilot_internal.check_new_context() is
+    'Trigger: refuses (PT429) a context that an application inserts itself when the quota leaves no room for it.';
 create trigger check_new_context before insert on copilot_internal.execution_contexts
     for each row execute function copilot_internal.check_new_context();
 

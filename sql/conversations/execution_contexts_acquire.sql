@@ -182,7 +182,7 @@ begin
     perform copilot_internal.check_acquire_arguments(p_path_id, p_sandbox_type, p_region, p_ttl, p_estimated_cost_usd,
         array[p_request_id, p_trace_id, p_span_id]);
     perform copilot_internal.access(p_tenant_id, p_conversation_id, p_user_id, 'write');
-    perform copilot_internal.require_open(p_tenant_id, p_conversation_id);
+    perform copilot_internal.require_open_conversation(p_tenant_id, p_conversation_id);
     perform copilot_internal.require_open_path(p_tenant_id, p_conversation_id, p_path_id);
     select f.outcome, (f.context).* into v_found
     from copilot_internal.look_for_context(p_tenant_id, p_path_id, p_request_id, clock_timestamp() + p_ttl) f;

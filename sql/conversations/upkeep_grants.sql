@@ -24,9 +24,6 @@ create function copilot_internal.upkeep_grants()
             'copilot_internal.execution_contexts', array['service_role']),
         ('select', 'metrics.conversations, metrics.cost_by_path, metrics.compaction_operations, '
             'metrics.execution_contexts', array['authenticated', 'service_role', 'metrics_reader']),
-        -- Asked by the trigger on rows that an application inserts.
-        ('execute', 'function copilot_internal.ask_quota_for_context(uuid, text, text, uuid, numeric)',
-            array['service_role']),
         ('execute', 'function '
             'public.merge_conversation_context(uuid, uuid, text[], text, text, text), '
             'copilot_internal.merge_conversation_context(uuid, uuid, text[], text, text, text), '
