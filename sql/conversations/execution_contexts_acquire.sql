@@ -68,6 +68,22 @@ comment on function copilot_internal.renew_context(copilot_internal.execution_co
     'Gives a ready context more time, with its hold: reuse; kept, where the quota refuses; wait, where somebody else '
     'is changing it. Run as the owner.';
 
+create function copilot_internal.insert_context(
+    p_context copilot_internal.execution_contexts, p_reservation_id uuid) returns void
+    language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+    insert into copilot_internal.execution_contexts
+        (id, tenant_id, conversation_id, path_id, sandbox_status, created_at, last_used_at, expires_at,
+         max_expires_at, creating_until, user_id, sandbox_type, region, reservation_id, estimated_cost_usd,
+         request_id, trace_id, span_id)
+    values (p_context.id, p_context.tenant_id, p_context.conversation_id, p_context.path_id, 'creating',
+            p_context.created_at, p_context.created_at, p_context.expires_at, p_context.max_expires_at,
+            p_context.creating_until, p_context.user_id, p_context.sandbox_type, p_context.region, p_reservation_id,
+            p_context.estimated_cost_usd, p_context.request_id, p_context.trace_id, p_context.span_id);
+end $$;
+comment on function copilot_internal.insert_context(copilot_internal.execution_contexts, uuid) is
+    'Writes the row of a sandbox to be made; 23505 where the path has one. Run as the owner.';
+
 -- The hold, then the row. What must not stay is rolled back by the caller's subtransaction.
 create function copilot_internal.claim_context(p_context copilot_internal.execution_contexts, p_ttl interval)
     returns table (allowed boolean, reservation_id uuid, blocked_scope text, remaining_usd numeric,
@@ -81,8 +97,14 @@ begin
     from copilot_internal.hold_for_context(p_context.tenant_id, p_context.id, p_context.estimated_cost_usd,
                                            p_context.user_id, p_ttl + interval '15 minutes') h;
     if not allowed then
-        return next;
-        return;
+        -- What took the room may be a twin that this transaction's snapshot does not show, and the unique index does.
+        begin
+            perform copilot_internal.insert_context(p_context, p_context.id);
+            raise exception 'no twin' using errcode = 'TG002';
+        exception when sqlstate 'TG002' then
+            return next;
+            return;
+        end;
     end if;
     -- One that has expired, or got stuck, makes room if it can be locked at once. An insert beside one that somebody
     -- is just ending would wait for them.
@@ -102,14 +124,7 @@ begin
             termination_reason = case c.sandbox_status when 'creating' then 'stuck' else 'expired' end
         where c.id = v_old and c.tenant_id = p_context.tenant_id;
     end if;
-    insert into copilot_internal.execution_contexts
-        (id, tenant_id, conversation_id, path_id, sandbox_status, created_at, last_used_at, expires_at,
-         max_expires_at, creating_until, user_id, sandbox_type, region, reservation_id, estimated_cost_usd,
-         request_id, trace_id, span_id)
-    values (p_context.id, p_context.tenant_id, p_context.conversation_id, p_context.path_id, 'creating',
-            p_context.created_at, p_context.created_at, p_context.expires_at, p_context.max_expires_at,
-            p_context.creating_until, p_context.user_id, p_context.sandbox_type, p_context.region, reservation_id,
-            p_context.estimated_cost_usd, p_context.request_id, p_context.trace_id, p_context.span_id);
+    perform copilot_internal.insert_context(p_context, reservation_id);
     return next;
 end $$;
 comment on function copilot_internal.claim_context(copilot_internal.execution_contexts, interval) is

@@ -46,6 +46,10 @@ begin
         exception when unique_violation then
             -- Another has just billed it, with its own clock.
             select b.*, true as replayed into v_bill from copilot_internal.billed_context(p_context) b;
+            if not found then
+                raise exception 'another has just billed the context' using errcode = 'serialization_failure',
+                    hint = 'Try again in a new transaction.';
+            end if;
         end;
     end if;
     -- Nobody is waited for with the quota's lock in hand: if somebody has the row, the next release marks it, and
