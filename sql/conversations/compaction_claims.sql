@@ -12,7 +12,7 @@ declare
     v_query constant text := '
         select p.* from copilot_internal.conversation_paths p
         where p.activity_day %1$s and p.is_active and p.archived_at is null %2$s
-          and (p.open_message_count > $2 or p.open_token_count > $3)
+          and p.open_message_count > $2 and ($3 is null or p.open_token_count > $3)
           and p.last_message_at > $4
           and (p.last_compaction_at is null or p.last_compaction_at < $5)
           and (p.compaction_claimed_until is null or p.compaction_claimed_until <= $6)
@@ -57,8 +57,8 @@ begin
 end $$;
 comment on function copilot_internal.compaction_candidates(
     integer, integer, bigint, timestamptz, timestamptz, boolean) is
-    'Paths whose open messages or tokens are more than these: never looked at first, then longest ago, then biggest. '
-    'On request locked, without waiting. Run as the owner.';
+    'Paths that show a model more messages, and more tokens, than this: never looked at first, then longest ago, then '
+    'biggest. On request locked, without waiting. Run as the owner.';
 
 create function copilot_internal.get_conversations_needing_compaction(
     p_message_count_gt integer default 50, p_last_activity_after timestamptz default null,
@@ -95,8 +95,8 @@ begin atomic
         p_last_compaction_before, p_limit, p_token_count_gt);
 end;
 comment on function public.get_conversations_needing_compaction(integer, timestamptz, timestamptz, integer, integer) is
-    'Paths that show a model more messages or tokens than this, active in 7 days and not compacted in 1 day unless you '
-    'say otherwise. Below 31 messages it reads all paths. Looks only: workers claim. For service_role.';
+    'Paths that show a model more messages than this (and more tokens), active in 7 days and not compacted in 1 day '
+    'unless you say otherwise. Below 31 messages it reads all paths. Looks only: workers claim. For service_role.';
 
 create function copilot_internal.claim_paths_for_compaction(
     p_limit integer default 20, p_lease interval default '10 minutes', p_message_count_gt integer default 50,

@@ -227,7 +227,7 @@ begin
         where c.released_at is null and c.terminated_at is not null
           and (c.kill_claimed_until is null or c.kill_claimed_until <= v_now)
         order by c.terminated_at limit p_limit - cardinality(v_ids) for no key update skip locked);
-    return query
+    return query with claimed as (
         update copilot_internal.execution_contexts c
         set kill_claimed_until = v_now + p_lease,
             sandbox_status = case when c.terminated_at is not null then c.sandbox_status
@@ -236,9 +236,11 @@ begin
                                       when c.sandbox_status = 'creating' then 'stuck' else 'expired' end,
             terminated_at = coalesce(c.terminated_at, v_now)
         where c.id = any (v_ids)
-        returning c.id, c.tenant_id, c.conversation_id, c.path_id, c.sandbox_id,
-                  case when c.termination_reason in ('stuck', 'expired', 'orphan') then c.termination_reason
-                       else 'ended' end;
+        returning c.*
+    )
+    select c.id, c.tenant_id, c.conversation_id, c.path_id, c.sandbox_id,
+           case when c.termination_reason in ('stuck', 'expired', 'orphan') then c.termination_reason else 'ended' end
+    from claimed c order by c.terminated_at, c.id;
 end $$;
 comment on function copilot_internal.claim_expired_execution_contexts(integer, interval) is
     'What public.claim_expired_execution_contexts does.';

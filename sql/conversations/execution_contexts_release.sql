@@ -15,9 +15,9 @@ comment on function copilot_internal.billed_context(copilot_internal.execution_c
 create function copilot_internal.context_seconds(p_context copilot_internal.execution_contexts) returns numeric
     language sql volatile
 begin atomic
-    select greatest(extract(epoch from
+    select case when (p_context).ready_at is not null then pg_catalog.trim_scale(greatest(extract(epoch from
         least(pg_catalog.clock_timestamp(), (p_context).expires_at, (p_context).max_expires_at)
-        - (p_context).ready_at), 0);
+        - (p_context).ready_at), 0)) end;
 end;
 comment on function copilot_internal.context_seconds(copilot_internal.execution_contexts) is
     'Seconds that its sandbox can have run; NULL for one that was never activated.';
