@@ -78,8 +78,9 @@ begin atomic
 end;
 comment on function copilot_internal.shipped_config() is 'The settings that ship.';
 
+-- Spans are printed in one style, whatever the session's is.
 create function copilot_internal.effective_config(p_tenant_id uuid, p_user_id uuid) returns jsonb
-    language sql stable
+    language sql stable set intervalstyle = 'postgres'
 begin atomic
     select copilot_internal.shipped_config() || coalesce(
         (select pg_catalog.jsonb_object_agg(s.key, s.value order by c.config_level = 'user', c.config_level = 'tenant')

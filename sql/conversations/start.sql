@@ -2,9 +2,9 @@
 
 -- Operators are resolved while this script runs.
 set local search_path = pg_catalog, pg_temp;
+
 -- Both have one library, and what the second calls in the first fits one version. The row of the extension that is
 -- being made, or updated, has its new version already.
--- made, or updated, has its new version already.
 do $$
 declare
     v_core constant text := (select extversion from pg_catalog.pg_extension where extname = 'pg_tollgate');

@@ -10,8 +10,9 @@ create function copilot_internal.upkeep_grants()
             'public.conversation_contexts_view', array['authenticated', 'service_role']),
         ('select (id, "timestamp", conversation_id, path_id, tenant_id, user_id, strategy, triggered_by, '
             'tokens_before, tokens_after, tokens_saved, messages_before, messages_after, messages_removed, '
-            'messages_summarized, pinned_preserved, duration_ms, used_llm, cost_usd, compression_ratio, success, state, through_position, '
-            'base_operation_id, cost_record_id, applied_at, reverted_at, reverted_by, revert_reason)',
+            'messages_summarized, pinned_preserved, duration_ms, used_llm, cost_usd, compression_ratio, success, '
+            'state, through_position, base_operation_id, cost_record_id, applied_at, reverted_at, reverted_by, '
+            'revert_reason)',
             'copilot_internal.compaction_operations', array['authenticated']),
         ('select', 'copilot_internal.compaction_operations, copilot_internal.execution_contexts, '
             'copilot_internal.conversation_erasures, public.execution_contexts_view', array['service_role']),
