@@ -12,7 +12,7 @@ use crate::postgres_tree::PostgresTree;
 pub const NAME: &str = "pg_tollgate_conversations";
 
 /// The files of the install script, in their order. The last gives all objects their owner and grants.
-pub const FILES: [&str; 29] = [
+pub const FILES: [&str; 31] = [
     "start",
     "tables",
     "access",
@@ -30,6 +30,7 @@ pub const FILES: [&str; 29] = [
     "conversations",
     "paths",
     "messages",
+    "merge",
     "history",
     "pins",
     "views",
@@ -40,6 +41,7 @@ pub const FILES: [&str; 29] = [
     "metrics",
     "verify",
     "maintain",
+    "facades",
     "upkeep_grants",
     "grants",
 ];
