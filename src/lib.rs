@@ -9,6 +9,7 @@ mod admission;
 mod api;
 mod arguments;
 mod cache;
+mod conversations;
 mod error;
 mod ledger;
 mod outbox;

@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow};
 
+use crate::conversations;
 use crate::file_lock::lock;
 use crate::layout;
 use crate::postgres_tree::PostgresTree;
@@ -47,6 +48,7 @@ fn install() -> Result<PostgresTree> {
     // The stamp is taken before the build: a file saved meanwhile makes the next run build again.
     let sources = newest(&SOURCES.map(|source| layout::root().join(source)))?;
     run_checked("Building and installing pg_tollgate", usual, &log, &mut command)?;
+    conversations::install(&postgres)?;
     let stamp = stamp(&postgres, sources)?;
     fs::write(stamp_file(), stamp).with_context(|| format!("cannot write {}", stamp_file().display()))?;
     Ok(postgres)

@@ -6,6 +6,7 @@ pub mod books;
 pub mod charging;
 pub mod cluster;
 pub mod cluster_pool;
+pub mod conversations;
 pub mod crates;
 pub mod demo;
 pub mod documents;

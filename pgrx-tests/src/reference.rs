@@ -32,7 +32,7 @@ const OPERATORS: [&str; 13] = [
 ];
 
 /// Which page says more than a COMMENT can hold, by what the function's name is.
-const GUIDES: [(&str, &str, &str); 22] = [
+const GUIDES: [(&str, &str, &str); 23] = [
     ("acknowledge_quota_events", "Hear about thresholds and refusals", "../how-to/alerts.md"),
     ("charge_on_insert", "Charge with the row", "../how-to/row-level-security.md#charge-with-the-row"),
     ("claim_quota_events", "Hear about thresholds and refusals", "../how-to/alerts.md"),
@@ -49,6 +49,7 @@ const GUIDES: [(&str, &str, &str); 22] = [
     ("record_e2b_cost", "A sandbox", "../how-to/record.md#a-sandbox"),
     ("record_llm_cost", "Record costs", "../how-to/record.md"),
     ("record_llm_usage", "Usage objects that are read", "usage.md#usage-objects-that-are-read"),
+    ("redact_cost_metadata", "Erase a conversation's words", "../how-to/people.md#erase-a-conversations-words"),
     ("reload_counters", "Rows from elsewhere", "../operate/housekeeping.md#rows-from-elsewhere"),
     ("reprice", "Reprice after a wrong price", "../how-to/correct.md#reprice-after-a-wrong-price"),
     ("reserve_quota", "Reservations", "reservations.md"),

@@ -216,6 +216,7 @@ fn a_grant_on_every_function_lets_no_role_spend() -> Result<()> {
             "select public.erase_user($1)",
             "select public.export_user_data($1)",
             "select public.purge_tenant($1)",
+            "select public.redact_cost_metadata($1, $1)",
         ] {
             session.expect_sqlstate(&caller, sql, &[&tenant], "42501");
         }

@@ -228,6 +228,7 @@ const FUNCTIONS: &[(&str, &str, &str, &str)] = &[
         "p_user_id uuid, p_tenant_id uuid DEFAULT NULL::uuid, p_cursor text DEFAULT NULL::text, p_limit integer DEFAULT 500",
         "TABLE(source text, data jsonb, cursor text)",
     ),
+    ("redact_cost_metadata", "volatile", "p_tenant_id uuid, p_conversation_id uuid", "bigint"),
     ("purge_tenant", "volatile", "p_tenant_id uuid", "TABLE(finished boolean, changed bigint, remaining text[])"),
     (
         "claim_quota_events",

@@ -458,3 +458,57 @@ comment on function public.erase_user(uuid, uuid) is
     'Replaces a user by a random pseudonym in all that is kept, in one tenant or in all, and drops what was noted in '
     'words. A call changes about 10,000 rows: repeat it until finished. Sums stay exact. 55000 while the user owns a '
     'tenant. For service_role.';
+
+-- What a conversation's costs say in words. No sum moves, and the fold lock keeps them from being moved meanwhile. The
+-- ledger has no index by conversation: whether there is anything to look for, the rollups and the queue tell.
+create function copilot_internal.redact_conversation_costs(p_tenant_id uuid, p_conversation_id uuid) returns bigint
+    language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+    v_llm bigint;
+    v_e2b bigint;
+begin
+    if not exists (select from copilot_internal.conversation_lines l
+                   where l.tenant_id = p_tenant_id and l.conversation_id = p_conversation_id)
+    then
+        return 0;
+    end if;
+    perform copilot_internal.refuse_triggers(true);
+    if not copilot_internal.await_fold_lock(p_tenant_id) then
+        return null;
+    end if;
+    update copilot_internal.llm_cost_records r set task = null, metadata = '{}'
+    where r.tenant_id = p_tenant_id and r.conversation_id = p_conversation_id
+      and (r.task is not null or r.metadata <> '{}');
+    get diagnostics v_llm = row_count;
+    update copilot_internal.e2b_cost_records r set metadata = '{}'
+    where r.tenant_id = p_tenant_id and r.conversation_id = p_conversation_id and r.metadata <> '{}';
+    get diagnostics v_e2b = row_count;
+    return v_llm + v_e2b;
+end $$;
+comment on function copilot_internal.redact_conversation_costs(uuid, uuid) is
+    'Empties task and metadata of a conversation''s costs; returns how many rows it changed, NULL while somebody folds '
+    'the tenant''s. Run as the owner.';
+
+create function copilot_internal.redact_costs(p_tenant_id uuid, p_conversation_id uuid) returns bigint
+    language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+    v_done bigint;
+begin
+    if p_tenant_id is null or p_conversation_id is null then
+        raise exception 'p_tenant_id and p_conversation_id must be given' using errcode = 'invalid_parameter_value';
+    end if;
+    v_done := copilot_internal.redact_conversation_costs(p_tenant_id, p_conversation_id);
+    if v_done is null then
+        raise exception 'the tenant''s costs are being folded' using errcode = 'lock_not_available',
+            hint = 'Call it again.';
+    end if;
+    return v_done;
+end $$;
+comment on function copilot_internal.redact_costs(uuid, uuid) is
+    'What redact_cost_metadata does, for its kernel, which has asked who calls. Run as the owner.';
+
+create function public.redact_cost_metadata(p_tenant_id uuid, p_conversation_id uuid) returns bigint
+    language c volatile as 'MODULE_PATHNAME', 'redact_cost_metadata_wrapper';
+comment on function public.redact_cost_metadata(uuid, uuid) is
+    'Empties task and metadata of what a conversation cost, and returns how many records it changed. No amount '
+    'changes. A request that is repeated with its task is refused (23505) from then on. For service_role.';

@@ -109,7 +109,7 @@ begin
                 'public.set_model_price(text, text, numeric, numeric, timestamptz, jsonb, uuid), '
                 'public.set_llm_policy(uuid, jsonb), public.initialize_tenant_quotas(uuid), '
                 'public.erase_user(uuid, uuid), public.export_user_data(uuid, uuid, text, integer), '
-                'public.purge_tenant(uuid)', array['service_role'])
+                'public.purge_tenant(uuid), public.redact_cost_metadata(uuid, uuid)', array['service_role'])
         ) as g (privileges, object, roles)
         cross join lateral unnest(g.roles) as r (role)
         where exists (select from pg_catalog.pg_roles p where p.rolname = r.role)

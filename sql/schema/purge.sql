@@ -76,14 +76,25 @@ create function copilot_internal.purge_rest(p_tenant_id uuid, p_limit integer) r
     language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     v_table text;
+    v_waits boolean := false;
     v_done bigint := 0;
     v_count bigint;
 begin
     foreach v_table in array array['pending_costs', 'quota_rollups', 'cost_rollups', 'conversation_rollups',
         'quota_events', 'reservation_extensions', 'llm_cost_estimates', 'e2b_cost_estimates', 'quota_overrides',
         'cost_quotas', 'tenant_llm_policies', 'tenant_memberships', 'model_pricing', 'e2b_pricing', 'price_markups',
-        'erasures']
+        'erasures',
+        -- Of pg_tollgate_conversations, where it is installed: messages before paths, paths before conversations.
+        'conversation_messages', 'conversation_path_segments', 'compaction_operations', 'conversation_contexts',
+        'conversation_configs', 'conversation_erasures', 'execution_contexts', 'conversation_paths', 'conversations']
     loop
+        continue when to_regclass('copilot_internal.' || v_table) is null
+            or v_table in ('execution_contexts', 'conversation_paths', 'conversations') and v_waits;
+        -- A sandbox that is not billed yet keeps its path.
+        if v_table = 'conversation_erasures' then
+            execute 'select exists (select from copilot_internal.execution_contexts x
+                where x.tenant_id = $1 and x.released_at is null)' into v_waits using p_tenant_id;
+        end if;
         execute format('delete from copilot_internal.%1$I r where r.ctid = any (array(
             select o.ctid from copilot_internal.%1$I o where o.tenant_id = $1%2$s limit $2))', v_table, case v_table
                 when 'pending_costs' then ' and o.source = ''fold'' and o.nanos = 0'

@@ -3,6 +3,7 @@
 
 mod admission;
 mod check;
+mod conversations;
 mod estimate;
 mod events;
 mod identity;
@@ -43,6 +44,7 @@ pub fn require_service_role_to(caller: &Caller, what: &str) -> Result<()> {
 pub fn signatures() -> impl Iterator<Item = &'static crate::pg::call::Signature> {
     [
         check::SIGNATURES,
+        conversations::SIGNATURES,
         estimate::SIGNATURES,
         events::SIGNATURES,
         identity::SIGNATURES,

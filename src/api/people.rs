@@ -7,6 +7,7 @@ use tollgate_core::usage::understood_alone;
 
 use super::events::write_for_service_role;
 use super::require_service_role_to;
+use crate::error::Error;
 use crate::pg::call::{Call, Reply, signatures};
 use crate::pg::jsonb::Bounds;
 use crate::pg::spi::types::{INT, TEXT, UUID};
@@ -17,6 +18,7 @@ signatures! {
     EraseUser = erase_user(p_user_id, p_tenant_id);
     ExportUserData = export_user_data(p_user_id, p_tenant_id, p_cursor, p_limit);
     PurgeTenant = purge_tenant(p_tenant_id);
+    RedactCostMetadata = redact_cost_metadata(p_tenant_id, p_conversation_id);
     TierUnderstood = tier_understood(p_service_tier);
     UsageUnderstood = usage_understood(p_provider, p_input_tokens, p_output_tokens, p_usage);
 }
@@ -25,6 +27,7 @@ static ERASE_PLAN: Plan = Plan::new("select * from copilot_internal.erase_person
 static EXPORT_PLAN: Plan =
     Plan::new("select * from copilot_internal.export_person($1, $2, $3, $4)", &[UUID, UUID, TEXT, INT]);
 static PURGE_PLAN: Plan = Plan::new("select * from copilot_internal.purge_rows($1)", &[UUID]);
+static REDACT_PLAN: Plan = Plan::new("select copilot_internal.redact_costs($1, $2)", &[UUID, UUID]);
 
 #[pg_extern(sql = false)]
 fn erase_user(fcinfo: pg_sys::FunctionCallInfo) {
@@ -55,6 +58,20 @@ fn purge_tenant(fcinfo: pg_sys::FunctionCallInfo) {
 
     let call = Call::<PurgeTenant>::new(fcinfo);
     write_for_service_role(call, "purge a tenant", &PURGE_PLAN, &[call.value(p_tenant_id)]);
+}
+
+#[pg_extern(sql = false)]
+fn redact_cost_metadata(fcinfo: pg_sys::FunctionCallInfo) -> i64 {
+    use RedactCostMetadata::*;
+
+    let call = Call::<RedactCostMetadata>::new(fcinfo);
+    call.kernel(|caller| {
+        require_service_role_to(caller, "redact costs")?;
+        spi::session_for_functions(|spi| {
+            let rows = spi.run_write(&REDACT_PLAN, &[call.value(p_tenant_id), call.value(p_conversation_id)])?;
+            rows.first().ok_or_else(|| Error::internal("nothing was counted"))?.need(1)
+        })
+    })
 }
 
 /// The name that prices have for a record's tier: it costs as the caller's own word for it.

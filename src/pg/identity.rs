@@ -63,7 +63,16 @@ thread_local! {
 impl Caller {
     pub fn current() -> Self {
         // SAFETY: reads the backend's current user.
-        let role = unsafe { pg_sys::GetUserId() };
+        Self::of_role(unsafe { pg_sys::GetUserId() })
+    }
+
+    /// The role outside of all SECURITY DEFINER functions: who called the one of ours that is running.
+    pub fn outer() -> Self {
+        // SAFETY: reads the backend's user as SET ROLE or the session has it.
+        Self::of_role(unsafe { pg_sys::GetOuterUserId() })
+    }
+
+    fn of_role(role: pg_sys::Oid) -> Self {
         match LATEST.get() {
             Some((known_in, known, caller)) if known == role && known_in == roles_generation() => caller,
             _ => {

@@ -17,8 +17,8 @@
 //! upgrade, hence no deadlock among calls of one tenant; a duplicate of a request waits here and then replays.
 //! Transactions that call for several tenants, one after the other and in different orders, can deadlock (`40P01`).
 //!
-//! The lock of events is only ever tried, and so is that of folding, by some again and again for a bounded time. A
-//! transaction that takes those of several definitions waits for one at a time and has no other of them meanwhile
+//! The locks of events and of paths are only ever tried, and so is that of folding, by some again and again for a bounded
+//! time. A transaction that takes those of several definitions waits for one at a time and has no other of them meanwhile
 //! ([`lock_definitions`]).
 //!
 //! The escrow mode takes none of these to charge. What it does with `Definitions`, `Arrivals` and `Row`, and with the
@@ -56,6 +56,8 @@ pub enum LockTarget {
     Arrivals(usize),
     /// Whether a tenant has a row.
     Row([u8; 16]),
+    /// The making of a sandbox for one path of a tenant.
+    Path([u8; 16], [u8; 16]),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -125,6 +127,11 @@ impl LockTarget {
             Self::Row(tenant) => {
                 hash.add(b"row");
                 hash.add(&tenant);
+            }
+            Self::Path(tenant, path) => {
+                hash.add(b"path");
+                hash.add(&tenant);
+                hash.add(&path);
             }
         }
         let [high, low] = hash.halves();

@@ -1,0 +1,214 @@
+-- Erasure: what was erased is in no table of the two extensions. A conversation is hidden by the first call and goes in
+-- steps of bounded size. Sandboxes that run keep a stub of their path until they are billed. Costs stay, without words.
+
+create table copilot_internal.conversation_erasures (
+    id uuid primary key default pg_catalog.gen_random_uuid(),
+    tenant_id uuid not null,
+    kind text not null check (kind in ('message', 'conversation', 'user')),
+    conversation_id uuid,
+    message_id uuid,
+    user_id uuid,
+    requested_by uuid,
+    requested_at timestamptz not null default pg_catalog.clock_timestamp(),
+    completed_at timestamptz,
+    row_count bigint not null default 0,
+    cursor uuid,
+    check ((conversation_id is not null) = (kind in ('message', 'conversation'))),
+    check ((message_id is not null) = (kind = 'message')),
+    check ((user_id is not null) = (kind = 'user'))
+);
+create index conversation_erasures_tenant_id_idx on copilot_internal.conversation_erasures (tenant_id, requested_at);
+create unique index conversation_erasures_open_idx on copilot_internal.conversation_erasures
+    (tenant_id, kind, coalesce(message_id, conversation_id, user_id)) where completed_at is null;
+comment on table copilot_internal.conversation_erasures is
+    'What was erased, by its ids and without a word of it: erase it again after you restore a backup.';
+comment on column copilot_internal.conversation_erasures.id is 'The row.';
+comment on column copilot_internal.conversation_erasures.tenant_id is 'In which tenant.';
+comment on column copilot_internal.conversation_erasures.kind is 'message, conversation or user.';
+comment on column copilot_internal.conversation_erasures.conversation_id is 'The conversation.';
+comment on column copilot_internal.conversation_erasures.message_id is 'The message.';
+comment on column copilot_internal.conversation_erasures.user_id is 'The user.';
+comment on column copilot_internal.conversation_erasures.requested_by is 'Who asked; NULL is the server.';
+comment on column copilot_internal.conversation_erasures.requested_at is 'When.';
+comment on column copilot_internal.conversation_erasures.completed_at is 'When nothing was left.';
+comment on column copilot_internal.conversation_erasures.row_count is 'Rows that were erased.';
+comment on column copilot_internal.conversation_erasures.cursor is 'How far it has come, by conversation.';
+
+-- What parts say of files: the application deletes these itself.
+create function copilot_internal.attachments_of(p_parts jsonb[]) returns jsonb
+    language sql immutable
+begin atomic
+    select coalesce(pg_catalog.jsonb_agg(distinct k.key), '[]')
+    from pg_catalog.unnest(p_parts) p (part)
+    cross join lateral pg_catalog.jsonb_path_query(p.part,
+        '$.** ? (@.type() == "object").keyvalue() ? (@.key == "storage_key" || @.key == "storageKey"
+            || @.key == "storage_path" || @.key == "storagePath" || @.key == "file_id" || @.key == "fileId").value
+            ? (@.type() == "string")') k (key);
+end;
+comment on function copilot_internal.attachments_of(jsonb[]) is
+    'The storage keys in parts of messages: values of storage_key, storage_path and file_id, also in camel case.';
+
+create function copilot_internal.begin_erasure(
+    p_tenant_id uuid, p_kind text, p_conversation_id uuid, p_message_id uuid, p_user_id uuid, p_actor uuid)
+    returns uuid language sql volatile
+begin atomic
+    insert into copilot_internal.conversation_erasures as e
+        (tenant_id, kind, conversation_id, message_id, user_id, requested_by)
+    values (p_tenant_id, p_kind, p_conversation_id, p_message_id, p_user_id, p_actor)
+    on conflict (tenant_id, kind, coalesce(message_id, conversation_id, user_id)) where completed_at is null
+    do update set row_count = e.row_count
+    returning e.id;
+end;
+comment on function copilot_internal.begin_erasure(uuid, text, uuid, uuid, uuid, uuid) is
+    'The row of an erasure in progress, made if there is none. Run as the owner.';
+
+-- One step. The conversation goes first: nobody appends, branches or reads from then on.
+create function copilot_internal.erase_step(p_tenant_id uuid, p_conversation_id uuid, p_limit integer)
+    returns table (done boolean, erased bigint, remaining_contexts integer, attachments jsonb)
+    language plpgsql volatile rows 1 set search_path = pg_catalog, pg_temp as $$
+#variable_conflict use_column
+declare
+    v_parts jsonb[];
+    v_gone boolean;
+begin
+    perform from copilot_internal.conversations c
+    where c.id = p_conversation_id and c.tenant_id = p_tenant_id for update;
+    erased := 0;
+    remaining_contexts := 0;
+    attachments := '[]';
+    if not found then
+        done := true;
+        return next;
+        return;
+    end if;
+    perform copilot_internal.hide_conversation(p_tenant_id, p_conversation_id);
+    with gone as (
+        delete from copilot_internal.conversation_messages m
+        where (m.id, m.tenant_id) in (
+            select o.id, o.tenant_id from copilot_internal.conversation_paths p
+            join copilot_internal.conversation_messages o on o.path_id = p.id and o.tenant_id = p.tenant_id
+            where p.conversation_id = p_conversation_id and p.tenant_id = p_tenant_id limit p_limit)
+        returning m.parts
+    )
+    select count(*), array_agg(g.parts) filter (where g.parts is not null) into erased, v_parts from gone g;
+    attachments := copilot_internal.attachments_of(v_parts);
+    select count(*) into remaining_contexts from copilot_internal.execution_contexts x
+    where x.conversation_id = p_conversation_id and x.tenant_id = p_tenant_id and x.released_at is null;
+    done := false;
+    if erased < p_limit then
+        if copilot_internal.redact_conversation_costs(p_tenant_id, p_conversation_id) is null then
+            -- Somebody folds the tenant's costs: the next call goes on.
+            return next;
+            return;
+        end if;
+        v_gone := remaining_contexts = 0;
+        erased := erased + copilot_internal.erase_shell(p_tenant_id, p_conversation_id, v_gone);
+        done := v_gone;
+    end if;
+    return next;
+end $$;
+comment on function copilot_internal.erase_step(uuid, uuid, integer) is
+    'Erases at most so many messages of a conversation, and what is left of it after the last. Run as the owner.';
+
+create function copilot_internal.hide_conversation(p_tenant_id uuid, p_conversation_id uuid) returns void
+    language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+    update copilot_internal.conversations c
+    set erasing_at = clock_timestamp(), title = null, persona_id = null, jurisdictions = '{}', metadata = '{}',
+        authorization_spec = '{}', trace_id = null, root_span_name = null, root_span_id = null, request_id = null
+    where c.id = p_conversation_id and c.tenant_id = p_tenant_id and c.erasing_at is null;
+    if not found then
+        return;
+    end if;
+    perform from copilot_internal.conversation_paths p
+    where p.conversation_id = p_conversation_id and p.tenant_id = p_tenant_id order by p.id for no key update;
+    update copilot_internal.conversation_paths p
+    set archived_at = coalesce(p.archived_at, clock_timestamp()), name = null, description = null, request_id = null
+    where p.conversation_id = p_conversation_id and p.tenant_id = p_tenant_id;
+    perform copilot_internal.end_contexts(p_tenant_id, p_conversation_id, null, 'erased');
+    update copilot_internal.execution_contexts x
+    set error_message = null, resource_usage = null, request_id = null, trace_id = null, span_id = null
+    where x.conversation_id = p_conversation_id and x.tenant_id = p_tenant_id;
+end $$;
+comment on function copilot_internal.hide_conversation(uuid, uuid) is
+    'The first step of an erasure: hides a conversation, closes its paths, ends its contexts and drops its words. Run '
+    'as the owner, with the conversation locked.';
+
+create function copilot_internal.erase_shell(p_tenant_id uuid, p_conversation_id uuid, p_whole boolean) returns bigint
+    language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+    v_done bigint := 0;
+    v_count bigint;
+begin
+    delete from copilot_internal.conversation_path_segments s
+    where s.tenant_id = p_tenant_id and s.path_id in (
+        select p.id from copilot_internal.conversation_paths p
+        where p.conversation_id = p_conversation_id and p.tenant_id = p_tenant_id);
+    get diagnostics v_count = row_count;
+    v_done := v_done + v_count;
+    delete from copilot_internal.compaction_operations o
+    where o.conversation_id = p_conversation_id and o.tenant_id = p_tenant_id;
+    get diagnostics v_count = row_count;
+    v_done := v_done + v_count;
+    delete from copilot_internal.conversation_contexts x
+    where x.conversation_id = p_conversation_id and x.tenant_id = p_tenant_id;
+    get diagnostics v_count = row_count;
+    v_done := v_done + v_count;
+    delete from copilot_internal.execution_contexts x
+    where x.conversation_id = p_conversation_id and x.tenant_id = p_tenant_id and x.released_at is not null;
+    get diagnostics v_count = row_count;
+    v_done := v_done + v_count;
+    delete from copilot_internal.conversation_paths p
+    where p.conversation_id = p_conversation_id and p.tenant_id = p_tenant_id
+      and not exists (select from copilot_internal.execution_contexts x
+                      where x.path_id = p.id and x.tenant_id = p.tenant_id);
+    get diagnostics v_count = row_count;
+    v_done := v_done + v_count;
+    if p_whole then
+        delete from copilot_internal.conversations c
+        where c.id = p_conversation_id and c.tenant_id = p_tenant_id;
+        get diagnostics v_count = row_count;
+        v_done := v_done + v_count;
+    end if;
+    return v_done;
+end $$;
+comment on function copilot_internal.erase_shell(uuid, uuid, boolean) is
+    'Erases what a conversation without messages still has. What belongs to sandboxes that are not billed yet stays. '
+    'Returns how many rows. Run as the owner.';
+
+create function copilot_internal.note_step(p_erasure_id uuid, p_erased bigint, p_done boolean) returns void
+    language sql volatile
+begin atomic
+    update copilot_internal.conversation_erasures e
+    set row_count = e.row_count + p_erased,
+        completed_at = case when p_done then pg_catalog.clock_timestamp() end
+    where e.id = p_erasure_id;
+end;
+comment on function copilot_internal.note_step(uuid, bigint, boolean) is
+    'Notes how far an erasure has come. Run as the owner.';
+
+create function copilot_internal.erase_conversation(
+    p_tenant_id uuid, p_conversation_id uuid, p_user_id uuid default null)
+    returns table (done boolean, erased bigint, remaining_contexts integer, attachments jsonb)
+    language plpgsql volatile security definer rows 1 set search_path = pg_catalog, pg_temp as $$
+declare
+    v_actor constant uuid := copilot_internal.access(p_tenant_id, p_conversation_id, p_user_id, 'erase');
+    v_erasure constant uuid := copilot_internal.begin_erasure(p_tenant_id, 'conversation', p_conversation_id, null,
+                                                              null, v_actor);
+begin
+    select s.* into done, erased, remaining_contexts, attachments
+    from copilot_internal.erase_step(p_tenant_id, p_conversation_id, 10000) s;
+    perform copilot_internal.note_step(v_erasure, erased, done);
+    return next;
+end $$;
+comment on function copilot_internal.erase_conversation(uuid, uuid, uuid) is 'What public.erase_conversation does.';
+
+create function public.erase_conversation(p_tenant_id uuid, p_conversation_id uuid, p_user_id uuid default null)
+    returns table (done boolean, erased bigint, remaining_contexts integer, attachments jsonb)
+    language sql volatile rows 1
+begin atomic
+    select * from copilot_internal.erase_conversation(p_tenant_id, p_conversation_id, p_user_id);
+end;
+comment on function public.erase_conversation(uuid, uuid, uuid) is
+    'Erases a conversation for good: hidden at once, about 10,000 messages a call; call it again until done. Sandboxes '
+    'are billed first. attachments are storage keys for you to delete. For who owns it, and service_role.';

@@ -1,0 +1,205 @@
+-- Erasing one message, and all that a user wrote.
+
+-- A message and its copies, wherever a merge has put them.
+create function copilot_internal.copies_of(p_tenant_id uuid, p_message_id uuid) returns uuid[]
+    language sql stable
+begin atomic
+    with recursive origin as (
+        select m.id, m.copied_from_message_id from copilot_internal.conversation_messages m
+        where m.id = p_message_id and m.tenant_id = p_tenant_id
+        union
+        select m.id, m.copied_from_message_id from origin o
+        join copilot_internal.conversation_messages m on m.id = o.copied_from_message_id and m.tenant_id = p_tenant_id
+    ), copies as (
+        select o.id from origin o
+        union
+        select m.id from copies c
+        join copilot_internal.conversation_messages m
+          on m.copied_from_message_id = c.id and m.tenant_id = p_tenant_id
+    )
+    select pg_catalog.array_agg(c.id) from copies c;
+end;
+comment on function copilot_internal.copies_of(uuid, uuid) is
+    'A message, what it was copied from, and all copies. Run as the owner.';
+
+-- The row stays, empty: numbers have no gaps. What summed the message up goes with it.
+create function copilot_internal.empty_message(p_tenant_id uuid, p_message_id uuid, p_actor uuid) returns jsonb
+    language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+    v_old copilot_internal.conversation_messages;
+begin
+    select m.* into v_old from copilot_internal.conversation_messages m
+    where m.id = p_message_id and m.tenant_id = p_tenant_id;
+    perform from copilot_internal.conversation_paths p
+    where p.id = v_old.path_id and p.tenant_id = p_tenant_id for no key update;
+    update copilot_internal.conversation_messages m
+    set content = '', parts = null, metadata = '{}', token_count = 0, is_pinned = false, pinned_at = null,
+        pinned_by = null, finished_at = coalesce(m.finished_at, clock_timestamp()),
+        deleted_at = coalesce(m.deleted_at, clock_timestamp()), deleted_by = coalesce(m.deleted_by, p_actor),
+        erased_at = clock_timestamp(), request_id = null, trace_id = null, root_span_name = null, root_span_id = null
+    where m.id = p_message_id and m.tenant_id = p_tenant_id;
+    perform copilot_internal.revert_operations(p_tenant_id, v_old.path_id, v_old.sequence_in_path, 'erased', true);
+    perform copilot_internal.recount_showing(p_tenant_id, v_old.path_id, v_old.sequence_in_path);
+    return coalesce(copilot_internal.attachments_of(array[v_old.parts]), '[]');
+end $$;
+comment on function copilot_internal.empty_message(uuid, uuid, uuid) is
+    'Empties one message and what sums it up; returns the storage keys in it. Run as the owner, with the conversation '
+    'locked.';
+
+create function copilot_internal.recount_showing(p_tenant_id uuid, p_path_id uuid, p_sequence integer) returns void
+    language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+    v_path uuid;
+begin
+    for v_path in
+        select l.id from (
+            select p_path_id as id
+            union
+            select s.path_id from copilot_internal.conversation_paths o
+            join copilot_internal.conversation_paths p
+              on p.conversation_id = o.conversation_id and p.tenant_id = o.tenant_id
+            join copilot_internal.conversation_path_segments s
+              on s.path_id = p.id and s.tenant_id = p.tenant_id and s.source_path_id = p_path_id
+             and s.shift + p_sequence <= s.to_position
+            where o.id = p_path_id and o.tenant_id = p_tenant_id
+        ) l order by l.id
+    loop
+        perform from copilot_internal.conversation_paths p
+        where p.id = v_path and p.tenant_id = p_tenant_id for no key update;
+        perform copilot_internal.recount_path(p_tenant_id, v_path);
+    end loop;
+end $$;
+comment on function copilot_internal.recount_showing(uuid, uuid, integer) is
+    'Counts anew the paths that show a message, in the order of their ids. Run as the owner, with the conversation '
+    'locked.';
+
+create function copilot_internal.erase_message(
+    p_tenant_id uuid, p_conversation_id uuid, p_message_id uuid, p_user_id uuid default null)
+    returns table (done boolean, erased bigint, remaining_contexts integer, attachments jsonb)
+    language plpgsql volatile security definer rows 1 set search_path = pg_catalog, pg_temp as $$
+declare
+    v_actor uuid := copilot_internal.access(p_tenant_id, p_conversation_id, p_user_id, 'read');
+    v_author uuid;
+    v_id uuid;
+begin
+    select m.user_id into v_author from copilot_internal.conversation_messages m
+    where m.id = p_message_id and m.tenant_id = p_tenant_id and m.conversation_id = p_conversation_id;
+    if not found then
+        raise exception 'there is no such message' using errcode = 'no_data_found';
+    end if;
+    -- Who wrote it may erase it; anybody else must be able to erase the conversation.
+    if v_actor is null or v_author is distinct from v_actor then
+        v_actor := copilot_internal.access(p_tenant_id, p_conversation_id, p_user_id, 'erase');
+    end if;
+    perform from copilot_internal.conversations c
+    where c.id = p_conversation_id and c.tenant_id = p_tenant_id for no key update;
+    erased := 0;
+    attachments := '[]';
+    foreach v_id in array copilot_internal.copies_of(p_tenant_id, p_message_id) loop
+        attachments := attachments || copilot_internal.empty_message(p_tenant_id, v_id, v_actor);
+        erased := erased + 1;
+    end loop;
+    perform copilot_internal.note_step(copilot_internal.begin_erasure(p_tenant_id, 'message', p_conversation_id,
+        p_message_id, null, v_actor), erased, true);
+    done := true;
+    remaining_contexts := 0;
+    return next;
+end $$;
+comment on function copilot_internal.erase_message(uuid, uuid, uuid, uuid) is 'What public.erase_message does.';
+
+create function public.erase_message(
+    p_tenant_id uuid, p_conversation_id uuid, p_message_id uuid, p_user_id uuid default null)
+    returns table (done boolean, erased bigint, remaining_contexts integer, attachments jsonb)
+    language sql volatile rows 1
+begin atomic
+    select * from copilot_internal.erase_message(p_tenant_id, p_conversation_id, p_message_id, p_user_id);
+end;
+comment on function public.erase_message(uuid, uuid, uuid, uuid) is
+    'Empties a message for good, with its copies and the compactions that sum it up; its number stays. For who wrote '
+    'it, who may erase the conversation, and service_role.';
+
+-- Own conversations whole, one after the other; then own messages elsewhere, conversation by conversation.
+create function copilot_internal.erase_user_conversations(p_tenant_id uuid, p_user_id uuid)
+    returns table (done boolean, erased bigint, remaining_contexts integer, attachments jsonb)
+    language plpgsql volatile security definer rows 1 set search_path = pg_catalog, pg_temp as $$
+#variable_conflict use_column
+declare
+    c_step constant integer := 10000;
+    v_role constant text := copilot_internal.access_tenant(p_tenant_id, p_user_id);
+    v_erasure uuid;
+    v_cursor uuid;
+    v_id uuid;
+    v_message uuid;
+    v_step record;
+begin
+    if p_user_id is null then
+        raise exception 'p_user_id must be given' using errcode = 'invalid_parameter_value';
+    end if;
+    if v_role <> 'server' and p_user_id <> copilot_internal.caller_user() then
+        raise exception 'you may erase your own conversations only' using errcode = 'insufficient_privilege';
+    end if;
+    v_erasure := copilot_internal.begin_erasure(p_tenant_id, 'user', null, null, p_user_id,
+                                                case when v_role <> 'server' then p_user_id end);
+    erased := 0;
+    remaining_contexts := 0;
+    attachments := '[]';
+    for v_id in
+        select c.id from copilot_internal.conversations c
+        where c.tenant_id = p_tenant_id and c.user_id = p_user_id order by c.erasing_at nulls first, c.id limit 1000
+    loop
+        exit when erased >= c_step;
+        select s.* into v_step from copilot_internal.erase_step(p_tenant_id, v_id, c_step - erased::integer) s;
+        erased := erased + v_step.erased;
+        remaining_contexts := remaining_contexts + v_step.remaining_contexts;
+        attachments := attachments || v_step.attachments;
+    end loop;
+    select e.cursor into v_cursor from copilot_internal.conversation_erasures e where e.id = v_erasure;
+    for v_id in
+        select c.id from copilot_internal.conversations c
+        where c.tenant_id = p_tenant_id and c.user_id is distinct from p_user_id and c.erasing_at is null
+          and (v_cursor is null or c.id > v_cursor)
+        order by c.id limit 1000
+    loop
+        exit when erased >= c_step;
+        perform from copilot_internal.conversations c where c.id = v_id and c.tenant_id = p_tenant_id
+            for no key update;
+        for v_message in
+            select m.id from copilot_internal.conversation_paths p
+            join copilot_internal.conversation_messages m on m.path_id = p.id and m.tenant_id = p.tenant_id
+            where p.conversation_id = v_id and p.tenant_id = p_tenant_id and m.user_id = p_user_id
+              and m.erased_at is null
+        loop
+            attachments := attachments || copilot_internal.empty_message(p_tenant_id, v_message, null);
+            erased := erased + 1;
+        end loop;
+        update copilot_internal.conversation_messages m set user_id = null, pinned_by = null
+        from copilot_internal.conversation_paths p
+        where p.conversation_id = v_id and p.tenant_id = p_tenant_id and m.path_id = p.id
+          and m.tenant_id = p.tenant_id and m.user_id = p_user_id;
+        v_cursor := v_id;
+    end loop;
+    done := not exists (select from copilot_internal.conversations c
+                        where c.tenant_id = p_tenant_id
+                          and (c.user_id = p_user_id
+                               or c.user_id is distinct from p_user_id and c.erasing_at is null
+                                  and (v_cursor is null or c.id > v_cursor)));
+    if done then
+        delete from copilot_internal.conversation_configs g
+        where g.tenant_id = p_tenant_id and g.user_id = p_user_id;
+    end if;
+    update copilot_internal.conversation_erasures e set cursor = v_cursor where e.id = v_erasure;
+    perform copilot_internal.note_step(v_erasure, erased, done);
+    return next;
+end $$;
+comment on function copilot_internal.erase_user_conversations(uuid, uuid) is
+    'What public.erase_user_conversations does.';
+
+create function public.erase_user_conversations(p_tenant_id uuid, p_user_id uuid)
+    returns table (done boolean, erased bigint, remaining_contexts integer, attachments jsonb)
+    language sql volatile rows 1
+begin atomic
+    select * from copilot_internal.erase_user_conversations(p_tenant_id, p_user_id);
+end;
+comment on function public.erase_user_conversations(uuid, uuid) is
+    'Erases a user''s conversations in a tenant, and what they wrote in others. Call it again until done. For '
+    'service_role, and each user for themselves.';

@@ -1,0 +1,232 @@
+-- History is what people read, context what models are shown.
+
+-- From which number a page begins: so many live messages before a number, however many deleted ones lie between.
+create function copilot_internal.page_start(
+    p_tenant_id uuid, p_path_id uuid, p_last integer, p_limit integer, p_include_deleted boolean) returns integer
+    language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    v_high integer := p_last;
+    v_low integer := p_last;
+    v_need integer := p_limit;
+begin
+    if p_include_deleted then
+        return greatest(p_last - p_limit, 0);
+    end if;
+    while v_need > 0 and v_high > 0 loop
+        v_low := greatest(v_high - v_need, 0);
+        v_need := v_need - (
+            select count(*) from copilot_internal.lineage_messages(p_tenant_id, p_path_id, v_low + 1, v_high) l
+            where (l.message).deleted_at is null);
+        v_high := v_low;
+    end loop;
+    return v_low;
+end $$;
+comment on function copilot_internal.page_start(uuid, uuid, integer, integer, boolean) is
+    'The effective number before a page that ends at a number. Run as the owner.';
+
+create function copilot_internal.page_end(
+    p_tenant_id uuid, p_path_id uuid, p_first integer, p_last integer, p_limit integer, p_include_deleted boolean)
+    returns integer
+    language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    v_low integer := p_first - 1;
+    v_high integer := p_first - 1;
+    v_need integer := p_limit;
+begin
+    while v_need > 0 and v_low < p_last loop
+        v_high := least(v_low + v_need, p_last);
+        v_need := v_need - (
+            select count(*) from copilot_internal.lineage_messages(p_tenant_id, p_path_id, v_low + 1, v_high) l
+            where p_include_deleted or (l.message).deleted_at is null);
+        v_low := v_high;
+    end loop;
+    return v_high;
+end $$;
+comment on function copilot_internal.page_end(uuid, uuid, integer, integer, integer, boolean) is
+    'The effective number with which a page ends that begins at a number. Run as the owner.';
+
+create function copilot_internal.history_rows(
+    p_tenant_id uuid, p_path_id uuid, p_first integer, p_last integer, p_include_deleted boolean)
+    returns table (id uuid, conversation_id uuid, path_id uuid, tenant_id uuid, user_id uuid, role text, content text,
+        metadata jsonb, sequence_in_path integer, is_branch_point boolean, branched_to_paths uuid[], message_type text,
+        created_at timestamptz, effective_sequence integer, is_pinned boolean, pinned_at timestamptz, pinned_by uuid,
+        deleted_at timestamptz, finished_at timestamptz, parts jsonb, token_count integer)
+    language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+#variable_conflict use_column
+begin
+    return query
+        select (l.message).id, (l.message).conversation_id, (l.message).path_id, (l.message).tenant_id,
+               (l.message).user_id, (l.message).role, (l.message).content, (l.message).metadata,
+               (l.message).sequence_in_path, b.branches <> '{}', b.branches, (l.message).message_type,
+               (l.message).created_at, l.effective_position, (l.message).is_pinned, (l.message).pinned_at,
+               (l.message).pinned_by, (l.message).deleted_at, (l.message).finished_at, (l.message).parts,
+               (l.message).token_count
+        from copilot_internal.lineage_messages(p_tenant_id, p_path_id, p_first, p_last) l
+        cross join lateral (
+            select array(select p.id from copilot_internal.conversation_paths p
+                         where p.branch_point_message_id = (l.message).id and p.tenant_id = p_tenant_id
+                         order by p.created_at, p.id) as branches
+        ) b
+        where p_include_deleted or (l.message).deleted_at is null
+        order by l.effective_position;
+end $$;
+comment on function copilot_internal.history_rows(uuid, uuid, integer, integer, boolean) is
+    'The messages of a path from one effective number to another, as people read them. Run as the owner.';
+
+create function copilot_internal.check_page(p_limit integer, p_before integer, p_after integer) returns void
+    language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+    perform copilot_internal.check_limit(p_limit, 1000);
+    if p_before < 1 or p_after < 0 then
+        raise exception 'p_before must be at least 1, and p_after at least 0' using errcode = 'invalid_parameter_value';
+    elsif p_before is not null and p_after is not null then
+        raise exception 'a page goes on before or after a number' using errcode = 'invalid_parameter_value';
+    end if;
+end $$;
+comment on function copilot_internal.check_page(integer, integer, integer) is 'Raises 22023 for a page of no sense.';
+
+create function copilot_internal.resolve_path_messages(
+    p_path_id uuid, p_limit integer default 1000, p_before integer default null)
+    returns table (id uuid, conversation_id uuid, path_id uuid, tenant_id uuid, user_id uuid, role text, content text,
+        metadata jsonb, sequence_in_path integer, is_branch_point boolean, branched_to_paths uuid[], message_type text,
+        created_at timestamptz, effective_sequence integer, is_pinned boolean, pinned_at timestamptz, pinned_by uuid,
+        deleted_at timestamptz)
+    language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+#variable_conflict use_column
+declare
+    v_path copilot_internal.conversation_paths;
+    v_last integer;
+    v_start integer;
+begin
+    v_path := copilot_internal.readable_path(null, p_path_id, null);
+    perform copilot_internal.check_page(p_limit, p_before, null);
+    v_last := least(p_before - 1, v_path.inherited_count + v_path.last_sequence);
+    v_start := copilot_internal.page_start(v_path.tenant_id, p_path_id, v_last, p_limit, false);
+    return query
+        select h.id, h.conversation_id, h.path_id, h.tenant_id, h.user_id, h.role, h.content, h.metadata,
+               h.sequence_in_path, h.is_branch_point, h.branched_to_paths, h.message_type, h.created_at,
+               h.effective_sequence, h.is_pinned, h.pinned_at, h.pinned_by, h.deleted_at
+        from copilot_internal.history_rows(v_path.tenant_id, p_path_id, v_start + 1, v_last, false) h;
+end $$;
+comment on function copilot_internal.resolve_path_messages(uuid, integer, integer) is
+    'The newest p_limit messages of a path before a number, inherited ones too, in order. Deleted ones are left out.';
+
+create function copilot_internal.get_path_messages(
+    p_tenant_id uuid, p_path_id uuid, p_limit integer default 50, p_before integer default null,
+    p_after integer default null, p_include_deleted boolean default false, p_user_id uuid default null)
+    returns table (id uuid, conversation_id uuid, path_id uuid, tenant_id uuid, user_id uuid, role text, content text,
+        metadata jsonb, sequence_in_path integer, is_branch_point boolean, branched_to_paths uuid[], message_type text,
+        created_at timestamptz, effective_sequence integer, is_pinned boolean, pinned_at timestamptz, pinned_by uuid,
+        deleted_at timestamptz, finished_at timestamptz, has_more boolean, parts jsonb, token_count integer)
+    language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+#variable_conflict use_column
+declare
+    v_path copilot_internal.conversation_paths;
+    v_total integer;
+    v_start integer;
+    v_end integer;
+begin
+    if p_tenant_id is null or p_include_deleted is null then
+        perform copilot_internal.refuse_input('p_tenant_id and p_include_deleted must not be NULL');
+    end if;
+    v_path := copilot_internal.readable_path(p_tenant_id, p_path_id, p_user_id);
+    perform copilot_internal.check_page(p_limit, p_before, p_after);
+    if p_include_deleted then
+        perform copilot_internal.access(p_tenant_id, v_path.conversation_id, p_user_id, 'manage');
+    end if;
+    v_total := v_path.inherited_count + v_path.last_sequence;
+    if p_after is null then
+        v_end := least(p_before - 1, v_total);
+        v_start := copilot_internal.page_start(p_tenant_id, p_path_id, v_end, p_limit, p_include_deleted);
+    else
+        v_start := least(p_after, v_total);
+        v_end := copilot_internal.page_end(p_tenant_id, p_path_id, v_start + 1, v_total, p_limit, p_include_deleted);
+    end if;
+    return query
+        select h.id, h.conversation_id, h.path_id, h.tenant_id, h.user_id, h.role, h.content, h.metadata,
+               h.sequence_in_path, h.is_branch_point, h.branched_to_paths, h.message_type, h.created_at,
+               h.effective_sequence, h.is_pinned, h.pinned_at, h.pinned_by, h.deleted_at, h.finished_at,
+               case when p_after is null then v_start > 0 else v_end < v_total end, h.parts, h.token_count
+        from copilot_internal.history_rows(p_tenant_id, p_path_id, v_start + 1, v_end, p_include_deleted) h;
+end $$;
+comment on function copilot_internal.get_path_messages(uuid, uuid, integer, integer, integer, boolean, uuid) is
+    'A page of what a path shows people: the newest messages, those before a number, or those after one. Deleted ones '
+    'are for those who manage the conversation.';
+
+-- Units: a call and its results. The newest that fit, and all that are pinned or kept.
+create function copilot_internal.context_rows(
+    p_tenant_id uuid, p_path_id uuid, p_through integer, p_kept uuid[], p_max_messages integer, p_max_tokens bigint)
+    returns table (message copilot_internal.conversation_messages, effective_position integer, truncated boolean)
+    language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+#variable_conflict use_column
+begin
+    return query
+        with shown as (
+            select l.message, l.effective_position, (l.message).is_pinned or (l.message).id = any (p_kept) as is_fixed
+            from copilot_internal.lineage_messages(p_tenant_id, p_path_id, 1, 2147483647) l
+            where (l.message).deleted_at is null and (l.message).finished_at is not null
+              and (l.effective_position > p_through or (l.message).is_pinned or (l.message).id = any (p_kept))
+        ), numbered as (
+            select s.*, count(*) filter (where (s.message).role <> 'tool') over (order by s.effective_position) as unit
+            from shown s
+        ), units as (
+            select n.unit, bool_or(n.is_fixed) as is_fixed, count(*) as messages,
+                   sum(copilot_internal.message_tokens(n.message)) as tokens
+            from numbered n group by n.unit
+        ), summed as (
+            select u.unit, u.is_fixed,
+                   sum(u.messages) filter (where u.is_fixed) over () as fixed_messages,
+                   sum(u.tokens) filter (where u.is_fixed) over () as fixed_tokens,
+                   sum(u.messages) filter (where not u.is_fixed) over (order by u.unit desc) as newer_messages,
+                   sum(u.tokens) filter (where not u.is_fixed) over (order by u.unit desc) as newer_tokens
+            from units u
+        ), kept as (
+            select s.unit, s.is_fixed
+                   or coalesce(s.fixed_messages, 0) + s.newer_messages <= p_max_messages
+                      and (p_max_tokens is null or coalesce(s.fixed_tokens, 0) + s.newer_tokens <= p_max_tokens)
+                   as is_shown
+            from summed s
+        )
+        select n.message, n.effective_position, exists (select from kept o where not o.is_shown)
+        from numbered n join kept k using (unit) where k.is_shown order by n.effective_position;
+end $$;
+comment on function copilot_internal.context_rows(uuid, uuid, integer, uuid[], integer, bigint) is
+    'The messages of a path that a model is shown beside the summary, and whether some were left out. Run as the '
+    'owner.';
+
+create function copilot_internal.get_path_context(
+    p_tenant_id uuid, p_path_id uuid, p_max_messages integer default 200, p_max_tokens bigint default null,
+    p_user_id uuid default null)
+    returns table (kind text, message_id uuid, role text, content text, parts jsonb, token_count integer,
+                   effective_sequence integer, is_pinned boolean, operation_id uuid, truncated boolean)
+    language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+#variable_conflict use_column
+declare
+    v_path copilot_internal.conversation_paths;
+    v_governing copilot_internal.compaction_operations;
+begin
+    if p_tenant_id is null or p_max_messages is null or p_max_messages not between 1 and 1000
+       or p_max_tokens < 1 then
+        perform copilot_internal.refuse_input('p_max_messages must be between 1 and 1000, p_max_tokens above 0');
+    end if;
+    v_path := copilot_internal.readable_path(p_tenant_id, p_path_id, p_user_id);
+    v_governing := copilot_internal.governing_operation(p_tenant_id, p_path_id);
+    return query
+        with messages as (
+            select r.* from copilot_internal.context_rows(p_tenant_id, p_path_id,
+                coalesce(v_governing.through_position, 0), coalesce(v_governing.kept_message_ids, '{}'), p_max_messages,
+                p_max_tokens - octet_length(coalesce(v_governing.summary, '')) / 4) r
+        )
+        select 'summary', null::uuid, v_governing.summary_role, v_governing.summary, v_governing.summary_parts,
+               null::integer, v_governing.through_position, false, v_governing.id,
+               coalesce((select bool_or(m.truncated) from messages m), false)
+        where v_governing.summary is not null or v_governing.summary_parts is not null
+        union all
+        (select 'message', (m.message).id, (m.message).role, (m.message).content, (m.message).parts,
+               (m.message).token_count, m.effective_position, (m.message).is_pinned,
+               case when m.effective_position <= v_governing.through_position then v_governing.id end, m.truncated
+        from messages m order by m.effective_position);
+end $$;
+comment on function copilot_internal.get_path_context(uuid, uuid, integer, bigint, uuid) is
+    'What a model is shown of a path: the summary, then what was kept or is pinned, then all since. A call and its '
+    'results stay together; over a limit the oldest unpinned go and truncated says so.';
