@@ -17,6 +17,7 @@ mod pricing;
 mod quota;
 mod settings;
 mod tenancy;
+mod version;
 
 pgrx::pg_module_magic!(name, version);
 
