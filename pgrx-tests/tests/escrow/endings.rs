@@ -176,7 +176,8 @@ fn a_row_that_the_heap_refuses_leaves_nothing_behind() -> Result<()> {
         "alter table copilot_internal.llm_cost_records alter usage set storage plain, alter request_id set storage plain",
     )?;
     let usage = format!(r#"{{"prompt_tokens": 1, "completion_tokens": 1, "note": "{}"}}"#, "x".repeat(9_000));
-    let record = "select 1 from public.record_llm_cost($1, 'openai', 'm', 1, 1, p_cost_usd => 1, p_request_id => 'large',
+    let record =
+        "select 1 from public.record_llm_cost($1, 'openai', 'm', 1, 1, p_cost_usd => 1, p_request_id => 'large',
                                                        p_usage => $2::text::jsonb)";
     for explicit in [false, true] {
         if explicit {
