@@ -18,6 +18,7 @@ mod pricing;
 mod quota;
 mod settings;
 mod tenancy;
+mod version;
 mod worker;
 
 pgrx::pg_module_magic!(name, version);

@@ -6,6 +6,8 @@ use std::sync::OnceLock;
 
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum, pg_sys};
 
+use crate::version;
+
 #[derive(PostgresGucEnum, Clone, Copy, PartialEq, Eq)]
 enum NoQuota {
     #[name = c"allow"]
@@ -110,19 +112,14 @@ struct Given {
 }
 
 fn given() -> Vec<Given> {
-    // SAFETY: the server has as many settings as it says, each with its name.
-    unsafe {
-        let all = pg_sys::get_guc_variables();
-        let count = usize::try_from(pg_sys::GetNumConfigOptions()).unwrap_or(0);
-        let settings = (0..count).map(|number| &**all.add(number));
-        let given = settings.map(|setting| Given {
-            name: CStr::from_ptr(setting.name).to_string_lossy().into_owned(),
-            is_unknown: setting.flags & pg_sys::GUC_CUSTOM_PLACEHOLDER.cast_signed() != 0,
-            is_default: setting.source == pg_sys::GucSource::PGC_S_DEFAULT,
-        });
-        let is_ours = |name: &str| name.get(..12).is_some_and(|start| start.eq_ignore_ascii_case("pg_tollgate."));
-        given.filter(|setting| is_ours(&setting.name)).collect()
-    }
+    let given = version::settings().into_iter().map(|setting| Given {
+        // SAFETY: each has its name.
+        name: unsafe { CStr::from_ptr(setting.name) }.to_string_lossy().into_owned(),
+        is_unknown: setting.flags & pg_sys::GUC_CUSTOM_PLACEHOLDER.cast_signed() != 0,
+        is_default: setting.source == pg_sys::GucSource::PGC_S_DEFAULT,
+    });
+    let is_ours = |name: &str| name.get(..12).is_some_and(|start| start.eq_ignore_ascii_case("pg_tollgate."));
+    given.filter(|setting| is_ours(&setting.name)).collect()
 }
 
 /// Whether the settings may weaken a limit: a mistake in one of them must not.

@@ -18,6 +18,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::file_lock::lock;
 use crate::install;
 use crate::layout;
+use crate::major::Major;
 use crate::postgres_tree::PostgresTree;
 use crate::progress::{capture, tail};
 use crate::server_user::{ServerUser, clean_environment};
@@ -36,6 +37,8 @@ pub const PRELOAD: &str = "PG_TOLLGATE_PRELOAD";
 
 #[derive(Clone, Debug)]
 pub struct ClusterOptions {
+    /// The server's version. By default the one in use.
+    pub major: Major,
     /// `shared_preload_libraries = 'pg_tollgate'`. By default as [`PRELOAD`] says.
     pub preload: bool,
     /// Further lines of postgresql.conf, as name and value.
@@ -50,6 +53,7 @@ pub struct ClusterOptions {
 impl Default for ClusterOptions {
     fn default() -> Self {
         ClusterOptions {
+            major: Major::in_use(),
             preload: env::var_os(PRELOAD).is_some(),
             extra_conf: Vec::new(),
             default_privileges: DefaultPrivileges::Secure,
@@ -73,13 +77,12 @@ pub struct Cluster {
 
 impl Cluster {
     pub fn start(options: ClusterOptions) -> Result<Cluster> {
-        let postgres = install::ensure()?.clone();
-        let user = ServerUser::detect()?;
-        let dir = short_temporary_directory()?;
-        let watchdog = Some(Watchdog::watch(&dir)?);
-        let cluster =
-            Cluster { dir, postgres, user, options, templates: Mutex::default(), fresh: Mutex::default(), watchdog };
-        cluster.create_data_directory()?;
+        Cluster::start_in(install::ensure_for(options.major)?, options)
+    }
+
+    /// A server of a given copy of Postgres.
+    pub fn start_in(postgres: &PostgresTree, options: ClusterOptions) -> Result<Cluster> {
+        let cluster = Cluster::prepare(postgres, options)?;
         cluster.pg_ctl("start")?;
         if cluster.options.supabase {
             let mut client = cluster.superuser("postgres")?;
@@ -88,6 +91,46 @@ impl Cluster {
             supabase::hand_over(&mut client, "postgres")?;
         }
         Ok(cluster)
+    }
+
+    /// A server that is not started yet.
+    fn prepare(postgres: &PostgresTree, options: ClusterOptions) -> Result<Cluster> {
+        let postgres = postgres.clone();
+        let user = ServerUser::detect()?;
+        let dir = short_temporary_directory()?;
+        let watchdog = Some(Watchdog::watch(&dir)?);
+        let cluster =
+            Cluster { dir, postgres, user, options, templates: Mutex::default(), fresh: Mutex::default(), watchdog };
+        cluster.create_data_directory()?;
+        Ok(cluster)
+    }
+
+    /// A server with the data of this one, of another version, by `pg_upgrade`. This one is stopped for good.
+    pub fn upgrade(&self, options: ClusterOptions) -> Result<Cluster> {
+        let new = Cluster::prepare(install::ensure_for(options.major)?, options)?;
+        self.pg_ctl("stop")?;
+        let mut command = self.user.command(&new.postgres.bin("pg_upgrade"));
+        command.arg("-b").arg(self.postgres.bindir()).arg("-B").arg(new.postgres.bindir());
+        command.arg("-d").arg(self.data_dir()).arg("-D").arg(new.data_dir());
+        // It keeps its own notes where it stands, and its sockets where it is told.
+        command.args(["-U", SUPERUSER, "--socketdir"]).arg(&new.dir).current_dir(&new.dir);
+        if let Err(error) = capture(&mut command) {
+            let logs = Command::new("find")
+                .arg(new.data_dir().join("pg_upgrade_output.d"))
+                .args(["-name", "*.log"])
+                .arg("-exec")
+                .args(["grep", "-A12", "pg_restore: error", "{}", "+"])
+                .output();
+            let said = logs.map(|logs| String::from_utf8_lossy(&logs.stdout).into_owned()).unwrap_or_default();
+            bail!("cannot upgrade the server: {error:#}\n{}", tail(&said, 60));
+        }
+        new.pg_ctl("start")?;
+        Ok(new)
+    }
+
+    /// Makes a standby a server of its own.
+    pub fn promote(&self) -> Result<()> {
+        self.pg_ctl("promote")
     }
 
     /// A server that follows this one and answers queries. It is as new as this one was a moment ago.
@@ -410,6 +453,10 @@ fn data_template(postgres: &PostgresTree, user: &ServerUser) -> Result<PathBuf> 
     user.give(workshop.path())?;
     let data = workshop.path().join("data");
     let mut initdb = user.command(&postgres.bin("initdb"));
+    if postgres.major() >= Major::Pg18 {
+        // The versions before have them off, and `pg_upgrade` wants them equal.
+        initdb.arg("--no-data-checksums");
+    }
     initdb.args(["-U", SUPERUSER, "--auth", "trust", "--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync", "-D"]);
     capture(initdb.arg(&data)).context("cannot initialise a data directory")?;
     let unfinished = template.with_extension("unfinished");

@@ -11,30 +11,37 @@ use anyhow::{Context, Result, anyhow};
 use crate::conversations;
 use crate::file_lock::lock;
 use crate::layout;
+use crate::major::Major;
 use crate::postgres_tree::PostgresTree;
 use crate::progress::run_checked;
-use crate::setup::setup;
+use crate::setup::setup_for;
 
-/// Set by xtask for the tests it starts: the extension is installed already.
+/// Set by xtask for the tests it starts to the version of Postgres in which the extension is installed already.
 pub const INSTALLED: &str = "PG_TOLLGATE_INSTALLED";
 
 /// What the installed library is built from, relative to the checkout's root.
 const SOURCES: [&str; 6] = ["Cargo.toml", "Cargo.lock", "pg_tollgate.control", "crates", "src", "sql"];
 
-/// The private Postgres with the current extension in it. Sets up and installs at most once per process.
+/// The private Postgres of the version in use, with the current extension in it.
 pub fn ensure() -> Result<&'static PostgresTree> {
-    static DONE: OnceLock<Result<PostgresTree, String>> = OnceLock::new();
-    let done = DONE.get_or_init(|| {
-        if env::var_os(INSTALLED).is_some() {
-            return Ok(PostgresTree::private());
+    ensure_for(Major::in_use())
+}
+
+/// The same for a given version. Sets up and installs at most once per process.
+pub fn ensure_for(major: Major) -> Result<&'static PostgresTree> {
+    static DONE: [OnceLock<Result<PostgresTree, String>>; Major::ALL.len()] =
+        [const { OnceLock::new() }; Major::ALL.len()];
+    let done = DONE[major as usize].get_or_init(|| {
+        if env::var_os(INSTALLED).is_some_and(|installed| installed.to_string_lossy() == major.to_string()) {
+            return Ok(PostgresTree::private(major));
         }
-        install().map_err(|error| format!("{error:#}"))
+        install(major).map_err(|error| format!("{error:#}"))
     });
     done.as_ref().map_err(|message| anyhow!("{message}"))
 }
 
-fn install() -> Result<PostgresTree> {
-    let toolbox = setup()?;
+fn install(major: Major) -> Result<PostgresTree> {
+    let toolbox = setup_for(major)?;
     // Test processes that run at the same time install once.
     let _lock = lock("install")?;
     let postgres = toolbox.postgres.clone();
@@ -42,27 +49,30 @@ fn install() -> Result<PostgresTree> {
         return Ok(postgres);
     }
     let mut command = toolbox.cargo_pgrx("install");
-    command.args(["--release", "--no-default-features", "--features", "pg15", "--pg-config"]).arg(postgres.pg_config());
-    let log = layout::target().join("install.log");
+    command.args(["--release", "--no-default-features", "--features", &major.feature()]);
+    command.arg("--pg-config").arg(postgres.pg_config());
+    let log = layout::target().join(format!("install-{major}.log"));
     let usual = "about 3 minutes the first time, seconds later";
     // The stamp is taken before the build: a file saved meanwhile makes the next run build again.
     let sources = newest(&SOURCES.map(|source| layout::root().join(source)))?;
-    run_checked("Building and installing pg_tollgate", usual, &log, &mut command)?;
+    run_checked(&format!("Building and installing pg_tollgate for Postgres {major}"), usual, &log, &mut command)?;
     conversations::install(&postgres)?;
     let stamp = stamp(&postgres, sources)?;
-    fs::write(stamp_file(), stamp).with_context(|| format!("cannot write {}", stamp_file().display()))?;
+    let file = stamp_file(major);
+    fs::write(&file, stamp).with_context(|| format!("cannot write {}", file.display()))?;
     Ok(postgres)
 }
 
-fn stamp_file() -> PathBuf {
-    layout::target().join("install.stamp")
+fn stamp_file(major: Major) -> PathBuf {
+    layout::target().join(format!("install-{major}.stamp"))
 }
 
 /// Whether the installed library is the last one that we installed, from sources unchanged since. `cargo pgrx test`
 /// puts its test build into the same place, which the library's own time shows.
 fn is_current(postgres: &PostgresTree) -> Result<bool> {
     let sources = newest(&SOURCES.map(|source| layout::root().join(source)))?;
-    Ok(fs::read_to_string(stamp_file()).is_ok_and(|last| stamp(postgres, sources).is_ok_and(|now| now == last)))
+    Ok(fs::read_to_string(stamp_file(postgres.major()))
+        .is_ok_and(|last| stamp(postgres, sources).is_ok_and(|now| now == last)))
 }
 
 fn stamp(postgres: &PostgresTree, sources: u128) -> Result<String> {

@@ -1,4 +1,4 @@
-//! A private copy of the system's Postgres.
+//! A private copy of Postgres, one for each version.
 //!
 //! Debian's Postgres finds its files relative to its own binaries, so a copy works anywhere. The extension is installed
 //! into the copy: nothing of ours is ever written into a system directory, and root is not needed.
@@ -9,41 +9,43 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::debian_postgres;
 use crate::layout;
+use crate::major::Major;
 use crate::progress::{Step, capture};
 
-/// The major version that everything here runs on.
-pub const MAJOR: &str = "15";
-
-/// The copy's parts, relative to `/` and to the copy.
-const PARTS: [&str; 3] = ["usr/lib/postgresql/15", "usr/share/postgresql/15", "usr/include/postgresql"];
-
-/// Extensions of others, from packages of their own, that tests run beside ours.
+/// Extensions of others, from packages of their own, that tests run beside ours on Debian's own version.
 const EXTENSIONS: [&str; 1] = ["pg_cron"];
 
 #[derive(Clone, Debug)]
 pub struct PostgresTree {
+    major: Major,
     prefix: PathBuf,
 }
 
 impl PostgresTree {
     /// The system's own, which is only ever read.
     pub fn system() -> PostgresTree {
-        PostgresTree { prefix: PathBuf::from("/") }
+        PostgresTree { major: Major::Pg15, prefix: PathBuf::from("/") }
     }
 
     /// Ours, below the build directory.
-    pub fn private() -> PostgresTree {
-        PostgresTree { prefix: layout::target().join("postgres") }
+    pub fn private(major: Major) -> PostgresTree {
+        let name = if major == Major::Pg15 { "postgres".to_string() } else { format!("postgres-{major}") };
+        PostgresTree { major, prefix: layout::target().join(name) }
+    }
+
+    pub fn major(&self) -> Major {
+        self.major
     }
 
     /// A program of the server, such as `initdb`.
     pub fn bin(&self, program: &str) -> PathBuf {
-        self.prefix.join(PARTS[0]).join("bin").join(program)
+        self.bindir().join(program)
     }
 
     pub fn bindir(&self) -> PathBuf {
-        self.prefix.join(PARTS[0]).join("bin")
+        self.prefix.join(self.major.programs()).join("bin")
     }
 
     pub fn pg_config(&self) -> PathBuf {
@@ -52,25 +54,25 @@ impl PostgresTree {
 
     /// The test runners that come with the server's headers.
     pub fn pg_regress(&self) -> PathBuf {
-        self.prefix.join(PARTS[0]).join("lib/pgxs/src/test/regress/pg_regress")
+        self.libdir().join("pgxs/src/test/regress/pg_regress")
     }
 
     pub fn pg_isolation_regress(&self) -> PathBuf {
-        self.prefix.join(PARTS[0]).join("lib/pgxs/src/test/isolation/pg_isolation_regress")
+        self.libdir().join("pgxs/src/test/isolation/pg_isolation_regress")
     }
 
     pub fn server_headers(&self) -> PathBuf {
-        self.prefix.join(PARTS[2]).join(MAJOR).join("server")
+        self.prefix.join("usr/include/postgresql").join(self.major.to_string()).join("server")
     }
 
     /// Where a library named `$libdir/…` is looked for.
     pub fn libdir(&self) -> PathBuf {
-        self.prefix.join(PARTS[0]).join("lib")
+        self.prefix.join(self.major.programs()).join("lib")
     }
 
     /// Where control files and install scripts are.
     pub fn extension_dir(&self) -> PathBuf {
-        self.prefix.join(PARTS[1]).join("extension")
+        self.prefix.join(self.major.shared()).join("extension")
     }
 
     pub fn has_extension(&self, name: &str) -> bool {
@@ -83,36 +85,80 @@ impl PostgresTree {
     }
 
     /// The private copy, made or renewed if need be.
-    pub fn prepare() -> Result<PostgresTree> {
-        let (system, private) = (PostgresTree::system(), PostgresTree::private());
-        let wanted = system.version()?;
-        // A copy of another version, or of part of one, is as good as none.
-        let complete = private.server_headers().is_dir() && private.pg_isolation_regress().is_file();
-        let complete = complete && EXTENSIONS.iter().all(|name| private.has_extension(name));
-        if !complete || private.version().ok().as_deref() != Some(wanted.as_str()) {
-            copy(&system, &private).context("cannot copy the system's Postgres")?;
+    pub fn prepare(major: Major) -> Result<PostgresTree> {
+        let private = PostgresTree::private(major);
+        match major {
+            Major::Pg15 => {
+                let system = PostgresTree::system();
+                let complete = private.is_complete() && EXTENSIONS.iter().all(|name| private.has_extension(name));
+                if !complete || private.version().ok() != Some(system.version()?) {
+                    replace(&private.prefix, |unfinished| copy(&system, unfinished))?;
+                }
+            }
+            // Their programs name their loader by its whole path: a tree that was moved is made anew.
+            Major::Pg17 | Major::Pg18 => {
+                if !private.is_complete() || !debian_postgres::runs_from(major, &private.prefix) {
+                    replace(&private.prefix, |unfinished| debian_postgres::make(major, &private.prefix, unfinished))?;
+                }
+            }
+            Major::Pg16 => bail!(
+                "there is no Postgres 16 here: no release of Debian that apt reaches has its packages or its source (12 has 15, 13 has 17, unstable has 18)"
+            ),
+        }
+        let said = private.version().with_context(|| format!("the copy of Postgres {major} does not run"))?;
+        if !said.contains(&format!(" {major}.")) {
+            bail!("{} is no Postgres {major}: {said}", private.prefix.display());
         }
         Ok(private)
     }
+
+    /// A copy of it all, for a test that changes its files. It needs the original to be there.
+    pub fn copy(&self, to: &Path) -> Result<PostgresTree> {
+        capture(Command::new("cp").args(["-a", "--reflink=auto"]).arg(&self.prefix).arg(to))?;
+        Ok(PostgresTree { major: self.major, prefix: to.to_path_buf() })
+    }
+
+    /// The same as it was before anything of ours was installed.
+    pub fn copy_without_extension(&self, to: &Path) -> Result<PostgresTree> {
+        let copy = self.copy(to)?;
+        for dir in [copy.libdir(), copy.extension_dir()] {
+            for entry in fs::read_dir(&dir).with_context(|| format!("cannot read {}", dir.display()))? {
+                let path = entry?.path();
+                if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("pg_tollgate")) {
+                    fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+                }
+            }
+        }
+        Ok(copy)
+    }
+
+    /// A copy of part of one is as good as none.
+    fn is_complete(&self) -> bool {
+        self.server_headers().is_dir() && self.pg_isolation_regress().is_file() && self.version().is_ok()
+    }
 }
 
-/// Copies to a temporary name first, so that a copy which exists is a whole one.
-fn copy(system: &PostgresTree, private: &PostgresTree) -> Result<()> {
-    let step = Step::start("Copying Postgres into target/postgres", "some seconds, once");
-    let unfinished = private.prefix.with_extension("unfinished");
+/// Makes a tree under a temporary name first, so that one which exists is a whole one.
+fn replace(prefix: &Path, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let unfinished = prefix.with_extension("unfinished");
     remove(&unfinished)?;
-    for part in PARTS {
-        let (from, to) = (system.prefix.join(part), unfinished.join(part));
+    make(&unfinished)?;
+    remove(prefix)?;
+    fs::rename(&unfinished, prefix).with_context(|| format!("cannot rename {}", unfinished.display()))
+}
+
+fn copy(system: &PostgresTree, unfinished: &Path) -> Result<()> {
+    let step = Step::start("Copying Postgres into target/postgres", "some seconds, once");
+    for part in [system.major.programs(), system.major.shared(), "usr/include/postgresql".to_string()] {
+        let (from, to) = (system.prefix.join(&part), unfinished.join(&part));
         if !from.is_dir() {
             bail!("{} does not exist", from.display());
         }
-        let parent = to.parent().unwrap_or(&unfinished);
+        let parent = to.parent().unwrap_or(unfinished);
         fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
         let kept = "--preserve=mode,timestamps,links";
         capture(Command::new("cp").args(["-R", "--no-dereference", "--reflink=auto", kept]).arg(&from).arg(&to))?;
     }
-    remove(&private.prefix)?;
-    fs::rename(&unfinished, &private.prefix).with_context(|| format!("cannot rename {}", unfinished.display()))?;
     step.done();
     Ok(())
 }

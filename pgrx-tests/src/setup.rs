@@ -10,7 +10,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::file_lock::lock;
 use crate::layout;
-use crate::postgres_tree::{MAJOR, PostgresTree};
+use crate::major::Major;
+use crate::postgres_tree::PostgresTree;
 use crate::progress::{capture, run_checked};
 use crate::server_user::clean_environment;
 
@@ -20,7 +21,7 @@ struct Requirement {
     present: fn() -> bool,
 }
 
-const REQUIREMENTS: [Requirement; 14] = [
+const REQUIREMENTS: &[Requirement] = &[
     Requirement { package: "postgresql-15", present: || PostgresTree::system().bin("initdb").is_file() },
     Requirement { package: "postgresql-client-15", present: || PostgresTree::system().bin("psql").is_file() },
     // pg_regress and pg_isolation_regress come with the headers.
@@ -52,6 +53,9 @@ const REQUIREMENTS: [Requirement; 14] = [
     Requirement { package: "pkg-config", present: || cargo_pgrx_is_there() || in_path("pkg-config") },
 ];
 
+/// What the versions of other releases of Debian need besides.
+const FOR_OTHERS: &[Requirement] = &[Requirement { package: "patchelf", present: || in_path("patchelf") }];
+
 /// Checks licenses, sources and banned dependencies.
 const CARGO_DENY: &str = "0.20.2";
 
@@ -60,11 +64,16 @@ pub struct Toolbox {
     pub postgres: PostgresTree,
 }
 
-/// Does what is missing. Processes that run at the same time wait for each other.
+/// Does what is missing, for the version in use.
 pub fn setup() -> Result<Toolbox> {
+    setup_for(Major::in_use())
+}
+
+/// The same for a given version. Processes that run at the same time wait for each other.
+pub fn setup_for(major: Major) -> Result<Toolbox> {
     let _lock = lock("setup")?;
-    packages()?;
-    let postgres = PostgresTree::prepare()?;
+    packages(major)?;
+    let postgres = PostgresTree::prepare(major)?;
     cargo_pgrx()?;
     pgrx_home(&postgres)?;
     Ok(Toolbox { postgres })
@@ -100,28 +109,29 @@ impl Toolbox {
     }
 }
 
-fn packages() -> Result<()> {
-    let missing = missing_packages();
+fn packages(major: Major) -> Result<()> {
+    let missing = missing_packages(major);
     if missing.is_empty() {
         return Ok(());
     }
     let names = missing.join(" ");
     if !rustix::process::geteuid().is_root() || !in_path("apt-get") {
-        bail!("this needs PostgreSQL {MAJOR} and a C compiler: install the packages (Debian 12 names) {names}");
+        bail!("this needs PostgreSQL 15 and a C compiler: install the packages (Debian 12 names) {names}");
     }
     let log = layout::target().join("setup-apt.log");
     run_checked("Reading apt's package lists", "about 20 seconds", &log, &mut apt("update", &[]))?;
     let title = format!("Installing {names}");
     run_checked(&title, "about 2 minutes, once", &log, &mut apt("install", &missing))?;
-    let still = missing_packages();
+    let still = missing_packages(major);
     if !still.is_empty() {
         bail!("apt installed {names}, but {} cannot be found: is this a Debian 12?", still.join(" "));
     }
     Ok(())
 }
 
-fn missing_packages() -> Vec<&'static str> {
-    REQUIREMENTS.iter().filter(|it| !(it.present)()).map(|it| it.package).collect()
+fn missing_packages(major: Major) -> Vec<&'static str> {
+    let more = if major == Major::Pg15 { &[] } else { FOR_OTHERS };
+    REQUIREMENTS.iter().chain(more).filter(|it| !(it.present)()).map(|it| it.package).collect()
 }
 
 fn apt(verb: &str, packages: &[&str]) -> Command {
@@ -178,7 +188,8 @@ fn cargo_install(tool: &str, version: &str, usual: &str) -> Result<()> {
 fn pgrx_home(postgres: &PostgresTree) -> Result<()> {
     let home = layout::pgrx_home();
     let config = home.join("config.toml");
-    let wanted = format!("pg{MAJOR} = {:?}", postgres.pg_config().display().to_string());
+    let feature = postgres.major().feature();
+    let wanted = format!("{feature} = {:?}", postgres.pg_config().display().to_string());
     if fs::read_to_string(&config).is_ok_and(|text| text.lines().any(|line| line.trim().replace('\'', "\"") == wanted))
     {
         return Ok(());
@@ -186,9 +197,9 @@ fn pgrx_home(postgres: &PostgresTree) -> Result<()> {
     fs::create_dir_all(&home).with_context(|| format!("cannot create {}", home.display()))?;
     let toolbox = Toolbox { postgres: postgres.clone() };
     let mut command = toolbox.cargo_pgrx("init");
-    command.arg(format!("--pg{MAJOR}")).arg(postgres.pg_config());
+    command.arg(format!("--{feature}")).arg(postgres.pg_config());
     let log = layout::target().join("setup-pgrx-init.log");
-    run_checked("Telling cargo-pgrx about target/postgres", "some seconds, once", &log, &mut command)?;
+    run_checked(&format!("Telling cargo-pgrx about {feature}"), "some seconds, once", &log, &mut command)?;
     Ok(())
 }
 

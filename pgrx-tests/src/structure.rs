@@ -57,6 +57,13 @@ fn no_line_of_sql_is_long() {
     assert_eq!(long_lines(&format!("{widest}\n{widest}é\n")).collect::<Vec<_>>(), [2]);
 }
 
+#[test]
+fn one_file_asks_for_the_version_of_postgres() {
+    let asks = |path: &PathBuf| fs::read_to_string(path).unwrap().contains("feature = \"pg1");
+    let found: Vec<PathBuf> = files(&layout::root().join("src"), "rs").into_iter().filter(asks).collect();
+    assert_eq!(found, [layout::root().join("src/version.rs")]);
+}
+
 /// The install script, by concern.
 fn sql() -> Vec<PathBuf> {
     let mut found = files(&layout::root().join("sql"), "sql");

@@ -155,7 +155,7 @@ fn a_purge_goes_on_after_a_crash_in_bounded_steps() -> Result<()> {
     records(&mut client, Some(id(BOB)), 15_000)?;
     records(&mut client, None, 100)?;
     client.batch_execute("select copilot_internal.maintain(12000)")?;
-    let spent = "select format('%s %s', (select sum(total_cost) from metrics.tenant_total_costs),
+    let spent = "select format('%s %s', trim_scale((select sum(total_cost) from metrics.tenant_total_costs)),
         (select q.current_spend_usd from metrics.quota_status q where q.scope = 'platform'))";
     let before = text(&mut client, spent, &[])?;
     client.execute("select public.delete_tenant($1)", &[&id(TENANT)])?;

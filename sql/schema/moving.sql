@@ -42,8 +42,8 @@ comment on function copilot_internal.await_fold_lock(uuid) is
 -- The caller has the fold lock, took it in an earlier statement, and changes the rows in a later one: until then
 -- ledger_lines tells what they counted as. A row is either pending or in the rollups.
 create function copilot_internal.move_lines(p_tenant_id uuid, p_source text, p_ids uuid[], p_pseudonym uuid)
-    returns void language sql volatile
-begin atomic
+    returns void language sql volatile set search_path = pg_catalog, pg_temp as $$
+    -- Kept as text: Postgres does not read back what it writes of a body with several upserts, as pg_upgrade does.
     with pending as (
         update copilot_internal.pending_costs p set user_id = p_pseudonym
         where p.tenant_id = p_tenant_id and p.record_id = any (p_ids) and p.source = p_source
@@ -137,7 +137,7 @@ begin atomic
           from pg_catalog.unnest(p_ids) as i (id)
           join copilot_internal.ledger_lines l
             on l.record_id = i.id and l.tenant_id = p_tenant_id and l.written_in = p_source);
-end;
+$$;
 comment on function copilot_internal.move_lines(uuid, text, uuid[], uuid) is
     'Moves the share that rows of one ledger table have in a tenant''s rollups to a pseudonym, and out of their '
     'conversations; empty conversation rollups go. Without a pseudonym it moves it out of the tenant, '

@@ -113,6 +113,5 @@ fn wait_to_the_end(shared: &Shared, other: InFlight) {
             break;
         }
     }
-    // Backends count from 1, slots from 0.
-    lock::wait_for_transaction(other.slot + 1, other.transaction);
+    lock::wait_for_transaction(other.slot, other.transaction);
 }

@@ -4,6 +4,7 @@ use pgrx::pg_sys;
 
 use super::shape::RequestKey;
 use super::value::Value;
+use crate::version;
 
 /// A row with the same request id.
 pub enum Duplicate {
@@ -56,7 +57,7 @@ pub unsafe fn find_duplicate(
         let mut dirty =
             pg_sys::SnapshotData { snapshot_type: pg_sys::SnapshotType::SNAPSHOT_DIRTY, ..Default::default() };
         let slot = pg_sys::table_slot_create(heap, std::ptr::null_mut());
-        let scan = pg_sys::index_beginscan(heap, index, &raw mut dirty, 2, 0);
+        let scan = version::begin_index_scan(heap, index, &raw mut dirty, 2);
         pg_sys::index_rescan(scan, keys.as_mut_ptr(), 2, std::ptr::null_mut(), 0);
         let mut found = Duplicate::None;
         while pg_sys::index_getnext_slot(scan, pg_sys::ScanDirection::ForwardScanDirection, slot) {

@@ -29,6 +29,7 @@ use pgrx::{pg_guard, pg_sys};
 
 use super::announcing::{self, Coverage, Ours};
 use super::memory::shared;
+use crate::version;
 
 /// What rows say, as far as they are kept and forgotten together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -355,9 +356,8 @@ impl Sent {
     /// What this command has announced so far.
     fn by_this_command() -> Self {
         // SAFETY: reads the state of the running transaction.
-        let (transaction, level, command) = unsafe {
-            ((*pg_sys::MyProc).lxid, pg_sys::GetCurrentSubTransactionId(), pg_sys::GetCurrentCommandId(false))
-        };
+        let (level, command) = unsafe { (pg_sys::GetCurrentSubTransactionId(), pg_sys::GetCurrentCommandId(false)) };
+        let transaction = version::own_transaction();
         let sent = STATE.sent.get();
         if (sent.transaction, sent.level, sent.command) == (transaction, level, command) {
             return sent;

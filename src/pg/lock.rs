@@ -30,6 +30,7 @@ use pgrx::{Uuid, pg_sys};
 use tollgate_escrow::epochs::PLATFORM;
 
 use super::memory::shared;
+use crate::version;
 
 /// What a lock protects.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -281,12 +282,9 @@ impl Patience {
     }
 }
 
-/// Waits until the transaction of another backend has ended, if it has not.
+/// Waits until the transaction of another backend, counted from 0, has ended, if it has not.
 pub fn wait_for_transaction(backend: usize, transaction: u32) {
-    let id = pg_sys::VirtualTransactionId {
-        backendId: i32::try_from(backend).unwrap_or(pg_sys::InvalidBackendId),
-        localTransactionId: transaction,
-    };
+    let id = version::virtual_transaction(backend, transaction);
     // SAFETY: waits as for any heavyweight lock, and returns at once for a transaction that is over.
     unsafe {
         pg_sys::VirtualXactLock(id, true);

@@ -6,6 +6,7 @@ use pgrx::pg_sys;
 
 use super::value::Value;
 use crate::error::{Error, Result};
+use crate::version;
 
 /// A column as it ships.
 #[derive(Clone, Copy)]
@@ -55,8 +56,8 @@ pub unsafe fn is_as_shipped(relation: pg_sys::Relation, columns: &[Column], chec
 /// # Safety
 /// The descriptor is that of an open relation.
 unsafe fn columns_match(descriptor: pg_sys::TupleDesc, columns: &[Column]) -> bool {
-    // SAFETY: it has as many attributes as it says.
-    let attributes = unsafe { (*descriptor).attrs.as_slice(usize::try_from((*descriptor).natts).unwrap_or(0)) };
+    // SAFETY: as promised by the caller.
+    let attributes = unsafe { version::columns(descriptor) };
     attributes.len() == columns.len()
         && attributes.iter().zip(columns).all(|(attribute, column)| {
             // SAFETY: names end with a NUL.

@@ -12,6 +12,7 @@ use pgrx::{FromDatum, PgSqlErrorCode, PgTryBuilder, pg_sys};
 
 use super::value::Value;
 use crate::error::{Error, Result};
+use crate::version;
 
 /// Which committed work a query sees. It writes nothing.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -90,7 +91,8 @@ thread_local! {
 /// The running command, which no other of its transaction is called by.
 fn command(claimed: bool) -> (u32, u32) {
     // SAFETY: reads the state of the running transaction. A command that is claimed is counted, even if it writes nothing.
-    unsafe { ((*pg_sys::MyProc).lxid, pg_sys::GetCurrentCommandId(claimed)) }
+    let command = unsafe { pg_sys::GetCurrentCommandId(claimed) };
+    (version::own_transaction(), command)
 }
 
 /// The running command moves sums from one table to another and changes none.

@@ -19,6 +19,7 @@ use super::shape::{Column, RequestKey, is_as_shipped, must_not_be_distributed};
 use super::spi::{self, Plan};
 use super::value::Value;
 use crate::error::{Error, Result};
+use crate::version;
 
 /// A table, with the columns that a row is given in, which are all that it ships with.
 pub struct Table {
@@ -158,7 +159,7 @@ impl Table {
             pg_sys::ExecStoreVirtualTuple(slot);
             let inserted = if arbiters.is_null() {
                 pg_sys::simple_table_tuple_insert(relation, slot);
-                pg_sys::ExecInsertIndexTuples(target, slot, estate, false, false, std::ptr::null_mut(), arbiters);
+                version::insert_into_indexes(target, slot, estate, None, arbiters);
                 true
             } else {
                 insert_speculatively(target, slot, estate, arbiters)?
@@ -323,15 +324,7 @@ unsafe fn insert_speculatively(
         let (command, token) = (pg_sys::GetCurrentCommandId(true), pg_sys::SpeculativeInsertionLockAcquire(writer));
         pg_guard_ffi_boundary(|| insert(relation, slot, command, 0, std::ptr::null_mut(), token));
         let mut conflict = false;
-        pg_sys::list_free(pg_sys::ExecInsertIndexTuples(
-            target,
-            slot,
-            estate,
-            false,
-            true,
-            &raw mut conflict,
-            arbiters,
-        ));
+        version::insert_into_indexes(target, slot, estate, Some(&mut conflict), arbiters);
         pg_guard_ffi_boundary(|| complete(relation, slot, token, !conflict));
         pg_sys::SpeculativeInsertionLockRelease(writer);
         Ok(!conflict)

@@ -19,6 +19,7 @@ use tollgate_escrow::table::{Pin, Table};
 use super::invalidation::announce_unheard;
 use super::lock::{LockTarget, Strength, lock_definitions};
 use super::memory::{Shared, shared};
+use crate::version;
 
 const PARTITIONS: usize = PLATFORM + 1;
 
@@ -92,20 +93,17 @@ pub fn with<T>(work: impl FnOnce(&mut TransactionState) -> T) -> T {
 /// The number of this backend's slot.
 #[inline]
 pub fn own_slot() -> usize {
-    // SAFETY: set once when the backend joined; backends count from 1.
-    unsafe { (pg_sys::MyBackendId - 1) as usize }
+    version::own_backend()
 }
 
 /// How the slot names this transaction.
 pub fn identity() -> Identity {
-    // SAFETY: set when the backend joined, and the transaction's number when it began.
-    unsafe {
-        Identity {
-            database: super::own_database(),
-            transaction: (*pg_sys::MyProc).lxid,
-            process: pg_sys::MyProcPid.cast_unsigned(),
-            since: super::clock_timestamp(),
-        }
+    Identity {
+        database: super::own_database(),
+        transaction: version::own_transaction(),
+        // SAFETY: reads a variable of the process.
+        process: unsafe { pg_sys::MyProcPid }.cast_unsigned(),
+        since: super::clock_timestamp(),
     }
 }
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use tollgate_tests::{
-    bench, demo, examples, history, install, lifecycle, lint, model, reference, setup, suite, torture,
+    bench, demo, examples, history, install, lifecycle, lint, major::Major, model, package, reference, setup, suite,
+    torture,
 };
 
 #[derive(Parser)]
@@ -22,7 +23,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Install what the machine lacks: Postgres 15 and libclang (apt, as root), cargo-pgrx and a private Postgres (target/)
+    /// Install what the machine lacks: Postgres and libclang (apt, as root), cargo-pgrx and a private Postgres (target/)
     Setup,
     /// Build the extension as users get it and install it into the private Postgres
     Install,
@@ -30,6 +31,8 @@ enum Command {
     Demo(DemoArguments),
     /// Run every test
     Test(TestArguments),
+    /// Make what users install without a compiler: a tarball and a Debian package, below target/package/
+    Package(PackageArguments),
     /// Measure what charging and checking cost, against locked quota rows, a bare insert and queries that check nothing
     Bench(BenchArguments),
     /// Charge from many clients while sessions are cancelled and killed and the server crashes, and check what is left
@@ -66,6 +69,9 @@ struct DemoArguments {
 
 #[derive(Args)]
 struct TestArguments {
+    /// On this version of Postgres: 15, 16, 17, 18, or all that can be had here [default: 15, or what PG_TOLLGATE_PG says]
+    #[arg(long, value_name = "VERSION", value_parser = majors)]
+    pg: Option<Majors>,
     /// Only this tier (may be repeated)
     #[arg(long, value_name = "NAME", value_parser = suite::TIERS)]
     tier: Vec<String>,
@@ -75,6 +81,13 @@ struct TestArguments {
     /// Take what golden and isolation tests print as what they should print
     #[arg(long)]
     bless: bool,
+}
+
+#[derive(Args)]
+struct PackageArguments {
+    /// For this version of Postgres [default: 15, or what PG_TOLLGATE_PG says]
+    #[arg(long, value_name = "VERSION", value_parser = major)]
+    pg: Option<Major>,
 }
 
 #[derive(Args)]
@@ -173,6 +186,20 @@ struct ModelArguments {
     trace: bool,
 }
 
+#[derive(Clone)]
+struct Majors(Vec<Major>);
+
+fn majors(text: &str) -> Result<Majors, String> {
+    if text == "all" {
+        return Ok(Majors(vec![Major::Pg15, Major::Pg17, Major::Pg18]));
+    }
+    major(text).map(|major| Majors(vec![major]))
+}
+
+fn major(text: &str) -> Result<Major, String> {
+    Major::parse(text).ok_or_else(|| "it is none of 15, 16, 17 and 18".to_string())
+}
+
 fn main() -> ExitCode {
     match run(Arguments::parse().command) {
         Ok(true) => ExitCode::SUCCESS,
@@ -208,7 +235,14 @@ fn run(command: Command) -> Result<bool> {
             return demo::run(&demo::DemoOptions { keep, rows, clients, html });
         }
         Command::Test(it) => {
-            return suite::run(&suite::SuiteOptions { tiers: it.tier, quick: it.quick, bless: it.bless });
+            let majors = it.pg.map_or_else(|| vec![Major::in_use()], |majors| majors.0);
+            let (tiers, quick, bless) = (it.tier, it.quick, it.bless);
+            return suite::run(&suite::SuiteOptions { majors, tiers, quick, bless });
+        }
+        Command::Package(it) => {
+            let made = package::make(it.pg.unwrap_or_else(Major::in_use))?;
+            println!("{}\n{}", made.tarball.display(), made.deb.display());
+            println!("it needs glibc {} and {}", made.library.glibc_text(), made.library.needs.join(", "));
         }
         Command::Bench(it) => bench::run(&it.options())?,
         Command::Torture(it) => {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -11,6 +12,7 @@ use crate::cluster;
 use crate::crates;
 use crate::install;
 use crate::layout;
+use crate::major;
 use crate::progress::{Output, run_logged};
 use crate::server_user::ServerUser;
 use crate::setup::Toolbox;
@@ -19,8 +21,9 @@ use crate::setup::Toolbox;
 pub const QUICK: &str = "PG_TOLLGATE_QUICK";
 
 /// Tests that no mode changes, or that start servers of the mode they are about: they run once, in this one's tier.
-const ONCE: [(&str, ServerMode); 6] = [
+const ONCE: [(&str, ServerMode); 7] = [
     ("harness", ServerMode::Locked),
+    ("package", ServerMode::Preloaded),
     ("signatures", ServerMode::Locked),
     ("escrow", ServerMode::Preloaded),
     ("history", ServerMode::Preloaded),
@@ -33,7 +36,8 @@ pub fn core(toolbox: &Toolbox) -> Result<Outcome> {
     crates::check_complete(toolbox)?;
     let mut outcome = Outcome::default();
     for core in crates::CORE {
-        let found = run(&core.name(), "about a minute the first time", "core", &mut core.test(toolbox))?;
+        let dir = results_dir(toolbox.postgres.major(), "core");
+        let found = run(&core.name(), "about a minute the first time", &dir, &mut core.test(toolbox))?;
         if found.passed == 0 {
             outcome.problems.push(format!("{}: no test passed", core.name()));
         }
@@ -54,13 +58,16 @@ pub fn backend(toolbox: &Toolbox) -> Result<Outcome> {
             None => command.env_remove(name),
         };
     }
-    command.arg("pg15");
-    run("Unit tests and tests inside the server", "about 4 minutes the first time", "core+backend", &mut command)
+    let major = toolbox.postgres.major();
+    command.arg(major.feature());
+    let dir = results_dir(major, "core+backend");
+    run("Unit tests and tests inside the server", "about 4 minutes the first time", &dir, &mut command)
 }
 
 /// This crate's own tests, which reach a server as clients do.
 pub fn outside(toolbox: &Toolbox, mode: ServerMode, quick: bool) -> Result<Outcome> {
-    install::ensure()?;
+    let major = toolbox.postgres.major();
+    install::ensure_for(major)?;
     let tests = test_targets()?;
     let missing = ONCE.iter().filter(|(test, _)| !tests.contains(*test));
     let problems: Vec<String> = missing.map(|(test, _)| format!("there is no test {test}")).collect();
@@ -74,7 +81,7 @@ pub fn outside(toolbox: &Toolbox, mode: ServerMode, quick: bool) -> Result<Outco
     }
     // What tests count of shapes, names and lists is worth reading also when it is right.
     command.args(["--", "--show-output"]);
-    command.env(install::INSTALLED, "1");
+    command.env(major::VARIABLE, major.to_string()).env(install::INSTALLED, major.to_string());
     if mode == ServerMode::Preloaded {
         command.env(cluster::PRELOAD, "1");
     }
@@ -82,7 +89,8 @@ pub fn outside(toolbox: &Toolbox, mode: ServerMode, quick: bool) -> Result<Outco
         command.env(QUICK, "1");
     }
     let title = format!("Tests from outside, over real connections, {}", mode.name());
-    let mut outcome = run(&title, "about two minutes", &mode.tier("outside"), &mut command)?;
+    let dir = results_dir(major, &mode.tier("outside"));
+    let mut outcome = run(&title, "about two minutes", &dir, &mut command)?;
     outcome.problems.extend(problems);
     Ok(outcome)
 }
@@ -99,8 +107,8 @@ fn test_targets() -> Result<BTreeSet<String>> {
     Ok(names)
 }
 
-fn run(title: &str, usual: &str, tier: &str, command: &mut Command) -> Result<Outcome> {
-    let output = run_logged(title, usual, &results_dir(tier).join(format!("{}.log", file_name(title))), command)?;
+fn run(title: &str, usual: &str, dir: &Path, command: &mut Command) -> Result<Outcome> {
+    let output = run_logged(title, usual, &dir.join(format!("{}.log", file_name(title))), command)?;
     Ok(judge(&output.text, output.status.success(), &output))
 }
 

@@ -11,7 +11,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::cluster::{Cluster, ClusterOptions};
 use crate::layout;
-use crate::setup::{Toolbox, setup};
+use crate::major::Major;
+use crate::setup::{Toolbox, setup_for};
 use crate::table::Table;
 
 /// How charges are admitted, which follows from whether the library is preloaded.
@@ -73,6 +74,8 @@ impl Outcome {
 
 #[derive(Clone, Debug, Default)]
 pub struct SuiteOptions {
+    /// On which versions of Postgres, in turn.
+    pub majors: Vec<Major>,
     /// Only these tiers; all when empty.
     pub tiers: Vec<String>,
     /// Shorter runs of the tests that can be had in two lengths.
@@ -98,23 +101,39 @@ pub fn run(options: &SuiteOptions) -> Result<bool> {
     if let Some(unknown) = options.tiers.iter().find(|tier| !TIERS.contains(&tier.as_str())) {
         bail!("there is no tier {unknown}; there are: {}", TIERS.join(", "));
     }
-    let wanted = |tier: &&str| options.tiers.is_empty() || options.tiers.iter().any(|it| it == tier);
-    let toolbox = setup()?;
-    let mut results: Vec<(&str, Outcome, Duration)> = Vec::new();
-    for tier in TIERS.into_iter().filter(|tier| wanted(tier)) {
-        println!("\n== {tier}");
-        let started = Instant::now();
-        // A tier that cannot even start is a failed one, and the others still run.
-        let outcome = run_tier(tier, &toolbox, options).unwrap_or_else(|error| Outcome {
-            problems: vec!["the tier did not run to its end".to_string()],
-            details: format!("{error:#}"),
-            ..Outcome::default()
-        });
-        let outcome = outcome.judged();
-        report(tier, &outcome);
-        results.push((tier, outcome, started.elapsed()));
+    let mut results = Vec::new();
+    for major in &options.majors {
+        let toolbox = setup_for(*major)?;
+        for tier in TIERS.into_iter().filter(|tier| is_wanted(options, *major, tier)) {
+            println!("\n== {tier}, Postgres {major}");
+            let started = Instant::now();
+            // A tier that cannot even start is a failed one, and the others still run.
+            let outcome = run_tier(tier, &toolbox, options).unwrap_or_else(|error| Outcome {
+                problems: vec!["the tier did not run to its end".to_string()],
+                details: format!("{error:#}"),
+                ..Outcome::default()
+            });
+            let outcome = outcome.judged();
+            report(tier, &outcome);
+            results.push(TierResult { major: *major, tier, outcome, took: started.elapsed() });
+        }
     }
     Ok(summarise(&results))
+}
+
+struct TierResult {
+    major: Major,
+    tier: &'static str,
+    outcome: Outcome,
+    took: Duration,
+}
+
+/// What needs no Postgres runs once, with the first version, unless it is asked for.
+fn is_wanted(options: &SuiteOptions, major: Major, tier: &str) -> bool {
+    if options.tiers.is_empty() {
+        return tier != "core" || major == Major::default();
+    }
+    options.tiers.iter().any(|wanted| wanted == tier)
 }
 
 fn run_tier(tier: &str, toolbox: &Toolbox, options: &SuiteOptions) -> Result<Outcome> {
@@ -125,15 +144,16 @@ fn run_tier(tier: &str, toolbox: &Toolbox, options: &SuiteOptions) -> Result<Out
     match kind {
         "core" => cargo_tier::core(toolbox),
         "core+backend" => cargo_tier::backend(toolbox),
-        "golden" => regress_tier::golden(&cluster(mode)?, mode, options.bless),
-        "isolation" => regress_tier::isolation(&cluster(mode)?, mode, options.bless),
+        "golden" => regress_tier::golden(&cluster(toolbox, mode)?, mode, options.bless),
+        "isolation" => regress_tier::isolation(&cluster(toolbox, mode)?, mode, options.bless),
         "outside" => cargo_tier::outside(toolbox, mode, options.quick),
         _ => bail!("there is no tier {tier}"),
     }
 }
 
-fn cluster(mode: ServerMode) -> Result<Cluster> {
-    let options = ClusterOptions { preload: mode == ServerMode::Preloaded, ..ClusterOptions::default() };
+fn cluster(toolbox: &Toolbox, mode: ServerMode) -> Result<Cluster> {
+    let (major, preload) = (toolbox.postgres.major(), mode == ServerMode::Preloaded);
+    let options = ClusterOptions { major, preload, ..ClusterOptions::default() };
     Cluster::start(options).context("cannot start the server for this tier")
 }
 
@@ -147,21 +167,22 @@ fn report(tier: &str, outcome: &Outcome) {
     println!("{tier}: {} passed, {} failed", outcome.passed, outcome.failures());
 }
 
-fn summarise(results: &[(&str, Outcome, Duration)]) -> bool {
-    let mut table = Table::new(&["tier", "passed", "failed", "time"]);
-    for (tier, outcome, took) in results {
+fn summarise(results: &[TierResult]) -> bool {
+    let mut table = Table::new(&["Postgres", "tier", "passed", "failed", "time"]);
+    for TierResult { major, tier, outcome, took } in results {
         let time = format!("{:.1} s", took.as_secs_f64());
-        table.row(vec![tier.to_string(), outcome.passed.to_string(), outcome.failures().to_string(), time]);
+        let (passed, failed) = (outcome.passed.to_string(), outcome.failures().to_string());
+        table.row(vec![major.to_string(), tier.to_string(), passed, failed, time]);
     }
-    let passed: usize = results.iter().map(|(_, outcome, _)| outcome.passed).sum();
-    let failed: usize = results.iter().map(|(_, outcome, _)| outcome.failures()).sum();
+    let passed: usize = results.iter().map(|result| result.outcome.passed).sum();
+    let failed: usize = results.iter().map(|result| result.outcome.failures()).sum();
     println!("\n{}\n{passed} passed, {failed} failed", table.render());
     failed == 0 && passed > 0
 }
 
 /// Where a tier leaves what it produced.
-fn results_dir(tier: &str) -> PathBuf {
-    layout::target().join("test-results").join(tier.replace(' ', "-"))
+fn results_dir(major: Major, tier: &str) -> PathBuf {
+    layout::target().join("test-results").join(major.to_string()).join(tier.replace(' ', "-"))
 }
 
 #[cfg(test)]

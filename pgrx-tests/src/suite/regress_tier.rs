@@ -1,7 +1,8 @@
 //! Golden SQL files and isolation specs, run by Postgres' own runners, each file in a database of its own.
 //!
 //! Both modes run every file and expect what is in `expected/`. Where the preloaded library rightly says something else,
-//! because it does not make others wait, that is in `expected_preloaded/`. A file about one mode says so in a line
+//! because it does not make others wait, that is in `expected_preloaded/`. What Postgres 17 and later print otherwise is in
+//! `expected_pg17/`, and so for each version; EXPLAIN changes with it. A file about one mode says so in a line
 //! `mode: locked` or `mode: preloaded` of a comment, and runs in that one only.
 
 use std::collections::BTreeSet;
@@ -14,6 +15,7 @@ use anyhow::{Context, Result};
 use super::{Outcome, ServerMode, results_dir};
 use crate::cluster::{Cluster, PORT, SUPERUSER};
 use crate::layout;
+use crate::major::Major;
 use crate::progress::{Step, tail};
 use crate::server_user::clean_environment;
 
@@ -24,7 +26,8 @@ struct FileTier {
     /// `golden` or `isolation`.
     name: &'static str,
     mode: ServerMode,
-    /// Holds the inputs, `expected/` and `expected_preloaded/`.
+    major: Major,
+    /// Holds the inputs, `expected/`, `expected_preloaded/` and those of versions.
     inputs: PathBuf,
     subdir: &'static str,
     extension: &'static str,
@@ -35,6 +38,7 @@ pub fn golden(cluster: &Cluster, mode: ServerMode, bless: bool) -> Result<Outcom
     let kind = FileTier {
         name: "golden",
         mode,
+        major: cluster.postgres().major(),
         inputs: layout::tests_dir().join("regress"),
         subdir: "sql",
         extension: "sql",
@@ -47,6 +51,7 @@ pub fn isolation(cluster: &Cluster, mode: ServerMode, bless: bool) -> Result<Out
     let kind = FileTier {
         name: "isolation",
         mode,
+        major: cluster.postgres().major(),
         inputs: layout::tests_dir().join("isolation"),
         subdir: "specs",
         extension: "spec",
@@ -58,7 +63,7 @@ pub fn isolation(cluster: &Cluster, mode: ServerMode, bless: bool) -> Result<Out
 impl FileTier {
     fn run(&self, cluster: &Cluster, bless: bool) -> Result<Outcome> {
         let tests = self.tests()?;
-        let results = results_dir(&self.mode.tier(self.name));
+        let results = results_dir(self.major, &self.mode.tier(self.name));
         if results.exists() {
             fs::remove_dir_all(&results).with_context(|| format!("cannot remove {}", results.display()))?;
         }
@@ -107,7 +112,18 @@ impl FileTier {
     /// Where a file's expected output is for this mode.
     fn expected(&self, test: &str) -> PathBuf {
         let own = self.own_expected(test);
-        if self.mode == ServerMode::Preloaded && own.is_file() { own } else { self.common_expected(test) }
+        if self.mode == ServerMode::Preloaded && own.is_file() { own } else { self.expected_of_version(test) }
+    }
+
+    /// What the version, or the last one before that printed otherwise, is to print.
+    fn expected_of_version(&self, test: &str) -> PathBuf {
+        let until = Major::ALL.into_iter().rev().filter(|major| *major <= self.major);
+        let found = until.map(|major| self.version_expected(major, test)).find(|path| path.is_file());
+        found.unwrap_or_else(|| self.common_expected(test))
+    }
+
+    fn version_expected(&self, major: Major, test: &str) -> PathBuf {
+        self.inputs.join(format!("expected_{}", major.feature())).join(format!("{test}.out"))
     }
 
     fn common_expected(&self, test: &str) -> PathBuf {
@@ -126,6 +142,12 @@ impl FileTier {
         let dir = self.inputs.join("expected_preloaded");
         let own = if dir.is_dir() { names(&dir, "out")? } else { BTreeSet::new() };
         problems.extend(strays("expected_preloaded", &all, &own));
+        for major in Major::ALL {
+            let dir = format!("expected_{}", major.feature());
+            let path = self.inputs.join(&dir);
+            let of_version = if path.is_dir() { names(&path, "out")? } else { BTreeSet::new() };
+            problems.extend(strays(&dir, &all, &of_version));
+        }
         for test in own.iter().filter(|test| all.contains(*test)) {
             let same =
                 common.contains(test) && fs::read(self.own_expected(test))? == fs::read(self.common_expected(test))?;
@@ -173,6 +195,9 @@ impl FileTier {
     /// What the locked mode prints, and a file of one mode, is expected of both; the preloaded one keeps what differs.
     fn bless(&self, test: &str, printed: &Path) -> Result<()> {
         let printed = fs::read(printed).with_context(|| format!("{test} printed nothing to keep"))?;
+        if self.major != Major::default() {
+            return self.bless_version(test, &printed);
+        }
         let (common, own) = (self.common_expected(test), self.own_expected(test));
         let is_own = self.mode == ServerMode::Preloaded && self.only(test)?.is_none() && common.is_file();
         if is_own && fs::read(&common)? == printed {
@@ -182,6 +207,16 @@ impl FileTier {
             return Ok(());
         }
         let file = if is_own { own } else { common };
+        fs::create_dir_all(file.parent().unwrap_or(&self.inputs))?;
+        fs::write(&file, printed).with_context(|| format!("cannot write {}", file.display()))
+    }
+
+    /// What is kept is what the version prints and the one before does not.
+    fn bless_version(&self, test: &str, printed: &[u8]) -> Result<()> {
+        if fs::read(self.expected(test)).is_ok_and(|expected| expected == printed) {
+            return Ok(());
+        }
+        let file = self.version_expected(self.major, test);
         fs::create_dir_all(file.parent().unwrap_or(&self.inputs))?;
         fs::write(&file, printed).with_context(|| format!("cannot write {}", file.display()))
     }

@@ -1,6 +1,7 @@
 //! Sessions that only read: on a standby, in parallel workers, and what others have in flight.
 
 use anyhow::Result;
+use tollgate_tests::major::Major;
 use tollgate_tests::session::sqlstate;
 
 use crate::servers::{backend, charge, connect, fresh, pending, quota_figures, server, start, until};
@@ -75,19 +76,19 @@ fn a_parallel_query_gives_the_same_answers() -> Result<()> {
                    select id, bool_or(public.has_quota(id, 'llm', 0.5))::text as has from public.asked group by id) a";
     let serial = text(&mut client, sql, &[])?;
     assert_eq!(serial.matches("true").count(), 10);
-    client.batch_execute(
-        "set force_parallel_mode = on; set parallel_setup_cost = 0; set parallel_tuple_cost = 0;
-         set min_parallel_table_scan_size = 0; set max_parallel_workers_per_gather = 2",
-    )?;
+    // As it is called since 16.
+    let force = if Major::in_use() == Major::Pg15 { "force_parallel_mode" } else { "debug_parallel_query" };
+    let forced = format!(
+        "set {force} = on; set parallel_setup_cost = 0; set parallel_tuple_cost = 0;
+         set min_parallel_table_scan_size = 0; set max_parallel_workers_per_gather = 2"
+    );
+    client.batch_execute(&forced)?;
     let plan = crate::support::texts(&mut client, &format!("explain {sql}"), &[])?.join("\n");
     println!("{plan}");
     assert_eq!(text(&mut client, sql, &[])?, serial);
     // Cold, and with a charge and a quota of one's own in flight.
     let mut cold = connect(&database)?;
-    cold.batch_execute(
-        "set force_parallel_mode = on; set parallel_setup_cost = 0; set parallel_tuple_cost = 0;
-         set min_parallel_table_scan_size = 0; begin",
-    )?;
+    cold.batch_execute(&format!("{forced}; begin"))?;
     assert_eq!(text(&mut cold, sql, &[])?, serial);
     assert!(charge(&mut cold, id(1), "0.75")?);
     let charged = serial.replace(&format!("{} true", id(1)), &format!("{} false", id(1)));

@@ -12,7 +12,7 @@ use crate::picture::{figures, grants};
 use crate::sample_app;
 use crate::support::{Database, assert_verified, id, make_tenant, text};
 
-fn run(command: &mut Command) -> Result<()> {
+pub fn run(command: &mut Command) -> Result<()> {
     let output = command.output().context("cannot run a client program")?;
     if !output.status.success() {
         bail!("{command:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -27,14 +27,14 @@ fn dump(cluster: &Cluster, name: &str) -> Result<PathBuf> {
 }
 
 /// Into a database made for it, stopping at the first error.
-fn restore(cluster: &Cluster, file: &PathBuf, name: &str) -> Result<Client> {
+pub fn restore(cluster: &Cluster, file: &PathBuf, name: &str) -> Result<Client> {
     cluster.superuser("postgres")?.batch_execute(&format!("create database \"{name}\" template template0"))?;
     run(cluster.client_program("pg_restore", name, SUPERUSER).args(["--exit-on-error", "-d", name]).arg(file))?;
     cluster.superuser(name)
 }
 
 /// Rows in every table, some of them folded and some pending; prices, quotas and defaults of an operator.
-fn populate(client: &mut Client) -> Result<()> {
+pub fn populate(client: &mut Client) -> Result<()> {
     for number in 1..=2 {
         make_tenant(client, id(number))?;
     }

@@ -6,4 +6,7 @@ mod crash;
 mod dump;
 mod install;
 mod picture;
+mod promotion;
 mod sample_app;
+mod upgrade;
+mod versions;

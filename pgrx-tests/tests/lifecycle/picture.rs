@@ -40,7 +40,8 @@ pub fn catalog(client: &mut Client) -> Result<Vec<String>> {
     client.batch_execute("set search_path = pg_catalog")?;
     let sql = "
         with ours as (select oid from pg_namespace where nspname in ('public', 'copilot_internal', 'metrics'))
-        select format('relation %s %s %s rls %s %s', c.relkind, c.oid::regclass, c.relacl, c.relrowsecurity, c.reloptions)
+        select format('relation %s %s %s of %s rls %s %s', c.relkind, c.oid::regclass, c.relacl, c.relowner::regrole, c.relrowsecurity,
+                      c.reloptions)
         from pg_class c where c.relnamespace in (select oid from ours)
         union all
         select format('column %s.%s %s %s %s', a.attrelid::regclass, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
@@ -55,7 +56,7 @@ pub fn catalog(client: &mut Client) -> Result<Vec<String>> {
                       pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid))
         from pg_policy p
         union all
-        select format('function %s %s %s', p.oid::regprocedure, p.proacl, md5(pg_get_functiondef(p.oid)))
+        select format('function %s %s of %s %s', p.oid::regprocedure, p.proacl, p.proowner::regrole, md5(pg_get_functiondef(p.oid)))
         from pg_proc p where p.pronamespace in (select oid from ours)
         union all
         select format('view %s %s', c.oid::regclass, md5(pg_get_viewdef(c.oid))) from pg_class c
@@ -67,8 +68,12 @@ pub fn catalog(client: &mut Client) -> Result<Vec<String>> {
         select format('trigger %s', pg_get_triggerdef(t.oid)) from pg_trigger t where not t.tgisinternal
         union all
         select format('comment on %s: %s', pg_describe_object(d.classoid, d.objoid, d.objsubid), d.description)
-        from pg_description d join pg_class c on c.oid = d.objoid and d.classoid = 'pg_class'::regclass
-        where c.relnamespace in (select oid from ours)
+        from pg_description d left join pg_class c on c.oid = d.objoid and d.classoid = 'pg_class'::regclass
+        left join pg_proc p on p.oid = d.objoid and d.classoid = 'pg_proc'::regclass
+        where coalesce(c.relnamespace, p.pronamespace) in (select oid from ours)
+        union all
+        select format('dumped %s where %s', t.oid::regclass, t.condition)
+        from pg_extension e, unnest(e.extconfig, e.extcondition) as t (oid, condition) where e.extname = 'pg_tollgate'
         union all
         select format('by default in %s for %s: %s', d.defaclnamespace::regnamespace, d.defaclrole::regrole, d.defaclacl)
         from pg_default_acl d

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
+use tollgate_tests::major::Major;
 use tollgate_tests::session::literal;
 use tollgate_tests::supabase::DefaultPrivileges;
 
@@ -413,10 +414,12 @@ fn a_barrier_that_is_none_is_found_out() -> Result<()> {
     let member = all().into_iter().find(|asker| asker.kind == Kind::MemberOfA).context("no member")?;
     let wrong = pry(&mut sessions, &member, &relations, &mut Count::default())?;
     let found = |what: &str| wrong.iter().filter(|problem| problem.contains(what)).count();
-    // Of two columns, by the conditions that come early and by the plan.
+    // Of two columns, by the conditions that come early and by the plan. Since 17 an index finds the caller's own rows
+    // before the conditions run, for as long as the planner likes: the plan tells all the same.
+    let told = if Major::in_use() == Major::Pg15 { 2 } else { 0 };
     assert_eq!(
         (found("failed LEAK1"), found("failed 22025"), found("has the caller's condition in")),
-        (2, 2, 2),
+        (told, told, 2),
         "{wrong:#?}"
     );
     Ok(())

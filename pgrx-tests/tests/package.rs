@@ -1,0 +1,99 @@
+//! From the tarball to the first answered call, on a server that has never seen the extension, by the commands that the
+//! documents give.
+
+use std::env;
+use std::fs;
+use std::process::Command;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+use tollgate_tests::cluster::{Cluster, ClusterOptions, PORT, SUPERUSER};
+use tollgate_tests::layout;
+use tollgate_tests::major::Major;
+use tollgate_tests::package::{self, Package};
+use tollgate_tests::postgres_tree::PostgresTree;
+use tollgate_tests::progress::capture;
+use tollgate_tests::support::{assert_verified, id, make_tenant};
+
+/// The commands of the page, for the version in use.
+fn commands(major: Major) -> Result<String> {
+    let page = fs::read_to_string(layout::root().join("docs/how-to/install.md"))?;
+    let (_, after) = page.split_once("tests/package.rs -->\n```sh\n").context("the page has no marked commands")?;
+    let (commands, _) = after.split_once("```").context("the commands do not end")?;
+    assert_eq!(commands.trim().lines().count(), 5, "five commands");
+    Ok(commands.replace("pg17", &major.feature()))
+}
+
+/// Made once for all tests here.
+fn packed() -> Result<&'static Package> {
+    static PACKED: LazyLock<Result<Package, String>> =
+        LazyLock::new(|| package::make(Major::in_use()).map_err(|error| format!("{error:#}")));
+    PACKED.as_ref().map_err(|message| anyhow!("{message}"))
+}
+
+#[test]
+fn five_commands_lead_from_the_tarball_to_an_answer() -> Result<()> {
+    let (major, package) = (Major::in_use(), packed()?);
+    assert!(package.library.glibc <= (2, 36), "{:?}", package.library);
+    let dir = tempfile::tempdir()?;
+    let bare = PostgresTree::private(major).copy_without_extension(&dir.path().join("server"))?;
+    let (preload, supabase) = (false, false);
+    let cluster = Cluster::start_in(&bare, ClusterOptions { preload, supabase, ..ClusterOptions::default() })?;
+    let mut client = cluster.superuser("postgres")?;
+    let unknown = client.batch_execute("create extension pg_tollgate").expect_err("the server should be bare");
+    assert_eq!(unknown.code().map(postgres::error::SqlState::code), Some("0A000"));
+
+    let started = Instant::now();
+    let downloads = dir.path().join("downloads");
+    fs::create_dir(&downloads)?;
+    fs::copy(&package.tarball, downloads.join(package.tarball.file_name().context("a tarball has a name")?))?;
+    let mut shell = Command::new("sh");
+    shell.args(["-euc", &commands(major)?]).current_dir(&downloads);
+    let path = env::var("PATH").unwrap_or_default();
+    shell.env("PATH", format!("{}:{path}", bare.bindir().display()));
+    shell.env("PGHOST", cluster.dir()).env("PGPORT", PORT.to_string());
+    shell.env("PGUSER", SUPERUSER).env("PGDATABASE", "postgres");
+    let output = shell.output()?;
+    if !output.status.success() {
+        bail!("{}", String::from_utf8_lossy(&output.stderr));
+    }
+    make_tenant(&mut client, id(1))?;
+    let charge = "select allowed from public.check_and_record_quota_atomic('tenant', $1, 60)";
+    assert!(client.query_one(charge, &[&id(1)])?.get::<_, bool>(0));
+    assert!(!client.query_one(charge, &[&id(1)])?.get::<_, bool>(0));
+    let took = started.elapsed();
+    println!("counted: package: {:.1} s from the tarball to the first answered call", took.as_secs_f64());
+    assert!(took < Duration::from_secs(60), "{took:?}");
+    assert_verified(&mut client);
+    Ok(())
+}
+
+/// It names what it needs, and puts everything where Debian's server looks.
+#[test]
+fn the_debian_package_holds_the_same_files() -> Result<()> {
+    let (major, package) = (Major::in_use(), packed()?);
+    let needs = capture(Command::new("dpkg-deb").arg("-f").arg(&package.deb).arg("Depends"))?;
+    assert_eq!(needs.trim(), format!("postgresql-{major}, libc6 (>= {}), libgcc-s1", package.library.glibc_text()));
+    let files = |listing: String| -> Vec<String> {
+        let names = listing.lines().filter_map(|line| line.rsplit('/').next()).map(str::to_string);
+        let mut names: Vec<String> =
+            names.filter(|name| name.starts_with("pg_tollgate") && name.contains('.')).collect();
+        names.sort();
+        names
+    };
+    let in_deb = files(capture(Command::new("dpkg-deb").arg("-c").arg(&package.deb))?);
+    let mut in_tarball = files(capture(Command::new("tar").arg("-tzf").arg(&package.tarball))?);
+    in_tarball.retain(|name| !name.ends_with(".gz"));
+    assert_eq!(in_deb, in_tarball);
+    for extension in package::extensions()? {
+        assert!(in_deb.contains(&format!("{extension}.control")), "{in_deb:?}");
+    }
+    let listing = capture(Command::new("dpkg-deb").arg("-c").arg(&package.deb))?;
+    for place in
+        ["lib/pg_tollgate.so".to_string(), format!("usr/share/postgresql/{major}/extension/pg_tollgate.control")]
+    {
+        assert!(listing.contains(&place), "{place} is not in\n{listing}");
+    }
+    Ok(())
+}
