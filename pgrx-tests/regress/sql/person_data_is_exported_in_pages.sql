@@ -24,7 +24,7 @@ create temp table exported as select row_number() over () as place, e.* from exp
 select source, count(*) from exported group by 1 order by min(place);
 -- Every row with the user's id, and no other.
 select distinct source from exported where data::text !~ :'bob' order by 1;
-select count(*) from exported where data::text ~* (:'ann' || '|of 01|3\.5|markup');
+select count(*) from exported where data::text ~* (:'ann' || '|of 01|\m3\.5|markup');
 select data - 'created_at' as data from exported where source in ('tenants', 'tenant_llm_policies', 'tenant_memberships') and data ->> 'joined_at' is null order by place;
 select data -> 'extensions' -> 0 ->> 'request_id' as extension from exported where source = 'quota_reservations';
 -- In pages of one and of three they are the same rows, in the same order.

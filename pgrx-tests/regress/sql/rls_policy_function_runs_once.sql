@@ -7,7 +7,7 @@ grant select on notes to authenticated;
 set role authenticated;
 set enable_indexscan = off;
 set enable_bitmapscan = off;
-explain (analyze, costs off, timing off, summary off) select * from notes;
+explain (analyze, buffers off, costs off, timing off, summary off) select * from notes;
 explain (costs off) select cost_usd from copilot_internal.llm_cost_records;
 explain (costs off) select * from copilot_internal.user_preferences;
 -- With an index the tenant's rows are found by it.
