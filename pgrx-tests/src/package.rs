@@ -1,6 +1,6 @@
 //! `cargo xtask package`: what users install without a compiler, as a tarball and as a package for Debian.
 //!
-//! Every control file at the root of the checkout is an extension that goes in.
+//! Every control file, at the root of the checkout or beside the second extension's SQL, is an extension that goes in.
 
 mod library;
 
@@ -56,12 +56,14 @@ fn version() -> &'static str {
 
 /// The names of the extensions, by their control files.
 pub fn extensions() -> Result<Vec<String>> {
-    let root = layout::root();
+    let second = layout::root().join("sql/conversations");
     let mut names = Vec::new();
-    for entry in fs::read_dir(&root).with_context(|| format!("cannot read {}", root.display()))? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|it| it == "control") {
-            names.extend(path.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
+    for dir in [layout::root(), second] {
+        for entry in fs::read_dir(&dir).with_context(|| format!("cannot read {}", dir.display()))? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|it| it == "control") {
+                names.extend(path.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
+            }
         }
     }
     names.sort();
