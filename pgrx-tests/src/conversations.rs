@@ -12,7 +12,7 @@ use crate::postgres_tree::PostgresTree;
 pub const NAME: &str = "pg_tollgate_conversations";
 
 /// The files of the install script, in their order. The last gives all objects their owner and grants.
-pub const FILES: [&str; 31] = [
+pub const FILES: [&str; 32] = [
     "start",
     "tables",
     "access",
@@ -38,6 +38,7 @@ pub const FILES: [&str; 31] = [
     "retention",
     "erasure",
     "erasure_messages",
+    "export",
     "metrics",
     "verify",
     "maintain",

@@ -58,6 +58,8 @@ create function copilot_internal.upkeep_grants()
             'copilot_internal.cleanup_old_terminated_contexts(integer, integer), '
             'public.release_execution_context(uuid, numeric, numeric, numeric), '
             'copilot_internal.release_execution_context(uuid, numeric, numeric, numeric), '
+            'public.export_user_conversations(uuid, uuid, text, integer), '
+            'copilot_internal.export_user_conversations(uuid, uuid, text, integer), '
             'public.verify_conversations(uuid, integer), copilot_internal.verify_conversations(uuid, '
             'integer), public.maintain_conversations(integer), '
             'copilot_internal.maintain_conversations(integer)',
