@@ -373,8 +373,10 @@ mod tests {
     /// The names by which kernels read their arguments are those of the SQL signatures, in their order.
     #[pg_test]
     fn arguments_are_named_as_in_sql() {
-        // pgrx reads the one argument of these.
-        const READ_BY_PGRX: [&str; 3] = ["is_time_zone", "reload_tenant_counters", "try_fold_lock"];
+        // pgrx reads the arguments of these.
+        const READ_BY_PGRX: [&str; 4] = ["is_time_zone", "reload_tenant_counters", "try_fold_lock", "try_path_lock"];
+        // Those of the second extension, which is not installed here.
+        run(&include_str!("../sql/conversations/access.sql").replace("MODULE_PATHNAME", "$libdir/pg_tollgate"));
         let named: BTreeMap<String, String> = crate::api::signatures()
             .flat_map(|signature| signature.functions.iter().map(|name| (name, signature.arguments.join(" "))))
             .map(|(name, arguments)| (name.to_string(), arguments))
@@ -383,14 +385,12 @@ mod tests {
             "select array_agg(pg_catalog.replace(p.prosrc, '_wrapper', '') || '=' || a.names)
              from pg_catalog.pg_proc p
              join pg_catalog.pg_language l on l.oid = p.prolang and l.lanname = 'c'
-             join pg_catalog.pg_depend d on d.classid = 'pg_catalog.pg_proc'::regclass and d.objid = p.oid
-             join pg_catalog.pg_extension e on e.oid = d.refobjid and e.extname = 'pg_tollgate'
              cross join lateral (
                  select pg_catalog.string_agg(n.name, ' ' order by n.position) as names
                  from pg_catalog.unnest(p.proargnames) with ordinality as n (name, position)
                  where n.position <= p.pronargs
              ) a
-             where p.pronargs > 0",
+             where p.pronargs > 0 and p.pronamespace in ('public'::regnamespace, 'copilot_internal'::regnamespace)",
         )
         .into_iter()
         .filter_map(|text| text.split_once('=').map(|(name, arguments)| (name.to_owned(), arguments.to_owned())))

@@ -651,6 +651,10 @@ export type Database = {
           retryable: boolean
         }[]
       }
+      redact_cost_metadata: {
+        Args: { p_conversation_id: string; p_tenant_id: string }
+        Returns: number
+      }
       refund_cost: {
         Args: {
           p_amount_usd: number
