@@ -62,13 +62,13 @@ create function copilot_internal.conversation_differences(p_tenant_id uuid)
     returns table (check_name text, tenant_id uuid, id uuid, expected text, actual text)
     language sql stable
 begin atomic
-    select 'primary paths of a conversation', c.tenant_id, c.id, '1', count(p.id)::text
+    -- One that an application has inserted has no path until it is asked for.
+    select 'primary paths of a conversation', c.tenant_id, c.id, '1', count(*) filter (where p.is_primary)::text
     from copilot_internal.conversations c
-    left join copilot_internal.conversation_paths p
-      on p.conversation_id = c.id and p.tenant_id = c.tenant_id and p.is_primary
+    join copilot_internal.conversation_paths p on p.conversation_id = c.id and p.tenant_id = c.tenant_id
     where (p_tenant_id is null or c.tenant_id = p_tenant_id) and c.erasing_at is null
     group by c.tenant_id, c.id
-    having count(p.id) <> 1
+    having count(*) filter (where p.is_primary) <> 1
     union all
     select 'active path of its conversation', c.tenant_id, c.id, c.id::text, p.conversation_id::text
     from copilot_internal.conversations c
