@@ -42,6 +42,8 @@ const REQUIREMENTS: &[Requirement] = &[
     Requirement { package: "postgresql-15-cron", present: || PostgresTree::system().has_extension("pg_cron") },
     // What examples/ is run with. The clients' packages, Node among them, are installed by Python.
     Requirement { package: "prometheus-postgres-exporter", present: || Path::new(layout::EXPORTER).is_file() },
+    // A test opens the demo's page in it.
+    Requirement { package: "chromium", present: || Path::new(layout::CHROMIUM).is_file() },
     Requirement { package: "python3", present: || Path::new(layout::PYTHON).is_file() },
     Requirement { package: "python3-psycopg", present: || Path::new(layout::PSYCOPG).is_file() },
     Requirement { package: "python3-venv", present: layout::python_venv_is_there },

@@ -1,10 +1,13 @@
 //! The page that `cargo xtask demo --html` writes: well formed, by itself, and what the demo did.
 
 use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use roxmltree::{Document, Node, ParsingOptions};
 use tollgate_tests::demo::{DemoOptions, run};
+use tollgate_tests::layout;
 
 fn elements<'a>(of: Node<'a, 'a>, name: &'a str) -> impl Iterator<Item = Node<'a, 'a>> {
     of.descendants().filter(move |node| node.tag_name().name() == name)
@@ -21,6 +24,27 @@ fn column(page: &Document, header: &str) -> Result<Vec<f64>> {
     let at = elements(table, "th").position(|cell| text(cell) == header).context("no such column")?;
     let cells = elements(table, "tr").filter_map(|row| elements(row, "td").nth(at));
     cells.map(|cell| text(cell).parse().with_context(|| format!("{header}: {}", text(cell)))).collect()
+}
+
+/// What a browser makes of the page: its elements, after it has painted them to a picture, and what it complains of.
+fn open_in_chromium(page: &Path, picture: &Path) -> Result<(String, Vec<String>)> {
+    let mut chromium = Command::new(layout::CHROMIUM);
+    chromium.args([
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--enable-logging=stderr",
+    ]);
+    chromium.args(["--window-size=1200,2400", "--dump-dom"]);
+    chromium.arg(format!("--screenshot={}", picture.display()));
+    chromium.arg(format!("--user-data-dir={}", picture.with_extension("profile").display()));
+    chromium.arg(format!("file://{}", page.display())).stdin(Stdio::null());
+    let output = chromium.output().context("cannot run chromium")?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let complaints = said.lines().filter(|line| line.contains("CONSOLE") || line.contains("net_error"));
+    Ok((String::from_utf8(output.stdout)?, complaints.map(str::to_owned).collect()))
 }
 
 #[test]
@@ -68,5 +92,15 @@ fn the_page_stands_by_itself_and_says_what_the_demo_did() -> Result<()> {
     let llm_refused: f64 = refused.first().copied().context("nothing was refused")?;
     assert_eq!(calls.iter().sum::<f64>() + llm_refused, 600.0, "{calls:?}, {refused:?}");
     ensure!(column(&page, "USD")?.iter().all(|usd| *usd > 0.0), "a model cost nothing");
+
+    let picture = dir.path().join("demo.png");
+    let (shown, complaints) = open_in_chromium(&path, &picture)?;
+    assert!(complaints.is_empty(), "{complaints:?}");
+    assert_eq!(shown.matches("</svg>").count(), 5, "{shown}");
+    for word in ["Aurora", "openai/gpt-4o", &captions[4]] {
+        ensure!(shown.contains(word), "Chromium shows no {word}");
+    }
+    // One colour alone is a fraction of this.
+    ensure!(fs::metadata(&picture)?.len() > 40_000, "Chromium painted next to nothing");
     Ok(())
 }
