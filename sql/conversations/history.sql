@@ -161,14 +161,17 @@ create function copilot_internal.context_rows(
 #variable_conflict use_column
 begin
     return query
-        with shown as (
-            select l.message, l.effective_position, (l.message).is_pinned or (l.message).id = any (p_kept) as is_fixed
+        with live as (
+            select l.message, l.effective_position,
+                   count(*) filter (where (l.message).role <> 'tool') over (order by l.effective_position) as unit
             from copilot_internal.lineage_messages(p_tenant_id, p_path_id, 1, 2147483647) l
             where (l.message).deleted_at is null and (l.message).finished_at is not null
-              and (l.effective_position > p_through or (l.message).is_pinned or (l.message).id = any (p_kept))
+        ), shown as (
+            select l.*, bool_or((l.message).is_pinned or (l.message).id = any (p_kept)) over (partition by l.unit)
+                        as is_fixed
+            from live l
         ), numbered as (
-            select s.*, count(*) filter (where (s.message).role <> 'tool') over (order by s.effective_position) as unit
-            from shown s
+            select s.* from shown s where s.effective_position > p_through or s.is_fixed
         ), units as (
             select n.unit, bool_or(n.is_fixed) as is_fixed, count(*) as messages,
                    sum(copilot_internal.message_tokens(n.message)) as tokens

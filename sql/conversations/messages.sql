@@ -277,7 +277,11 @@ begin
         perform copilot_internal.refuse_input('p_messages must be an array of 1 to 100 messages');
     end if;
     perform copilot_internal.check_request_id(p_request_id);
-    v_path.id := coalesce(p_path_id, copilot_internal.current_path(p_tenant_id, p_conversation_id));
+    -- A retry goes where the first call went, though another path is active by now.
+    v_path.id := coalesce(p_path_id, (
+        select m.path_id from copilot_internal.conversation_messages m
+        where m.tenant_id = p_tenant_id and m.request_id = p_request_id and m.conversation_id = p_conversation_id
+    ), copilot_internal.current_path(p_tenant_id, p_conversation_id));
     v_messages := array(
         select copilot_internal.message_of_batch(p_tenant_id, p_conversation_id, v_path.id, v_user, e.value)
         from jsonb_array_elements(p_messages) with ordinality e (value, place) order by e.place);
