@@ -141,6 +141,13 @@ impl Walk<'_> {
             let figures = self.figures(&prediction, &standing, 0, 0);
             self.compare_figures(&mut row, prediction.status, &figures, &FIGURES);
             row.end()?;
+            if let Some(gone) = gone {
+                // It was marked before the new one was asked for, and a refusal is no error.
+                let marked = self.world.holds.iter_mut().filter(|hold| hold.id == gone.id);
+                for hold in marked.filter(|hold| hold.state == ReservationState::Held) {
+                    hold.state = ReservationState::Expired;
+                }
+            }
             self.count(if prediction.retryable { "reserve: refused, retryable" } else { "reserve: refused" });
         }
         Ok(Ended::Well)
