@@ -74,7 +74,8 @@ fn severity(line: &str) -> Option<(&str, &str)> {
 }
 
 /// What sessions are told when the server goes, comes back or is not to be reached, and nothing else.
-const FATAL: [(&str, &str); 3] = [
+const FATAL: [(&str, &str); 4] = [
+    ("55000", "a worker was started for a database that takes no connections any more"),
     ("08006", "a client was lost"),
     ("08P01", "a client was lost in the middle of a message"),
     ("F0001", "the files of a server that was killed were in use for a moment"),
