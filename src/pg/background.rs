@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use pgrx::pg_sys;
 
+use super::identity::ActAs;
 use super::own_database;
 
 // Postgres' own handlers of signals, as they are: what pgrx puts around a function is not for one of these.
@@ -155,20 +156,38 @@ pub fn nap(most: Duration) {
 
 /// Runs the closure in a transaction of its own and commits it. An ERROR ends the process.
 pub fn transaction<T>(work: impl FnOnce() -> T) -> T {
-    // SAFETY: begun and ended in pairs, outside of any other transaction.
+    begin();
+    let outcome = work();
+    commit();
+    outcome
+}
+
+/// The same with the rights of the extension's owner, to the end of the commit: what a trigger of others puts off until
+/// then, and a cursor that outlives its transaction, get no more than the rest. `None` where there is no owner.
+pub fn transaction_as_owner<T>(work: impl FnOnce() -> T) -> Option<T> {
+    begin();
+    let owner = owner().map(ActAs::role);
+    let outcome = owner.is_some().then(work);
+    commit();
+    outcome
+}
+
+fn begin() {
+    // SAFETY: outside of any other transaction; `commit` ends what this begins.
     unsafe {
         pg_sys::SetCurrentStatementStartTimestamp();
         pg_sys::StartTransactionCommand();
         pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
     }
-    let outcome = work();
-    // SAFETY: as above.
+}
+
+fn commit() {
+    // SAFETY: ends what `begin` has begun.
     unsafe {
         pg_sys::PopActiveSnapshot();
         pg_sys::CommitTransactionCommand();
         pg_sys::pgstat_report_stat(true);
     }
-    outcome
 }
 
 /// What `pg_stat_activity` shows as its query, until it is said to be idle.
@@ -242,7 +261,7 @@ pub fn has_extension() -> bool {
 }
 
 /// The role that the extension's functions run as.
-pub fn owner() -> Option<pg_sys::Oid> {
+fn owner() -> Option<pg_sys::Oid> {
     // SAFETY: in a transaction; looks a name up in the catalog caches.
     let role = unsafe { pg_sys::get_role_oid(c"tollgate_owner".as_ptr(), true) };
     (role != pg_sys::InvalidOid).then_some(role)

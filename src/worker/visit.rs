@@ -9,7 +9,6 @@ use super::REST;
 use crate::error::{Error, Result};
 use crate::pg::activity::DatabaseActivity;
 use crate::pg::background;
-use crate::pg::identity::ActAs;
 use crate::pg::lock::LockTarget;
 use crate::pg::memory::{self, shared};
 use crate::pg::spi::types::BOOL;
@@ -114,7 +113,7 @@ fn fold(activity: Option<&DatabaseActivity>) -> bool {
             activity.forget_charged();
         }
         background::show_activity(Some(ACTIVITY));
-        let (step, due) = background::transaction(|| step(is_whole));
+        let (step, due) = background::transaction_as_owner(|| step(is_whole)).unwrap_or((Step::Gone, None));
         background::show_activity(None);
         let (folded, remaining) = match step {
             Step::Done { folded, remaining } => (folded, remaining),
@@ -168,10 +167,9 @@ fn housekeep(spi: &spi::Session, is_whole: bool) -> Result<(Step, Option<Timesta
         }
     }
     // It may have gone while the locks were taken.
-    let Some(owner) = background::owner().filter(|_| background::has_extension()) else {
+    if !background::has_extension() {
         return Ok((Step::Gone, None));
-    };
-    let _owner = ActAs::role(owner);
+    }
     let rows = spi.run_write(&STEP_PLAN, &[is_whole.into()])?;
     let row = rows.first().ok_or_else(|| Error::internal("a step gave no row"))?;
     let done = Step::Done { folded: row.need(1)?, remaining: row.need(2)? };

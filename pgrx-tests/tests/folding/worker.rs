@@ -219,12 +219,28 @@ fn a_worker_folds_with_the_rights_of_the_owner_alone() -> Result<()> {
              return null;
          end $$;
          create trigger grasp after insert on copilot_internal.quota_rollups
-             for each row execute function public.grasp()",
+             for each row execute function public.grasp();
+         create function public.grasp_late() returns trigger language plpgsql as $$ begin
+             insert into public.seen values (current_user, 'at the commit');
+             return null;
+         end $$;
+         create constraint trigger grasp_late after insert on copilot_internal.quota_rollups
+             deferrable initially deferred for each row execute function public.grasp_late();
+         create function public.by_cursor() returns text language plpgsql as $$ begin
+             insert into public.seen values (current_user, 'by a cursor');
+             return '';
+         end $$;
+         create function public.grasp_by_cursor() returns trigger language plpgsql as $$ begin
+             execute format('declare %I cursor with hold for select public.by_cursor()', gen_random_uuid());
+             return null;
+         end $$;
+         create trigger grasp_by_cursor after insert on copilot_internal.quota_rollups
+             execute function public.grasp_by_cursor()",
     )?;
     charge(&mut client)?;
     until("the charge is folded", || Ok(pending(&mut client)? == 0))?;
-    let seen = texts(&mut client, "select distinct who || ' ' || outcome from public.seen", &[])?;
-    assert_eq!(seen, ["tollgate_owner 42501"]);
+    let seen = texts(&mut client, "select distinct who || ' ' || outcome from public.seen order by 1", &[])?;
+    assert_eq!(seen, ["tollgate_owner 42501", "tollgate_owner at the commit", "tollgate_owner by a cursor"]);
     Ok(())
 }
 
