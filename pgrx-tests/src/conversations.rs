@@ -12,7 +12,7 @@ use crate::postgres_tree::PostgresTree;
 pub const NAME: &str = "pg_tollgate_conversations";
 
 /// The files of the install script, in their order. The last gives all objects their owner and grants.
-pub const FILES: [&str; 32] = [
+pub const FILES: [&str; 33] = [
     "start",
     "tables",
     "access",
@@ -34,6 +34,7 @@ pub const FILES: [&str; 32] = [
     "history",
     "pins",
     "views",
+    "comments",
     "archive",
     "retention",
     "erasure",

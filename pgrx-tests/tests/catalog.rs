@@ -13,12 +13,12 @@ use tollgate_tests::documents::unplain;
 use tollgate_tests::layout;
 use tollgate_tests::supabase::DefaultPrivileges;
 
-/// Every object that `drop extension` would take with it, but for the row types of relations: since 17 these are members
+/// Every object that `drop extension` of either would take with it, but for the row types of relations: since 17 these are members
 /// too.
 const MEMBERS: &str = "
     select d.classid, d.objid, d.objsubid from pg_depend d
     where d.refclassid = 'pg_extension'::regclass and d.deptype = 'e'
-      and d.refobjid = (select oid from pg_extension where extname = 'pg_tollgate')
+      and d.refobjid in (select oid from pg_extension where extname in ('pg_tollgate', 'pg_tollgate_conversations'))
       and not (d.classid = 'pg_type'::regclass and exists (
           select from pg_type t join pg_class c on c.reltype in (t.oid, t.typelem)
           where t.oid = d.objid and c.relkind <> 'c'))";
@@ -38,6 +38,7 @@ fn query(body: &str) -> String {
 
 fn audited() -> Result<Client> {
     let mut client = Database::fresh()?.superuser()?;
+    client.batch_execute("create extension pg_tollgate_conversations")?;
     // So that every name is printed with its schema.
     client.batch_execute("set search_path = pg_catalog")?;
     Ok(client)
@@ -67,7 +68,10 @@ const AUDITS: &[(&str, &str)] = &[
          where pg_get_expr(p.polqual, p.polrelid) ~ ('\\m' || a.attname || ' = ')
            and not exists (select from pg_index i where i.indrelid = t.oid and i.indkey[0] = a.attnum)
            -- Among a tenant's records, which are looked up by the tenant. An index by user would cost every charge.
-           and (a.attname <> 'user_id' or t.oid::regclass::text !~ '^copilot_internal.(llm|e2b)_cost_records$')",
+           and (a.attname <> 'user_id' or t.oid::regclass::text !~ '^copilot_internal.(llm|e2b)_cost_records$')
+           -- Among a tenant's too, or a conversation's, whose ids their indexes begin with.
+           and format('%s.%s', t.relname, a.attname) not in
+               ('conversations.user_id', 'conversation_configs.user_id', 'conversation_contexts.tenant_id')",
     ),
     (
         "functions whose search_path is the caller's",
@@ -105,8 +109,8 @@ const AUDITS: &[(&str, &str)] = &[
     ),
     (
         "tables whose rows a dump would leave out, or double",
-        "select t.oid::regclass::text from tables t, pg_extension e
-         where e.extname = 'pg_tollgate' and (t.oid = any (e.extconfig)) = (t.relname like 'shipped\\_%')",
+        "select t.oid::regclass::text from tables t
+         where exists (select from pg_extension e where t.oid = any (e.extconfig)) = (t.relname like 'shipped\\_%')",
     ),
     (
         "functions that PUBLIC or anon may execute",
@@ -252,13 +256,20 @@ fn the_members_are_those_on_the_list() -> Result<()> {
     assert_listed("members.txt", &found)
 }
 
+/// The views of the second extension, which the application reads under row level security.
+const NOT_FOR_APPLICATIONS: &str =
+    "relname not in ('conversations_view', 'conversation_messages_view', 'conversation_paths_view',
+                       'conversation_contexts_view', 'execution_contexts_view')";
+
 #[test]
 fn nothing_lies_in_the_wrong_schema() -> Result<()> {
     let mut client = audited()?;
     assert_none(
         &mut client,
         "relations in public",
-        "select oid::regclass::text from pg_class where relnamespace = 'public'::regnamespace",
+        &format!(
+            "select oid::regclass::text from pg_class where relnamespace = 'public'::regnamespace and {NOT_FOR_APPLICATIONS}"
+        ),
     );
     no_offender(
         &mut client,
@@ -269,11 +280,12 @@ fn nothing_lies_in_the_wrong_schema() -> Result<()> {
     no_offender(
         &mut client,
         "views that an API role may select outside metrics",
-        "select c.oid::regclass || ' to ' || r.role
+        &format!("select c.oid::regclass || ' to ' || r.role
          from pg_class c join members m on m.classid = 'pg_class'::regclass and m.objid = c.oid
          cross join unnest(array['anon', 'authenticated', 'service_role', 'metrics_reader', 'authenticator']) as r (role)
          where c.relkind in ('v', 'm') and c.relnamespace <> 'metrics'::regnamespace
-           and (has_table_privilege(r.role, c.oid, 'select') or has_any_column_privilege(r.role, c.oid, 'select'))",
+           and (r.role not in ('authenticated', 'service_role') or {NOT_FOR_APPLICATIONS})
+           and (has_table_privilege(r.role, c.oid, 'select') or has_any_column_privilege(r.role, c.oid, 'select'))"),
     );
     no_offender(
         &mut client,
@@ -344,8 +356,27 @@ fn every_function_that_resolves_names_fixes_its_search_path() -> Result<()> {
     assert_listed("functions_without_search_path.txt", &found)?;
     // SECURITY DEFINER hides the caller, so it is for triggers alone: charge_on_insert asks for the outer role, the
     // other fires for one table only.
-    let sql = query("select f.proname::text from functions f where f.prosecdef order by 1");
+    let of = |extension: &str| {
+        format!(
+            "select f.proname::text from functions f
+             join pg_depend d on d.classid = 'pg_proc'::regclass and d.objid = f.oid and d.deptype = 'e'
+             join pg_extension e on e.oid = d.refobjid and e.extname = '{extension}'
+             where f.prosecdef"
+        )
+    };
+    let sql = query(&format!("{} order by 1", of("pg_tollgate")));
     assert_eq!(texts(&mut client, &sql, &[])?, ["charge_on_insert", "note_limit_change"]);
+    // In the second extension each that may be called asks who calls: what it reads is not bound by row level security.
+    let definers = of("pg_tollgate_conversations");
+    let asks = "coalesce(pg_get_function_sqlbody(f.oid), f.prosrc) ~ 'copilot_internal\\.(access|access_tenant|authorise_author|can_access|readable_path|pinned_of\
+                |require_server|current_path|visible_operations)\\('";
+    let may = "(has_function_privilege('authenticated', f.oid, 'execute')
+                or has_function_privilege('service_role', f.oid, 'execute'))";
+    let sql = query(&format!("{definers} and {may} and not {asks} order by 1"));
+    // It says only whether the tables are protected.
+    assert_eq!(texts(&mut client, &sql, &[])?, ["conversation_store_healthcheck"]);
+    let sql = query(&format!("{definers} and {may} and {asks}"));
+    assert!(texts(&mut client, &sql, &[])?.len() > 40);
     Ok(())
 }
 
@@ -439,7 +470,8 @@ fn grants_are_run_again_for_roles_that_come_later() -> Result<()> {
     let without = texts(&mut client, &query(access), &[])?;
     assert!(without.len() + 200 < before.len(), "{} of {} are left", without.len(), before.len());
     for _ in 0..2 {
-        client.batch_execute("select copilot_internal.grant_api_roles()")?;
+        client
+            .batch_execute("select copilot_internal.grant_api_roles(), copilot_internal.grant_conversation_roles()")?;
         assert_eq!(texts(&mut client, &query(access), &[])?, before);
     }
     Ok(())

@@ -22,7 +22,7 @@ comment on function copilot_internal.caller_serves_all() is
 create function copilot_internal.try_path_lock(p_tenant_id uuid, p_path_id uuid) returns boolean
     language c volatile parallel unsafe strict as 'MODULE_PATHNAME', 'try_path_lock_wrapper';
 comment on function copilot_internal.try_path_lock(uuid, uuid) is
-    'Takes the lock under which a sandbox is made for a path, to the end of the transaction, if nobody has it.';
+    'Takes the lock under which a sandbox is made for a path, to the end of the transaction, if no other has it.';
 
 create function copilot_internal.refuse_unknown(p_what text) returns void
     language plpgsql stable set search_path = pg_catalog, pg_temp as $$

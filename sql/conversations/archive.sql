@@ -9,7 +9,7 @@ end $$;
 comment on function copilot_internal.lock_paths(uuid, uuid) is
     'Locks the paths of a conversation in their order. Run as the owner.';
 
--- Whoever archives, be it the application by an update of its own. An append has its path's row to the end of its
+-- Also where the application archives by an update of its own. An append has its path's row to the end of its
 -- transaction: it comes before, or finds the path closed.
 create function copilot_internal.archive_paths() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp as $$

@@ -62,7 +62,7 @@ begin
     perform copilot_internal.require_open_conversation(p_tenant_id, p_conversation_id);
 end $$;
 comment on function copilot_internal.lock_open_conversation(uuid, uuid) is
-    'Locks a conversation that is open: nobody branches, archives or erases it meanwhile. Run as the owner.';
+    'Locks a conversation that is open: it is not branched, archived or erased meanwhile. Run as the owner.';
 
 create function copilot_internal.check_request_id(p_request_id text) returns void
     language plpgsql immutable set search_path = pg_catalog, pg_temp as $$

@@ -105,7 +105,7 @@ comment on column copilot_internal.compaction_operations.head_token_count is 'To
 comment on column copilot_internal.compaction_operations.cost_record_id is 'The record of the model''s call.';
 comment on column copilot_internal.compaction_operations.applied_at is 'When it was applied.';
 comment on column copilot_internal.compaction_operations.reverted_at is 'When it was reverted.';
-comment on column copilot_internal.compaction_operations.reverted_by is 'By whom.';
+comment on column copilot_internal.compaction_operations.reverted_by is 'The user who took it back.';
 comment on column copilot_internal.compaction_operations.revert_reason is
     'Why: deleted or erased for a message that it covered.';
 comment on column copilot_internal.compaction_operations.request_id is
@@ -138,8 +138,8 @@ begin
     return v_operation;
 end $$;
 comment on function copilot_internal.governing_operation(uuid, uuid) is
-    'The operation by which a path is shown to a model: of those applied to it, or to a path of which it inherits all '
-    'that the operation covers, the one that reaches farthest. Run as the owner.';
+    'The operation by which a path is shown to a model: the one that reaches farthest. It is applied to the path, or '
+    'to one of which the path inherits all that it covers. Run as the owner.';
 
 create function copilot_internal.lineage_messages(
     p_tenant_id uuid, p_path_id uuid, p_first integer, p_last integer)
@@ -248,7 +248,7 @@ begin atomic
     where p.id = p_path_id and p.tenant_id = p_tenant_id;
 end;
 comment on function copilot_internal.recount_path(uuid, uuid) is
-    'Counts anew what a model is shown of a path. Its row is locked. Run as the owner.';
+    'Counts again what a model is shown of a path. Its row is locked. Run as the owner.';
 
 -- Of a message that is deleted or erased no model may be told by a summary. The paths are locked in their order.
 create function copilot_internal.revert_operations(

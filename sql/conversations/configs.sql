@@ -56,7 +56,7 @@ comment on column copilot_internal.conversation_configs.archive_after is
 comment on column copilot_internal.conversation_configs.erase_after is
     'Since the last activity: maintain_conversations erases then. NULL everywhere is never.';
 comment on column copilot_internal.conversation_configs.updated_at is 'When it was last changed.';
-comment on column copilot_internal.conversation_configs.updated_by is 'By whom.';
+comment on column copilot_internal.conversation_configs.updated_by is 'The user who changed it.';
 
 create function copilot_internal.stamp_config() returns trigger
     language plpgsql set search_path = pg_catalog, pg_temp as $$

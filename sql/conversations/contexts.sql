@@ -93,5 +93,5 @@ begin atomic
         p_root_span_name, p_root_span_id);
 end;
 comment on function public.merge_conversation_context(uuid, uuid, text[], text, text, text) is
-    'Adds nodes to what a conversation is about, in one step, so that nobody''s are lost: each once, the newest last, '
+    'Adds nodes to what a conversation is about, in one step, so that none is lost: each once, the newest last, '
     'at most 1,000. For service_role.';

@@ -184,7 +184,7 @@ begin
         returning c.updated_at;
 end $$;
 comment on function copilot_internal.set_conversation_sharing(uuid, uuid, text, text, text, jsonb, text, uuid) is
-    'Changes with whom a conversation is shared, and its title; NULL leaves what is there. For its owner, and for the '
+    'Changes how a conversation is shared, and its title; NULL leaves what is there. For its owner, and for the '
     'tenant''s owners and admins where it is shared.';
 
 -- A position in the list, as microseconds since 1970 and an id.

@@ -62,7 +62,7 @@ end;
 comment on function copilot_internal.begin_erasure(uuid, text, uuid, uuid, uuid, uuid) is
     'The row of an erasure in progress, made if there is none. Run as the owner.';
 
--- One step. The conversation goes first: nobody appends, branches or reads from then on.
+-- One step. The conversation goes first: from then on it is not appended to, branched or read.
 create function copilot_internal.erase_step(p_tenant_id uuid, p_conversation_id uuid, p_limit integer)
     returns table (done boolean, erased bigint, remaining_contexts integer, attachments jsonb)
     language plpgsql volatile rows 1 set search_path = pg_catalog, pg_temp as $$

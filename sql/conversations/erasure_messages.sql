@@ -70,7 +70,7 @@ begin
     end loop;
 end $$;
 comment on function copilot_internal.recount_showing(uuid, uuid, integer) is
-    'Counts anew the paths that show a message, in the order of their ids. Run as the owner, with the conversation '
+    'Counts again the paths that show a message, in the order of their ids. Run as the owner, with the conversation '
     'locked.';
 
 create function copilot_internal.erase_message(

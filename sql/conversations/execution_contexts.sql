@@ -1,6 +1,6 @@
 -- Sandboxes: one unended context a path, with money set aside before there is a sandbox, and billed exactly once.
 --
--- Locks. A quota function comes before any row is locked, and nobody waits for a context's row after one: in locked
+-- Locks. A quota function comes before any row is locked, and none waits for a context's row after one: in locked
 -- mode the quota's lock is the tenant's, and would stop all charging. Where a row cannot be locked at once then, what
 -- the quota did is rolled back with a subtransaction, and the caller tries again.
 
@@ -78,7 +78,7 @@ comment on column copilot_internal.execution_contexts.reservation_id is 'The hol
 comment on column copilot_internal.execution_contexts.estimated_cost_usd is 'USD that it sets aside.';
 comment on column copilot_internal.execution_contexts.ready_at is
     'When it was activated: the bill begins. Of an orphan, when its creator was told to create it.';
-comment on column copilot_internal.execution_contexts.max_expires_at is 'Beyond this nobody renews it.';
+comment on column copilot_internal.execution_contexts.max_expires_at is 'It is never renewed beyond this.';
 comment on column copilot_internal.execution_contexts.creating_until is 'From then on another may create.';
 comment on column copilot_internal.execution_contexts.termination_reason is
     'Why it ended; orphan: a sandbox that came too late for its context.';
@@ -234,7 +234,7 @@ begin
     return new;
 end $$;
 comment on function copilot_internal.guard_context() is
-    'Trigger: what has ended stays ended (PT409), and status and moments agree whoever writes them.';
+    'Trigger: what has ended stays ended (PT409), and status and moments agree, also where an application writes them.';
 create trigger guard_context before update of sandbox_status, terminated_at on copilot_internal.execution_contexts
     for each row execute function copilot_internal.guard_context();
 

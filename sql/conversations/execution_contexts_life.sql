@@ -152,7 +152,7 @@ end;
 comment on function public.terminate_execution_context(uuid, text) is
     'Ends a context, once. Kill the sandbox then, and release the context: that is what bills it. For service_role.';
 
--- A creator that failed has no sandbox. The hold first, then the row, if nobody has it.
+-- A creator that failed has no sandbox. The hold first, then the row, if no other has it.
 create function copilot_internal.fail_execution_context(p_context_id uuid, p_error text)
     returns table (released_usd numeric)
     language plpgsql volatile security definer rows 1 set search_path = pg_catalog, pg_temp as $$

@@ -1,4 +1,4 @@
--- The bill: one a context, whoever releases it and however often.
+-- The bill: one a context, however often it is released.
 
 create function copilot_internal.billed_context(p_context copilot_internal.execution_contexts)
     returns table (cost_record_id uuid, cost_usd numeric, cost_status text, duration_seconds numeric)
@@ -33,7 +33,7 @@ declare
     v_bill record;
 begin
     if v_seconds is null then
-        -- Never activated, and nobody found a sandbox.
+        -- Never activated, and no sandbox was found.
         if p_context.reservation_id is not null then
             perform copilot_internal.release_hold(p_context.tenant_id, p_context.reservation_id, 'no sandbox');
         end if;

@@ -323,6 +323,7 @@ declare
     v_old copilot_internal.conversation_messages;
     v_new copilot_internal.conversation_messages;
 begin
+    perform copilot_internal.require_server('finish a message');
     select m.* into v_old from copilot_internal.conversation_messages m
     where m.id = p_message_id and m.tenant_id = p_tenant_id;
     if v_old.id is null then

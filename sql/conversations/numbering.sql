@@ -74,7 +74,7 @@ begin
     end if;
 end $$;
 comment on function copilot_internal.note_activity(uuid, uuid, timestamptz) is
-    'Notes a message in the conversation''s row, where nobody has it locked. Run as the owner.';
+    'Notes a message in the conversation''s row, where it is not locked. Run as the owner.';
 
 create function copilot_internal.number_message() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp as $$

@@ -21,7 +21,7 @@ end $$;
 comment on function copilot_internal.get_path_ancestors(uuid) is
     'A path and those that it inherits from, the root first; depth 0 is the path itself.';
 
--- Whoever names a path and no conversation is told the same of a path that is not there.
+-- Callers that name a path and no conversation are told the same of a path that is not there.
 create function copilot_internal.readable_path(p_tenant_id uuid, p_path_id uuid, p_user_id uuid)
     returns copilot_internal.conversation_paths
     language plpgsql stable set search_path = pg_catalog, pg_temp as $$
