@@ -57,7 +57,7 @@ fn refused() -> Error {
     Error::forbidden("you may read this conversation and not do this with it")
 }
 
-/// Whom a conversation is for.
+/// Who a conversation is for.
 #[derive(Clone, Debug)]
 struct Audience {
     owner: Option<Uuid>,
@@ -85,7 +85,7 @@ fn check(user: Uuid, role: Role, audience: &Audience, right: Right) -> Result<()
     if may { Ok(()) } else { Err(refused()) }
 }
 
-/// The user on whose behalf the caller acts: themselves, or whom the server names. The server alone may name none.
+/// The user on whose behalf the caller acts: themselves, or the one that the server names. The server alone may name none.
 fn acting(caller: &Caller, user: Option<Uuid>) -> Result<Option<Uuid>> {
     if caller.serves_all_tenants() {
         return Ok(user);
@@ -100,7 +100,7 @@ fn acting(caller: &Caller, user: Option<Uuid>) -> Result<Option<Uuid>> {
     }
 }
 
-/// Checks that the caller, or the user whom the server names, may do this in the tenant. Gives the user.
+/// Checks that the caller, or the user that the server names, may do this in the tenant. Gives the user.
 pub fn authorise_in_tenant(caller: &Caller, tenant: Uuid, user: Option<Uuid>, right: Right) -> Result<Option<Uuid>> {
     let acting = acting(caller, user)?;
     if let Some(user) = acting {
@@ -112,7 +112,7 @@ pub fn authorise_in_tenant(caller: &Caller, tenant: Uuid, user: Option<Uuid>, ri
     Ok(acting)
 }
 
-/// Checks that the caller, or the user whom the server names, may do this with the conversation. Gives the user.
+/// Checks that the caller, or the user that the server names, may do this with the conversation. Gives the user.
 pub fn authorise(
     caller: &Caller,
     tenant: Uuid,

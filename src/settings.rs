@@ -250,7 +250,7 @@ fn register_housekeeping() {
     GucRegistry::define_int_guc(
         c"pg_tollgate.workers",
         c"In how many databases at the same time background processes do what maintain() does.",
-        c"2 by default: who preloads the library expects it to look after itself, as autovacuum does. Each takes one of max_worker_processes while it works, and the launcher one. 0 is none: call maintain() or housekeep().",
+        c"2 by default: a preloaded library looks after itself, as autovacuum does. Each takes one of max_worker_processes while it works, and the launcher one. 0 is none: call maintain() or housekeep().",
         &WORKERS,
         0,
         64,

@@ -3,8 +3,7 @@
 use crate::machine::Escrow;
 use crate::mutant::Mutant;
 use crate::scenario::Op;
-use crate::state::Session;
-use crate::state::{Cache, Change, Entry, Invariant, Item, Kind, Pc, State, TenantLock, Then, bits};
+use crate::state::{Cache, Change, Entry, Invariant, Item, Kind, Pc, Session, State, TenantLock, Then, bits};
 use crate::world::{AdmissionMode, PARTITIONS, PLATFORM, QUOTAS, Scope};
 
 impl Escrow {

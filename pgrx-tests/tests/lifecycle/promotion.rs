@@ -96,7 +96,7 @@ fn a_standby_that_is_promoted_goes_on_where_the_primary_was() -> Result<()> {
     Ok(())
 }
 
-/// The commit of whoever charges waits for the standby from now on.
+/// From now on a commit waits for the standby.
 fn until_synchronous(client: &mut Client) -> Result<()> {
     let sql = "select coalesce((select sync_state from pg_stat_replication), 'none')";
     let deadline = Instant::now() + Duration::from_secs(120);
