@@ -193,7 +193,7 @@ begin atomic
     select greatest(coalesce((g.o).head_message_count, 0) + count(t.message), 0)::integer,
            greatest(coalesce((g.o).head_token_count, 0)
                + coalesce(sum(copilot_internal.message_tokens(t.message)), 0), 0)::bigint
-    from (select copilot_internal.governing_operation(p_tenant_id, p_path_id) as o) g
+    from (select copilot_internal.governing_operation(p_tenant_id, p_path_id) as o offset 0) g
     left join lateral (
         select l.message
         from copilot_internal.lineage_messages(p_tenant_id, p_path_id, coalesce((g.o).through_position, 0) + 1,

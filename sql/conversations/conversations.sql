@@ -201,7 +201,7 @@ begin
     if p_cursor is null then
         at := 'infinity';
         id := 'ffffffff-ffff-ffff-ffff-ffffffffffff';
-    elsif p_cursor ~ '^-?[0-9]{1,18}:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
+    elsif p_cursor ~ '^[0-9]{1,18}:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
         at := timestamptz '1970-01-01 00:00:00+00' + split_part(p_cursor, ':', 1)::bigint * interval '1 microsecond';
         id := split_part(p_cursor, ':', 2)::uuid;
     else

@@ -193,9 +193,12 @@ create function copilot_internal.erase_conversation(
     language plpgsql volatile security definer rows 1 set search_path = pg_catalog, pg_temp as $$
 declare
     v_actor constant uuid := copilot_internal.access(p_tenant_id, p_conversation_id, p_user_id, 'erase');
-    v_erasure constant uuid := copilot_internal.begin_erasure(p_tenant_id, 'conversation', p_conversation_id, null,
-                                                              null, v_actor);
+    v_erasure uuid;
 begin
+    if p_conversation_id is null then
+        perform copilot_internal.refuse_input('p_conversation_id must not be NULL');
+    end if;
+    v_erasure := copilot_internal.begin_erasure(p_tenant_id, 'conversation', p_conversation_id, null, null, v_actor);
     select s.* into done, erased, remaining_contexts, attachments
     from copilot_internal.erase_step(p_tenant_id, p_conversation_id, 10000) s;
     perform copilot_internal.note_step(v_erasure, erased, done);

@@ -193,6 +193,8 @@ begin
     if new.sandbox_status not in ('creating', 'ready') then
         raise exception 'a context does not begin as one that has ended' using errcode = 'invalid_parameter_value';
     end if;
+    perform copilot_internal.require_open_conversation(new.tenant_id, new.conversation_id);
+    perform copilot_internal.require_open_path(new.tenant_id, new.conversation_id, new.path_id);
     new.expires_at := least(new.expires_at, new.created_at + interval '1 hour');
     if new.sandbox_status = 'ready' then
         new.ready_at := coalesce(new.ready_at, clock_timestamp());

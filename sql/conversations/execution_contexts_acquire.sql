@@ -39,6 +39,15 @@ begin
         v_expires_at := p_context.expires_at;
     end if;
     v_price := copilot_internal.price_of_renewal(p_context, v_expires_at);
+    -- What the application's store inserted has no hold: it asks for the added time as it asked for the first.
+    if p_context.reservation_id is null and v_expires_at > p_context.expires_at and not (
+        select r.allowed from copilot_internal.room_for_context(p_context.tenant_id, coalesce(
+            copilot_internal.price_of_context(p_context.tenant_id, p_context.sandbox_type, p_context.region,
+                extract(epoch from v_expires_at - p_context.expires_at)), 0), p_context.user_id) r)
+    then
+        v_expires_at := p_context.expires_at;
+        v_outcome := 'kept';
+    end if;
     begin
         if v_price > 0 and p_context.reservation_id is not null
            and not copilot_internal.extend_hold(p_context.tenant_id, p_context.reservation_id,
@@ -55,7 +64,8 @@ begin
         if not found then
             raise exception 'somebody has the row' using errcode = 'TG001';
         end if;
-    exception when sqlstate 'TG001' then
+    exception when sqlstate 'TG001' or object_not_in_prerequisite_state then
+        -- In the second case somebody has just billed it, and its hold is settled.
         return 'wait';
     end;
     update copilot_internal.execution_contexts c

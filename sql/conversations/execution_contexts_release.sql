@@ -33,12 +33,16 @@ declare
     v_bill record;
 begin
     if v_seconds is null then
-        -- Never activated, and no sandbox was found.
-        if p_context.reservation_id is not null then
-            perform copilot_internal.release_hold(p_context.tenant_id, p_context.reservation_id, 'no sandbox');
+        -- Never activated. A release that was told a duration may have billed it, and found the row taken.
+        select b.*, true as replayed into v_bill from copilot_internal.billed_context(p_context) b;
+        if not found then
+            -- No sandbox was found.
+            if p_context.reservation_id is not null then
+                perform copilot_internal.release_hold(p_context.tenant_id, p_context.reservation_id, 'no sandbox');
+            end if;
+            select null::uuid as cost_record_id, 0::numeric as cost_usd, null::text as cost_status,
+                   0::numeric as duration_seconds, false as replayed into v_bill;
         end if;
-        select null::uuid as cost_record_id, 0::numeric as cost_usd, null::text as cost_status,
-               0::numeric as duration_seconds, false as replayed into v_bill;
     else
         begin
             select b.cost_record_id, b.cost_usd, b.cost_status, v_seconds as duration_seconds, b.replayed into v_bill

@@ -141,7 +141,8 @@ comment on function copilot_internal.lock_to_merge(uuid, uuid, uuid, uuid) is
     'Locks both paths of a merge and gives the source, or P0002. Run as the owner.';
 
 create function copilot_internal.replayed_merge(
-    p_source copilot_internal.conversation_paths, p_target_path_id uuid, p_merge_mode text, p_request_id text,
+    p_source copilot_internal.conversation_paths, p_target_path_id uuid, p_merge_mode text,
+    p_selected_message_ids uuid[], p_summary_content text, p_request_id text,
     out merged_message_ids uuid[], out replayed boolean)
     language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -156,7 +157,8 @@ begin
     if v_message.id is null then
         return;
     elsif v_message.path_id <> p_target_path_id or p_source.merged_to_path_id is distinct from p_target_path_id
-          or p_source.merge_mode is distinct from p_merge_mode then
+          or p_source.merge_mode is distinct from p_merge_mode
+          or p_merge_mode = 'summary' and v_message.erased_at is null and v_message.content <> p_summary_content then
         raise exception 'the request id was used before for something else' using errcode = 'unique_violation';
     end if;
     replayed := true;
@@ -166,8 +168,15 @@ begin
           and m.sequence_in_path >= v_message.sequence_in_path and m.created_at = v_message.created_at
           and m.metadata ->> 'mergedFrom' = p_source.id::text
         order by m.sequence_in_path);
+    if p_merge_mode = 'selective' and not p_selected_message_ids <@ array(
+        select m.copied_from_message_id from copilot_internal.conversation_messages m
+        where m.id = any (merged_message_ids) and m.tenant_id = p_source.tenant_id)
+    then
+        raise exception 'the request id was used before for other messages' using errcode = 'unique_violation';
+    end if;
 end $$;
-comment on function copilot_internal.replayed_merge(copilot_internal.conversation_paths, uuid, text, text) is
+comment on function copilot_internal.replayed_merge(
+    copilot_internal.conversation_paths, uuid, text, uuid[], text, text) is
     'What the same request has merged. Run as the owner.';
 
 create function copilot_internal.merge_path(
@@ -190,7 +199,8 @@ begin
     perform copilot_internal.lock_open_conversation(p_tenant_id, p_conversation_id);
     v_source := copilot_internal.lock_to_merge(p_tenant_id, p_conversation_id, p_source_path_id, p_target_path_id);
     select r.merged_message_ids, r.replayed into merged_message_ids, replayed
-    from copilot_internal.replayed_merge(v_source, p_target_path_id, p_merge_mode, p_request_id) r;
+    from copilot_internal.replayed_merge(v_source, p_target_path_id, p_merge_mode,
+        p_selected_message_ids, p_summary_content, p_request_id) r;
     summary_message_id := v_source.merge_summary_message_id;
     contexts_terminated := 0;
     if not replayed then

@@ -116,6 +116,8 @@ begin
         perform copilot_internal.refuse_input('p_draft must not be NULL');
     elsif p_draft and not copilot_internal.caller_serves_all() then
         raise exception 'only service_role drafts' using errcode = 'insufficient_privilege';
+    elsif p_message_type in ('merge_summary', 'system') and not copilot_internal.caller_serves_all() then
+        raise exception 'only service_role writes a %', p_message_type using errcode = 'insufficient_privilege';
     end if;
     v.tenant_id := p_tenant_id;
     v.conversation_id := p_conversation_id;

@@ -155,8 +155,9 @@ end $$;
 comment on function copilot_internal.inherit(copilot_internal.conversation_paths) is
     'Writes down what a new path has of its parent. Run as the owner.';
 
--- What the parent shows, less what it wrote after the cut: what is before the cut is read only where a compaction of
--- the parent reaches beyond it.
+-- What the parent shows, less what it wrote after the cut. What is before the cut is read only where a compaction of
+-- the parent reaches beyond it, and where one that came to govern the parent from elsewhere, or was reverted there,
+-- left the parent's own counts as they were.
 create function copilot_internal.inherited_counts(
     p_path copilot_internal.conversation_paths, p_parent_id uuid,
     out open_message_count integer, out open_token_count bigint)
@@ -166,7 +167,15 @@ declare
     v_through_own integer := (copilot_internal.governing_operation((p_path).tenant_id, (p_path).id)).through_position;
     v_base record;
 begin
-    if v_through is not distinct from v_through_own then
+    if v_through is not distinct from v_through_own and not exists (
+        select from copilot_internal.conversation_path_segments s
+        join copilot_internal.compaction_operations o
+            on o.path_id = s.source_path_id and o.tenant_id = s.tenant_id
+            and o.conversation_id = (p_path).conversation_id
+        join copilot_internal.conversation_paths p on p.id = s.path_id and p.tenant_id = s.tenant_id
+        where s.path_id = p_parent_id and s.tenant_id = (p_path).tenant_id
+          and greatest(o.applied_at, o.reverted_at) > p.created_at)
+    then
         select p.open_message_count - count(m.id), p.open_token_count - coalesce(sum(
             copilot_internal.message_tokens(m)), 0)
         into open_message_count, open_token_count
@@ -180,7 +189,7 @@ begin
         select coalesce((g.o).head_message_count, 0) + count(m.id),
                coalesce((g.o).head_token_count, 0) + coalesce(sum(copilot_internal.message_tokens(m)), 0)
         into open_message_count, open_token_count
-        from (select copilot_internal.governing_operation((p_path).tenant_id, (p_path).id) as o) g
+        from (select copilot_internal.governing_operation((p_path).tenant_id, (p_path).id) as o offset 0) g
         left join copilot_internal.conversation_path_segments s
             on s.path_id = (p_path).id and s.tenant_id = (p_path).tenant_id
         left join copilot_internal.conversation_messages m
@@ -220,6 +229,17 @@ end $$;
 comment on function copilot_internal.number_path() is 'Gives a new path what it inherits.';
 create trigger number_path before insert on copilot_internal.conversation_paths
     for each row when (new.depth is null) execute function copilot_internal.number_path();
+
+-- Segments have no key to their path, for they are written before it.
+create function copilot_internal.delete_segments() returns trigger
+    language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    delete from copilot_internal.conversation_path_segments s where s.path_id = old.id and s.tenant_id = old.tenant_id;
+    return null;
+end $$;
+comment on function copilot_internal.delete_segments() is 'Trigger: what a path inherited goes with it.';
+create trigger delete_segments after delete on copilot_internal.conversation_paths
+    for each row execute function copilot_internal.delete_segments();
 
 create function copilot_internal.refuse_change() returns trigger
     language plpgsql set search_path = pg_catalog, pg_temp as $$
