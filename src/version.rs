@@ -41,6 +41,15 @@ pub fn virtual_transaction(backend: usize, transaction: u32) -> pg_sys::VirtualT
     id
 }
 
+/// The backend that a transaction is of, counted from 0, and its number there; of a prepared one there is none.
+pub fn backend(id: pg_sys::VirtualTransactionId) -> Option<(usize, u32)> {
+    #[cfg(any(feature = "pg15", feature = "pg16"))]
+    let backend = id.backendId - 1;
+    #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+    let backend = id.procNumber;
+    Some((usize::try_from(backend).ok()?, id.localTransactionId))
+}
+
 /// The columns of a relation. Since 18 they lie behind the compact ones, as `TupleDescAttr` of the server's headers says.
 ///
 /// # Safety

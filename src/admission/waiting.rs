@@ -61,7 +61,19 @@ pub fn wait_for_request(shared: &Shared, request: u64) -> bool {
 /// Waits until no transaction holds the lock that is in the way.
 pub fn barrier(shared: &Shared, lock: LockTarget) {
     shared.registry.count(own_slot(), Statistic::Wait);
+    wait_for_persons(shared, lock, Strength::Shared);
     lock.pass();
+}
+
+/// Waits for the persons' transactions that have a lock, in a bounded time. Others may then be waited for as usual.
+fn wait_for_persons(shared: &Shared, lock: LockTarget, against: Strength) {
+    let persons = || {
+        let mut holders = lock.holders(against).map(|(slot, transaction)| InFlight { slot, transaction });
+        holders.find(|other| shared.registry.person(*other).is_some())
+    };
+    while let Some(other) = persons() {
+        wait_to_the_end(shared, other);
+    }
 }
 
 /// A charge keeps the lock on whether its tenant has a row: together with others where the tenant has none, alone where this
@@ -77,6 +89,7 @@ pub fn lock_row(shared: &Shared, payer: Payer, row: TenantRow) -> bool {
     }
     withdraw(shared, payer);
     shared.registry.count(own_slot(), Statistic::Wait);
+    wait_for_persons(shared, lock, strength);
     lock.lock(strength);
     if row == TenantRow::Missing {
         // The row may be there now.

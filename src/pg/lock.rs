@@ -169,6 +169,18 @@ impl LockTarget {
         self.unlock(Strength::Shared);
     }
 
+    /// The transactions that have the lock against a strength, as a backend counted from 0 and its number there.
+    pub fn holders(self, against: Strength) -> impl Iterator<Item = (usize, u32)> {
+        let tag = self.tag();
+        let mut count = 0;
+        // SAFETY: the tag is complete. Postgres allocates the array, which the memory context frees, and counts it.
+        let found = unsafe {
+            let first = pg_sys::GetLockConflicts(&raw const tag, against.mode(), &raw mut count);
+            std::slice::from_raw_parts(first, usize::try_from(count).unwrap_or(0))
+        };
+        found.iter().copied().filter_map(version::backend)
+    }
+
     /// Whether none has the lock exclusively or jointly.
     pub fn is_free(self) -> bool {
         let free = self.try_lock(Strength::Shared);

@@ -310,6 +310,15 @@ const SIGN_UP_AND_CHARGE: &str = "
     select public.create_personal_tenant((current_setting('request.jwt.claims')::json ->> 'sub')::uuid,
         current_setting('request.jwt.claims')::json ->> 'email'), 1";
 
+/// The session of a process has been ended, and finds out.
+fn ended(client: &mut Client, process: i32, mut session: Client) -> Result<()> {
+    let gone = "select not exists (select from pg_stat_activity where pid = $1)";
+    until("the session has ended", || Ok(client.query_one(gone, &[&process])?.get(0)))?;
+    let error = session.batch_execute("commit").expect_err("the session was ended");
+    assert!(error.code().is_none_or(|code| code.code() == "57P01"), "{error:?}");
+    Ok(())
+}
+
 /// The person's tenant shares its 64th with about eight of these.
 #[test]
 fn a_person_who_stays_idle_after_signing_up_keeps_no_other_tenant_waiting() -> Result<()> {
@@ -325,6 +334,23 @@ fn a_person_who_stays_idle_after_signing_up_keeps_no_other_tenant_waiting() -> R
     }
     idle.batch_execute("commit")?;
     Ok(())
+}
+
+/// A tenant that a person makes and charges has no row for others before the commit. One that charges the same tenant
+/// waits for the person some seconds, and no longer.
+#[test]
+fn a_person_who_stays_idle_with_a_new_tenant_is_not_waited_for_without_end() -> Result<()> {
+    let database = fresh()?;
+    let (mut idle, mut other) = (database.superuser()?, connect(&database)?);
+    database.superuser()?.batch_execute(IMAGES)?;
+    person(&mut idle, 1)?;
+    idle.batch_execute(SIGN_UP_AND_CHARGE)?;
+    idle.batch_execute("reset role")?;
+    let tenant: Uuid = idle.query_one("select tenant_id from public.images", &[])?.get(0);
+    let process: i32 = idle.query_one("select pg_backend_pid()", &[])?.get(0);
+    other.batch_execute("set lock_timeout = '40s'")?;
+    record(&mut other, tenant, "1")?;
+    ended(&mut other, process, idle)
 }
 
 /// What was charged before a quota of all tenants came has to end before it is counted. A person's session is given some
@@ -343,10 +369,7 @@ fn a_person_who_stays_idle_is_not_waited_for_without_end() -> Result<()> {
     idle.batch_execute(SIGN_UP_AND_CHARGE)?;
     other.batch_execute("select public.set_quota('platform', null, 'llm', 50); set lock_timeout = '40s'")?;
     assert!(charge(&mut other, id(7), "50")?, "the person's charge was rolled back");
-    let gone = "select not exists (select from pg_stat_activity where pid = $1)";
-    until("the person's session has ended", || Ok(admin.query_one(gone, &[&process])?.get(0)))?;
-    let error = idle.batch_execute("commit").expect_err("the session was ended");
-    assert!(error.is_closed() || sqlstate(&error) == "57P01", "{error:?}");
+    ended(&mut admin, process, idle)?;
     // The server's own transactions are the operator's to end.
     let mut patient = server(&cluster, &database)?;
     patient.batch_execute("begin")?;
