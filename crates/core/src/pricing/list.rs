@@ -354,6 +354,10 @@ mod tests {
                 "the price of \"m\": tiered_pricing must be a list of ranges",
             ),
             (
+                r#"{"m": {"litellm_provider": "a", "tiered_pricing": [{"range": [0, 9]}, {"range": [8, 20]}]}}"#,
+                "the price of \"m\": tiered_pricing must be a list of ranges that do not overlap",
+            ),
+            (
                 r#"{"m": {"litellm_provider": "a", "off_peak_pricing": {"hours_utc": "25:00-26:00"}}}"#,
                 "the price of \"m\": off_peak_pricing.hours_utc must be hours such as 16:30-00:30, or a list of them",
             ),

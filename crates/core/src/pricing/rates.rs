@@ -8,7 +8,6 @@ use super::{Factor, Multiplier, Part, Rate, Side, Usage};
 use crate::json::Exact;
 use crate::money::{AmountError, Rounding, parse_scaled};
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::Value;
 
 /// Under what conditions a call is priced, apart from its size.
@@ -173,7 +172,10 @@ impl ModelPrice {
             }
             "tiered_pricing" => {
                 let list = value.as_array().ok_or_else(|| shape(key, "a list of ranges"))?;
-                list.iter().try_for_each(|band| self.add_band(key, band))?;
+                let ranges = list.iter().map(|band| self.add_band(key, band)).collect::<Result<Vec<_>, _>>()?;
+                if overlap(ranges) {
+                    return Err(shape(key, "a list of ranges that do not overlap"));
+                }
             }
             "off_peak_pricing" => {
                 let object = value.as_object().ok_or_else(|| shape(key, "an object"))?;
@@ -237,15 +239,16 @@ impl ModelPrice {
         Ok(())
     }
 
-    /// One element of `tiered_pricing`: prices within a range of prompt tokens, or of the results of a query.
-    fn add_band(&mut self, key: &str, band: &Value) -> Result<(), PriceError> {
-        let needs = "a list of objects, each with a range and prices";
+    /// One element of `tiered_pricing`: prices within a range of prompt tokens, or of the results of a query. Gives what
+    /// the range is of, and the range.
+    fn add_band(&mut self, key: &str, band: &Value) -> Result<(Part, Range), PriceError> {
+        let needs = "a list of objects, each with prices and a range [from, to] of whole numbers, from below to";
         let ranges: Ranges = read_object(key, band, needs)?;
         let prices = band.as_object().into_iter().flatten();
         let prices = prices.filter(|(inner, _)| !["range", "max_results_range"].contains(&inner.as_str()));
         match (ranges.range, ranges.max_results_range) {
-            (Some(Range(Count(over), _)), None) => {
-                let mut band = Band { over, rates: Vec::new() };
+            (Some(range), None) => {
+                let mut band = Band { over: range.from, rates: Vec::new() };
                 for (inner, value) in prices {
                     match parse_key(inner) {
                         Some((part, None, Tier::Standard)) => band.rates.push((part, number(inner, value)?)),
@@ -253,19 +256,20 @@ impl ModelPrice {
                     }
                 }
                 self.bands.push(band);
+                Ok((Part::Input, range))
             }
-            (None, Some(Range(Count(from), _))) => {
+            (None, Some(range)) => {
                 for (inner, value) in prices {
                     if inner == Part::Queries.price_key() {
-                        self.by_results.push((from, number(inner, value)?));
+                        self.by_results.push((range.from, number(inner, value)?));
                     } else {
                         self.unknown.push(format!("{key}.{inner}"));
                     }
                 }
+                Ok((Part::Queries, range))
             }
-            _ => return Err(shape(key, needs)),
+            _ => Err(shape(key, needs)),
         }
-        Ok(())
     }
 
     /// Numbers under the names of regions and of the fast speed are multipliers. All else there is no price.
@@ -495,9 +499,31 @@ struct Ranges {
     max_results_range: Option<Range>,
 }
 
-/// Where it begins, and where it ends, which the next one says as well.
-#[derive(Deserialize)]
-struct Range(Count, IgnoredAny);
+/// Where it begins, and where it ends, which the next one says as well; without an end it goes on.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(try_from = "(Count, Option<Count>)")]
+struct Range {
+    from: i64,
+    to: Option<i64>,
+}
+
+impl TryFrom<(Count, Option<Count>)> for Range {
+    type Error = &'static str;
+
+    fn try_from((Count(from), to): (Count, Option<Count>)) -> Result<Self, &'static str> {
+        let to = to.map(|Count(to)| to);
+        if from < 0 || to.is_some_and(|to| to <= from) {
+            return Err("it ends where it begins, or before");
+        }
+        Ok(Self { from, to })
+    }
+}
+
+/// Whether two ranges of the same share more than their ends: in which of the two a prompt is could not be said.
+fn overlap(mut ranges: Vec<(Part, Range)>) -> bool {
+    ranges.sort_by_key(|(of, range)| (*of as usize, range.from, range.to.unwrap_or(i64::MAX)));
+    ranges.windows(2).any(|two| two[0].0 == two[1].0 && two[0].1.to.is_none_or(|to| to > two[1].1.from))
+}
 
 /// A count of tokens or results, also as `32000.0`.
 #[derive(Deserialize)]

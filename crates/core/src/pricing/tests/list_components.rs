@@ -298,7 +298,7 @@ fn hours_are_to_the_minute_and_days_are_those_of_the_zone() {
 #[test]
 fn a_range_is_two_whole_numbers_in_an_object_with_prices() {
     let read = |band: Value| ModelPrice::new(None, None, &json!({"tiered_pricing": [band]}));
-    let needs = "tiered_pricing must be a list of objects, each with a range and prices";
+    let needs = "tiered_pricing must be a list of objects, each with prices and a range [from, to] of whole numbers, from below to";
     for band in [
         json!(5),
         json!([[0, 5]]),
@@ -309,6 +309,11 @@ fn a_range_is_two_whole_numbers_in_an_object_with_prices() {
         json!({"range": ["0", 1]}),
         json!({"range": [number("1e30"), 1]}),
         json!({"range": [0, 1], "max_results_range": [0, 1]}),
+        json!({"range": [0, "1"]}),
+        json!({"range": [0, {}]}),
+        json!({"range": [5, 5]}),
+        json!({"range": [9, 5]}),
+        json!({"range": [-1, 5]}),
     ] {
         assert_eq!(read(band.clone()).unwrap_err().to_string(), needs, "{band}");
     }
