@@ -1,6 +1,7 @@
 //! What differs between the versions of Postgres that the library is built for. No other file asks for a version.
 
 use pgrx::pg_sys;
+use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 
 /// The number of this backend among all, from 0. Before 17 Postgres counts from 1.
 #[inline]
@@ -69,23 +70,79 @@ pub unsafe fn columns<'a>(descriptor: pg_sys::TupleDesc) -> &'a [pg_sys::FormDat
 /// Puts a row that is on the heap into the indexes of its table. `conflict` is set when an arbiter has another one.
 ///
 /// # Safety
-/// The indexes of the target are open, the row is in the slot, and the arbiters are a list of indexes or null.
+/// The indexes of the target are open, the row is in the slot, and the arbiters are a list of indexes or null. It is in none
+/// of the indexes, or, when only those are wanted, in all but the summarising ones.
 pub unsafe fn insert_into_indexes(
     target: *mut pg_sys::ResultRelInfo,
     slot: *mut pg_sys::TupleTableSlot,
     estate: *mut pg_sys::EState,
     conflict: Option<&mut bool>,
     arbiters: *mut pg_sys::List,
+    only_summarizing: bool,
 ) {
     let speculative = conflict.is_some();
     let conflict: *mut bool = conflict.map_or(std::ptr::null_mut(), |it| it);
-    // SAFETY: as promised by the caller. The row is a new one, so no index is passed over as merely summarising.
+    // SAFETY: as promised by the caller.
     unsafe {
         #[cfg(feature = "pg15")]
-        let unsure = pg_sys::ExecInsertIndexTuples(target, slot, estate, false, speculative, conflict, arbiters);
+        let unsure = {
+            let _ = only_summarizing;
+            pg_sys::ExecInsertIndexTuples(target, slot, estate, false, speculative, conflict, arbiters)
+        };
         #[cfg(not(feature = "pg15"))]
-        let unsure = pg_sys::ExecInsertIndexTuples(target, slot, estate, false, speculative, conflict, arbiters, false);
+        let unsure = pg_sys::ExecInsertIndexTuples(
+            target,
+            slot,
+            estate,
+            false,
+            speculative,
+            conflict,
+            arbiters,
+            only_summarizing,
+        );
         pg_sys::list_free(unsure);
+    }
+}
+
+/// The entries that indexes need for a row that was written anew.
+pub enum Entries {
+    None,
+    Needed { only_summarizing: bool },
+}
+
+/// Puts a row in the place of another that this transaction has locked; `None` when that one is not as it was then. An
+/// ERROR from behind the pointer would jump over destructors, so it is called through the guard.
+///
+/// # Safety
+/// The relation is open, the place that of a row of its, and the row in the slot.
+pub unsafe fn update(
+    relation: pg_sys::Relation,
+    place: pg_sys::ItemPointer,
+    slot: *mut pg_sys::TupleTableSlot,
+) -> Option<Entries> {
+    // SAFETY: as promised by the caller.
+    unsafe {
+        let update = (*(*relation).rd_tableam).tuple_update?;
+        let (mut failure, mut mode) = (pg_sys::TM_FailureData::default(), 0);
+        #[cfg(feature = "pg15")]
+        let mut entries = false;
+        #[cfg(not(feature = "pg15"))]
+        let mut entries = pg_sys::TU_UpdateIndexes::TU_None;
+        let (command, none) = (pg_sys::GetCurrentCommandId(true), std::ptr::null_mut());
+        let snapshot = pg_sys::GetActiveSnapshot();
+        let result = pg_guard_ffi_boundary(|| {
+            let (failure, mode, entries) = (&raw mut failure, &raw mut mode, &raw mut entries);
+            update(relation, place, slot, command, snapshot, none, true, failure, mode, entries)
+        });
+        if result != pg_sys::TM_Result::TM_Ok {
+            return None;
+        }
+        #[cfg(feature = "pg15")]
+        let (some, only_summarizing) = (entries, false);
+        #[cfg(not(feature = "pg15"))]
+        let (some, only_summarizing) =
+            (entries != pg_sys::TU_UpdateIndexes::TU_None, entries == pg_sys::TU_UpdateIndexes::TU_Summarizing);
+        Some(if some { Entries::Needed { only_summarizing } } else { Entries::None })
     }
 }
 

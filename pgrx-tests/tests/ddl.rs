@@ -27,6 +27,17 @@ struct Written {
 const LLM: &str =
     "select replayed from public.record_llm_cost($1, 'p', 'm', 1, 1, p_cost_usd => 0.25, p_request_id => $2)";
 
+/// A hold that is settled is written anew.
+const SETTLED: Written = Written {
+    table: "quota_reservations",
+    call: "select c.replayed from public.reserve_quota($1, 'llm', 0.25, $2) r
+           cross join lateral public.commit_reservation(r.reservation_id, 0.2) c",
+    required: "held_nanos",
+    empty: Some("user_id"),
+    text: "resource_type",
+    note: Some("reason"),
+};
+
 const WRITTEN: [Written; 6] = [
     Written { table: "llm_cost_records", call: LLM, required: "input_tokens", empty: Some("user_id"), text: "model_name", note: Some("span_id") },
     Written {
@@ -295,20 +306,26 @@ fn check(written: &Written, sql: &str, expected: Outcome) -> Result<()> {
 
 fn every_change(table: &str) -> Result<()> {
     let written = WRITTEN.iter().find(|written| written.table == table).context("no such table")?;
+    every_change_of(written, |_, expected| expected)
+}
+
+fn every_change_of(written: &Written, expected_of: impl Fn(&str, Outcome) -> Outcome) -> Result<()> {
     let mut problems = Vec::new();
     for (name, sql, expected) in CHANGES.iter().filter(|(_, sql, _)| concerns(written, sql)) {
-        if let Err(problem) = check(written, sql, *expected) {
+        if let Err(problem) = check(written, sql, expected_of(name, *expected)) {
             problems.push(format!("{name}: {problem:#}"));
         }
     }
-    assert_eq!(problems, Vec::<String>::new(), "{table}");
+    assert_eq!(problems, Vec::<String>::new(), "{}", written.table);
     Ok(())
 }
 
 /// What a table ships with is all recognised: else every charge would take the slow way, unnoticed.
 #[test]
 fn tables_as_they_ship_are_written_past_the_executor() -> Result<()> {
-    for written in &WRITTEN {
+    for (written, verb, event) in
+        WRITTEN.iter().map(|one| (one, "insert into", "insert")).chain([(&SETTLED, "update", "update")])
+    {
         let (database, mut owner, _) = prepared(written)?;
         let heard = Arc::new(Mutex::new(String::new()));
         let mut config = database.cluster.config(&database.name, SUPERUSER);
@@ -321,15 +338,16 @@ fn tables_as_they_ship_are_written_past_the_executor() -> Result<()> {
             "load 'auto_explain'; set auto_explain.log_min_duration = 0; set auto_explain.log_nested_statements = on;
              set auto_explain.log_level = notice",
         )?;
-        let insert = format!("insert into copilot_internal.{} ", written.table);
+        let statement = format!("{verb} copilot_internal.{} ", written.table);
         call(&mut session, written, "directly")?;
         let told = |what: &str| -> Result<bool> {
             let told = std::mem::take(&mut *heard.lock().unwrap_or_else(PoisonError::into_inner));
             ensure!(told.contains("Query Text"), "{what}: nothing was told");
-            Ok(told.contains(&insert))
+            Ok(told.contains(&statement))
         };
         ensure!(!told("as shipped")?, "{} as it ships is written through the executor", written.table);
-        change(&mut owner, written, "create trigger s after insert on {t} for each row execute function public.see()")?;
+        let trigger = format!("create trigger s after {event} on {{t}} for each row execute function public.see()");
+        change(&mut owner, written, &trigger)?;
         call(&mut session, written, "through the executor")?;
         ensure!(told("with a trigger")?, "{} with a trigger is written past it", written.table);
     }
@@ -379,6 +397,32 @@ fn quota_charges_are_changed_under_an_open_session() -> Result<()> {
 #[test]
 fn quota_reservations_are_changed_under_an_open_session() -> Result<()> {
     every_change("quota_reservations")
+}
+
+#[test]
+fn holds_are_settled_though_their_table_is_changed_under_an_open_session() -> Result<()> {
+    every_change_of(&SETTLED, |name, expected| if name == "a trigger on other events" { Seen } else { expected })
+}
+
+/// What an UPDATE would do that is not the kernel's: it keeps the settlement from being written, or is kept by it.
+#[test]
+fn a_trigger_on_updates_decides_about_a_settlement() -> Result<()> {
+    for (returns, code) in [("null", Some("55000")), ("new", None)] {
+        let (database, mut owner, mut session) = prepared(&SETTLED)?;
+        owner.batch_execute(&format!(
+            "create function public.decide() returns trigger language plpgsql as $$
+             begin new.reason := 'seen'; return {returns}; end $$;
+             create trigger s before update on copilot_internal.quota_reservations for each row
+                 execute function public.decide()"
+        ))?;
+        let outcome = call(&mut session, &SETTLED, "after");
+        assert_eq!(outcome.as_ref().err().map(sqlstate), code);
+        let reasons = "select count(*) from copilot_internal.quota_reservations where reason = 'seen'";
+        assert_eq!(owner.query_one(reasons, &[])?.get::<_, i64>(0), i64::from(code.is_none()));
+        assert!(differences(&mut owner)?.is_empty());
+        database.remove()?;
+    }
+    Ok(())
 }
 
 #[test]

@@ -4,13 +4,15 @@
 //! then locks the row to the end of its transaction. So of two transactions one comes first, and the other sees what
 //! the first did.
 
-use pgrx::Uuid;
+use pgrx::{Uuid, pg_sys};
 
 use crate::admission::{AdmissionMode, Charge, Hold};
 use crate::error::{Error, Result};
 use crate::pg::Timestamp;
-use crate::pg::spi::types::{BIGINT, BOOL, MOMENT, NUMERIC, TEXT, UUID};
+use crate::pg::shape::{nullable, required};
+use crate::pg::spi::types::{BIGINT, BOOL, INTERVAL, JSONB, MOMENT, NUMERIC, TEXT, UUID};
 use crate::pg::spi::{self, Plan, Session, Snapshot, columns};
+use crate::pg::table::Table;
 use crate::pg::value::Value;
 use crate::quota::Payer;
 use tollgate_core::decision::Resource;
@@ -58,6 +60,8 @@ pub struct Settlement {
 /// A hold as it is now, locked.
 pub struct Reservation {
     pub id: Uuid,
+    /// Where the row is.
+    place: pg_sys::ItemPointerData,
     pub payer: Payer,
     /// What it sets aside.
     pub reserved: Picos,
@@ -69,13 +73,40 @@ pub struct Reservation {
     pub settled: Option<Settlement>,
 }
 
+pub static RESERVATIONS: Table = Table::new(
+    c"quota_reservations",
+    &[
+        required("id", UUID),
+        required("tenant_id", UUID),
+        nullable("user_id", UUID),
+        required("resource_type", TEXT),
+        required("request_id", TEXT),
+        required("requested_usd", NUMERIC),
+        required("ttl", INTERVAL),
+        required("reserved_usd", NUMERIC),
+        required("held_nanos", BIGINT),
+        required("reserved_at", MOMENT),
+        required("expires_at", MOMENT),
+        required("state", TEXT),
+        nullable("charged_usd", NUMERIC),
+        nullable("released_usd", NUMERIC),
+        nullable("overrun_usd", NUMERIC),
+        nullable("late", BOOL),
+        nullable("reason", TEXT),
+        nullable("resolved_at", MOMENT),
+        required("metadata", JSONB),
+    ],
+    &["(state = ANY (ARRAY['held'::text, 'committed'::text, 'released'::text, 'expired'::text]))"],
+    true,
+);
+
 const TENANT_OF: &str = "select r.tenant_id from copilot_internal.quota_reservations r where r.id = $1";
 static TENANT_OF_PLAN: Plan = Plan::new(TENANT_OF, &[UUID]);
 
 /// The tenant is compared in a form that no index of tenants can serve. Such an index, chosen while the table is small,
 /// would read every hold of the tenant for one. Likewise below.
 const LOCK: &str = "
-    select r.tenant_id, r.user_id, r.resource_type, r.reserved_usd::text, r.held_nanos, r.reserved_at, r.expires_at,
+    select r.ctid, r.tenant_id, r.user_id, r.resource_type, r.reserved_usd::text, r.held_nanos, r.reserved_at, r.expires_at,
            (extract(epoch from r.ttl) * 1000000)::bigint as ttl, r.state, r.charged_usd::text, r.released_usd::text,
            r.overrun_usd::text, r.late
     from copilot_internal.quota_reservations r
@@ -83,7 +114,7 @@ const LOCK: &str = "
     for update";
 columns! {
     LockedColumn(
-        tenant_id, user_id, resource_type, reserved_usd, held_nanos, reserved_at, expires_at, ttl, state, charged_usd,
+        ctid, tenant_id, user_id, resource_type, reserved_usd, held_nanos, reserved_at, expires_at, ttl, state, charged_usd,
         released_usd, overrun_usd, late
     )
 }
@@ -151,6 +182,7 @@ impl Reservation {
         };
         Ok(Self {
             id,
+            place: row.need(LockedColumn::ctid)?,
             payer: Payer {
                 tenant: Some(row.need(LockedColumn::tenant_id)?),
                 user: row.get(LockedColumn::user_id),
@@ -227,17 +259,20 @@ impl Reservation {
             (_, None) => Value::numeric("0"),
             (_, Some(_)) => amount(|settled| settled.released),
         };
-        let parameters = [
-            self.id.into(),
-            self.payer.tenant.into(),
-            state.as_str().into(),
-            amount(|settled| settled.charged),
-            released,
-            amount(|settled| settled.overrun),
-            settled.map(|settled| settled.late).into(),
-            reason.into(),
-            Value::timestamp(now),
+        let changes = [
+            ("state", state.as_str().into()),
+            ("charged_usd", amount(|settled| settled.charged)),
+            ("released_usd", released),
+            ("overrun_usd", amount(|settled| settled.overrun)),
+            ("late", settled.map(|settled| settled.late).into()),
+            ("reason", reason.into()),
+            ("resolved_at", Value::timestamp(now)),
         ];
+        if RESERVATIONS.update(self.place, &changes)? {
+            return Ok(());
+        }
+        let key = [self.id.into(), self.payer.tenant.into()];
+        let parameters: Vec<Value> = key.into_iter().chain(changes.map(|(_, value)| value)).collect();
         must_write(spi.run_write(&RESOLVE_PLAN, &parameters)?.written())
     }
 

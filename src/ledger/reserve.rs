@@ -2,14 +2,12 @@
 
 use pgrx::Uuid;
 
-use super::reservation::State;
+use super::reservation::{RESERVATIONS, State};
 use super::{Cost, Outcome, Record, RecordTerms, Row, Source, Stored};
 use crate::error::{Error, Result};
 use crate::pg::Timestamp;
-use crate::pg::shape::{nullable, required};
-use crate::pg::spi::types::{BIGINT, BOOL, INTERVAL, JSONB, MOMENT, NUMERIC, TEXT, UUID};
+use crate::pg::spi::types::{INTERVAL, NUMERIC, TEXT, UUID};
 use crate::pg::spi::{Plan, Session, Snapshot};
-use crate::pg::table::Table;
 use crate::pg::value::{Interval, Json, Value};
 use crate::quota::Payer;
 use crate::tenancy::policy;
@@ -53,32 +51,6 @@ const FIND: &str = "
     from copilot_internal.quota_reservations r
     where r.tenant_id = $1 and r.request_id = $2";
 
-static TABLE: Table = Table::new(
-    c"quota_reservations",
-    &[
-        required("id", UUID),
-        required("tenant_id", UUID),
-        nullable("user_id", UUID),
-        required("resource_type", TEXT),
-        required("request_id", TEXT),
-        required("requested_usd", NUMERIC),
-        required("ttl", INTERVAL),
-        required("reserved_usd", NUMERIC),
-        required("held_nanos", BIGINT),
-        required("reserved_at", MOMENT),
-        required("expires_at", MOMENT),
-        required("state", TEXT),
-        nullable("charged_usd", NUMERIC),
-        nullable("released_usd", NUMERIC),
-        nullable("overrun_usd", NUMERIC),
-        nullable("late", BOOL),
-        nullable("reason", TEXT),
-        nullable("resolved_at", MOMENT),
-        required("metadata", JSONB),
-    ],
-    &["(state = ANY (ARRAY['held'::text, 'committed'::text, 'released'::text, 'expired'::text]))"],
-    true,
-);
 static FIND_PLAN: Plan = Plan::new(FIND, &[UUID, TEXT, UUID, TEXT, NUMERIC, INTERVAL]);
 
 impl Record for Request {
@@ -95,7 +67,7 @@ impl Record for Request {
     }
 
     fn source(&self) -> Source {
-        Source { name: "hold", table: &TABLE }
+        Source { name: "hold", table: &RESERVATIONS }
     }
 
     fn find(&self, spi: &Session, request_id: &str, user: Option<Uuid>) -> Result<Option<Stored>> {
@@ -123,7 +95,7 @@ impl Record for Request {
 
     fn insert(&self, row: &Row<'_>) -> Result<bool> {
         let amount = Value::cost(self.amount);
-        TABLE.insert(&[
+        RESERVATIONS.insert(&[
             row.id.into(),
             self.tenant.into(),
             row.user.into(),

@@ -47,7 +47,7 @@ pub unsafe fn is_as_shipped(relation: pg_sys::Relation, columns: &[Column], chec
             && !form.relhassubclass
             && !form.relforcerowsecurity
             && (*relation).rd_rules.is_null()
-            && !fires_on_insert((*relation).trigdesc)
+            && !fires((*relation).trigdesc, pg_sys::TRIGGER_TYPE_INSERT)
             && columns_match((*relation).rd_att, columns)
             && checks_match(relation, checks)
     }
@@ -95,18 +95,27 @@ unsafe fn checks_match(relation: pg_sys::Relation, shipped: &[&str]) -> bool {
     }
 }
 
-/// Whether an INSERT runs a trigger that is not our own. Ours tell of rows that this library did not write.
+/// Whether an UPDATE runs a trigger that is not our own, those of foreign keys included.
+///
+/// # Safety
+/// The relation is open.
+pub unsafe fn fires_on_update(relation: pg_sys::Relation) -> bool {
+    // SAFETY: as promised by the caller.
+    unsafe { fires((*relation).trigdesc, pg_sys::TRIGGER_TYPE_UPDATE) }
+}
+
+/// Whether a statement runs a trigger that is not our own. Ours are about what this library did not write.
 ///
 /// # Safety
 /// The triggers are those of an open relation.
-unsafe fn fires_on_insert(triggers: *const pg_sys::TriggerDesc) -> bool {
+unsafe fn fires(triggers: *const pg_sys::TriggerDesc, statement: u32) -> bool {
     // SAFETY: as promised by the caller, and as many as it says.
     unsafe {
         triggers.as_ref().is_some_and(|triggers| {
             let count = usize::try_from(triggers.numtriggers).unwrap_or(0);
-            (0..count).map(|number| &*triggers.triggers.add(number)).any(|trigger| {
-                u32::from(trigger.tgtype.cast_unsigned()) & pg_sys::TRIGGER_TYPE_INSERT != 0 && !is_ours(trigger.tgfoid)
-            })
+            (0..count)
+                .map(|number| &*triggers.triggers.add(number))
+                .any(|trigger| u32::from(trigger.tgtype.cast_unsigned()) & statement != 0 && !is_ours(trigger.tgfoid))
         })
     }
 }
@@ -118,12 +127,14 @@ unsafe fn is_ours(function: pg_sys::Oid) -> bool {
     unsafe {
         let name = pg_sys::get_func_name(function);
         let schema = pg_sys::get_namespace_oid(c"copilot_internal".as_ptr(), false);
-        !name.is_null() && CStr::from_ptr(name) == OWN_TRIGGER && pg_sys::get_func_namespace(function) == schema
+        !name.is_null()
+            && OWN_TRIGGERS.contains(&CStr::from_ptr(name))
+            && pg_sys::get_func_namespace(function) == schema
     }
 }
 
-/// The function of our own triggers on tables that are written here.
-const OWN_TRIGGER: &CStr = c"rows_changed";
+/// The functions of our own triggers on tables that are written here: one tells of what others write, one refuses it.
+const OWN_TRIGGERS: [&CStr; 2] = [c"rows_changed", c"keep_ledger"];
 
 /// Citus keeps the rows of a table that it distributes in other tables, and writes them only through its planner.
 pub fn must_not_be_distributed(relation: pg_sys::Oid, name: &str) -> Result<()> {

@@ -342,6 +342,7 @@ impl Rows {
 pub trait Owned {}
 impl Owned for String {}
 impl Owned for pgrx::Uuid {}
+impl Owned for pg_sys::ItemPointerData {}
 impl Owned for i32 {}
 impl Owned for i64 {}
 impl Owned for bool {}

@@ -4,6 +4,8 @@
 //! formed, put on the heap and into every index, as the executor does it. To a table that has triggers of others,
 //! constraints, columns or generated values the executor writes: slower, and with all that it brings.
 //!
+//! A row that is locked is written anew likewise, where the table has nothing that an UPDATE would run.
+//!
 //! A row with a request id is inserted speculatively, as by INSERT ... ON CONFLICT DO NOTHING. A row that meets a
 //! duplicate is taken back before anybody sees it: nothing of it is decoded for replication, and nobody waits for it.
 
@@ -15,11 +17,11 @@ use pgrx::{IntoDatum, Uuid, pg_sys};
 
 use super::duplicate::{Duplicate, find_duplicate, index_of_requests};
 use super::invalidation::Watch;
-use super::shape::{Column, RequestKey, is_as_shipped, must_not_be_distributed};
+use super::shape::{Column, RequestKey, fires_on_update, is_as_shipped, must_not_be_distributed};
 use super::spi::{self, Plan};
 use super::value::Value;
 use crate::error::{Error, Result};
-use crate::version;
+use crate::version::{self, Entries};
 
 /// A table, with the columns that a row is given in, which are all that it ships with.
 pub struct Table {
@@ -42,6 +44,8 @@ unsafe impl Sync for Table {}
 struct Known {
     oid: pg_sys::Oid,
     as_shipped: bool,
+    /// As shipped for an UPDATE as well.
+    is_updatable: bool,
     /// The place of the request id in a row.
     request: Option<usize>,
     /// An index of request ids.
@@ -114,7 +118,7 @@ impl Table {
 
     fn examine(&'static self) -> Result<Known> {
         // SAFETY: names are looked up in the catalog caches; the relation is closed again, its lock kept.
-        let (oid, as_shipped, index) = unsafe {
+        let (oid, as_shipped, is_updatable, index) = unsafe {
             let schema = pg_sys::get_namespace_oid(c"copilot_internal".as_ptr(), false);
             let oid = pg_sys::get_relname_relid(self.name.as_ptr(), schema);
             if oid == pg_sys::Oid::INVALID {
@@ -124,13 +128,14 @@ impl Table {
             self.watch.begin(oid);
             let relation = pg_sys::table_open(oid, LOCK);
             let as_shipped = is_as_shipped(relation, self.columns, self.checks);
+            let is_updatable = as_shipped && !fires_on_update(relation);
             let index = if self.has_requests { index_of_requests(relation) } else { None };
             pg_sys::table_close(relation, KEEP);
-            (oid, as_shipped, index)
+            (oid, as_shipped, is_updatable, index)
         };
         must_not_be_distributed(oid, &self.text())?;
         let request = self.columns.iter().position(|column| self.has_requests && column.name == "request_id");
-        Ok(Known { oid, as_shipped, request, index })
+        Ok(Known { oid, as_shipped, is_updatable, request, index })
     }
 
     /// `None` when the table is no longer what is known of it.
@@ -144,11 +149,7 @@ impl Table {
                 pg_sys::table_close(relation, KEEP);
                 return Ok(None);
             }
-            let estate = pg_sys::CreateExecutorState();
-            let target = pg_sys::palloc0(size_of::<pg_sys::ResultRelInfo>()).cast::<pg_sys::ResultRelInfo>();
-            (*target).type_ = pg_sys::NodeTag::T_ResultRelInfo;
-            pg_sys::InitResultRelInfo(target, relation, 1, std::ptr::null_mut(), 0);
-            pg_sys::ExecOpenIndices(target, false);
+            let Target { estate, target } = Target::open(relation);
             let is_request = known.request.is_some_and(|place| !row[place].is_null());
             let arbiters = if is_request { self.arbiters(target)? } else { std::ptr::null_mut() };
             let slot = pg_sys::MakeSingleTupleTableSlot((*relation).rd_att, &raw const pg_sys::TTSOpsVirtual);
@@ -159,16 +160,89 @@ impl Table {
             pg_sys::ExecStoreVirtualTuple(slot);
             let inserted = if arbiters.is_null() {
                 pg_sys::simple_table_tuple_insert(relation, slot);
-                version::insert_into_indexes(target, slot, estate, None, arbiters);
+                version::insert_into_indexes(target, slot, estate, None, arbiters, false);
                 true
             } else {
                 insert_speculatively(target, slot, estate, arbiters)?
             };
             pg_sys::ExecDropSingleTupleTableSlot(slot);
-            pg_sys::ExecCloseIndices(target);
-            pg_sys::FreeExecutorState(estate);
+            Target { estate, target }.close();
             pg_sys::table_close(relation, KEEP);
             Ok(Some(inserted))
+        }
+    }
+
+    /// Writes some columns, by their names, of the row at a place, which this transaction has locked. `false` when that is
+    /// left to an UPDATE: the table is not as it ships, or the row is not as it was when it was locked.
+    pub fn update(&'static self, place: pg_sys::ItemPointerData, changes: &[(&str, Value)]) -> Result<bool> {
+        let number = |name: &str| self.columns.iter().position(|column| column.name == name);
+        let changes: Option<Vec<(usize, Value)>> =
+            changes.iter().map(|(name, value)| number(name).map(|number| (number, *value))).collect();
+        let changes = changes.ok_or_else(|| Error::internal("a row has no such column"))?;
+        loop {
+            let known = self.known()?;
+            if !known.is_updatable || !changes.iter().all(|(number, value)| self.columns[*number].takes(*value)) {
+                return Ok(false);
+            }
+            if let Some(updated) = self.update_directly(known, place, &changes)? {
+                return Ok(updated);
+            }
+        }
+    }
+
+    /// As [`Self::insert_directly`].
+    fn update_directly(
+        &self,
+        known: Known,
+        mut place: pg_sys::ItemPointerData,
+        changes: &[(usize, Value)],
+    ) -> Result<Option<bool>> {
+        // SAFETY: as in `insert_directly`. What lies at the place is a row of the table, which its lock keeps there.
+        unsafe {
+            let relation = pg_sys::table_open(known.oid, LOCK);
+            if !self.watch.holds() {
+                pg_sys::table_close(relation, KEEP);
+                return Ok(None);
+            }
+            let Some(fetch) = (*(*relation).rd_tableam).tuple_fetch_row_version else {
+                return Err(Error::internal("a heap cannot fetch a row"));
+            };
+            let old = pg_sys::table_slot_create(relation, std::ptr::null_mut());
+            let slot = pg_sys::MakeSingleTupleTableSlot((*relation).rd_att, &raw const pg_sys::TTSOpsVirtual);
+            let any = &raw mut pg_sys::SnapshotAnyData;
+            let mut updated = pg_guard_ffi_boundary(|| fetch(relation, &raw mut place, any, old));
+            if updated {
+                let columns = self.columns.len();
+                pg_sys::slot_getsomeattrs_int(old, i32::try_from(columns).unwrap_or(0));
+                std::ptr::copy_nonoverlapping((*old).tts_values, (*slot).tts_values, columns);
+                std::ptr::copy_nonoverlapping((*old).tts_isnull, (*slot).tts_isnull, columns);
+                for (number, value) in changes {
+                    *(*slot).tts_values.add(*number) = value.datum();
+                    *(*slot).tts_isnull.add(*number) = value.is_null();
+                }
+                pg_sys::ExecStoreVirtualTuple(slot);
+                updated = match version::update(relation, &raw mut place, slot) {
+                    None => false,
+                    Some(Entries::None) => true,
+                    Some(Entries::Needed { only_summarizing }) => {
+                        let Target { estate, target } = Target::open(relation);
+                        version::insert_into_indexes(
+                            target,
+                            slot,
+                            estate,
+                            None,
+                            std::ptr::null_mut(),
+                            only_summarizing,
+                        );
+                        Target { estate, target }.close();
+                        true
+                    }
+                };
+            }
+            pg_sys::ExecDropSingleTupleTableSlot(slot);
+            pg_sys::ExecDropSingleTupleTableSlot(old);
+            pg_sys::table_close(relation, KEEP);
+            Ok(Some(updated))
         }
     }
 
@@ -301,6 +375,38 @@ impl Table {
     }
 }
 
+/// A table with its indexes, open as the executor opens them to write.
+struct Target {
+    estate: *mut pg_sys::EState,
+    target: *mut pg_sys::ResultRelInfo,
+}
+
+impl Target {
+    /// # Safety
+    /// The relation is open, and stays so until this is closed.
+    unsafe fn open(relation: pg_sys::Relation) -> Self {
+        // SAFETY: what is made is dropped by `close`, or by the abort that an ERROR causes.
+        unsafe {
+            let estate = pg_sys::CreateExecutorState();
+            let target = pg_sys::palloc0(size_of::<pg_sys::ResultRelInfo>()).cast::<pg_sys::ResultRelInfo>();
+            (*target).type_ = pg_sys::NodeTag::T_ResultRelInfo;
+            pg_sys::InitResultRelInfo(target, relation, 1, std::ptr::null_mut(), 0);
+            pg_sys::ExecOpenIndices(target, false);
+            Self { estate, target }
+        }
+    }
+
+    /// # Safety
+    /// It is used no more.
+    unsafe fn close(self) {
+        // SAFETY: it was opened, and is closed once.
+        unsafe {
+            pg_sys::ExecCloseIndices(self.target);
+            pg_sys::FreeExecutorState(self.estate);
+        }
+    }
+}
+
 /// Puts the row on the heap and into every index. `false` when an index of request ids has another row, committed or in
 /// flight: then this one is taken back.
 ///
@@ -324,7 +430,7 @@ unsafe fn insert_speculatively(
         let (command, token) = (pg_sys::GetCurrentCommandId(true), pg_sys::SpeculativeInsertionLockAcquire(writer));
         pg_guard_ffi_boundary(|| insert(relation, slot, command, 0, std::ptr::null_mut(), token));
         let mut conflict = false;
-        version::insert_into_indexes(target, slot, estate, Some(&mut conflict), arbiters);
+        version::insert_into_indexes(target, slot, estate, Some(&mut conflict), arbiters, false);
         pg_guard_ffi_boundary(|| complete(relation, slot, token, !conflict));
         pg_sys::SpeculativeInsertionLockRelease(writer);
         Ok(!conflict)
