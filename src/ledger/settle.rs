@@ -8,8 +8,9 @@ use super::reservation::{Reservation, Settlement, State, mode_of};
 use crate::admission::AdmissionMode;
 use crate::error::{Error, Result};
 use crate::pg::clock_timestamp;
-use crate::pg::spi::types::BIGINT;
+use crate::pg::spi::types::{BIGINT, MOMENT};
 use crate::pg::spi::{Plan, Session};
+use crate::pg::value::Value;
 use tollgate_core::money::Picos;
 
 /// What `commit_reservation` has to tell.
@@ -77,20 +78,20 @@ pub fn release(spi: &Session, id: Uuid, tenant: Option<Uuid>, reason: Option<&st
 const EXPIRED: &str = "
     select r.id, r.tenant_id
     from copilot_internal.quota_reservations r
-    where r.state = 'held' and r.expires_at <= pg_catalog.clock_timestamp()
+    where r.state = 'held' and r.expires_at <= $1
     order by r.expires_at
-    limit $1
+    limit $2
     for update skip locked";
-static EXPIRED_PLAN: Plan = Plan::new(EXPIRED, &[BIGINT]);
+static EXPIRED_PLAN: Plan = Plan::new(EXPIRED, &[MOMENT, BIGINT]);
 
 /// Marks reservations that have expired, skipping those that another transaction has locked. No figure depends on it: a
 /// charge that needs the room has it already. In the escrow mode it is a release like any other, since counters may
 /// still count them.
 pub fn expire(spi: &Session, most: i64) -> Result<i64> {
     let mode = AdmissionMode::open_for_housekeeping()?;
-    let rows = spi.run_write(&EXPIRED_PLAN, &[most.into()])?;
-    let found: Vec<(Uuid, Uuid)> = rows.iter().map(|row| Ok((row.need(1)?, row.need(2)?))).collect::<Result<_>>()?;
     let now = clock_timestamp();
+    let rows = spi.run_write(&EXPIRED_PLAN, &[Value::timestamp(now), most.into()])?;
+    let found: Vec<(Uuid, Uuid)> = rows.iter().map(|row| Ok((row.need(1)?, row.need(2)?))).collect::<Result<_>>()?;
     for (id, tenant) in &found {
         let reservation = Reservation::lock(spi, *id, Some(*tenant))?;
         if mode.keeps_counters() {
