@@ -10,10 +10,9 @@ use anyhow::{Context, Result};
 pub const PGBOUNCER: &str = "/usr/sbin/pgbouncer";
 /// The exporter of metrics, likewise.
 pub const EXPORTER: &str = "/usr/bin/prometheus-postgres-exporter";
-/// Debian's Python, which has Debian's psycopg and installs the packages of the examples.
 /// Opens the page that the demo writes.
 pub const CHROMIUM: &str = "/usr/bin/chromium";
-
+/// Debian's Python, which has Debian's psycopg and installs the packages of the examples.
 pub const PYTHON: &str = "/usr/bin/python3";
 /// psycopg 3, for Debian's Python.
 pub const PSYCOPG: &str = "/usr/lib/python3/dist-packages/psycopg/__init__.py";
