@@ -21,12 +21,21 @@ pub struct Release {
 impl Release {
     /// Reads the release's lists of packages.
     pub fn open(codename: &'static str) -> Result<Release> {
+        Release::open_as("deb", codename)
+    }
+
+    /// Reads the release's list of sources.
+    pub fn open_sources(codename: &'static str) -> Result<Release> {
+        Release::open_as("deb-src", codename)
+    }
+
+    fn open_as(kind: &str, codename: &'static str) -> Result<Release> {
         let release = Release { codename, dir: layout::target().join("debian").join(codename) };
         let mirror = mirror()?;
         for dir in ["lists/partial", "cache/archives/partial", "downloads"] {
             fs::create_dir_all(release.dir.join(dir)).context("cannot make a directory for apt")?;
         }
-        let sources = format!("deb {mirror} {codename} main\n");
+        let sources = format!("{kind} {mirror} {codename} main\n");
         fs::write(release.dir.join("sources.list"), sources).context("cannot write sources.list")?;
         // Nothing is installed as far as it knows: so it names everything that a package needs.
         fs::write(release.dir.join("status"), "").context("cannot write apt's status")?;
@@ -63,6 +72,17 @@ impl Release {
         let prefix = format!("{package}_");
         let found = packages(&dir)?.into_iter().rfind(|path| name(path).starts_with(&prefix));
         found.with_context(|| format!("apt downloaded {package}, but it is not in {}", dir.display()))
+    }
+
+    /// Downloads a source as its authors have released it. Returns the archive.
+    pub fn source(&self, package: &str) -> Result<PathBuf> {
+        let dir = self.dir.join("downloads");
+        let mut command = self.apt_get();
+        command.args(["source", "--download-only", package]).current_dir(&dir);
+        let title = format!("Downloading the source of {package} of Debian {}", self.codename);
+        run_checked(&title, "seconds", &self.log(), &mut command)?;
+        let found = files(&dir)?.into_iter().find(|path| name(path).contains(".orig.tar."));
+        found.with_context(|| format!("apt downloaded {package}, but its source is not in {}", dir.display()))
     }
 
     /// Removes what was downloaded.

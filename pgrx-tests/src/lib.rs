@@ -1,6 +1,7 @@
 //! The harness of `pg_tollgate`: sets a machine up, runs private servers that look like Supabase, and everything that
 //! `cargo xtask` offers. It has no dependency on pgrx and links nothing of the extension: it speaks SQL.
 
+mod asserting_postgres;
 pub mod bench;
 pub mod books;
 pub mod charging;

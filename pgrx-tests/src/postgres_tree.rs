@@ -9,6 +9,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::asserting_postgres;
 use crate::debian_postgres;
 use crate::layout;
 use crate::major::Major;
@@ -88,6 +89,11 @@ impl PostgresTree {
     pub fn prepare(major: Major) -> Result<PostgresTree> {
         let private = PostgresTree::private(major);
         match major {
+            _ if asserting_postgres::is_wanted(major) => {
+                if !private.is_complete() || !asserting_postgres::asserts(&private.pg_config()) {
+                    replace(&private.prefix, asserting_postgres::make)?;
+                }
+            }
             Major::Pg15 => {
                 let system = PostgresTree::system();
                 let complete = private.is_complete() && EXTENSIONS.iter().all(|name| private.has_extension(name));
