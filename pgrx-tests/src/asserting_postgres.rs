@@ -63,6 +63,17 @@ pub fn make(unfinished: &Path) -> Result<()> {
         command.args(["-s", "-C", part, "install", &destination]);
         run_checked(&format!("Installing its {part}"), "some seconds", &log, &mut command)?;
     }
+    // Supabase's schemas want it, and its build wants a library's headers: Debian's own does as well.
+    let extension = format!("{shared}/extension");
+    let files = [
+        (format!("{programs}/lib"), "uuid-ossp.so"),
+        (extension.clone(), "uuid-ossp.control"),
+        (extension, "uuid-ossp--1.1.sql"),
+    ];
+    for (dir, file) in files {
+        let (from, to) = (Path::new("/").join(&dir).join(file), unfinished.join(&dir).join(file));
+        fs::copy(&from, &to).with_context(|| format!("cannot copy {}", from.display()))?;
+    }
     fs::remove_dir_all(&build).with_context(|| format!("cannot remove {}", build.display()))?;
     release.forget()
 }
