@@ -2,7 +2,7 @@
 //! revert, delete, archive, erase, and each of them again. A model keeps a path as a plain list of messages. After every
 //! step each path's history, context, pins, ancestors and numbers must be the model's.
 //!
-//! A failure prints its seed and the steps that led to it. `PG_TOLLGATE_LONG=1` runs a thousand lives.
+//! A failure prints its seed and the steps that led to it. `PG_TOLLGATE_LIVES=1000` runs as many lives.
 
 use tollgate_tests::support;
 
@@ -62,8 +62,11 @@ const MUST_HAPPEN: [(&str, usize); 31] = [
     ("context cut", 1),
 ];
 
-fn lives() -> u64 {
-    if env::var_os("PG_TOLLGATE_LONG").is_some() { 1_000 } else { 20 }
+fn lives() -> Result<u64> {
+    match env::var("PG_TOLLGATE_LIVES") {
+        Ok(lives) => lives.parse().context("PG_TOLLGATE_LIVES is no number"),
+        Err(_) => Ok(20),
+    }
 }
 
 #[test]
@@ -73,7 +76,7 @@ fn every_path_is_the_list_of_the_model() -> Result<()> {
     admin.batch_execute("create extension pg_tollgate_conversations")?;
     let tenant = "insert into copilot_internal.tenants (id, name, owner_id) values ($1, 'Acme', $2)";
     admin.execute(tenant, &[&id(TENANT), &id(OWNER)])?;
-    let lives = lives();
+    let lives = lives()?;
     let mut tally = BTreeMap::new();
     let mut client = database.superuser()?;
     // Compiling the query that compares would take longer than all else.

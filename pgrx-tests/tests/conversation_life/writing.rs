@@ -201,16 +201,7 @@ impl Walk {
             !stays,
             argument(request.as_ref())
         );
-        let from = &self.chat.paths[source];
-        let refusal = if self.chat.is_archived {
-            Some("PT409")
-        } else if source == 0 {
-            Some("22023")
-        } else if from.is_merged || !from.is_active || !self.chat.takes_messages(target) {
-            Some("PT409")
-        } else {
-            None
-        };
+        let refusal = self.why_not_merge(source, target);
         if refusal.is_some() {
             self.count("merge, refused");
             return self.ask("merge", &sql, refusal).map(|_| ());
@@ -244,6 +235,19 @@ impl Walk {
             self.sent.push(Sent { what: "merge again", sql, column, value, message: None, path: Some(source) });
         }
         Ok(())
+    }
+
+    fn why_not_merge(&self, source: PathNumber, target: PathNumber) -> Option<&'static str> {
+        let from = &self.chat.paths[source];
+        if self.chat.is_archived {
+            Some("PT409")
+        } else if source == 0 {
+            Some("22023")
+        } else if from.is_merged || !from.is_active || !self.chat.takes_messages(target) {
+            Some("PT409")
+        } else {
+            None
+        }
     }
 
     fn close_source(&mut self, source: PathNumber, target: PathNumber, stays: bool) {
