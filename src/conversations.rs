@@ -20,6 +20,11 @@ columns! {
 
 static CONVERSATION_PLAN: Plan = Plan::new(CONVERSATION, &[UUID, UUID]);
 
+/// Whether the second extension is there.
+const STORED: &str = "select pg_catalog.to_regclass('copilot_internal.conversations') is not null";
+
+static STORED_PLAN: Plan = Plan::new(STORED, &[]);
+
 /// What one may want to do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Right {
@@ -134,6 +139,28 @@ pub fn authorise(
         check(user, role, &audience, right)?;
     }
     Ok(acting)
+}
+
+/// Whether the caller may know what a conversation cost. A plain member may where they may read it; where conversations are
+/// not stored, nothing says that one is private.
+pub fn sees_costs(caller: &Caller, tenant: Uuid, conversation: Uuid) -> Result<bool> {
+    if caller.reads_all_metrics() {
+        return Ok(true);
+    }
+    let Some(user) = caller.subject() else { return Ok(false) };
+    let Some(role) = access::role(tenant, user)? else { return Ok(false) };
+    if role.is_admin() || !are_stored()? {
+        return Ok(true);
+    }
+    let audience = read(tenant, conversation)?;
+    Ok(audience.is_some_and(|it| !it.is_erasing && check(user, role, &it, Right::Read).is_ok()))
+}
+
+fn are_stored() -> Result<bool> {
+    spi::session(|spi| {
+        let rows = spi.run(&STORED_PLAN, Snapshot::Latest, &[])?;
+        rows.first().map_or(Ok(false), |row| row.need(1))
+    })
 }
 
 /// What others have committed counts at once, as it does for memberships.

@@ -54,11 +54,19 @@ comment on function copilot_internal.require_open_conversation(uuid, uuid) is
     'P0002 for a conversation that is not there, PT409 for one that is archived, expired or being erased. Run as the '
     'owner.';
 
-create function copilot_internal.lock_open_conversation(p_tenant_id uuid, p_conversation_id uuid) returns void
+create function copilot_internal.lock_conversation(p_tenant_id uuid, p_conversation_id uuid) returns void
     language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
     perform from copilot_internal.conversations c
     where c.id = p_conversation_id and c.tenant_id = p_tenant_id for no key update;
+end $$;
+comment on function copilot_internal.lock_conversation(uuid, uuid) is
+    'Locks a conversation, open or not: a retry is answered as the first call was. Run as the owner.';
+
+create function copilot_internal.lock_open_conversation(p_tenant_id uuid, p_conversation_id uuid) returns void
+    language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+    perform copilot_internal.lock_conversation(p_tenant_id, p_conversation_id);
     perform copilot_internal.require_open_conversation(p_tenant_id, p_conversation_id);
 end $$;
 comment on function copilot_internal.lock_open_conversation(uuid, uuid) is

@@ -28,6 +28,7 @@ comment on column copilot_internal.conversations.root_span_name is 'Name of that
 comment on column copilot_internal.conversations.root_span_id is 'Id of that trace''s first span.';
 comment on column copilot_internal.conversations.metadata is 'What the application adds, as JSON.';
 comment on column copilot_internal.conversations.request_id is 'Idempotency key of its creation.';
+comment on column copilot_internal.conversations.request_digest is 'What that request asked for, as a SHA-256.';
 comment on column copilot_internal.conversations.created_at is 'When it was made.';
 comment on column copilot_internal.conversations.updated_at is 'When its row changed last.';
 comment on column copilot_internal.conversations.last_message_at is
@@ -58,6 +59,10 @@ comment on column copilot_internal.conversation_paths.merged_to_path_id is 'The 
 comment on column copilot_internal.conversation_paths.merged_at is 'When it was merged.';
 comment on column copilot_internal.conversation_paths.merge_summary_message_id is 'The message that sums it up there.';
 comment on column copilot_internal.conversation_paths.merge_mode is 'How it was merged: summary, full or selective.';
+comment on column copilot_internal.conversation_paths.merge_request_id is 'Idempotency key of its merge.';
+comment on column copilot_internal.conversation_paths.merge_first_sequence is
+    'The number of its first copy on the other path.';
+comment on column copilot_internal.conversation_paths.merge_count is 'How many copies it has there.';
 comment on column copilot_internal.conversation_paths.created_at is 'When it was made.';
 comment on column copilot_internal.conversation_paths.updated_at is
     'When its row changed last, other than by messages.';

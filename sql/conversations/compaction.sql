@@ -45,6 +45,7 @@ create table copilot_internal.compaction_operations (
     reverted_at timestamptz,
     reverted_by uuid,
     revert_reason text check (pg_catalog.octet_length(revert_reason) <= 2000),
+    emptied_at timestamptz,
     request_id text check (pg_catalog.octet_length(request_id) <= 800),
     trace_id text check (pg_catalog.octet_length(trace_id) <= 800),
     span_id text check (pg_catalog.octet_length(span_id) <= 800),
@@ -108,6 +109,8 @@ comment on column copilot_internal.compaction_operations.reverted_at is 'When it
 comment on column copilot_internal.compaction_operations.reverted_by is 'The user who took it back.';
 comment on column copilot_internal.compaction_operations.revert_reason is
     'Why: deleted or erased for a message that it covered.';
+comment on column copilot_internal.compaction_operations.emptied_at is
+    'When a message that it covers was erased, and its words with it.';
 comment on column copilot_internal.compaction_operations.request_id is
     'The caller''s key, unique per tenant, that makes a retry harmless.';
 comment on column copilot_internal.compaction_operations.trace_id is 'OpenTelemetry trace.';
@@ -141,22 +144,33 @@ comment on function copilot_internal.governing_operation(uuid, uuid) is
     'The operation by which a path is shown to a model: the one that reaches farthest. It is applied to the path, or '
     'to one of which the path inherits all that it covers. Run as the owner.';
 
+-- `offset 0`: the range is a condition of the index whatever the statistics say, and not one of the join.
 create function copilot_internal.lineage_messages(
     p_tenant_id uuid, p_path_id uuid, p_first integer, p_last integer)
     returns table (effective_position integer, message copilot_internal.conversation_messages)
     language sql stable
 begin atomic
-    select p.inherited_count + m.sequence_in_path, m
+    select p.inherited_count + o.sequence_in_path, o.message
     from copilot_internal.conversation_paths p
-    join copilot_internal.conversation_messages m on m.path_id = p.id and m.tenant_id = p.tenant_id
+    cross join lateral (
+        select m.sequence_in_path, m as message
+        from copilot_internal.conversation_messages m
+        where m.path_id = p.id and m.tenant_id = p.tenant_id
+          and m.sequence_in_path between p_first - p.inherited_count and p_last - p.inherited_count
+        offset 0
+    ) o
     where p.id = p_path_id and p.tenant_id = p_tenant_id
-      and m.sequence_in_path between p_first - p.inherited_count and p_last - p.inherited_count
     union all
-    select s.shift + m.sequence_in_path, m
+    select s.shift + o.sequence_in_path, o.message
     from copilot_internal.conversation_path_segments s
-    join copilot_internal.conversation_messages m on m.path_id = s.source_path_id and m.tenant_id = s.tenant_id
-    where s.path_id = p_path_id and s.tenant_id = p_tenant_id and s.to_position >= p_first and s.shift < p_last
-      and m.sequence_in_path between greatest(p_first - s.shift, 1) and least(p_last, s.to_position) - s.shift;
+    cross join lateral (
+        select m.sequence_in_path, m as message
+        from copilot_internal.conversation_messages m
+        where m.path_id = s.source_path_id and m.tenant_id = s.tenant_id
+          and m.sequence_in_path between greatest(p_first - s.shift, 1) and least(p_last, s.to_position) - s.shift
+        offset 0
+    ) o
+    where s.path_id = p_path_id and s.tenant_id = p_tenant_id and s.to_position >= p_first and s.shift < p_last;
 end;
 comment on function copilot_internal.lineage_messages(uuid, uuid, integer, integer) is
     'The messages of a path from one effective number to another, inherited ones too, in no order. Run as the owner.';
@@ -205,39 +219,86 @@ end;
 comment on function copilot_internal.open_counts(uuid, uuid) is
     'How many messages and tokens a model is shown of a path now, counted from the rows. Run as the owner.';
 
--- The whole unit of a message: an assistant's row and the run of tool rows after it. A unit stands on one path.
+-- The whole unit of a message: an assistant's row and the run of tool rows after it. A branch that begins within a run
+-- goes on with it.
 create function copilot_internal.unit_of(p_tenant_id uuid, p_message_id uuid) returns uuid[]
     language sql stable
 begin atomic
-    with recursive m as (
-        select o.path_id, o.tenant_id, o.sequence_in_path, o.role
+    with recursive back as (
+        select o.id, o.path_id, o.tenant_id, o.sequence_in_path, o.role, 0 as away
         from copilot_internal.conversation_messages o where o.id = p_message_id and o.tenant_id = p_tenant_id
-    ), back as (
-        select m.path_id, m.tenant_id, m.sequence_in_path, m.role from m
         union all
-        select o.path_id, o.tenant_id, o.sequence_in_path, o.role
+        select o.id, o.path_id, o.tenant_id, o.sequence_in_path, o.role, b.away + 1
         from back b
+        join copilot_internal.conversation_paths p on p.id = b.path_id and p.tenant_id = b.tenant_id
         join copilot_internal.conversation_messages o
-          on o.path_id = b.path_id and o.tenant_id = b.tenant_id and o.sequence_in_path = b.sequence_in_path - 1
+          on o.path_id = case when b.sequence_in_path > 1 then b.path_id else p.parent_path_id end
+         and o.tenant_id = b.tenant_id
+         and o.sequence_in_path = case when b.sequence_in_path > 1 then b.sequence_in_path - 1
+                                       else p.branch_sequence end
         where b.role = 'tool' and o.role in ('tool', 'assistant')
-    ), first as (
-        select b.* from back b order by b.sequence_in_path limit 1
     ), forth as (
-        select f.path_id, f.tenant_id, f.sequence_in_path, f.role from first f
+        (select b.id, b.path_id, b.tenant_id, b.sequence_in_path, b.role from back b order by b.away desc limit 1)
         union all
-        select o.path_id, o.tenant_id, o.sequence_in_path, o.role
-        from forth b
-        join copilot_internal.conversation_messages o
-          on o.path_id = b.path_id and o.tenant_id = b.tenant_id and o.sequence_in_path = b.sequence_in_path + 1
-        where b.role in ('assistant', 'tool') and o.role = 'tool'
+        select o.id, o.path_id, o.tenant_id, o.sequence_in_path, o.role
+        from forth f
+        cross join lateral (
+            select n.id, n.path_id, n.tenant_id, n.sequence_in_path, n.role
+            from copilot_internal.conversation_messages n
+            where n.path_id = f.path_id and n.tenant_id = f.tenant_id and n.sequence_in_path = f.sequence_in_path + 1
+            union all
+            select n.id, n.path_id, n.tenant_id, n.sequence_in_path, n.role
+            from copilot_internal.conversation_paths c
+            join copilot_internal.conversation_messages n
+              on n.path_id = c.id and n.tenant_id = c.tenant_id and n.sequence_in_path = 1
+            where c.branch_point_message_id = f.id and c.tenant_id = f.tenant_id
+        ) o
+        where f.role in ('assistant', 'tool') and o.role = 'tool'
     )
-    select coalesce(pg_catalog.array_agg(o.id order by o.sequence_in_path), '{}')
-    from forth f
-    join copilot_internal.conversation_messages o
-      on o.path_id = f.path_id and o.tenant_id = f.tenant_id and o.sequence_in_path = f.sequence_in_path;
+    select coalesce(pg_catalog.array_agg(f.id), '{}') from forth f;
 end;
 comment on function copilot_internal.unit_of(uuid, uuid) is
-    'The messages that are kept, pinned, cut or deleted with this one, itself among them. Run as the owner.';
+    'The messages that are deleted with this one, itself among them, on whatever path. Run as the owner.';
+
+create function copilot_internal.unit_on(p_tenant_id uuid, p_path_id uuid, p_message_id uuid) returns uuid[]
+    language sql stable
+begin atomic
+    select coalesce(pg_catalog.array_agg(u.id), '{}')
+    from pg_catalog.unnest(copilot_internal.unit_of(p_tenant_id, p_message_id)) u (id)
+    where copilot_internal.message_position(p_tenant_id, p_path_id, u.id) is not null;
+end;
+comment on function copilot_internal.unit_on(uuid, uuid, uuid) is
+    'The messages that a path keeps, pins or cuts with this one, itself among them. Run as the owner.';
+
+create function copilot_internal.goes_on_at(p_tenant_id uuid, p_path_id uuid, p_position integer) returns boolean
+    language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    v_roles text[];
+begin
+    v_roles := array(
+        select (l.message).role
+        from copilot_internal.lineage_messages(p_tenant_id, p_path_id, p_position - 1, p_position) l
+        order by l.effective_position);
+    return cardinality(v_roles) = 2 and v_roles[2] = 'tool' and v_roles[1] in ('assistant', 'tool');
+end $$;
+comment on function copilot_internal.goes_on_at(uuid, uuid, integer) is
+    'Whether a message along a path belongs to the unit of the one before it. Run as the owner.';
+
+create function copilot_internal.unit_range(
+    p_tenant_id uuid, p_path_id uuid, p_position integer, out first_position integer, out last_position integer)
+    language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+    first_position := p_position;
+    last_position := p_position;
+    while copilot_internal.goes_on_at(p_tenant_id, p_path_id, first_position) loop
+        first_position := first_position - 1;
+    end loop;
+    while copilot_internal.goes_on_at(p_tenant_id, p_path_id, last_position + 1) loop
+        last_position := last_position + 1;
+    end loop;
+end $$;
+comment on function copilot_internal.unit_range(uuid, uuid, integer) is
+    'From where to where the unit of a message reaches along a path. Run as the owner.';
 
 create function copilot_internal.recount_path(p_tenant_id uuid, p_path_id uuid) returns void
     language sql volatile
@@ -282,6 +343,7 @@ begin
         set state = case o.state when 'applied' then 'reverted' else o.state end,
             reverted_at = case o.state when 'applied' then clock_timestamp() else o.reverted_at end,
             revert_reason = case o.state when 'applied' then p_reason else o.revert_reason end,
+            emptied_at = case when p_empty then clock_timestamp() else o.emptied_at end,
             summary = case when not p_empty then o.summary end,
             summary_parts = case when not p_empty then o.summary_parts end,
             metadata = case when p_empty then '{}' else o.metadata end,

@@ -18,7 +18,7 @@ begin
             using errcode = 'invalid_parameter_value', hint = 'Name the last of the tool messages that follow it.';
     end if;
     if exists (select from copilot_internal.lineage_messages(p_tenant_id, p_path_id, 1, p_position) l
-               where (l.message).finished_at is null)
+               where (l.message).finished_at is null and (l.message).deleted_at is null)
     then
         raise exception 'a draft among the messages is not finished' using errcode = 'PT409',
             detail = 'finish_message, or maintain_conversations after an hour, finishes it.';
@@ -32,7 +32,7 @@ begin
     end if;
     select k.id into v_half
     from unnest(p_kept) k (id)
-    where not p_kept @> copilot_internal.unit_of(p_tenant_id, k.id)
+    where not p_kept @> copilot_internal.unit_on(p_tenant_id, p_path_id, k.id)
     limit 1;
     if v_half is not null then
         raise exception 'p_kept_message_ids names % without the rest of its call and results', v_half
@@ -58,7 +58,8 @@ begin
         select distinct k.id from (
             select unnest(p_kept) as id
             union all
-            select u.id from unnest(v_pinned) v (id), unnest(copilot_internal.unit_of(p_tenant_id, v.id)) u (id)
+            select u.id from unnest(v_pinned) v (id)
+            cross join lateral unnest(copilot_internal.unit_on(p_tenant_id, p_path_id, v.id)) u (id)
         ) k);
 end $$;
 comment on function copilot_internal.kept_and_pinned(uuid, uuid, integer, uuid[]) is
@@ -69,9 +70,11 @@ create function copilot_internal.same_operation(
     p_summary text, p_summary_parts jsonb, p_kept uuid[]) returns boolean
     language sql immutable
 begin atomic
-    select ((p_operation).path_id, (p_operation).through_position, (p_operation).strategy, (p_operation).summary,
-            (p_operation).summary_parts)
-           is not distinct from (p_path_id, p_position, p_strategy, p_summary, p_summary_parts)
+    -- An erasure empties the summary: what it said is no longer known.
+    select ((p_operation).path_id, (p_operation).through_position, (p_operation).strategy)
+           is not distinct from (p_path_id, p_position, p_strategy)
+       and ((p_operation).emptied_at is not null
+            or ((p_operation).summary, (p_operation).summary_parts) is not distinct from (p_summary, p_summary_parts))
        and (p_operation).kept_message_ids @> p_kept;
 end;
 comment on function copilot_internal.same_operation(
@@ -104,29 +107,6 @@ end $$;
 comment on function copilot_internal.check_compaction_arguments(text, text, text, jsonb, uuid[], jsonb) is
     'Raises 22023 for what no compaction may be told.';
 
--- Locks the path's row to the end of the transaction: what follows sees all that was appended before.
-create function copilot_internal.lock_open_path(p_tenant_id uuid, p_conversation_id uuid, p_path_id uuid)
-    returns copilot_internal.conversation_paths
-    language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
-declare
-    v_path copilot_internal.conversation_paths;
-begin
-    select p.* into v_path from copilot_internal.conversation_paths p
-    where p.id = p_path_id and p.tenant_id = p_tenant_id and p.conversation_id = p_conversation_id
-    for no key update;
-    if not found then
-        raise exception 'there is no such path' using errcode = 'no_data_found';
-    end if;
-    if not v_path.is_active or v_path.archived_at is not null or v_path.merged_at is not null then
-        raise exception 'the path is closed' using errcode = 'PT409',
-            detail = case when v_path.archived_at is not null then 'archived'
-                          when v_path.merged_at is not null then 'merged' else 'inactive' end;
-    end if;
-    return v_path;
-end $$;
-comment on function copilot_internal.lock_open_path(uuid, uuid, uuid) is
-    'The row of a path that may be written to, locked; P0002 for none, PT409 for one that is closed. Run as the owner.';
-
 create function copilot_internal.apply_compaction(
     p_tenant_id uuid, p_conversation_id uuid, p_path_id uuid, p_through_message_id uuid, p_strategy text,
     p_summary text default null, p_summary_parts jsonb default null, p_kept_message_ids uuid[] default '{}',
@@ -158,8 +138,8 @@ begin
         p_kept_message_ids, p_metadata);
     perform copilot_internal.check_request_id(p_request_id);
     perform copilot_internal.access(p_tenant_id, p_conversation_id, p_user_id, 'write');
-    perform copilot_internal.lock_open_conversation(p_tenant_id, p_conversation_id);
-    v_path := copilot_internal.lock_open_path(p_tenant_id, p_conversation_id, p_path_id);
+    perform copilot_internal.lock_conversation(p_tenant_id, p_conversation_id);
+    v_path := copilot_internal.lock_path(p_tenant_id, p_conversation_id, p_path_id);
     v_position := copilot_internal.message_position(p_tenant_id, p_path_id, p_through_message_id);
     if v_position is null then
         raise exception 'the path shows no such message' using errcode = 'no_data_found';
@@ -176,6 +156,8 @@ begin
             v_known.pinned_preserved, true, v_known.state;
         return;
     end if;
+    perform copilot_internal.require_open_conversation(p_tenant_id, p_conversation_id);
+    perform copilot_internal.require_open_path(p_tenant_id, p_conversation_id, p_path_id);
     v_base := copilot_internal.governing_operation(p_tenant_id, p_path_id);
     if v_base.id is distinct from p_base_operation_id then
         raise exception 'another operation governs the path' using errcode = 'PT409',

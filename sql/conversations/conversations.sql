@@ -66,6 +66,17 @@ end $$;
 comment on function copilot_internal.check_new_conversation(copilot_internal.conversations) is
     'Raises 22023 for what a conversation cannot be.';
 
+-- Title, sharing and all else may be changed before a retry comes, and so a digest of the request is kept.
+create function copilot_internal.conversation_digest(p copilot_internal.conversations) returns bytea
+    language sql stable
+begin atomic
+    select pg_catalog.sha256(pg_catalog.convert_to(pg_catalog.jsonb_build_array((p).user_id, (p).title, (p).persona_id,
+        (p).jurisdictions, (p).share_audience, (p).tenant_access, (p).authorization_model, (p).authorization_spec,
+        (p).metadata, extract(epoch from (p).expires_at))::text, 'UTF8'));
+end;
+comment on function copilot_internal.conversation_digest(copilot_internal.conversations) is
+    'What tells two requests for a conversation apart, whatever time zone they come from.';
+
 create function copilot_internal.replayed_conversation(p copilot_internal.conversations) returns uuid
     language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
@@ -73,8 +84,7 @@ declare
 begin
     select c.* into v from copilot_internal.conversations c
     where c.tenant_id = p.tenant_id and c.request_id = p.request_id;
-    if v.id is not null and row(v.user_id, v.title, v.persona_id, v.jurisdictions, v.expires_at)
-                            is distinct from row(p.user_id, p.title, p.persona_id, p.jurisdictions, p.expires_at) then
+    if v.request_digest <> p.request_digest then
         raise exception 'the request id was used before for another conversation' using errcode = 'unique_violation';
     end if;
     return v.id;
@@ -110,6 +120,7 @@ begin
     v.root_span_id := p_root_span_id;
     v.expires_at := p_expires_at;
     perform copilot_internal.check_new_conversation(v);
+    v.request_digest := case when p_request_id is not null then copilot_internal.conversation_digest(v) end;
     perform from copilot_internal.tenants t where t.id = p_tenant_id and t.deleted_at is null;
     if not found then
         perform copilot_internal.refuse_unknown('tenant');
@@ -119,11 +130,11 @@ begin
     if not replayed then
         begin
             insert into copilot_internal.conversations as c (tenant_id, user_id, title, persona_id, jurisdictions,
-                share_audience, tenant_access, authorization_model, authorization_spec, metadata, request_id, trace_id,
-                root_span_name, root_span_id, expires_at)
+                share_audience, tenant_access, authorization_model, authorization_spec, metadata, request_id,
+                request_digest, trace_id, root_span_name, root_span_id, expires_at)
             values (p_tenant_id, v.user_id, p_title, p_persona_id, p_jurisdictions, p_share_audience, p_tenant_access,
-                p_authorization_model, p_authorization_spec, p_metadata, p_request_id, p_trace_id, p_root_span_name,
-                p_root_span_id, p_expires_at)
+                p_authorization_model, p_authorization_spec, p_metadata, p_request_id, v.request_digest, p_trace_id,
+                p_root_span_name, p_root_span_id, p_expires_at)
             returning c.id into conversation_id;
             path_id := copilot_internal.make_primary_path(p_tenant_id, conversation_id);
         exception when unique_violation then

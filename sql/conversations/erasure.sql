@@ -82,6 +82,9 @@ begin
         return;
     end if;
     perform copilot_internal.hide_conversation(p_tenant_id, p_conversation_id);
+    -- Those that were tried the longest time ago come first: stubs that wait for sandboxes keep nobody from their turn.
+    update copilot_internal.conversations c set updated_at = clock_timestamp()
+    where c.id = p_conversation_id and c.tenant_id = p_tenant_id;
     with gone as (
         delete from copilot_internal.conversation_messages m
         where (m.id, m.tenant_id) in (
@@ -93,7 +96,8 @@ begin
     select count(*), array_agg(g.parts) filter (where g.parts is not null) into erased, v_parts from gone g;
     attachments := copilot_internal.attachments_of(v_parts);
     select count(*) into remaining_contexts from copilot_internal.execution_contexts x
-    where x.conversation_id = p_conversation_id and x.tenant_id = p_tenant_id and x.released_at is null;
+    where x.conversation_id = p_conversation_id and x.tenant_id = p_tenant_id
+      and (x.released_at is null or copilot_internal.awaits_sandbox(x));
     done := false;
     if erased < p_limit then
         if copilot_internal.redact_conversation_costs(p_tenant_id, p_conversation_id) is null then
@@ -115,7 +119,8 @@ create function copilot_internal.hide_conversation(p_tenant_id uuid, p_conversat
 begin
     update copilot_internal.conversations c
     set erasing_at = clock_timestamp(), title = null, persona_id = null, jurisdictions = '{}', metadata = '{}',
-        authorization_spec = '{}', trace_id = null, root_span_name = null, root_span_id = null, request_id = null
+        authorization_spec = '{}', trace_id = null, root_span_name = null, root_span_id = null, request_id = null,
+        request_digest = null
     where c.id = p_conversation_id and c.tenant_id = p_tenant_id and c.erasing_at is null;
     if not found then
         return;
@@ -123,7 +128,8 @@ begin
     perform from copilot_internal.conversation_paths p
     where p.conversation_id = p_conversation_id and p.tenant_id = p_tenant_id order by p.id for no key update;
     update copilot_internal.conversation_paths p
-    set archived_at = coalesce(p.archived_at, clock_timestamp()), name = null, description = null, request_id = null
+    set archived_at = coalesce(p.archived_at, clock_timestamp()), name = null, description = null, request_id = null,
+        merge_request_id = null
     where p.conversation_id = p_conversation_id and p.tenant_id = p_tenant_id;
     perform copilot_internal.end_contexts(p_tenant_id, p_conversation_id, null, 'erased');
     update copilot_internal.execution_contexts x
@@ -155,7 +161,8 @@ begin
     get diagnostics v_count = row_count;
     v_done := v_done + v_count;
     delete from copilot_internal.execution_contexts x
-    where x.conversation_id = p_conversation_id and x.tenant_id = p_tenant_id and x.released_at is not null;
+    where x.conversation_id = p_conversation_id and x.tenant_id = p_tenant_id and x.released_at is not null
+      and not copilot_internal.awaits_sandbox(x);
     get diagnostics v_count = row_count;
     v_done := v_done + v_count;
     delete from copilot_internal.conversation_paths p

@@ -22,6 +22,47 @@ end;
 comment on function copilot_internal.copies_of(uuid, uuid) is
     'A message, what it was copied from, and all copies. Run as the owner.';
 
+-- The summary that a merge wrote tells of what its source showed then and its target did not.
+create function copilot_internal.summaries_of(p_tenant_id uuid, p_message_id uuid) returns setof uuid
+    language sql stable
+begin atomic
+    select s.id
+    from copilot_internal.conversation_messages m
+    join copilot_internal.conversation_paths p
+      on p.conversation_id = m.conversation_id and p.tenant_id = m.tenant_id and p.merge_mode = 'summary'
+    join copilot_internal.conversation_messages s
+      on s.id = p.merge_summary_message_id and s.tenant_id = p.tenant_id
+     and s.conversation_id = p.conversation_id and s.message_type = 'merge_summary'
+    where m.id = p_message_id and m.tenant_id = p_tenant_id and m.created_at <= p.merged_at
+      and copilot_internal.message_position(p_tenant_id, p.id, m.id)
+          > copilot_internal.last_common(p_tenant_id, p.id, p.merged_to_path_id);
+end;
+comment on function copilot_internal.summaries_of(uuid, uuid) is
+    'The summaries of merges that tell of a message. Run as the owner.';
+
+create function copilot_internal.traces_of(p_tenant_id uuid, p_message_id uuid) returns uuid[]
+    language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    v_all uuid[] := array[p_message_id];
+    v_new uuid[] := v_all;
+begin
+    while cardinality(v_new) > 0 loop
+        v_new := array(
+            select distinct t.id
+            from unnest(v_new) n (id)
+            cross join lateral (
+                select c.id from unnest(copilot_internal.copies_of(p_tenant_id, n.id)) c (id)
+                union all
+                select s.id from copilot_internal.summaries_of(p_tenant_id, n.id) s (id)
+            ) t
+            where t.id <> all (v_all));
+        v_all := v_all || v_new;
+    end loop;
+    return v_all;
+end $$;
+comment on function copilot_internal.traces_of(uuid, uuid) is
+    'A message and all messages that hold its words: copies, and summaries of merges. Run as the owner.';
+
 -- The row stays, empty: numbers have no gaps. What summed the message up goes with it.
 create function copilot_internal.empty_message(p_tenant_id uuid, p_message_id uuid, p_actor uuid) returns jsonb
     language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
@@ -30,6 +71,7 @@ declare
 begin
     select m.* into v_old from copilot_internal.conversation_messages m
     where m.id = p_message_id and m.tenant_id = p_tenant_id;
+    perform copilot_internal.hide_unit(p_tenant_id, p_message_id, p_actor, 'erased');
     perform from copilot_internal.conversation_paths p
     where p.id = v_old.path_id and p.tenant_id = p_tenant_id for no key update;
     update copilot_internal.conversation_messages m
@@ -87,15 +129,14 @@ begin
     if not found then
         raise exception 'there is no such message' using errcode = 'no_data_found';
     end if;
-    -- Who wrote it may erase it; anybody else must be able to erase the conversation.
-    if v_actor is null or v_author is distinct from v_actor then
-        v_actor := copilot_internal.access(p_tenant_id, p_conversation_id, p_user_id, 'erase');
-    end if;
+    -- Who wrote it may erase it, unless they may only read by now; anybody else must be able to erase the conversation.
+    v_actor := copilot_internal.access(p_tenant_id, p_conversation_id, p_user_id,
+        case when v_author = v_actor then 'author' else 'erase' end);
     perform from copilot_internal.conversations c
     where c.id = p_conversation_id and c.tenant_id = p_tenant_id for no key update;
     erased := 0;
     attachments := '[]';
-    foreach v_id in array copilot_internal.copies_of(p_tenant_id, p_message_id) loop
+    foreach v_id in array copilot_internal.traces_of(p_tenant_id, p_message_id) loop
         attachments := attachments || copilot_internal.empty_message(p_tenant_id, v_id, v_actor);
         erased := erased + 1;
     end loop;
@@ -137,6 +178,8 @@ begin
     end if;
     if v_role <> 'server' and p_user_id <> copilot_internal.caller_user() then
         raise exception 'you may erase your own conversations only' using errcode = 'insufficient_privilege';
+    elsif v_role = 'viewer' then
+        raise exception 'a viewer may only read' using errcode = 'insufficient_privilege';
     end if;
     v_erasure := copilot_internal.begin_erasure(p_tenant_id, 'user', null, null, p_user_id,
                                                 case when v_role <> 'server' then p_user_id end);
@@ -145,7 +188,8 @@ begin
     attachments := '[]';
     for v_id in
         select c.id from copilot_internal.conversations c
-        where c.tenant_id = p_tenant_id and c.user_id = p_user_id order by c.erasing_at nulls first, c.id limit 1000
+        where c.tenant_id = p_tenant_id and c.user_id = p_user_id order by c.erasing_at is not null, c.updated_at, c.id
+        limit 1000
     loop
         exit when erased >= c_step;
         select s.* into v_step from copilot_internal.erase_step(p_tenant_id, v_id, c_step - erased::integer) s;
@@ -164,10 +208,14 @@ begin
         perform from copilot_internal.conversations c where c.id = v_id and c.tenant_id = p_tenant_id
             for no key update;
         for v_message in
-            select m.id from copilot_internal.conversation_paths p
-            join copilot_internal.conversation_messages m on m.path_id = p.id and m.tenant_id = p.tenant_id
-            where p.conversation_id = v_id and p.tenant_id = p_tenant_id and m.user_id = p_user_id
-              and m.erased_at is null
+            select t.id from (
+                select distinct u.id from copilot_internal.conversation_paths p
+                join copilot_internal.conversation_messages m on m.path_id = p.id and m.tenant_id = p.tenant_id
+                cross join lateral unnest(copilot_internal.traces_of(p_tenant_id, m.id)) u (id)
+                where p.conversation_id = v_id and p.tenant_id = p_tenant_id and m.user_id = p_user_id
+            ) t
+            join copilot_internal.conversation_messages m on m.id = t.id and m.tenant_id = p_tenant_id
+            where m.erased_at is null
         loop
             attachments := attachments || copilot_internal.empty_message(p_tenant_id, v_message, null);
             erased := erased + 1;

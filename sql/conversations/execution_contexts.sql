@@ -52,6 +52,9 @@ create index execution_contexts_unreleased_idx
 create index execution_contexts_released_at_idx
     on copilot_internal.execution_contexts (released_at) where released_at is not null;
 create index execution_contexts_sandbox_id_idx on copilot_internal.execution_contexts (sandbox_id);
+-- A sandbox is billed to one context at a time.
+create unique index execution_contexts_sandbox_idx on copilot_internal.execution_contexts (tenant_id, sandbox_id)
+    where sandbox_id is not null and released_at is null;
 create index execution_contexts_conversation_id_idx
     on copilot_internal.execution_contexts (conversation_id, tenant_id);
 comment on table copilot_internal.execution_contexts is
@@ -239,6 +242,16 @@ comment on function copilot_internal.guard_context() is
     'Trigger: what has ended stays ended (PT409), and status and moments agree, also where an application writes them.';
 create trigger guard_context before update of sandbox_status, terminated_at on copilot_internal.execution_contexts
     for each row execute function copilot_internal.guard_context();
+
+-- Who was told to create may still come with a sandbox, which then needs the path and a row of its own.
+create function copilot_internal.awaits_sandbox(p_context copilot_internal.execution_contexts) returns boolean
+    language sql volatile
+begin atomic
+    select (p_context).sandbox_id is null and (p_context).termination_reason is distinct from 'failed'
+       and (p_context).created_at > pg_catalog.clock_timestamp() - interval '1 hour';
+end;
+comment on function copilot_internal.awaits_sandbox(copilot_internal.execution_contexts) is
+    'Whether a sandbox may still be activated for a context that has none, within an hour of its beginning.';
 
 create function copilot_internal.end_contexts(
     p_tenant_id uuid, p_conversation_id uuid, p_path_id uuid, p_reason text) returns integer

@@ -30,10 +30,29 @@ begin atomic
            (p_context).sandbox_type, (p_context).region, (p_context).trace_id, (p_context).span_id
     where not exists (
         select from copilot_internal.execution_contexts o
-        where o.sandbox_id = p_sandbox_id and o.tenant_id = (p_context).tenant_id);
+        where o.sandbox_id = p_sandbox_id and o.tenant_id = (p_context).tenant_id)
+    on conflict do nothing;
 end;
 comment on function copilot_internal.note_orphan(copilot_internal.execution_contexts, text) is
     'Puts a sandbox without a context into the queue of the killers, once. Run as the owner.';
+
+-- Also where the other has ended: its bill goes on until it is released. An orphan of the path is what this context
+-- left behind itself.
+create function copilot_internal.refuse_shared_sandbox(
+    p_context copilot_internal.execution_contexts, p_sandbox_id text) returns void
+    language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+    if exists (select from copilot_internal.execution_contexts o
+               where o.sandbox_id = p_sandbox_id and o.tenant_id = p_context.tenant_id and o.id <> p_context.id
+                 and o.released_at is null
+                 and (o.termination_reason is distinct from 'orphan' or o.path_id <> p_context.path_id))
+    then
+        raise exception 'the sandbox belongs to another context' using errcode = 'PT409',
+            hint = 'Release that context first, or make another sandbox.';
+    end if;
+end $$;
+comment on function copilot_internal.refuse_shared_sandbox(copilot_internal.execution_contexts, text) is
+    'Raises PT409 for a sandbox that would be billed to two contexts. Run as the owner.';
 
 create function copilot_internal.activate_execution_context(p_context_id uuid, p_sandbox_id text)
     returns table (activated boolean, sandbox_status text, expires_at timestamptz)
@@ -49,6 +68,16 @@ begin
     v_context := copilot_internal.context_by_id(p_context_id);
     select c.* into v_context from copilot_internal.execution_contexts c
     where c.id = p_context_id and c.tenant_id = v_context.tenant_id for no key update;
+    perform copilot_internal.refuse_shared_sandbox(v_context, p_sandbox_id);
+    if v_context.terminated_at is null and v_context.sandbox_status = 'creating'
+       and v_context.reservation_id is not null and v_context.created_at < clock_timestamp() - interval '15 minutes'
+    then
+        -- The hold is for its time and fifteen minutes: a sandbox that came later would run without.
+        update copilot_internal.execution_contexts c
+        set sandbox_status = 'error', terminated_at = clock_timestamp(), termination_reason = 'stuck'
+        where c.id = p_context_id and c.tenant_id = v_context.tenant_id
+        returning c.* into v_context;
+    end if;
     if v_context.terminated_at is null and v_context.sandbox_status = 'creating'
        and coalesce(v_context.sandbox_id, p_sandbox_id) = p_sandbox_id
     then
@@ -78,8 +107,8 @@ begin atomic
     select * from copilot_internal.activate_execution_context(p_context_id, p_sandbox_id);
 end;
 comment on function public.activate_execution_context(uuid, text) is
-    'Tells which sandbox was created for a context. False when the context has ended or has another: kill the sandbox; '
-    'it is in the killers'' queue as an orphan, and billed. For service_role.';
+    'Tells which sandbox was created for a context. False when it came after 15 minutes, or the context has ended or '
+    'has another: kill the sandbox; it is in the killers'' queue, and billed. For service_role.';
 
 create function copilot_internal.touch_execution_context(p_context_id uuid, p_ttl_minutes integer default 30)
     returns table (renewed boolean, sandbox_status text, expires_at timestamptz)
@@ -301,6 +330,7 @@ begin
         where (c.id, c.tenant_id) in (
             select o.id, o.tenant_id from copilot_internal.execution_contexts o
             where o.released_at <= clock_timestamp() - make_interval(days => p_days_old)
+              and not copilot_internal.awaits_sandbox(o)
             order by o.released_at limit p_limit for update skip locked)
         returning c.id
     )

@@ -50,17 +50,16 @@ comment on function copilot_internal.messages_to_merge(uuid, uuid, uuid, uuid[])
 
 create function copilot_internal.copy_messages(
     p_tenant_id uuid, p_conversation_id uuid, p_source_path_id uuid, p_target_path_id uuid, p_message_ids uuid[],
-    p_request_id text)
-    returns uuid[]
+    out copies uuid[], out first_sequence integer)
     language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     c_count constant integer := cardinality(p_message_ids);
-    v_copies uuid[] := array(select copilot_internal.new_id() from generate_series(1, c_count));
     v_tokens bigint;
     v_at record;
 begin
+    copies := array(select copilot_internal.new_id() from generate_series(1, c_count));
     if c_count = 0 then
-        return v_copies;
+        return;
     elsif c_count > 1000 then
         raise exception 'a merge copies at most 1000 messages' using errcode = 'program_limit_exceeded',
             hint = 'Merge a summary.';
@@ -68,22 +67,24 @@ begin
     select sum(copilot_internal.message_tokens(m)) into v_tokens
     from copilot_internal.conversation_messages m where m.id = any (p_message_ids) and m.tenant_id = p_tenant_id;
     select * into v_at from copilot_internal.advance_path(p_tenant_id, p_conversation_id, p_target_path_id,
-        v_copies[c_count], c_count, v_tokens);
+        copies[c_count], c_count, v_tokens);
+    first_sequence := v_at.first_sequence;
     insert into copilot_internal.conversation_messages (id, conversation_id, path_id, tenant_id, user_id, role, content,
         parts, metadata, token_count, sequence_in_path, message_type, is_pinned, pinned_at, pinned_by, finished_at,
-        copied_from_message_id, request_id, trace_id, root_span_name, root_span_id, created_at)
-    select v_copies[i.place], p_conversation_id, p_target_path_id, p_tenant_id, m.user_id, m.role, m.content, m.parts,
+        copied_from_message_id, trace_id, root_span_name, root_span_id, created_at)
+    select copies[i.place], p_conversation_id, p_target_path_id, p_tenant_id, m.user_id, m.role, m.content, m.parts,
            m.metadata || jsonb_build_object('mergedFrom', p_source_path_id), m.token_count,
            v_at.first_sequence + i.place::integer - 1, m.message_type, m.is_pinned, m.pinned_at, m.pinned_by,
-           v_at.moment, m.id, case i.place when 1 then p_request_id end, m.trace_id, m.root_span_name, m.root_span_id,
-           v_at.moment
+           v_at.moment, m.id, m.trace_id, m.root_span_name, m.root_span_id, v_at.moment
     from unnest(p_message_ids) with ordinality i (id, place)
     join copilot_internal.conversation_messages m on m.id = i.id and m.tenant_id = p_tenant_id;
+    if (select count(*) from copilot_internal.pinned_of_path(p_tenant_id, p_target_path_id)) > 100 then
+        perform copilot_internal.refuse_pin();
+    end if;
     perform copilot_internal.note_activity(p_tenant_id, p_conversation_id, v_at.moment);
-    return v_copies;
 end $$;
-comment on function copilot_internal.copy_messages(uuid, uuid, uuid, uuid, uuid[], text) is
-    'Appends copies of messages to a path. Run as the owner.';
+comment on function copilot_internal.copy_messages(uuid, uuid, uuid, uuid, uuid[]) is
+    'Appends copies of messages to a path, pinned where they are. Run as the owner.';
 
 create function copilot_internal.check_merge(
     p_source_path_id uuid, p_target_path_id uuid, p_merge_mode text, p_selected_message_ids uuid[],
@@ -140,39 +141,37 @@ end $$;
 comment on function copilot_internal.lock_to_merge(uuid, uuid, uuid, uuid) is
     'Locks both paths of a merge and gives the source, or P0002. Run as the owner.';
 
+-- The source remembers: it is merged once, and a merge may bring nothing.
 create function copilot_internal.replayed_merge(
     p_source copilot_internal.conversation_paths, p_target_path_id uuid, p_merge_mode text,
     p_selected_message_ids uuid[], p_summary_content text, p_request_id text,
     out merged_message_ids uuid[], out replayed boolean)
     language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
-    v_message copilot_internal.conversation_messages;
+    v_origins uuid[];
 begin
-    replayed := false;
-    if p_request_id is null then
+    replayed := coalesce(p_source.merge_request_id = p_request_id, false);
+    if not replayed then
+        if exists (select from copilot_internal.conversation_paths p
+                   where p.tenant_id = p_source.tenant_id and p.merge_request_id = p_request_id) then
+            raise exception 'the request id was used before for another merge' using errcode = 'unique_violation';
+        end if;
         return;
     end if;
-    select m.* into v_message from copilot_internal.conversation_messages m
-    where m.tenant_id = p_source.tenant_id and m.request_id = p_request_id;
-    if v_message.id is null then
-        return;
-    elsif v_message.path_id <> p_target_path_id or p_source.merged_to_path_id is distinct from p_target_path_id
-          or p_source.merge_mode is distinct from p_merge_mode
-          or p_merge_mode = 'summary' and v_message.erased_at is null and v_message.content <> p_summary_content then
-        raise exception 'the request id was used before for something else' using errcode = 'unique_violation';
-    end if;
-    replayed := true;
-    merged_message_ids := array(
-        select m.id from copilot_internal.conversation_messages m
-        where m.path_id = p_target_path_id and m.tenant_id = p_source.tenant_id and p_merge_mode <> 'summary'
-          and m.sequence_in_path >= v_message.sequence_in_path and m.created_at = v_message.created_at
-          and m.metadata ->> 'mergedFrom' = p_source.id::text
-        order by m.sequence_in_path);
-    if p_merge_mode = 'selective' and not p_selected_message_ids <@ array(
-        select m.copied_from_message_id from copilot_internal.conversation_messages m
-        where m.id = any (merged_message_ids) and m.tenant_id = p_source.tenant_id)
+    select coalesce(array_agg(m.id order by m.sequence_in_path), '{}'), array_agg(m.copied_from_message_id)
+    into merged_message_ids, v_origins
+    from copilot_internal.conversation_messages m
+    where m.path_id = p_source.merged_to_path_id and m.tenant_id = p_source.tenant_id
+      and m.sequence_in_path between p_source.merge_first_sequence
+                                 and p_source.merge_first_sequence + p_source.merge_count - 1;
+    if p_source.merged_to_path_id <> p_target_path_id or p_source.merge_mode <> p_merge_mode
+       or p_merge_mode = 'selective' and not p_selected_message_ids <@ v_origins
+       or p_merge_mode = 'summary' and exists (
+           select from copilot_internal.conversation_messages m
+           where m.id = p_source.merge_summary_message_id and m.tenant_id = p_source.tenant_id
+             and m.erased_at is null and m.content <> p_summary_content)
     then
-        raise exception 'the request id was used before for other messages' using errcode = 'unique_violation';
+        raise exception 'the request id was used before for another merge' using errcode = 'unique_violation';
     end if;
 end $$;
 comment on function copilot_internal.replayed_merge(
@@ -190,13 +189,14 @@ create function copilot_internal.merge_path(
 declare
     v_user constant uuid := copilot_internal.access(p_tenant_id, p_conversation_id, p_user_id, 'write');
     v_source copilot_internal.conversation_paths;
+    v_first integer;
 begin
     perform copilot_internal.check_merge(p_source_path_id, p_target_path_id, p_merge_mode, p_selected_message_ids,
         p_summary_content, p_archive_source, p_request_id);
     if p_merge_mode = 'summary' and not copilot_internal.caller_serves_all() then
         raise exception 'only service_role writes a summary' using errcode = 'insufficient_privilege';
     end if;
-    perform copilot_internal.lock_open_conversation(p_tenant_id, p_conversation_id);
+    perform copilot_internal.lock_conversation(p_tenant_id, p_conversation_id);
     v_source := copilot_internal.lock_to_merge(p_tenant_id, p_conversation_id, p_source_path_id, p_target_path_id);
     select r.merged_message_ids, r.replayed into merged_message_ids, replayed
     from copilot_internal.replayed_merge(v_source, p_target_path_id, p_merge_mode,
@@ -204,20 +204,27 @@ begin
     summary_message_id := v_source.merge_summary_message_id;
     contexts_terminated := 0;
     if not replayed then
+        perform copilot_internal.require_open_conversation(p_tenant_id, p_conversation_id);
         if v_source.is_primary then
             perform copilot_internal.refuse_input('the primary path is merged into no other');
-        elsif v_source.merged_at is not null or not v_source.is_active then
-            perform copilot_internal.refuse_path(p_tenant_id, p_conversation_id, p_source_path_id);
         end if;
+        perform copilot_internal.require_open_path(p_tenant_id, p_conversation_id, p_source_path_id);
+        -- Also where nothing is brought: the target may become the active path.
+        perform copilot_internal.require_taking_path(p_tenant_id, p_conversation_id, p_target_path_id);
         if p_merge_mode = 'summary' then
             summary_message_id := copilot_internal.add_summary(p_tenant_id, p_conversation_id, p_source_path_id,
-                p_target_path_id, v_user, p_summary_content, p_request_id);
+                p_target_path_id, v_user, p_summary_content);
             merged_message_ids := '{}';
         else
-            merged_message_ids := copilot_internal.copy_messages(p_tenant_id, p_conversation_id, p_source_path_id,
-                p_target_path_id, copilot_internal.messages_to_merge(p_tenant_id, p_source_path_id, p_target_path_id,
-                    p_selected_message_ids), p_request_id);
+            select c.copies, c.first_sequence into merged_message_ids, v_first
+            from copilot_internal.copy_messages(p_tenant_id, p_conversation_id, p_source_path_id, p_target_path_id,
+                copilot_internal.messages_to_merge(p_tenant_id, p_source_path_id, p_target_path_id,
+                    p_selected_message_ids)) c;
         end if;
+        update copilot_internal.conversation_paths p
+        set merge_request_id = p_request_id, merge_first_sequence = v_first,
+            merge_count = cardinality(merged_message_ids)
+        where p.id = p_source_path_id and p.tenant_id = p_tenant_id;
         contexts_terminated := copilot_internal.close_merged(v_source, p_target_path_id, p_merge_mode,
             summary_message_id, p_archive_source);
     end if;
@@ -231,7 +238,7 @@ comment on function copilot_internal.merge_path(uuid, uuid, uuid, uuid, text, uu
 
 create function copilot_internal.add_summary(
     p_tenant_id uuid, p_conversation_id uuid, p_source_path_id uuid, p_target_path_id uuid, p_user_id uuid,
-    p_content text, p_request_id text) returns uuid
+    p_content text) returns uuid
     language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     v_id constant uuid := copilot_internal.new_id();
@@ -240,14 +247,14 @@ begin
     select * into v_at from copilot_internal.advance_path(p_tenant_id, p_conversation_id, p_target_path_id, v_id, 1,
         octet_length(p_content) / 4);
     insert into copilot_internal.conversation_messages (id, conversation_id, path_id, tenant_id, user_id, role, content,
-        metadata, sequence_in_path, message_type, finished_at, request_id, created_at)
+        metadata, sequence_in_path, message_type, finished_at, created_at)
     values (v_id, p_conversation_id, p_target_path_id, p_tenant_id, p_user_id, 'system', p_content,
         jsonb_build_object('mergedFrom', p_source_path_id), v_at.first_sequence, 'merge_summary', v_at.moment,
-        p_request_id, v_at.moment);
+        v_at.moment);
     perform copilot_internal.note_activity(p_tenant_id, p_conversation_id, v_at.moment);
     return v_id;
 end $$;
-comment on function copilot_internal.add_summary(uuid, uuid, uuid, uuid, uuid, text, text) is
+comment on function copilot_internal.add_summary(uuid, uuid, uuid, uuid, uuid, text) is
     'Appends the summary of a merged path. Run as the owner.';
 
 create function copilot_internal.close_merged(

@@ -347,6 +347,7 @@ begin
         raise exception 'the message is finished' using errcode = 'PT409',
             detail = format('It was finished at %s with other content.', v_old.finished_at);
     elsif not replayed then
+        perform copilot_internal.require_open_conversation(p_tenant_id, v_old.conversation_id);
         v_old.finished_at := clock_timestamp();
         update copilot_internal.conversation_messages m
         set content = v_new.content, parts = v_new.parts, token_count = v_new.token_count,
@@ -387,6 +388,31 @@ comment on function copilot_internal.add_tokens(copilot_internal.conversation_me
     'Counts what a finished draft has more than the draft, on each path that shows it. Run as the owner, with the '
     'conversation locked.';
 
+-- A unit is hidden whole, so that no model is shown a result without its call.
+create function copilot_internal.hide_unit(p_tenant_id uuid, p_message_id uuid, p_actor uuid, p_reason text)
+    returns integer
+    language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+    v_message copilot_internal.conversation_messages;
+    v_reverted integer := 0;
+begin
+    for v_message in
+        update copilot_internal.conversation_messages m
+        set deleted_at = clock_timestamp(), deleted_by = p_actor, is_pinned = false, pinned_at = null, pinned_by = null
+        where m.id = any (copilot_internal.unit_of(p_tenant_id, p_message_id)) and m.tenant_id = p_tenant_id
+          and m.deleted_at is null
+        returning m.*
+    loop
+        v_reverted := v_reverted + copilot_internal.revert_operations(p_tenant_id, v_message.path_id,
+            v_message.sequence_in_path, p_reason, false);
+        perform copilot_internal.recount_showing(p_tenant_id, v_message.path_id, v_message.sequence_in_path);
+    end loop;
+    return v_reverted;
+end $$;
+comment on function copilot_internal.hide_unit(uuid, uuid, uuid, text) is
+    'Deletes a message with its unit, on whatever path, and reverts what covers it; returns how many operations. Run '
+    'as the owner, with the conversation locked.';
+
 create function copilot_internal.delete_message(
     p_tenant_id uuid, p_conversation_id uuid, p_message_id uuid, p_user_id uuid default null)
     returns table (deleted_at timestamptz, operations_reverted integer)
@@ -404,20 +430,7 @@ begin
     perform copilot_internal.access(p_tenant_id, p_conversation_id, p_user_id,
         case when v_message.user_id = v_user and v_message.role = 'user' then 'author' else 'manage' end);
     perform copilot_internal.lock_open_conversation(p_tenant_id, p_conversation_id);
-    deleted_at := clock_timestamp();
-    operations_reverted := 0;
-    for v_message in
-        update copilot_internal.conversation_messages m
-        set deleted_at = delete_message.deleted_at, deleted_by = v_user, is_pinned = false, pinned_at = null,
-            pinned_by = null
-        where m.id = any (copilot_internal.unit_of(p_tenant_id, p_message_id)) and m.tenant_id = p_tenant_id
-          and m.deleted_at is null
-        returning m.*
-    loop
-        operations_reverted := operations_reverted + copilot_internal.revert_operations(p_tenant_id,
-            v_message.path_id, v_message.sequence_in_path, 'deleted', false);
-        perform copilot_internal.recount_showing(p_tenant_id, v_message.path_id, v_message.sequence_in_path);
-    end loop;
+    operations_reverted := copilot_internal.hide_unit(p_tenant_id, p_message_id, v_user, 'deleted');
     select m.deleted_at into deleted_at from copilot_internal.conversation_messages m
     where m.id = p_message_id and m.tenant_id = p_tenant_id;
     return next;

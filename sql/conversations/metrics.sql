@@ -57,12 +57,7 @@ create view metrics.cost_by_path with (security_barrier) as
                or r.tenant_id = any ((select copilot_internal.caller_tenants())::uuid[]))
     ) l
     where (select copilot_internal.caller_sees_all())
-       or exists (select from copilot_internal.active_memberships m
-                  where m.tenant_id = l.tenant_id and m.user_id = (select copilot_internal.caller_user())
-                    and m.role in ('owner', 'admin'))
-       or exists (select from copilot_internal.conversations c
-                  where c.id = l.conversation_id and c.tenant_id = l.tenant_id and c.erasing_at is null
-                    and (c.user_id = (select copilot_internal.caller_user()) or c.effective_audience <> 'private'))
+       or copilot_internal.caller_sees_costs_of(l.tenant_id, l.conversation_id)
     group by l.tenant_id, l.conversation_id, l.path_id;
 comment on view metrics.cost_by_path is
     'Costs by path, all time, net of corrections. It adds the ledger up: name a tenant. A member sees paths that they '

@@ -33,6 +33,20 @@ end $$;
 comment on function copilot_internal.refuse_path(uuid, uuid, uuid) is
     'Raises why a path takes no message: P0002 or PT409. Run as the owner.';
 
+create function copilot_internal.require_taking_path(p_tenant_id uuid, p_conversation_id uuid, p_path_id uuid)
+    returns void
+    language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+    perform from copilot_internal.conversation_paths p
+    where p.id = p_path_id and p.tenant_id = p_tenant_id and p.conversation_id = p_conversation_id
+      and p.is_active and p.archived_at is null;
+    if not found then
+        perform copilot_internal.refuse_path(p_tenant_id, p_conversation_id, p_path_id);
+    end if;
+end $$;
+comment on function copilot_internal.require_taking_path(uuid, uuid, uuid) is
+    'Raises P0002 or PT409 for a path that takes no messages. Run as the owner, with the path locked.';
+
 -- The clock is read under the lock, so that created_at never falls along a path.
 create function copilot_internal.advance_path(
     p_tenant_id uuid, p_conversation_id uuid, p_path_id uuid, p_last_message_id uuid, p_count integer, p_tokens bigint,
@@ -235,9 +249,13 @@ create function copilot_internal.delete_segments() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     delete from copilot_internal.conversation_path_segments s where s.path_id = old.id and s.tenant_id = old.tenant_id;
+    update copilot_internal.compaction_operations o
+    set state = 'reverted', reverted_at = clock_timestamp(), revert_reason = 'the path is gone'
+    where o.path_id = old.id and o.tenant_id = old.tenant_id and o.state = 'applied';
     return null;
 end $$;
-comment on function copilot_internal.delete_segments() is 'Trigger: what a path inherited goes with it.';
+comment on function copilot_internal.delete_segments() is
+    'Trigger: what a path inherited goes with it, and no operation of it is in force.';
 create trigger delete_segments after delete on copilot_internal.conversation_paths
     for each row execute function copilot_internal.delete_segments();
 

@@ -90,7 +90,7 @@ begin
     perform copilot_internal.check_request_id(p_request_id);
     -- A twin waits here where it matters: for the request id, or to activate.
     if p_activate or p_request_id is not null then
-        perform copilot_internal.lock_open_conversation(p_tenant_id, p_conversation_id);
+        perform copilot_internal.lock_conversation(p_tenant_id, p_conversation_id);
     else
         perform from copilot_internal.conversations c
         where c.id = p_conversation_id and c.tenant_id = p_tenant_id for share;

@@ -1,5 +1,37 @@
 -- Pins: what no compaction takes from a model.
 
+create function copilot_internal.refuse_pin() returns void
+    language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+    raise exception 'a path has at most 100 pinned messages' using errcode = 'program_limit_exceeded',
+        hint = 'Unpin some.';
+end $$;
+comment on function copilot_internal.refuse_pin() is 'Raises 54000 where a path would show too many pinned messages.';
+
+-- Each path that shows the message has room for it: a branch has pins of its own.
+create function copilot_internal.check_pin(p_message copilot_internal.conversation_messages) returns void
+    language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+    if (select count(*) from copilot_internal.conversation_paths p
+        join copilot_internal.conversation_messages m
+          on m.path_id = p.id and m.tenant_id = p.tenant_id and m.is_pinned
+        where p.conversation_id = p_message.conversation_id and p.tenant_id = p_message.tenant_id) < 100
+    then
+        return;
+    end if;
+    if exists (
+        select from copilot_internal.conversation_paths p
+        where p.conversation_id = p_message.conversation_id and p.tenant_id = p_message.tenant_id
+          and copilot_internal.position_on(p.tenant_id, p.id, p_message.path_id, p_message.sequence_in_path) is not null
+          and (select count(*) from copilot_internal.pinned_of_path(p.tenant_id, p.id)) >= 100)
+    then
+        perform copilot_internal.refuse_pin();
+    end if;
+end $$;
+comment on function copilot_internal.check_pin(copilot_internal.conversation_messages) is
+    'Raises 54000 where a path that shows the message has 100 pinned ones. Run as the owner, with the conversation '
+    'locked.';
+
 create function copilot_internal.pin_message(
     p_tenant_id uuid, p_conversation_id uuid, p_message_id uuid, p_user_id uuid) returns boolean
     language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
@@ -14,10 +46,7 @@ begin
     if v_message.id is null then
         return false;
     elsif not v_message.is_pinned then
-        if (select count(*) from copilot_internal.pinned_of_path(p_tenant_id, v_message.path_id)) >= 100 then
-            raise exception 'a path has at most 100 pinned messages' using errcode = 'program_limit_exceeded',
-                hint = 'Unpin one.';
-        end if;
+        perform copilot_internal.check_pin(v_message);
         update copilot_internal.conversation_messages m
         set is_pinned = true, pinned_at = clock_timestamp(), pinned_by = v_user
         where m.id = p_message_id and m.tenant_id = p_tenant_id;

@@ -89,7 +89,7 @@ declare
 begin
     for v_conversation in
         select c.id, c.tenant_id from copilot_internal.conversations c
-        where c.erasing_at is not null order by c.erasing_at limit 1000
+        where c.erasing_at is not null order by c.updated_at, c.id limit 1000
     loop
         exit when v_done >= p_limit;
         select s.* into v_step

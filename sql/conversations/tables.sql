@@ -39,11 +39,13 @@ create table copilot_internal.conversations (
     metadata jsonb not null default '{}'
         check (jsonb_typeof(metadata) = 'object' and octet_length(metadata::text) <= 65536),
     request_id text check (length(request_id) between 1 and 200),
+    request_digest bytea,
     created_at timestamptz not null default clock_timestamp(),
     updated_at timestamptz not null default clock_timestamp(),
     last_message_at timestamptz,
     activity_at timestamptz not null generated always as (greatest(created_at, last_message_at)) stored,
-    primary key (id, tenant_id)
+    primary key (id, tenant_id),
+    check ((request_digest is null) = (request_id is null))
 );
 create index conversations_user_idx on copilot_internal.conversations (tenant_id, user_id, activity_at desc, id desc);
 create index conversations_shared_idx on copilot_internal.conversations (tenant_id, activity_at desc, id desc)
@@ -75,6 +77,10 @@ create table copilot_internal.conversation_paths (
     merged_at timestamptz,
     merge_summary_message_id uuid,
     merge_mode text check (merge_mode in ('summary', 'full', 'selective')),
+    merge_request_id text check (length(merge_request_id) between 1 and 200),
+    -- Where on the other path the copies are.
+    merge_first_sequence integer check (merge_first_sequence >= 1),
+    merge_count integer check (merge_count >= 0),
     created_at timestamptz not null default clock_timestamp(),
     updated_at timestamptz not null default clock_timestamp(),
     last_sequence integer not null default 0 check (last_sequence between 0 and 1000000),
@@ -108,6 +114,9 @@ create index conversation_paths_candidates_idx
     where size_class >= 5 and is_active and archived_at is null;
 create unique index conversation_paths_request_id_idx on copilot_internal.conversation_paths (tenant_id, request_id)
     where request_id is not null;
+
+create unique index conversation_paths_merge_request_id_idx
+    on copilot_internal.conversation_paths (tenant_id, merge_request_id) where merge_request_id is not null;
 
 -- What a path inherits, in reading order. Written once, with the path, by its trigger, and hence without a key to it.
 create table copilot_internal.conversation_path_segments (

@@ -8,6 +8,9 @@ declare
     -- What was noted with an operation is for its user, unless the tenant shares it.
     v_details constant text := ' and (user_id is null or user_id = (select copilot_internal.caller_user()) '
         'or tenant_id = any ((select copilot_internal.caller_open_tenants())::uuid[])';
+    -- Ids and costs of conversations tell about colleagues: a member sees those that they may read.
+    v_conversations constant text := ' and (conversation_id is null or user_id = (select '
+        'copilot_internal.caller_user()) or copilot_internal.caller_sees_costs_of(tenant_id, conversation_id))';
     -- Estimates from history are named by tasks.
     v_tasks constant text := ' and (not from_history or operation_type = ''chat'' '
         'or tenant_id = any ((select copilot_internal.caller_open_tenants())::uuid[]))';
@@ -52,12 +55,13 @@ begin
             ('select', 'metrics.margins, metrics.housekeeping', array['service_role', 'metrics_reader']),
             -- A view needs its reader's right to execute what it calls, a constraint its writer's.
             ('execute', 'function copilot_internal.caller_sees_all(), copilot_internal.caller_tenants(), '
-                'copilot_internal.caller_open_tenants(), '
+                'copilot_internal.caller_open_tenants(), copilot_internal.caller_sees_costs_of(uuid, uuid), '
+                'copilot_internal.caller_user(), '
                 'copilot_internal.period_bounds(text, text, timestamptz), copilot_internal.is_time_zone(text), '
                 'copilot_internal.admission_counters()',
                 -- The last has the right to read every view from Postgres itself.
                 array['authenticated', 'service_role', 'metrics_reader', 'pg_read_all_data']),
-            ('execute', 'function copilot_internal.caller_user(), copilot_internal.check_confidence_level(text), '
+            ('execute', 'function copilot_internal.check_confidence_level(text), '
                 'copilot_internal.raise_refusal(jsonb, integer), copilot_internal.check_own_tenant(uuid)',
                 array['authenticated', 'service_role']),
             ('execute', 'procedure copilot_internal.housekeep(interval)', array['service_role']),
@@ -155,16 +159,19 @@ begin
             ('default_quotas', null),
             ('quota_overrides', v_tenant_filter),
             ('quota_events', v_tenant_filter),
-            ('llm_cost_records', v_tenant_filter || v_details || ' or task is null and metadata = ''{}'')'),
-            ('e2b_cost_records', v_tenant_filter || v_details || ' or metadata = ''{}'')'),
+            ('llm_cost_records', v_tenant_filter || v_conversations || v_details
+                || ' or task is null and metadata = ''{}'')'),
+            ('e2b_cost_records', v_tenant_filter || v_conversations || v_details || ' or metadata = ''{}'')'),
             ('quota_charges', v_tenant_filter),
-            ('cost_corrections', v_tenant_filter),
+            ('cost_corrections', v_tenant_filter || ' and (conversation_id is null '
+                || 'or copilot_internal.caller_sees_costs_of(tenant_id, conversation_id))'),
             ('quota_reservations', v_tenant_filter || v_details || ' or metadata = ''{}'')'),
             ('reservation_extensions', v_tenant_filter),
             ('pending_costs', v_tenant_filter),
             ('quota_rollups', v_tenant_filter),
             ('cost_rollups', v_tenant_filter),
-            ('conversation_rollups', v_tenant_filter),
+            ('conversation_rollups', v_tenant_filter
+                || ' and copilot_internal.caller_sees_costs_of(tenant_id, conversation_id)'),
             ('purged_costs', null),
             ('erasures', null)
         ) as t (name, filter)

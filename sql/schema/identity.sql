@@ -20,6 +20,14 @@ comment on function copilot_internal.caller_open_tenants() is
     'Those of them in which the person may see the task and metadata of other members'' operations: as owner or admin, '
     'or because the tenant''s settings say share_details. Used as caller_tenants().';
 
+-- It reads a row: all else that a filter asks comes first.
+create function copilot_internal.caller_sees_costs_of(p_tenant_id uuid, p_conversation_id uuid) returns boolean
+    language c stable parallel restricted cost 1000
+    as 'MODULE_PATHNAME', 'caller_sees_costs_of_wrapper';
+comment on function copilot_internal.caller_sees_costs_of(uuid, uuid) is
+    'Whether the caller may know what a conversation cost: owners and admins, and a member who may read it, or where '
+    'pg_tollgate_conversations does not store it. Used inside policies and views.';
+
 create function copilot_internal.period_bounds(
     p_period text, p_time_zone text, p_at timestamptz, out period_start timestamptz, out period_end timestamptz)
     returns record language c stable parallel safe as 'MODULE_PATHNAME', 'period_bounds_wrapper';

@@ -168,9 +168,13 @@ create view metrics.cost_by_user with (security_barrier) as
         select v.tenant_id, v.user_id, count(distinct v.sandbox) as sessions
         from copilot_internal.visible_sandboxes v group by v.tenant_id, v.user_id
     ) s on s.tenant_id = l.tenant_id and s.user_id = l.user_id
+    where (select copilot_internal.caller_sees_all())
+       or l.user_id in ((select copilot_internal.caller_user()), '00000000-0000-0000-0000-000000000000')
+       or l.tenant_id = any ((select copilot_internal.caller_open_tenants())::uuid[])
     group by l.tenant_id, l.user_id;
 comment on view metrics.cost_by_user is
-    'Costs by tenant and user, all time. What no user was named for has a NULL user_id.';
+    'Costs by tenant and user, all time. What no user was named for has a NULL user_id. A member sees their own, '
+    'owners and admins all, and every member where the tenant''s settings say share_details.';
 comment on column metrics.cost_by_user.tenant_id is 'The tenant.';
 comment on column metrics.cost_by_user.user_id is 'The user, or NULL.';
 comment on column metrics.cost_by_user.llm_cost is 'USD for LLM calls with a price.';
@@ -195,8 +199,12 @@ create view metrics.cost_by_conversation with (security_barrier) as
         select v.tenant_id, v.conversation_id, count(distinct v.sandbox) as sessions
         from copilot_internal.visible_sandboxes v group by v.tenant_id, v.conversation_id
     ) s on s.tenant_id = l.tenant_id and s.conversation_id = l.conversation_id
+    where (select copilot_internal.caller_sees_all())
+       or copilot_internal.caller_sees_costs_of(l.tenant_id, l.conversation_id)
     group by l.tenant_id, l.conversation_id;
-comment on view metrics.cost_by_conversation is 'Costs by tenant and conversation, all time.';
+comment on view metrics.cost_by_conversation is
+    'Costs by tenant and conversation, all time. A member sees conversations that they may read, owners and admins '
+    'all.';
 comment on column metrics.cost_by_conversation.tenant_id is 'The tenant.';
 comment on column metrics.cost_by_conversation.conversation_id is 'The conversation.';
 comment on column metrics.cost_by_conversation.llm_cost is 'USD for LLM calls with a price.';

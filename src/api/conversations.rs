@@ -1,4 +1,4 @@
-//! What the second extension, `pg_tollgate_conversations`, needs of the library.
+//! What the second extension, `pg_tollgate_conversations`, needs of the library, and what the first asks about it.
 
 use pgrx::{Uuid, pg_extern, pg_sys};
 
@@ -13,6 +13,7 @@ use crate::pg::{lock, new_id};
 
 signatures! {
     ConversationAccess = access | can_access(p_tenant_id, p_conversation_id, p_user_id, p_right);
+    ConversationCosts = caller_sees_costs_of(p_tenant_id, p_conversation_id);
 }
 
 /// These functions are called by SECURITY DEFINER functions, so the role outside of them is who calls.
@@ -51,6 +52,18 @@ fn can_access(fcinfo: pg_sys::FunctionCallInfo) -> bool {
         Err(error @ Error::Internal { .. }) => error.raise(),
         Err(_) => false,
     }
+}
+
+/// Called for each row that a policy or a view looks at.
+#[pg_extern(sql = false)]
+fn caller_sees_costs_of(fcinfo: pg_sys::FunctionCallInfo) -> bool {
+    use ConversationCosts::*;
+
+    let call = Call::<ConversationCosts>::new(fcinfo);
+    let (Some(tenant), Some(conversation)) = (call.uuid(p_tenant_id), call.uuid(p_conversation_id)) else {
+        return Caller::current().reads_all_metrics();
+    };
+    call.kernel(|caller| conversations::sees_costs(caller, tenant, conversation))
 }
 
 #[pg_extern(sql = false)]
