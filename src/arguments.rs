@@ -4,7 +4,8 @@ use pgrx::Uuid;
 
 use crate::error::{Error, Result};
 use crate::pg::jsonb::{Bounds, Excess};
-use crate::pg::jsonb_value::Opened;
+use crate::pg::jsonb_node::JsonbNode;
+use crate::pg::jsonb_value;
 use crate::pg::value::{GivenJson, Json};
 use crate::pg::{self, Timestamp, nil};
 use crate::settings;
@@ -76,14 +77,14 @@ pub fn beyond(name: &str, bounds: &Bounds, excess: Excess) -> String {
 const REPORT: Bounds = Bounds { bytes: 4 * 1024 * 1024, depth: 100, number: 1_000 };
 
 /// A report that must be there, whatever it is; or how it is beyond its bounds, as a clause.
-pub fn report<'a>(value: Option<GivenJson>, name: &str) -> Result<std::result::Result<Opened<'a>, String>> {
+pub fn report<'a>(value: Option<GivenJson>, name: &str) -> Result<std::result::Result<JsonbNode<'a>, String>> {
     let given = required(value, name)?;
-    Ok(Opened::new(given, &REPORT).map_err(beyond_report))
+    Ok(jsonb_value::open(&given, &REPORT).map_err(beyond_report))
 }
 
 /// What a report says; or how it is beyond its bounds, as a clause.
-pub fn reported(report: Opened<'_>) -> std::result::Result<serde_json::Value, String> {
-    report.value().map_err(beyond_report)
+pub fn reported(report: JsonbNode<'_>) -> std::result::Result<serde_json::Value, String> {
+    jsonb_value::value(report).map_err(beyond_report)
 }
 
 fn beyond_report(excess: Excess) -> String {

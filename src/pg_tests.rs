@@ -279,7 +279,7 @@ mod tests {
         let mut runner = TestRunner::new(Config { cases: 1_000, failure_persistence: None, ..Config::default() });
         let bounds = (0..600_usize, 1..5_usize, prop_oneof![1..60_usize, Just(1_000)]);
         let outcome = runner.run(&(any_document(), bounds), |(document, (bytes, depth, number))| {
-            let given = || GivenJson::Datum(Value::jsonb(&document.to_string()).datum());
+            let given = || GivenJson::new(Value::jsonb(&document.to_string()).datum());
             let Ok(all) = given().within(&Bounds { bytes: 1_000_000, depth: 100, number: 10_000 }) else {
                 return Err(TestCaseError::fail("beyond every bound"));
             };
@@ -316,7 +316,7 @@ mod tests {
         let outcome = runner.run(&any_document(), |document| {
             let stored = || Value::jsonb(&document.to_string());
             let printed = serde_json::from_str(&output(pg_sys::jsonb_out, stored().datum())).unwrap_or_default();
-            let Ok(read) = jsonb_value::read(GivenJson::Datum(stored().datum()), &bounds) else {
+            let Ok(read) = jsonb_value::read(&GivenJson::new(stored().datum()), &bounds) else {
                 return Err(TestCaseError::fail("beyond every bound"));
             };
             prop_assert_eq!(trimmed(read), trimmed(printed));
@@ -335,7 +335,7 @@ mod tests {
             let bounds = Bounds { bytes: 1_000_000, depth, number };
             // SAFETY: a jsonb that was made just now.
             let passed = unsafe { JsonbNode::of(stored, &bounds) }.is_within_bounds();
-            prop_assert_eq!(passed, jsonb_value::read(GivenJson::Datum(stored), &bounds).is_ok());
+            prop_assert_eq!(passed, jsonb_value::read(&GivenJson::new(stored), &bounds).is_ok());
             Ok(())
         });
         assert!(outcome.is_ok(), "{outcome:?}");

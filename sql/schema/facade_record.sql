@@ -59,8 +59,8 @@ create function public.record_llm_costs(p_records jsonb)
     language c volatile rows 100
     as 'MODULE_PATHNAME', 'record_llm_costs_wrapper';
 comment on function public.record_llm_costs(jsonb) is
-    'record_llm_cost for an array of up to 1,000 objects keyed by its argument names without p_, in one transaction. A '
-    'bad record refuses the batch, naming its ordinal (from 1). Times as RFC 3339; decimals as numbers or strings.';
+    'record_llm_cost for an array of up to 10,000 objects keyed by its argument names without p_, in one transaction. '
+    'A bad record refuses the batch, naming its ordinal (from 1). Times as RFC 3339; decimals as numbers or strings.';
 
 create function public.record_e2b_costs(p_records jsonb)
     returns table (ordinal integer, recorded boolean, cost_record_id uuid, cost_usd numeric, cost_status text,
@@ -70,5 +70,5 @@ create function public.record_e2b_costs(p_records jsonb)
     language c volatile rows 100
     as 'MODULE_PATHNAME', 'record_e2b_costs_wrapper';
 comment on function public.record_e2b_costs(jsonb) is
-    'record_e2b_cost for an array of up to 1,000 objects keyed by its argument names without p_, in one transaction, '
+    'record_e2b_cost for an array of up to 10,000 objects keyed by its argument names without p_, in one transaction, '
     'as record_llm_costs does it for LLM calls.';

@@ -33,6 +33,8 @@ pub enum CounterSource {
 /// Why a step is taken again from the beginning.
 pub enum Retry {
     Again,
+    /// The tables have to be read, and the journal has a charge that they do not show yet.
+    WhenWritten,
     Failed(Error),
 }
 
@@ -131,6 +133,9 @@ impl<'a> QuotaCounter<'a> {
         let [tenant, platform] = epochs;
         let epoch = if self.partition == PLATFORM { platform } else { tenant };
         if self.definition.is_own || with(|state| state.has_closed(self.partition)) {
+            if with(|state| state.has_unwritten()) {
+                return Err(Retry::WhenWritten);
+            }
             if self.definition.is_own && self.waits_for_earlier(epoch, LockWait::Wait) {
                 // They may have charged the tenant before its row was deleted, which has come again.
                 return Err(Retry::Again);
@@ -177,12 +182,9 @@ impl<'a> QuotaCounter<'a> {
         tail: &mut i64,
     ) -> std::result::Result<Option<Handle>, Retry> {
         if with(|state| state.has_unwritten()) {
-            // The journal has a charge that the tables do not show yet.
             return match wait {
                 LockWait::Try => Ok(None),
-                LockWait::Wait => Err(Retry::Failed(Error::State {
-                    message: "a trigger on the ledger cannot charge a quota whose counter is not loaded".to_owned(),
-                })),
+                LockWait::Wait => Err(Retry::WhenWritten),
             };
         }
         let registry = &self.shared.registry;
@@ -393,7 +395,7 @@ impl<'a> QuotaCounter<'a> {
                 seen => Ok(seen),
             },
             // No room for a figure that is only read: the tables have it as well.
-            Ok(None) | Err(Retry::Again | Retry::Failed(Error::Limit { .. })) => Ok(None),
+            Ok(None) | Err(Retry::Again | Retry::WhenWritten | Retry::Failed(Error::Limit { .. })) => Ok(None),
             Err(Retry::Failed(error)) => Err(error),
         }
     }

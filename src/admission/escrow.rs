@@ -11,7 +11,7 @@ use tollgate_escrow::table::{Delta, Pin};
 use super::charge::{Admission, Charge, Counted};
 use super::counter::{CounterSource, Expiry, LockWait, QuotaCounter, Retry};
 use super::waiting::{barrier, lock_row, partitions, wait_for, wait_for_active_hold, withdraw};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::pg::invalidation::handle_messages;
 use crate::pg::lock::{self, Strength};
 use crate::pg::memory::Shared;
@@ -43,6 +43,13 @@ fn noted(charge: &Charge) -> impl Iterator<Item = (journal::Charge, Delta)> {
 }
 
 pub fn admit(shared: &Shared, spi: &Session, charge: Charge) -> Result<Admission> {
+    admit_unless_unwritten(shared, spi, charge)?.ok_or_else(|| Error::State {
+        message: "a trigger on the ledger cannot charge a quota whose counter is not loaded".to_owned(),
+    })
+}
+
+/// `None` where a counter has to be loaded, and charges of this transaction were admitted that the tables do not show.
+pub fn admit_unless_unwritten(shared: &Shared, spi: &Session, charge: Charge) -> Result<Option<Admission>> {
     loop {
         let mut rowless = false;
         let mut outcome = try_admit(shared, spi, charge, &mut rowless);
@@ -59,10 +66,11 @@ pub fn admit(shared: &Shared, spi: &Session, charge: Charge) -> Result<Admission
             }
         }
         match outcome {
-            Ok(admission) => return Ok(admission),
+            Ok(admission) => return Ok(Some(admission)),
             Err(Retry::Again) => {
                 pgrx::check_for_interrupts!();
             }
+            Err(Retry::WhenWritten) => return Ok(None),
             Err(Retry::Failed(error)) => return Err(error),
         }
     }
@@ -430,7 +438,7 @@ pub fn quota_usage(
     let tables_only = unsafe { pg_sys::RecoveryInProgress() || pg_sys::IsInParallelMode() };
     handle_messages();
     let definitions = definitions_in(payer, present(shared, payer))?;
-    let mut sums = Sums::new(payer, snapshot);
+    let mut sums = Sums::new(snapshot);
     let mut usage = QuotaUsage { tenant: definitions.tenant.clone(), ..QuotaUsage::default() };
     for definition in &definitions.all {
         let counter = QuotaCounter::new(shared, payer, &definitions, definition, at);
@@ -446,12 +454,12 @@ pub fn quota_usage(
             Some(quota) => quota,
             None => {
                 let bounds = counter.window.bounds;
-                let (sum, counts_all) = (sums.get(spi, definition.scope, bounds)?, definition.counts_all());
+                let (sum, counts_all) = (sums.get(spi, payer, definition.scope, bounds)?, definition.counts_all());
+                usage.tail = usage.tail.max(sum.tail);
                 definition.counting(bounds, sum.spent(counts_all), sum.held(counts_all))
             }
         });
     }
-    usage.tail = sums.tail().max(usage.tail);
     Ok(usage)
 }
 

@@ -4,6 +4,7 @@
 //! tables in a snapshot taken after that, at every isolation level. No figure is kept: the tables alone decide.
 
 use std::cell::Cell;
+use std::rc::Rc;
 
 use pgrx::Uuid;
 
@@ -12,34 +13,41 @@ use crate::error::Result;
 use crate::pg::lock::{self, Strength};
 use crate::pg::spi::{Session, Snapshot};
 use crate::pg::{Timestamp, invalidation, nil, to_unix_seconds};
+use crate::quota::definitions::{Definition, Definitions};
 use crate::quota::sums::Sums;
 use crate::quota::{Payer, QuotaUsage, definitions};
 use tollgate_core::decision::Resource;
 
 /// Every quota that applies to the payer, as of the moment, from the tables. Holds are counted that have not expired.
 pub fn quota_usage(spi: &Session, payer: Payer, at: Timestamp, snapshot: Snapshot) -> Result<QuotaUsage> {
-    stand(spi, payer, at, &mut Sums::new(payer, snapshot))
+    invalidation::handle_messages();
+    stand(spi, &definitions::of(payer, [0; 2])?, payer, at, &mut Sums::new(snapshot))
 }
 
-fn stand(spi: &Session, payer: Payer, at: Timestamp, sums: &mut Sums) -> Result<QuotaUsage> {
-    invalidation::handle_messages();
-    let definitions = definitions::of(payer, [0; 2])?;
-    let mut usage = QuotaUsage::default();
+fn stand(
+    spi: &Session,
+    definitions: &Rc<Definitions>,
+    payer: Payer,
+    at: Timestamp,
+    sums: &mut Sums,
+) -> Result<QuotaUsage> {
+    let mut usage = QuotaUsage { tenant: definitions.tenant.clone(), ..QuotaUsage::default() };
     for definition in &definitions.all {
         let bounds = definition.window_at(to_unix_seconds(at)).bounds;
-        let sum = sums.get(spi, definition.scope, bounds)?;
+        let sum = sums.get(spi, payer, definition.scope, bounds)?;
         let counts_all = definition.counts_all();
         usage.quotas.push(definition.counting(bounds, sum.spent(counts_all), sum.held(counts_all)));
+        usage.tail = usage.tail.max(sum.tail);
     }
-    usage.tail = sums.tail();
-    usage.tenant = definitions.tenant.clone();
-    usage.definitions = Some(definitions);
+    usage.definitions = Some(Rc::clone(definitions));
     Ok(usage)
 }
 
 pub fn admit(spi: &Session, charge: Charge) -> Result<Admission> {
-    let mut sums = Sums::new(charge.payer, Snapshot::Latest);
-    let mut usage = stand(spi, charge.payer, charge.at, &mut sums)?;
+    invalidation::handle_messages();
+    let definitions = definitions::of(charge.payer, [0; 2])?;
+    let mut sums = Sums::new(Snapshot::Latest);
+    let mut usage = stand(spi, &definitions, charge.payer, charge.at, &mut sums)?;
     for quota in &mut usage.quotas {
         quota.held -= charge.given_up(quota.scope, sums.now());
     }
@@ -48,6 +56,24 @@ pub fn admit(spi: &Session, charge: Charge) -> Result<Admission> {
         return Ok(Admission::refused(usage, verdict));
     }
     Ok(Admission::admitted(usage, verdict, charge.hold, Counted::default()))
+}
+
+/// The same for one of many charges that are not enforced, by sums that are read once: the locks of all payers are held,
+/// so that only these charges change them. `None` where a sum has to be read and earlier charges are not in the tables.
+pub fn admit_in_run(spi: &Session, charge: Charge, sums: &mut Sums, unwritten: bool) -> Result<Option<Admission>> {
+    invalidation::handle_messages();
+    let definitions = definitions::of(charge.payer, [0; 2])?;
+    let is_known = |definition: &Definition| {
+        let bounds = definition.window_at(to_unix_seconds(charge.at)).bounds;
+        sums.known(charge.payer, definition.scope, bounds).is_some()
+    };
+    if unwritten && !definitions.all.iter().all(is_known) {
+        return Ok(None);
+    }
+    let usage = stand(spi, &definitions, charge.payer, charge.at, sums)?;
+    sums.add(charge.payer, charge.at, |scope| charge.spent(scope));
+    let verdict = usage.decide(charge.wanted(), false);
+    Ok(Some(Admission::admitted(usage, verdict, None, Counted::default())))
 }
 
 thread_local! {

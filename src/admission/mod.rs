@@ -18,6 +18,7 @@ use crate::pg::Timestamp;
 use crate::pg::memory::{Shared, shared};
 use crate::pg::spi::{Session, Snapshot};
 use crate::pg::transaction::own_slot;
+use crate::quota::sums::Sums;
 use crate::quota::{Payer, QuotaUsage};
 use tollgate_core::decision::Quota;
 
@@ -66,6 +67,21 @@ impl AdmissionMode {
         match self {
             Self::Locked => locked::admit(spi, charge),
             Self::Escrow(shared) => escrow::admit(shared, spi, charge),
+        }
+    }
+
+    /// The same for one of many charges that are not enforced. `None` where figures have to be read from the tables that do
+    /// not show all that was admitted before: whoever keeps rows back writes them, and asks again.
+    pub fn admit_in_run(
+        &self,
+        spi: &Session,
+        charge: Charge,
+        sums: &mut Sums,
+        unwritten: bool,
+    ) -> Result<Option<Admission>> {
+        match self {
+            Self::Locked => locked::admit_in_run(spi, charge, sums, unwritten),
+            Self::Escrow(shared) => escrow::admit_unless_unwritten(shared, spi, charge),
         }
     }
 

@@ -90,7 +90,7 @@ fn usage_understood(fcinfo: pg_sys::FunctionCallInfo) -> Option<Reply> {
     use UsageUnderstood::*;
 
     let call = Call::<UsageUnderstood>::new(fcinfo);
-    let usage = jsonb_value::read(call.jsonb(p_usage)?, &KEPT).ok()?;
+    let usage = jsonb_value::read(&call.jsonb(p_usage)?, &KEPT).ok()?;
     let (input, output) = (call.bigint(p_input_tokens)?, call.bigint(p_output_tokens)?);
     let ours = understood_alone(&call.text(p_provider)?, input, output, &usage)?;
     let written = jsonb_writer::write(&ours).unwrap_or_else(|error| error.raise());

@@ -151,7 +151,7 @@ fn record_e2b_cost(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
 fn record_batch<R: Batched + Record>(caller: &Caller, given: Option<GivenJson>) -> Result<Vec<Outcome>> {
     require_service_role(caller)?;
     let given = arguments::required(given, "p_records")?;
-    let records: Vec<R> = batch::parse(&arguments::document(given, "p_records", &batch::BATCH)?.text())?;
+    let records: Vec<R> = batch::parse(given)?;
     let records: Vec<&dyn Record> = records.iter().map(|one| one as &dyn Record).collect();
     spi::session(|spi| record(spi, &records))
 }

@@ -16,7 +16,6 @@ use tollgate_core::decision::Resource;
 use tollgate_core::money::Picos;
 
 /// The arguments that `record_llm_cost` and `record_e2b_cost` share, as they came.
-#[derive(Default)]
 pub struct RecordArgs {
     pub tenant_id: Option<Uuid>,
     pub user_id: Option<Uuid>,
@@ -29,6 +28,25 @@ pub struct RecordArgs {
     pub occurred_at: Option<Timestamp>,
     pub metadata: Option<GivenJson>,
     pub log_denial: Option<bool>,
+}
+
+impl Default for RecordArgs {
+    /// What is not given.
+    fn default() -> Self {
+        Self {
+            tenant_id: None,
+            user_id: None,
+            conversation_id: None,
+            path_id: None,
+            cost_usd: None,
+            request_id: None,
+            reservation_id: None,
+            enforce: Some(false),
+            occurred_at: None,
+            metadata: None,
+            log_denial: Some(false),
+        }
+    }
 }
 
 /// The same, once they hold.
@@ -127,7 +145,7 @@ impl Attribution {
 
     /// The value of [`METADATA_COLUMN`].
     pub fn metadata_value(&self) -> Value {
-        self.metadata.as_ref().map_or_else(|| Value::jsonb("{}"), Json::value)
+        self.metadata.as_ref().map_or_else(Value::empty_object, Json::value)
     }
 }
 

@@ -1,109 +1,120 @@
-//! A batch as JSON: an array of objects keyed by the argument names of the function that records one, without `p_`.
+//! A batch as JSON: an array of objects keyed by the argument names of the function that records one, without `p_`. It is
+//! read where it lies.
 
 use chrono::DateTime;
 use pgrx::Uuid;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer};
-use serde_json::Value;
-use tollgate_core::json::{self, Misfit};
+use tollgate_core::usage::{Kind, Node};
 
 use super::attribution::RecordArgs;
 use super::e2b::{self, SandboxSession};
 use super::llm::{self, LlmCall};
-use crate::arguments::shown;
+use crate::arguments::{self, shown};
 use crate::error::{Error, Result};
 use crate::pg::Timestamp;
 use crate::pg::identity::parse_uuid;
 use crate::pg::jsonb::Bounds;
+use crate::pg::jsonb_node::JsonbNode;
+use crate::pg::jsonb_value;
 use crate::pg::value::GivenJson;
 
 /// Most records in one batch: one transaction holds the tenants' locks for all of them.
-const MAX_RECORDS: usize = 1_000;
+const MAX_RECORDS: usize = 10_000;
 
-/// All of a batch: 16 KiB for each of a thousand records.
-pub const BATCH: Bounds = Bounds { bytes: 16 * 1024 * 1024, depth: 110, number: 1_000 };
+/// All of a batch, in bytes as they are stored.
+const BATCH: Bounds = Bounds { bytes: 16 * 1024 * 1024, depth: 110, number: 1_000 };
 
 /// A kind of record that can come in a batch.
 pub trait Batched: TryFrom<Self::Arguments, Error = Error> {
-    type Arguments;
+    type Arguments: Default;
 
-    /// The arguments that an element of the array gives.
-    fn arguments(element: Value) -> Result<Self::Arguments>;
+    /// Takes an argument by its key; `false` when there is none of that name.
+    fn take(given: &mut Self::Arguments, key: &str, value: JsonbNode<'_>) -> Result<bool>;
 }
 
 /// Reads the batch, or says which record (counted from 1) is wrong and how.
-pub fn parse<R: Batched>(text: &str) -> Result<Vec<R>> {
-    let Ok(Value::Array(records)) = json::parse(text) else {
+pub fn parse<R: Batched>(given: GivenJson) -> Result<Vec<R>> {
+    let beyond = |excess| Error::invalid(arguments::beyond("p_records", &BATCH, excess));
+    let array = jsonb_value::open(&given, &BATCH).map_err(beyond)?;
+    if let Some(excess) = array.excess() {
+        return Err(beyond(excess));
+    }
+    if !matches!(array.kind(), Kind::List) {
         return Err(Error::invalid("p_records must be a JSON array of objects"));
-    };
-    if records.len() > MAX_RECORDS {
+    }
+    if array.elements().count() > MAX_RECORDS {
         return Err(Error::invalid(format!("p_records must not hold more than {MAX_RECORDS} records")));
     }
-    let one = |element| R::try_from(R::arguments(element)?);
-    let numbered = records.into_iter().enumerate();
+    let one = |element| R::try_from(read::<R>(element)?);
+    let numbered = array.elements().enumerate();
     numbered.map(|(index, element)| one(element).map_err(|error| error.at_ordinal(index + 1))).collect()
 }
 
-fn read<T: DeserializeOwned>(element: Value) -> Result<T> {
-    let Value::Object(fields) = element else { return Err(Error::invalid("is not a JSON object")) };
-    json::read(fields).map_err(|Misfit { path, why }| {
-        let key = path.join(".");
-        Error::invalid(match why {
-            Some(why) => format!("{key} {why}"),
-            None => format!("unknown key \"{}\"", shown(&key)),
-        })
-    })
+/// A key that is not among the arguments would be a cost recorded without what it said.
+fn read<R: Batched>(element: JsonbNode<'_>) -> Result<R::Arguments> {
+    if !matches!(element.kind(), Kind::Object) {
+        return Err(Error::invalid("is not a JSON object"));
+    }
+    let mut members: Vec<(&[u8], JsonbNode<'_>)> = element.members().collect();
+    // Of several mistakes the first is told, as keys are sorted.
+    members.sort_unstable_by_key(|(key, _)| *key);
+    let mut given = R::Arguments::default();
+    for (key, value) in members {
+        let key = str::from_utf8(key).unwrap_or_default();
+        if !R::take(&mut given, key, value)? {
+            return Err(Error::invalid(format!("unknown key \"{}\"", shown(key))));
+        }
+    }
+    Ok(given)
 }
 
-/// The keys of one kind of record: those that all kinds have, and its own. A key that is not among these would be a cost
-/// recorded without what it said.
-macro_rules! batched {
-    ($record:ty as $element:ident of $module:ident { $($field:ident: $kind:ty,)* }) => {
-        #[derive(Default, Deserialize)]
-        #[serde(default, deny_unknown_fields)]
-        struct $element {
-            tenant_id: Field<Uuid>,
-            user_id: Field<Uuid>,
-            conversation_id: Field<Uuid>,
-            path_id: Field<Uuid>,
-            cost_usd: Field<Amount>,
-            request_id: Field<String>,
-            reservation_id: Field<Uuid>,
-            enforce: Field<bool>,
-            occurred_at: Field<Moment>,
-            metadata: Field<GivenJson>,
-            log_denial: Field<bool>,
-            $($field: Field<$kind>,)*
-        }
+/// An argument; one that is null or missing has its default.
+fn argument<T: Argument>(key: &str, value: JsonbNode<'_>) -> Result<Option<T::Given>> {
+    if matches!(value.kind(), Kind::Null) {
+        return Ok(None);
+    }
+    match T::read(value) {
+        None => Err(Error::invalid(format!("{key} must be {}", T::EXPECTED))),
+        given => Ok(given),
+    }
+}
 
+/// Takes the arguments that all kinds of records have, and its own.
+macro_rules! batched {
+    ($record:ty as $module:ident { $($field:ident: $kind:ty,)* }) => {
         impl Batched for $record {
             type Arguments = $module::Arguments;
 
-            fn arguments(element: Value) -> Result<$module::Arguments> {
-                let given: $element = read(element)?;
-                Ok($module::Arguments {
-                    attribution: RecordArgs {
-                        tenant_id: given.tenant_id.0,
-                        user_id: given.user_id.0,
-                        conversation_id: given.conversation_id.0,
-                        path_id: given.path_id.0,
-                        cost_usd: given.cost_usd.0,
-                        request_id: given.request_id.0,
-                        reservation_id: given.reservation_id.0,
-                        enforce: given.enforce.0.or(Some(false)),
-                        occurred_at: given.occurred_at.0,
-                        metadata: given.metadata.0,
-                        log_denial: given.log_denial.0.or(Some(false)),
-                    },
-                    $($field: given.$field.0,)*
-                })
+            fn take(given: &mut $module::Arguments, key: &str, value: JsonbNode<'_>) -> Result<bool> {
+                match key {
+                    $(stringify!($field) => given.$field = argument::<$kind>(key, value)?,)*
+                    _ => return take_shared(&mut given.attribution, key, value),
+                }
+                Ok(true)
             }
         }
     };
 }
 
+fn take_shared(given: &mut RecordArgs, key: &str, value: JsonbNode<'_>) -> Result<bool> {
+    match key {
+        "tenant_id" => given.tenant_id = argument::<Uuid>(key, value)?,
+        "user_id" => given.user_id = argument::<Uuid>(key, value)?,
+        "conversation_id" => given.conversation_id = argument::<Uuid>(key, value)?,
+        "path_id" => given.path_id = argument::<Uuid>(key, value)?,
+        "cost_usd" => given.cost_usd = argument::<Amount>(key, value)?,
+        "request_id" => given.request_id = argument::<String>(key, value)?,
+        "reservation_id" => given.reservation_id = argument::<Uuid>(key, value)?,
+        "enforce" => given.enforce = argument::<bool>(key, value)?.or(given.enforce),
+        "occurred_at" => given.occurred_at = argument::<Moment>(key, value)?,
+        "metadata" => given.metadata = argument::<GivenJson>(key, value)?,
+        "log_denial" => given.log_denial = argument::<bool>(key, value)?.or(given.log_denial),
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
 batched! {
-    LlmCall as Call of llm {
+    LlmCall as llm {
         model_provider: String,
         model_name: String,
         input_tokens: i64,
@@ -117,7 +128,7 @@ batched! {
 }
 
 batched! {
-    SandboxSession as Sandbox of e2b {
+    SandboxSession as e2b {
         sandbox_id: String,
         sandbox_type: String,
         duration_seconds: Amount,
@@ -132,39 +143,27 @@ batched! {
     }
 }
 
-/// An argument; one that is null or missing has its default.
-struct Field<T: Argument>(Option<T::Given>);
-
-impl<T: Argument> Default for Field<T> {
-    fn default() -> Self {
-        Self(None)
-    }
-}
-
-impl<'de, T: Argument> Deserialize<'de> for Field<T> {
-    fn deserialize<D: Deserializer<'de>>(json: D) -> std::result::Result<Self, D::Error> {
-        let read = |value| T::from_json(value).ok_or_else(|| format!("must be {}", T::EXPECTED));
-        json::nullable(json, read).map(Self)
-    }
-}
-
 trait Argument {
     /// As the function takes it.
     type Given;
     const EXPECTED: &'static str;
 
-    fn from_json(value: Value) -> Option<Self::Given>;
+    fn read(value: JsonbNode<'_>) -> Option<Self::Given>;
+}
+
+fn text(value: JsonbNode<'_>) -> Option<&str> {
+    match value.kind() {
+        Kind::Text(bytes) => str::from_utf8(bytes).ok(),
+        _ => None,
+    }
 }
 
 impl Argument for String {
     type Given = Self;
     const EXPECTED: &'static str = "a string";
 
-    fn from_json(value: Value) -> Option<Self> {
-        match value {
-            Value::String(text) => Some(text),
-            _ => None,
-        }
+    fn read(value: JsonbNode<'_>) -> Option<Self> {
+        text(value).map(str::to_owned)
     }
 }
 
@@ -172,8 +171,11 @@ impl Argument for bool {
     type Given = Self;
     const EXPECTED: &'static str = "true or false";
 
-    fn from_json(value: Value) -> Option<Self> {
-        value.as_bool()
+    fn read(value: JsonbNode<'_>) -> Option<Self> {
+        match value.kind() {
+            Kind::Bool(truth) => Some(truth),
+            _ => None,
+        }
     }
 }
 
@@ -181,8 +183,8 @@ impl Argument for i64 {
     type Given = Self;
     const EXPECTED: &'static str = "a whole number";
 
-    fn from_json(value: Value) -> Option<Self> {
-        value.as_i64()
+    fn read(value: JsonbNode<'_>) -> Option<Self> {
+        value.number()?.parse().ok()
     }
 }
 
@@ -190,8 +192,8 @@ impl Argument for Uuid {
     type Given = Self;
     const EXPECTED: &'static str = "a UUID";
 
-    fn from_json(value: Value) -> Option<Self> {
-        value.as_str().and_then(parse_uuid)
+    fn read(value: JsonbNode<'_>) -> Option<Self> {
+        text(value).and_then(parse_uuid)
     }
 }
 
@@ -199,8 +201,8 @@ impl Argument for GivenJson {
     type Given = Self;
     const EXPECTED: &'static str = "JSON";
 
-    fn from_json(value: Value) -> Option<Self> {
-        Some(Self::Text(value.to_string()))
+    fn read(value: JsonbNode<'_>) -> Option<Self> {
+        Some(Self::new(value.document().datum()))
     }
 }
 
@@ -211,12 +213,8 @@ impl Argument for Amount {
     type Given = String;
     const EXPECTED: &'static str = "a number";
 
-    fn from_json(value: Value) -> Option<Self::Given> {
-        match value {
-            Value::Number(number) => Some(number.to_string()),
-            Value::String(text) => Some(text),
-            _ => None,
-        }
+    fn read(value: JsonbNode<'_>) -> Option<String> {
+        value.number().or_else(|| text(value).map(str::to_owned))
     }
 }
 
@@ -227,19 +225,19 @@ impl Argument for Moment {
     type Given = Timestamp;
     const EXPECTED: &'static str = "a time such as 2026-01-31T12:00:00Z";
 
-    fn from_json(value: Value) -> Option<Self::Given> {
-        let at = DateTime::parse_from_rfc3339(value.as_str()?).ok()?;
-        Some(crate::pg::from_unix_seconds(at.timestamp()) + i64::from(at.timestamp_subsec_micros()))
+    fn read(value: JsonbNode<'_>) -> Option<Timestamp> {
+        text(value).and_then(rfc3339)
     }
+}
+
+fn rfc3339(text: &str) -> Option<Timestamp> {
+    let at = DateTime::parse_from_rfc3339(text).ok()?;
+    Some(crate::pg::from_unix_seconds(at.timestamp()) + i64::from(at.timestamp_subsec_micros()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn rfc3339(text: &str) -> Option<Timestamp> {
-        Moment::from_json(text.into())
-    }
 
     #[test]
     fn times_are_read_to_the_microsecond() {
@@ -276,45 +274,5 @@ mod tests {
         ] {
             assert_eq!(rfc3339(text), None, "{text}");
         }
-    }
-
-    #[test]
-    fn a_record_is_read_or_its_key_named() {
-        let said = |record: &str| match serde_json::from_str(record).map(LlmCall::arguments) {
-            Ok(Err(Error::Invalid { message, .. })) => message,
-            _ => String::new(),
-        };
-        for (record, message) in [
-            ("[]", "is not a JSON object"),
-            (r#"["00000000-0000-0000-0000-000000000001"]"#, "is not a JSON object"),
-            (r#"{"tokens": null}"#, "unknown key \"tokens\""),
-            (r#"{"tokens": 5}"#, "unknown key \"tokens\""),
-            (r#"{"task": 5}"#, "task must be a string"),
-            (r#"{"enforce": 1}"#, "enforce must be true or false"),
-            (r#"{"tenant_id": "x"}"#, "tenant_id must be a UUID"),
-            (r#"{"input_tokens": 1.0}"#, "input_tokens must be a whole number"),
-            (r#"{"input_tokens": "1"}"#, "input_tokens must be a whole number"),
-            (r#"{"cost_usd": true}"#, "cost_usd must be a number"),
-            (r#"{"occurred_at": 5}"#, "occurred_at must be a time such as 2026-01-31T12:00:00Z"),
-        ] {
-            assert_eq!(said(record), message, "{record}");
-        }
-        let said = |record: &str| match serde_json::from_str(record).map(SandboxSession::arguments) {
-            Ok(Err(Error::Invalid { message, .. })) => message,
-            _ => String::new(),
-        };
-        assert_eq!(said(r#"{"duration_seconds": []}"#), "duration_seconds must be a number");
-        assert_eq!(said(r#"{"model_name": "m"}"#), "unknown key \"model_name\"");
-        let Ok(Ok(read)) =
-            serde_json::from_str(r#"{"cost_usd": 0.10, "task": null, "usage": {"a": 1.50}}"#).map(LlmCall::arguments)
-        else {
-            panic!("not read")
-        };
-        let usage = match read.usage {
-            Some(GivenJson::Text(text)) => Some(text),
-            _ => None,
-        };
-        assert_eq!((read.attribution.cost_usd.as_deref(), usage.as_deref()), (Some("0.10"), Some(r#"{"a":1.50}"#)));
-        assert_eq!((read.task, read.attribution.enforce), (None, Some(false)));
     }
 }

@@ -37,13 +37,13 @@ pub fn charge(
 }
 
 /// A record that is on its way into the ledger.
-struct Attempt<'a> {
+pub(super) struct Attempt<'a> {
     spi: &'a Session,
     mode: &'a AdmissionMode,
     record: &'a dyn Record,
     terms: RecordTerms<'a>,
     /// The payer: the user as the caller said, or else as the reservation says.
-    payer: Payer,
+    pub(super) payer: Payer,
     reservation: Option<Reservation>,
     /// A hold that is committed or released already, and its moment: what the operation cost comes after the fact.
     gone: Option<(State, Timestamp)>,
@@ -52,7 +52,7 @@ struct Attempt<'a> {
 }
 
 impl<'a> Attempt<'a> {
-    fn new(
+    pub(super) fn new(
         spi: &'a Session,
         mode: &'a AdmissionMode,
         record: &'a dyn Record,
@@ -119,7 +119,7 @@ impl<'a> Attempt<'a> {
         refused(self.spi, &self.terms, cost, usage, verdict, reason)
     }
 
-    fn moments(&self, now: Timestamp) -> Moments {
+    pub(super) fn moments(&self, now: Timestamp) -> Moments {
         let occurred_at = self.terms.occurred_at.unwrap_or(now);
         let charged_at = match &self.reservation {
             Some(reservation) => reservation.reserved_at,
@@ -129,7 +129,7 @@ impl<'a> Attempt<'a> {
         Moments { charged_at, occurred_at, recorded_at: now }
     }
 
-    fn ask(&self, cost: &Cost, moments: Moments) -> Charge {
+    pub(super) fn ask(&self, cost: &Cost, moments: Moments) -> Charge {
         let expires = |ttl| moments.recorded_at.saturating_add(ttl);
         let hold = self.terms.hold_for.map(|ttl| Hold { amount: cost.nanos, expires: expires(ttl) });
         Charge {
@@ -157,7 +157,8 @@ impl<'a> Attempt<'a> {
         let id = pg::new_id();
         let expires_at = admission.hold.map_or(moments.recorded_at, |hold| hold.expires);
         let reservation = self.reservation.as_ref().map(|reservation| reservation.id);
-        if !self.record.insert(&Row { id, cost, moments, user: self.payer.user, reservation, expires_at })? {
+        let row = Row { id, cost, moments, user: self.payer.user, reservation, expires_at };
+        if !self.record.source().table.insert(&self.record.row(&row)?)? {
             self.mode.retract(*asked, &admission);
             return Ok(None);
         }
@@ -298,7 +299,7 @@ fn gone_already(state: State) -> String {
     }
 }
 
-fn recorded(id: Uuid, cost: &Cost, admission: Admission, charge: &Charge, gone: Option<State>) -> Outcome {
+pub(super) fn recorded(id: Uuid, cost: &Cost, admission: Admission, charge: &Charge, gone: Option<State>) -> Outcome {
     let Admission { mut usage, verdict, hold, .. } = admission;
     for quota in &mut usage.quotas {
         quota.spent = quota.spent.saturating_add(charge.spent(quota.scope));

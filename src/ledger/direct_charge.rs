@@ -88,8 +88,8 @@ impl Record for DirectCharge {
         Ok(Cost::provided(self.cost))
     }
 
-    fn insert(&self, row: &Row<'_>) -> Result<bool> {
-        TABLE.insert(&[
+    fn row(&self, row: &Row<'_>) -> Result<Vec<Value>> {
+        Ok(vec![
             row.id.into(),
             self.payer.tenant.into(),
             row.user.into(),

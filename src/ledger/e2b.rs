@@ -21,6 +21,7 @@ use tollgate_core::decision::Resource;
 use tollgate_core::money::{Rounding, format_scaled, parse_scaled};
 
 /// The arguments of `record_e2b_cost`, as they came.
+#[derive(Default)]
 pub struct Arguments {
     pub attribution: RecordArgs,
     pub sandbox_id: Option<String>,
@@ -200,16 +201,17 @@ impl Record for SandboxSession {
         Ok(Cost::new(attribution.provided(kind, occurred_at)?, quote))
     }
 
-    fn insert(&self, row: &Row<'_>) -> Result<bool> {
+    fn row(&self, row: &Row<'_>) -> Result<Vec<Value>> {
         let attribution = &self.attribution;
         let cost = attribution.cost_values(row)?;
-        TABLE.insert(&join::<_, { COLUMNS.len() }>(&[
+        Ok(join::<_, { COLUMNS.len() }>(&[
             &attribution.owner_values(row),
             &self.session_values(),
             &cost,
             &[attribution.metadata_value()],
             &self.provider_values(),
             &[Attribution::billed_value(row, cost)],
-        ]))
+        ])
+        .to_vec())
     }
 }

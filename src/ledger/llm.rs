@@ -12,7 +12,8 @@ use super::{Cost, Record, RecordTerms, Row, Source, Stored};
 use crate::arguments;
 use crate::error::{Error, Result};
 use crate::pg::Timestamp;
-use crate::pg::jsonb_value::{self, Opened};
+use crate::pg::jsonb_node::JsonbNode;
+use crate::pg::jsonb_value;
 use crate::pg::shape::{Column, nullable, required};
 use crate::pg::spi::types::{BIGINT, JSONB, NUMERIC, TEXT};
 use crate::pg::spi::{Plan, Session, Snapshot};
@@ -104,7 +105,7 @@ impl LlmCall {
     /// A call by the report that its provider, gateway or library gave. What a gateway says that it billed is the cost,
     /// unless the caller names one. A report that is not understood is refused when it is to be enforced. When the
     /// money is spent already, it is kept with a record that has no price.
-    pub fn reported(given: Arguments, report: std::result::Result<Opened<'_>, String>) -> Result<Self> {
+    pub fn reported(given: Arguments, report: std::result::Result<JsonbNode<'_>, String>) -> Result<Self> {
         let mut attribution: Attribution = given.attribution.try_into()?;
         let provider = arguments::required_text(given.model_provider, "p_model_provider")?;
         let model = arguments::required_text(given.model_name, "p_model_name")?;
@@ -215,16 +216,17 @@ impl Record for LlmCall {
         policy::refuses(attribution.tenant, attribution.user, self.task.as_deref(), &self.provider, &self.model)
     }
 
-    fn insert(&self, row: &Row<'_>) -> Result<bool> {
+    fn row(&self, row: &Row<'_>) -> Result<Vec<Value>> {
         let attribution = &self.attribution;
         let trace = [self.trace.as_deref().into(), self.span.as_deref().into()];
         let cost = attribution.cost_values(row)?;
-        TABLE.insert(&join::<_, { COLUMNS.len() }>(&[
+        Ok(join::<_, { COLUMNS.len() }>(&[
             &attribution.owner_values(row),
             &self.call_values(),
             &cost,
             &trace,
             &[attribution.metadata_value(), Attribution::billed_value(row, cost), usd(self.reported_cost)],
-        ]))
+        ])
+        .to_vec())
     }
 }

@@ -1,7 +1,8 @@
 //! Writing the ledger: price, admit, insert, in one transaction.
 //!
 //! One charge goes through here from top to bottom. [`record`] opens the [`AdmissionMode`] and calls [`charge`] for
-//! each record. That replays a request that is known, prices, asks for admission, and has the record insert itself.
+//! each record. That replays a request that is known, prices, asks for admission, and writes the record's row. Records
+//! of a batch that nothing can refuse go through [`run`] instead, many at a time.
 
 pub mod attribution;
 pub mod batch;
@@ -16,6 +17,7 @@ mod report;
 pub mod reprice;
 mod reservation;
 pub mod reserve;
+mod run;
 pub mod settle;
 
 use std::iter;
@@ -27,6 +29,7 @@ use serde_json::json;
 use self::charge::charge;
 pub use self::reservation::State;
 use self::reservation::{Reservation, Settlement};
+use self::run::{Runs, record_run};
 use crate::admission::AdmissionMode;
 use crate::error::Result;
 use crate::pg::spi::{Rows, Session, columns};
@@ -294,8 +297,8 @@ pub trait Record {
     fn denied(&self) -> Result<Option<String>> {
         Ok(None)
     }
-    /// Writes the row; `false` when another has its request id, which then is committed or our own.
-    fn insert(&self, row: &Row<'_>) -> Result<bool>;
+    /// The values of the row, in the order of the table's columns.
+    fn row(&self, row: &Row<'_>) -> Result<Vec<Value>>;
 }
 
 /// The outcome of one record.
@@ -334,16 +337,40 @@ impl Outcome {
 /// Records all of them or, by raising an error, none. Each answer says whether its record was admitted.
 pub fn record(spi: &Session, records: &[&dyn Record]) -> Result<Vec<Outcome>> {
     let mode = AdmissionMode::open(records.iter().map(|record| record.terms().payer.tenant))?;
-    let single = records.len() == 1;
     let mut outcomes = Vec::with_capacity(records.len());
-    for (index, record) in records.iter().enumerate() {
-        let outcome = reservation_of(spi, *record).and_then(|reservation| charge(spi, &mode, *record, reservation));
-        outcomes.push(if single { outcome? } else { outcome.map_err(|error| error.at_ordinal(index + 1))? });
+    if let [single] = records {
+        outcomes.push(record_one(spi, &mode, *single)?);
+    } else {
+        record_many(spi, &mode, records, &mut outcomes).map_err(|error| error.at_ordinal(outcomes.len() + 1))?;
     }
     if let Some((record, outcome)) = records.iter().zip(&outcomes).max_by_key(|(_, outcome)| outcome.usage.tail) {
         fold_long_tail(spi, record.terms().payer.tenant, outcome.usage.tail, records.len())?;
     }
     Ok(outcomes)
+}
+
+fn record_one(spi: &Session, mode: &AdmissionMode, record: &dyn Record) -> Result<Outcome> {
+    let reservation = reservation_of(spi, record)?;
+    charge(spi, mode, record, reservation)
+}
+
+/// In order, those together that can be. After an error, the next record is the one that it is of.
+fn record_many(
+    spi: &Session,
+    mode: &AdmissionMode,
+    records: &[&dyn Record],
+    outcomes: &mut Vec<Outcome>,
+) -> Result<()> {
+    let mut runs = Runs::new();
+    while let Some(record) = records.get(outcomes.len()) {
+        let before = outcomes.len();
+        record_run(spi, mode, &records[before..], &mut runs, outcomes)?;
+        if outcomes.len() == before {
+            outcomes.push(record_one(spi, mode, *record)?);
+            runs.break_off();
+        }
+    }
+    Ok(())
 }
 
 /// The reservation that a record settles, locked.

@@ -3,7 +3,7 @@
 use super::{Charged, Cost};
 use crate::arguments;
 use crate::error::Result;
-use crate::pg::jsonb_value::Opened;
+use crate::pg::jsonb_node::JsonbNode;
 use crate::pg::value::Json;
 use crate::pg::{Timestamp, jsonb_writer};
 use crate::pricing::lookup::{Model, exactly, quote_llm};
@@ -16,8 +16,8 @@ pub type Read = std::result::Result<(Understood, Json), (String, Json)>;
 
 /// Reads a report: where it lies, if one of its shape was read before. Members read what is stored, and not what the
 /// provider bills. The record's costs have it.
-pub fn read(report: std::result::Result<Opened<'_>, String>, provider: &str) -> Result<Read> {
-    if let Ok(Opened::Stored(node)) = report
+pub fn read(report: std::result::Result<JsonbNode<'_>, String>, provider: &str) -> Result<Read> {
+    if let Ok(node) = report
         && let Some((understood, counted)) = recognise(provider, node)
     {
         return Ok(Ok((understood, jsonb_writer::write(&counted)?)));

@@ -93,9 +93,9 @@ impl Record for Request {
         }
     }
 
-    fn insert(&self, row: &Row<'_>) -> Result<bool> {
+    fn row(&self, row: &Row<'_>) -> Result<Vec<Value>> {
         let amount = Value::cost(self.amount);
-        RESERVATIONS.insert(&[
+        Ok(vec![
             row.id.into(),
             self.tenant.into(),
             row.user.into(),
@@ -114,7 +114,7 @@ impl Record for Request {
             Value::NULL,
             Value::NULL,
             Value::NULL,
-            self.metadata.as_ref().map_or_else(|| Value::jsonb("{}"), Json::value),
+            self.metadata.as_ref().map_or_else(Value::empty_object, Json::value),
         ])
     }
 }

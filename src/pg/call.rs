@@ -149,7 +149,7 @@ impl<A: Argument> Call<A> {
     }
 
     pub fn jsonb(self, argument: A) -> Option<GivenJson> {
-        self.raw(argument).map(GivenJson::Datum)
+        self.raw(argument).map(GivenJson::new)
     }
 }
 

@@ -8,15 +8,11 @@ use crate::version;
 
 /// A row with the same request id.
 pub enum Duplicate {
-    None,
     /// It is committed, or this transaction's own.
     Written,
     /// The transaction that is writing or removing it. The token is not 0 while it may still take the row back by
     /// itself, because it has met another.
-    InFlight {
-        writer: pg_sys::TransactionId,
-        token: u32,
-    },
+    InFlight { writer: pg_sys::TransactionId, token: u32 },
 }
 
 const LOCK: pg_sys::LOCKMODE = pg_sys::AccessShareLock.cast_signed();
@@ -39,34 +35,40 @@ impl Duplicate {
     }
 }
 
-/// Looks the request id up in an index of request ids as it is now, uncommitted rows included.
+/// Looks request ids up in an index of request ids as it is now, uncommitted rows included: tenant and request id, one
+/// after the other. Gives the place of the first that there is a row of, with the row.
 ///
 /// # Safety
 /// The relation is open, and the index is one of it that [`index_of_requests`] has found.
 pub unsafe fn find_duplicate(
     heap: pg_sys::Relation,
     index: pg_sys::Oid,
-    tenant: Value,
-    request_id: Value,
-) -> Duplicate {
+    requests: impl Iterator<Item = Option<[Value; 2]>>,
+) -> Option<(usize, Duplicate)> {
     // SAFETY: relations are opened and closed in pairs, or by the abort that an ERROR causes. The dirty snapshot is a
     // plain struct of ours that the scan fills in; everything that the scan refers to outlives it.
     unsafe {
         let index = pg_sys::index_open(index, LOCK);
-        let mut keys = search_keys(index, tenant, request_id);
         let mut dirty =
             pg_sys::SnapshotData { snapshot_type: pg_sys::SnapshotType::SNAPSHOT_DIRTY, ..Default::default() };
         let slot = pg_sys::table_slot_create(heap, std::ptr::null_mut());
         let scan = version::begin_index_scan(heap, index, &raw mut dirty, 2);
-        pg_sys::index_rescan(scan, keys.as_mut_ptr(), 2, std::ptr::null_mut(), 0);
-        let mut found = Duplicate::None;
-        while pg_sys::index_getnext_slot(scan, pg_sys::ScanDirection::ForwardScanDirection, slot) {
-            // Set by the scan when the row it returned is not committed.
-            let writer = if dirty.xmin == pg_sys::InvalidTransactionId { dirty.xmax } else { dirty.xmin };
-            if writer == pg_sys::InvalidTransactionId || pg_sys::TransactionIdIsCurrentTransactionId(writer) {
-                found = Duplicate::Written;
-            } else {
-                found = Duplicate::InFlight { writer, token: dirty.speculativeToken };
+        let mut found = None;
+        for (place, request) in requests.enumerate() {
+            let Some([tenant, request_id]) = request else { continue };
+            let mut keys = search_keys(index, tenant, request_id);
+            pg_sys::index_rescan(scan, keys.as_mut_ptr(), 2, std::ptr::null_mut(), 0);
+            while pg_sys::index_getnext_slot(scan, pg_sys::ScanDirection::ForwardScanDirection, slot) {
+                // Set by the scan when the row it returned is not committed.
+                let writer = if dirty.xmin == pg_sys::InvalidTransactionId { dirty.xmax } else { dirty.xmin };
+                if writer == pg_sys::InvalidTransactionId || pg_sys::TransactionIdIsCurrentTransactionId(writer) {
+                    found = Some((place, Duplicate::Written));
+                } else {
+                    found = Some((place, Duplicate::InFlight { writer, token: dirty.speculativeToken }));
+                    break;
+                }
+            }
+            if found.is_some() {
                 break;
             }
         }

@@ -30,9 +30,16 @@ pub enum Excess {
 pub struct Document(pg_sys::Datum);
 
 impl Document {
-    /// One that was made here.
-    pub(super) fn made(datum: pg_sys::Datum) -> Self {
-        Self(datum)
+    /// A document of these bytes, which are a container as it is stored, in the current memory context.
+    pub(super) fn of_container(bytes: &[u8]) -> Self {
+        let size = pg_sys::VARHDRSZ + bytes.len();
+        // SAFETY: so many bytes are allocated and filled, with the size that a varlena begins with.
+        unsafe {
+            let document = pg_sys::palloc(size).cast::<u8>();
+            pgrx::set_varsize_4b(document.cast(), i32::try_from(size).unwrap_or(i32::MAX));
+            bytes.as_ptr().copy_to_nonoverlapping(document.add(pg_sys::VARHDRSZ), bytes.len());
+            Self(pg_sys::Datum::from(document))
+        }
     }
 
     pub fn datum(self) -> pg_sys::Datum {

@@ -6,8 +6,9 @@
 use pgrx::pg_sys;
 use tollgate_core::usage::{Kind, Node};
 
-use super::jsonb::Bounds;
+use super::jsonb::{Bounds, Document, Excess};
 use super::numeric;
+use super::value::output;
 
 /// Units of a whole number in those that [`numeric::picos`] reads.
 const WHOLE: i128 = 1_000_000_000_000;
@@ -54,6 +55,42 @@ impl<'a> JsonbNode<'a> {
     pub fn whole(self) -> Option<u64> {
         let picos = self.picos().filter(|picos| picos % WHOLE == 0)?;
         u64::try_from(picos / WHOLE).ok()
+    }
+
+    /// A number as it is printed, of which the bounds hold.
+    pub fn number(self) -> Option<String> {
+        if self.kind != pg_sys::JENTRY_ISNUMERIC {
+            return None;
+        }
+        // SAFETY: the bytes of a number in a document are a numeric.
+        let length = unsafe { numeric::printed(self.numeric()) };
+        // One that is printed with decimals is longer.
+        let whole = self.whole().map(|whole| whole.to_string()).filter(|whole| whole.len() == length);
+        Some(whole.unwrap_or_else(|| output(pg_sys::numeric_out, self.numeric())))
+    }
+
+    /// A copy of it as a document of its own, in the current memory context.
+    pub fn document(self) -> Document {
+        if self.kind == pg_sys::JENTRY_ISCONTAINER {
+            return Document::of_container(self.bytes);
+        }
+        // A scalar is the only element of a list that says so.
+        let mut list = Vec::with_capacity(8 + self.bytes.len());
+        list.extend((pg_sys::JB_FARRAY | pg_sys::JB_FSCALAR | 1).to_ne_bytes());
+        list.extend((self.kind | u32::try_from(self.bytes.len()).unwrap_or(0)).to_ne_bytes());
+        list.extend(self.bytes);
+        Document::of_container(&list)
+    }
+
+    /// The bound that anything in it exceeds.
+    pub fn excess(self) -> Option<Excess> {
+        match self.kind() {
+            Kind::Number => (!self.is_short()).then_some(Excess::Number),
+            Kind::List | Kind::Object if self.levels == 0 => Some(Excess::Depth),
+            Kind::List => self.elements().find_map(Self::excess),
+            Kind::Object => self.members().find_map(|(_, value)| value.excess()),
+            Kind::Null | Kind::Bool(_) | Kind::Text(_) => None,
+        }
     }
 
     /// Whether a number is no longer in print than it may be.
@@ -146,12 +183,7 @@ impl<'a> Node<'a> for JsonbNode<'a> {
     }
 
     fn is_within_bounds(self) -> bool {
-        match self.kind() {
-            Kind::Number => self.whole().is_some() || self.is_short(),
-            Kind::List => self.levels > 0 && self.elements().all(Self::is_within_bounds),
-            Kind::Object => self.levels > 0 && self.members().all(|(_, value)| value.is_within_bounds()),
-            Kind::Null | Kind::Bool(_) | Kind::Text(_) => true,
-        }
+        self.excess().is_none()
     }
 }
 

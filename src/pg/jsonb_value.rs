@@ -9,42 +9,20 @@ use super::jsonb_node::JsonbNode;
 use super::value::{GivenJson, Json, output};
 use tollgate_core::json;
 
-/// A document that a caller gives: where it lies, or what its text says.
-pub enum Opened<'a> {
-    Stored(JsonbNode<'a>),
-    Parsed(Value),
-}
-
-impl<'a> Opened<'a> {
-    /// A document of no more bytes than it may have; null when it is a text that is none. The bytes are those that are
-    /// stored.
-    pub fn new(given: GivenJson, bounds: &'a Bounds) -> Result<Self, Excess> {
-        match given {
-            GivenJson::Text(text) if text.len() > bounds.bytes => Err(Excess::Bytes),
-            GivenJson::Text(text) => Ok(Self::Parsed(json::parse(&text).unwrap_or_default())),
-            // SAFETY: such a datum comes from an argument that the SQL signature says is a jsonb. It lives as long as the
-            // call.
-            GivenJson::Datum(datum) => unsafe {
-                if pg_sys::toast_raw_datum_size(datum) > bounds.bytes {
-                    return Err(Excess::Bytes);
-                }
-                Ok(Self::Stored(JsonbNode::of(datum, bounds)))
-            },
+/// A document that a caller gives, of no more bytes than it may have. The bytes are those that are stored.
+pub fn open<'a>(given: &GivenJson, bounds: &'a Bounds) -> Result<JsonbNode<'a>, Excess> {
+    // SAFETY: it is a jsonb, which lives as long as the call.
+    unsafe {
+        if pg_sys::toast_raw_datum_size(given.datum()) > bounds.bytes {
+            return Err(Excess::Bytes);
         }
-    }
-
-    /// What it says, or which bound it exceeds.
-    pub fn value(self) -> Result<Value, Excess> {
-        match self {
-            Self::Stored(node) => value(node),
-            Self::Parsed(value) => Ok(value),
-        }
+        Ok(JsonbNode::of(given.datum(), bounds))
     }
 }
 
 /// What a `jsonb` says that a caller gives, or which bound it exceeds.
-pub fn read(given: GivenJson, bounds: &Bounds) -> Result<Value, Excess> {
-    Opened::new(given, bounds)?.value()
+pub fn read(given: &GivenJson, bounds: &Bounds) -> Result<Value, Excess> {
+    value(open(given, bounds)?)
 }
 
 /// What a document says that is within its bounds.
@@ -57,8 +35,8 @@ pub fn of(json: &Json) -> Value {
     }
 }
 
-/// Nothing is printed but numbers that are short in print.
-fn value(node: JsonbNode<'_>) -> Result<Value, Excess> {
+/// What a document says, or which bound it exceeds. Nothing is printed but numbers that are short in print.
+pub fn value(node: JsonbNode<'_>) -> Result<Value, Excess> {
     let kind = node.kind();
     if matches!(kind, Kind::List | Kind::Object) && node.levels() == 0 {
         return Err(Excess::Depth);

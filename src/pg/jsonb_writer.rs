@@ -24,14 +24,7 @@ pub fn write(container: &impl Serialize) -> Result<Json> {
     if kind != pg_sys::JENTRY_ISCONTAINER || bytes.len() > pg_sys::JENTRY_OFFLENMASK as usize {
         return Err(Error::internal("what is to be stored is nothing that a jsonb can hold"));
     }
-    let size = pg_sys::VARHDRSZ + bytes.len();
-    // SAFETY: so many bytes are allocated and filled, with the size that a varlena begins with.
-    unsafe {
-        let document = pg_sys::palloc(size).cast::<u8>();
-        pgrx::set_varsize_4b(document.cast(), i32::try_from(size).unwrap_or(i32::MAX));
-        bytes.as_ptr().copy_to_nonoverlapping(document.add(pg_sys::VARHDRSZ), bytes.len());
-        Ok(Json::Stored(Document::made(pg_sys::Datum::from(document))))
-    }
+    Ok(Json::Stored(Document::of_container(&bytes)))
 }
 
 /// What no `jsonb` holds.

@@ -1,4 +1,4 @@
-//! Writing one row of our own into one of our own tables.
+//! Writing rows of our own into one of our own tables.
 //!
 //! A row that this library wrote into a table as it ships needs no planner, no constraint checks and no triggers: it is
 //! formed, put on the heap and into every index, as the executor does it. To a table that has triggers of others,
@@ -11,9 +11,10 @@
 
 use std::cell::Cell;
 use std::ffi::CStr;
+use std::iter;
 
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
-use pgrx::{IntoDatum, Uuid, pg_sys};
+use pgrx::{Uuid, pg_sys};
 
 use super::duplicate::{Duplicate, find_duplicate, index_of_requests};
 use super::invalidation::Watch;
@@ -93,18 +94,38 @@ impl Table {
     /// Inserts the row, given in the order of [`Self::columns`]. `false` when there is another with its request id,
     /// committed or in flight: then nothing is left of this one.
     pub fn insert(&'static self, row: &[Value]) -> Result<bool> {
-        if row.len() != self.columns.len() {
+        Ok(self.insert_rows(&[row])? == 1)
+    }
+
+    /// Inserts rows up to the first of which there is another with its request id, and gives their number. Whoever meets
+    /// one of them meanwhile waits for all of them: the caller bounds their number.
+    pub fn insert_rows<R: AsRef<[Value]>>(&'static self, rows: &[R]) -> Result<usize> {
+        if rows.iter().any(|row| row.as_ref().len() != self.columns.len()) {
             return Err(Error::internal("a row has the wrong number of columns"));
         }
-        loop {
+        let takes = |row: &R| self.columns.iter().zip(row.as_ref()).all(|(column, value)| column.takes(*value));
+        let mut done = 0;
+        while let Some(row) = rows.get(done) {
             let known = self.known()?;
-            if !known.as_shipped || !self.columns.iter().zip(row).all(|(column, value)| column.takes(*value)) {
-                return self.insert_through_executor(row);
-            }
-            if let Some(inserted) = self.insert_directly(known, row)? {
-                return Ok(inserted);
+            let wanted = if known.as_shipped { rows[done..].iter().take_while(|row| takes(row)).count() } else { 0 };
+            if wanted == 0 {
+                if !self.insert_through_executor(row.as_ref())? {
+                    break;
+                }
+                done += 1;
+            } else if let Some(inserted) = self.insert_directly(known, &rows[done..done + wanted])? {
+                done += inserted;
+                if inserted < wanted {
+                    break;
+                }
             }
         }
+        Ok(done)
+    }
+
+    /// Whether rows go past the executor, so that nothing of others runs with them.
+    pub fn is_as_shipped(&'static self) -> Result<bool> {
+        Ok(self.known()?.as_shipped)
     }
 
     fn known(&'static self) -> Result<Known> {
@@ -139,7 +160,7 @@ impl Table {
     }
 
     /// `None` when the table is no longer what is known of it.
-    fn insert_directly(&self, known: Known, row: &[Value]) -> Result<Option<bool>> {
+    fn insert_directly<R: AsRef<[Value]>>(&self, known: Known, rows: &[R]) -> Result<Option<usize>> {
         // SAFETY: what is opened and made is closed and dropped, or left to the abort that an ERROR causes. The values are
         // of the columns' types, as `is_as_shipped` has compared them, and none is NULL that must not be.
         unsafe {
@@ -149,24 +170,21 @@ impl Table {
                 pg_sys::table_close(relation, KEEP);
                 return Ok(None);
             }
-            let Target { estate, target } = Target::open(relation);
-            let is_request = known.request.is_some_and(|place| !row[place].is_null());
-            let arbiters = if is_request { self.arbiters(target)? } else { std::ptr::null_mut() };
-            let slot = pg_sys::MakeSingleTupleTableSlot((*relation).rd_att, &raw const pg_sys::TTSOpsVirtual);
-            for (index, value) in row.iter().enumerate() {
-                *(*slot).tts_values.add(index) = value.datum();
-                *(*slot).tts_isnull.add(index) = value.is_null();
+            let target = Target::open(relation);
+            let has_request = |row: &R| known.request.is_some_and(|place| !row.as_ref()[place].is_null());
+            let mut inserted = 0;
+            for group in rows.chunk_by(|one, next| has_request(one) == has_request(next)) {
+                let written = if has_request(&group[0]) {
+                    insert_speculatively(&target, group, self.arbiters(target.indexes)?)?
+                } else {
+                    insert_together(&target, group)?
+                };
+                inserted += written;
+                if written < group.len() {
+                    break;
+                }
             }
-            pg_sys::ExecStoreVirtualTuple(slot);
-            let inserted = if arbiters.is_null() {
-                pg_sys::simple_table_tuple_insert(relation, slot);
-                version::insert_into_indexes(target, slot, estate, None, arbiters, false);
-                true
-            } else {
-                insert_speculatively(target, slot, estate, arbiters)?
-            };
-            pg_sys::ExecDropSingleTupleTableSlot(slot);
-            Target { estate, target }.close();
+            target.close();
             pg_sys::table_close(relation, KEEP);
             Ok(Some(inserted))
         }
@@ -225,16 +243,9 @@ impl Table {
                     None => false,
                     Some(Entries::None) => true,
                     Some(Entries::Needed { only_summarizing }) => {
-                        let Target { estate, target } = Target::open(relation);
-                        version::insert_into_indexes(
-                            target,
-                            slot,
-                            estate,
-                            None,
-                            std::ptr::null_mut(),
-                            only_summarizing,
-                        );
-                        Target { estate, target }.close();
+                        let target = Target::open(relation);
+                        target.insert_into_indexes(slot, None, std::ptr::null_mut(), only_summarizing);
+                        target.close();
                         true
                     }
                 };
@@ -271,24 +282,36 @@ impl Table {
 
     /// Whether there is a row with this request id. Waits while another transaction is writing one.
     pub fn has_request(&'static self, tenant: Option<Uuid>, request_id: &str) -> Result<bool> {
-        let request_id = Value::raw(request_id.into_datum());
+        let request = [tenant.into(), request_id.into()];
         loop {
-            match self.duplicate(tenant.into(), request_id)? {
-                Duplicate::None => return Ok(false),
-                Duplicate::Written => return Ok(true),
-                in_flight => in_flight.wait(),
+            match self.duplicate(iter::once(Some(request)))? {
+                None => return Ok(false),
+                Some((_, Duplicate::Written)) => return Ok(true),
+                Some((_, in_flight)) => in_flight.wait(),
             };
         }
     }
 
-    fn duplicate(&'static self, tenant: Value, request_id: Value) -> Result<Duplicate> {
+    /// The place of the first request, given by tenant and id, of which there is a row, also one that another transaction
+    /// is writing.
+    pub fn first_known(
+        &'static self,
+        requests: impl Iterator<Item = Option<[Value; 2]>> + Clone,
+    ) -> Result<Option<usize>> {
+        Ok(self.duplicate(requests)?.map(|(place, _)| place))
+    }
+
+    fn duplicate(
+        &'static self,
+        requests: impl Iterator<Item = Option<[Value; 2]>> + Clone,
+    ) -> Result<Option<(usize, Duplicate)>> {
         loop {
             let known = self.known()?;
             // SAFETY: the relation is closed again, or by the abort that an ERROR causes. While the watch holds, with the
             // lock taken, the index is still what it was.
             let found = unsafe {
                 let relation = pg_sys::table_open(known.oid, READ);
-                let find = |index| find_duplicate(relation, index, tenant, request_id);
+                let find = |index| find_duplicate(relation, index, requests.clone());
                 let found = self.watch.holds().then(|| known.index.map(find));
                 pg_sys::table_close(relation, READ);
                 found
@@ -349,7 +372,7 @@ impl Table {
         if !self.has_requests || given("request_id").is_null() {
             return Ok(false);
         }
-        Ok(!matches!(self.duplicate(given("tenant_id"), given("request_id"))?, Duplicate::None))
+        Ok(self.duplicate(iter::once(Some([given("tenant_id"), given("request_id")])))?.is_some())
     }
 
     fn statement(&self) -> Plan {
@@ -375,10 +398,11 @@ impl Table {
     }
 }
 
-/// A table with its indexes, open as the executor opens them to write.
+/// A table that rows are put into, and its indexes.
 struct Target {
+    relation: pg_sys::Relation,
+    indexes: *mut pg_sys::ResultRelInfo,
     estate: *mut pg_sys::EState,
-    target: *mut pg_sys::ResultRelInfo,
 }
 
 impl Target {
@@ -388,51 +412,138 @@ impl Target {
         // SAFETY: what is made is dropped by `close`, or by the abort that an ERROR causes.
         unsafe {
             let estate = pg_sys::CreateExecutorState();
-            let target = pg_sys::palloc0(size_of::<pg_sys::ResultRelInfo>()).cast::<pg_sys::ResultRelInfo>();
-            (*target).type_ = pg_sys::NodeTag::T_ResultRelInfo;
-            pg_sys::InitResultRelInfo(target, relation, 1, std::ptr::null_mut(), 0);
-            pg_sys::ExecOpenIndices(target, false);
-            Self { estate, target }
+            let indexes = pg_sys::palloc0(size_of::<pg_sys::ResultRelInfo>()).cast::<pg_sys::ResultRelInfo>();
+            (*indexes).type_ = pg_sys::NodeTag::T_ResultRelInfo;
+            pg_sys::InitResultRelInfo(indexes, relation, 1, std::ptr::null_mut(), 0);
+            pg_sys::ExecOpenIndices(indexes, false);
+            Self { relation, indexes, estate }
         }
     }
 
     /// # Safety
-    /// It is used no more.
+    /// It is closed once.
     unsafe fn close(self) {
-        // SAFETY: it was opened, and is closed once.
+        // SAFETY: see `open`.
         unsafe {
-            pg_sys::ExecCloseIndices(self.target);
+            pg_sys::ExecCloseIndices(self.indexes);
             pg_sys::FreeExecutorState(self.estate);
+        }
+    }
+
+    unsafe fn new_slot(&self) -> *mut pg_sys::TupleTableSlot {
+        // SAFETY: the descriptor of an open relation.
+        unsafe { pg_sys::MakeSingleTupleTableSlot((*self.relation).rd_att, &raw const pg_sys::TTSOpsVirtual) }
+    }
+
+    /// Puts a row that is on the heap into every index. `conflict` is set when an arbiter has another one.
+    ///
+    /// # Safety
+    /// The row is in the slot, and the arbiters are some of the indexes.
+    unsafe fn insert_into_indexes(
+        &self,
+        slot: *mut pg_sys::TupleTableSlot,
+        conflict: Option<&mut bool>,
+        arbiters: *mut pg_sys::List,
+        only_summarizing: bool,
+    ) {
+        // SAFETY: as promised by the caller. What the index entry was made of is not needed any more.
+        unsafe {
+            version::insert_into_indexes(self.indexes, slot, self.estate, conflict, arbiters, only_summarizing);
+            let context = (*self.estate).es_per_tuple_exprcontext;
+            if !context.is_null() {
+                pg_sys::MemoryContextReset((*context).ecxt_per_tuple_memory);
+            }
         }
     }
 }
 
-/// Puts the row on the heap and into every index. `false` when an index of request ids has another row, committed or in
-/// flight: then this one is taken back.
+/// Puts a row into a slot.
 ///
 /// # Safety
-/// The row is in the slot, the indexes of the target are open, and the arbiters are some of them.
-unsafe fn insert_speculatively(
-    target: *mut pg_sys::ResultRelInfo,
-    slot: *mut pg_sys::TupleTableSlot,
-    estate: *mut pg_sys::EState,
-    arbiters: *mut pg_sys::List,
-) -> Result<bool> {
-    // SAFETY: as promised by the caller. Those that meet the row meanwhile wait for the token, not for the transaction. An
-    // ERROR from behind a pointer would jump over the destructors of the callers, so these are called through the guard.
+/// The slot has as many columns as the row, of its types.
+unsafe fn fill(slot: *mut pg_sys::TupleTableSlot, row: &[Value]) {
+    // SAFETY: as promised by the caller. No slot is without a way to clear it.
     unsafe {
-        let (relation, writer) = ((*target).ri_RelationDesc, pg_sys::GetCurrentTransactionId());
+        if let Some(clear) = (*(*slot).tts_ops).clear {
+            pg_guard_ffi_boundary(|| clear(slot));
+        }
+        for (index, value) in row.iter().enumerate() {
+            *(*slot).tts_values.add(index) = value.datum();
+            *(*slot).tts_isnull.add(index) = value.is_null();
+        }
+        pg_sys::ExecStoreVirtualTuple(slot);
+    }
+}
+
+/// Puts rows on the heap, as many on each page as fit, and into every index. Gives their number.
+///
+/// # Safety
+/// The rows are of the target's columns.
+unsafe fn insert_together<R: AsRef<[Value]>>(target: &Target, rows: &[R]) -> Result<usize> {
+    // SAFETY: as promised by the caller. An ERROR from behind a pointer would jump over the destructors of the callers, so
+    // this is called through the guard.
+    unsafe {
+        let methods = &*(*target.relation).rd_tableam;
+        let insert = methods.multi_insert.ok_or_else(|| Error::internal("a heap cannot insert many rows"))?;
+        let mut slots: Vec<*mut pg_sys::TupleTableSlot> = Vec::with_capacity(rows.len());
+        for row in rows {
+            let slot = target.new_slot();
+            fill(slot, row.as_ref());
+            slots.push(slot);
+        }
+        if let [slot] = slots[..] {
+            pg_sys::simple_table_tuple_insert(target.relation, slot);
+        } else {
+            let count = i32::try_from(slots.len()).map_err(|_| Error::internal("too many rows"))?;
+            let command = pg_sys::GetCurrentCommandId(true);
+            let relation = target.relation;
+            let first = slots.as_mut_ptr();
+            pg_guard_ffi_boundary(|| insert(relation, first, count, command, 0, std::ptr::null_mut()));
+        }
+        for slot in slots {
+            target.insert_into_indexes(slot, None, std::ptr::null_mut(), false);
+            pg_sys::ExecDropSingleTupleTableSlot(slot);
+        }
+        Ok(rows.len())
+    }
+}
+
+/// Puts rows on the heap and into every index, up to the first of which an index of request ids has another, committed or
+/// in flight: that one is taken back. Gives the number of those before it.
+///
+/// # Safety
+/// The rows are of the target's columns, and the arbiters are some of its indexes.
+unsafe fn insert_speculatively<R: AsRef<[Value]>>(
+    target: &Target,
+    rows: &[R],
+    arbiters: *mut pg_sys::List,
+) -> Result<usize> {
+    // SAFETY: as promised by the caller. Those that meet a row meanwhile wait for the token, not for the transaction. While
+    // it is held nothing is waited for. An ERROR from behind a pointer would jump over the destructors of the callers, so
+    // these are called through the guard.
+    unsafe {
+        let (relation, writer) = (target.relation, pg_sys::GetCurrentTransactionId());
         let methods = &*(*relation).rd_tableam;
         let (Some(insert), Some(complete)) = (methods.tuple_insert_speculative, methods.tuple_complete_speculative)
         else {
             return Err(Error::internal("a heap cannot insert speculatively"));
         };
+        let slot = target.new_slot();
         let (command, token) = (pg_sys::GetCurrentCommandId(true), pg_sys::SpeculativeInsertionLockAcquire(writer));
-        pg_guard_ffi_boundary(|| insert(relation, slot, command, 0, std::ptr::null_mut(), token));
-        let mut conflict = false;
-        version::insert_into_indexes(target, slot, estate, Some(&mut conflict), arbiters, false);
-        pg_guard_ffi_boundary(|| complete(relation, slot, token, !conflict));
+        let mut inserted = 0;
+        for row in rows {
+            fill(slot, row.as_ref());
+            pg_guard_ffi_boundary(|| insert(relation, slot, command, 0, std::ptr::null_mut(), token));
+            let mut conflict = false;
+            target.insert_into_indexes(slot, Some(&mut conflict), arbiters, false);
+            pg_guard_ffi_boundary(|| complete(relation, slot, token, !conflict));
+            if conflict {
+                break;
+            }
+            inserted += 1;
+        }
         pg_sys::SpeculativeInsertionLockRelease(writer);
-        Ok(!conflict)
+        pg_sys::ExecDropSingleTupleTableSlot(slot);
+        Ok(inserted)
     }
 }

@@ -43,7 +43,10 @@ impl Value {
 
     /// Nano-dollars as a `numeric` of US dollars, without trailing zeros.
     pub fn usd(nanos: i64) -> Self {
-        Self::shifted(nanos, 9)
+        match Picos::new(i128::from(nanos) * 1_000) {
+            Ok(amount) => Self::cost(amount),
+            Err(_) => Self::shifted(nanos, 9),
+        }
     }
 
     /// A cost as a `numeric` of US dollars, without trailing zeros.
@@ -68,6 +71,11 @@ impl Value {
     /// A `numeric`, or NULL.
     pub fn decimal(text: Option<&str>) -> Self {
         text.map_or(Self::NULL, Self::numeric)
+    }
+
+    /// A `jsonb` of an object without members.
+    pub fn empty_object() -> Self {
+        Self(Some(Document::of_container(&pg_sys::JB_FOBJECT.to_ne_bytes()).datum()))
     }
 
     /// A `jsonb` from its text, which must be one that this code wrote.
@@ -148,20 +156,22 @@ impl Json {
 }
 
 /// A `jsonb` as it came, unread.
-pub enum GivenJson {
-    Datum(pg_sys::Datum),
-    Text(String),
-}
+pub struct GivenJson(pg_sys::Datum);
 
 impl GivenJson {
+    /// One that the SQL signature says is a jsonb, or that was made here.
+    pub fn new(datum: pg_sys::Datum) -> Self {
+        Self(datum)
+    }
+
+    pub fn datum(&self) -> pg_sys::Datum {
+        self.0
+    }
+
     /// Takes it when it is within its bounds, or says which one it exceeds.
     pub fn within(self, bounds: &Bounds) -> Result<Json, Excess> {
-        match self {
-            // SAFETY: such a datum comes from an argument that the SQL signature says is a jsonb.
-            Self::Datum(datum) => unsafe { Document::within(datum, bounds) }.map(Json::Stored),
-            Self::Text(text) if text.len() > bounds.bytes => Err(Excess::Bytes),
-            Self::Text(text) => Ok(Json::Text(text)),
-        }
+        // SAFETY: it is a jsonb.
+        unsafe { Document::within(self.0, bounds) }.map(Json::Stored)
     }
 }
 

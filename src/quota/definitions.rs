@@ -84,6 +84,8 @@ pub struct Definitions {
     pub all: Vec<Definition>,
     pub tenant: TenantState,
     pub row: TenantRow,
+    /// Whether a user of the tenant has a quota. Where none has, all users go by what applies without a user.
+    has_user_quotas: bool,
 }
 
 impl Definitions {
@@ -99,6 +101,11 @@ impl Definitions {
     /// They have turned out to be the same in these.
     pub fn hold_in(&self, epochs: EpochPair) {
         self.epochs.set(epochs);
+    }
+
+    /// Whether they apply to the payer, of whose tenant they were read without a user.
+    fn serve(&self, payer: Payer) -> bool {
+        payer.user.is_none() || !self.has_user_quotas
     }
 
     /// Whether they were read in these epochs, no raise has come or gone, and this transaction cannot have made the row.
@@ -142,11 +149,19 @@ pub enum TenantRow {
     Founded,
 }
 
+/// What is known of a payer's tenant beside its quotas.
+struct Tenant {
+    state: TenantState,
+    row: TenantRow,
+    has_user_quotas: bool,
+}
+
 /// A tenant is known by its row, and without one by a quota of its own.
 const TENANT: &str = "
     select pg_catalog.to_char(t.deleted_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),
            t.id is not null or exists (select from copilot_internal.cost_quotas q where q.tenant_id = $1),
-           t.xmin::text::bigint
+           t.xmin::text::bigint,
+           exists (select from copilot_internal.cost_quotas q where q.tenant_id = $1 and q.scope = 'user')
     from (select $1) as asked (id)
     left join copilot_internal.tenants t on t.id = asked.id";
 
@@ -315,28 +330,47 @@ fn raises(numbers: &[i64]) -> Vec<Raise> {
 
 /// The definitions that apply to a payer, if they are kept.
 pub fn kept(payer: Payer, epochs: EpochPair) -> Option<Rc<Definitions>> {
-    KEPT.with(|kept| kept.get(&key(payer))).filter(|definitions| definitions.are_of(epochs))
+    kept_that(payer, |definitions| definitions.are_of(epochs))
+}
+
+/// The definitions that are kept of a payer, in whatever epochs they were read.
+pub fn kept_in_any(payer: Payer) -> Option<Rc<Definitions>> {
+    kept_that(payer, |definitions| !definitions.may_lack_own_row())
+}
+
+/// What is kept without a user, if it is for all users, or else what is kept of the user.
+fn kept_that(payer: Payer, is_valid: impl Fn(&Definitions) -> bool) -> Option<Rc<Definitions>> {
+    KEPT.with(|kept| {
+        let valid = |payer| kept.get(&key(payer)).filter(|definitions| is_valid(definitions));
+        let shared = valid(without_user(payer))?;
+        if shared.serve(payer) { Some(shared) } else { valid(payer) }
+    })
+}
+
+fn without_user(payer: Payer) -> Payer {
+    Payer { user: None, ..payer }
 }
 
 fn key(payer: Payer) -> DefinitionKey {
     (payer.tenant_key(), payer.user_key(), payer.resource)
 }
 
-/// The definitions that are kept of a payer, in whatever epochs they were read.
-pub fn kept_in_any(payer: Payer) -> Option<Rc<Definitions>> {
-    KEPT.with(|kept| kept.get(&key(payer))).filter(|definitions| !definitions.may_lack_own_row())
-}
-
 /// The definitions that apply to a payer, as of the epochs and of the invalidation messages that were handled, or newer.
 pub fn of(payer: Payer, epochs: EpochPair) -> Result<Rc<Definitions>> {
+    let shared = of_key(without_user(payer), epochs)?;
+    if shared.serve(payer) { Ok(shared) } else { of_key(payer, epochs) }
+}
+
+fn of_key(payer: Payer, epochs: EpochPair) -> Result<Rc<Definitions>> {
     let read = |_: &DefinitionKey| {
         let read_at = now();
-        read(payer).map(|(all, tenant, row)| Definitions { epochs: Cell::new(epochs), read_at, all, tenant, row })
+        let (all, Tenant { state, row, has_user_quotas }) = read(payer)?;
+        Ok(Definitions { epochs: Cell::new(epochs), read_at, all, tenant: state, row, has_user_quotas })
     };
     KEPT.with(|kept| kept.get_valid_or_read(key(payer), |definitions| definitions.are_of(epochs), read))
 }
 
-fn read(payer: Payer) -> Result<(Vec<Definition>, TenantState, TenantRow)> {
+fn read(payer: Payer) -> Result<(Vec<Definition>, Tenant)> {
     let tenant: Uuid = payer.tenant.unwrap_or_else(nil);
     let user = payer.user.unwrap_or_else(nil);
     let resource = payer.resource.as_str();
@@ -345,8 +379,8 @@ fn read(payer: Payer) -> Result<(Vec<Definition>, TenantState, TenantRow)> {
         let rows = read(Snapshot::Latest)?;
         let mut all: Vec<Definition> =
             rows.iter().map(|row| Definition::from_row(&row, resource)).collect::<Result<_>>()?;
-        let (state, row) = read_tenant(spi, payer)?;
-        if row == TenantRow::Founded {
+        let tenant = read_tenant(spi, payer)?;
+        if tenant.row == TenantRow::Founded {
             let rows = read(Snapshot::Others)?;
             let known: Vec<Uuid> =
                 rows.iter().map(|row| row.need(DefinitionColumn::quota_id)).collect::<Result<_>>()?;
@@ -354,12 +388,14 @@ fn read(payer: Payer) -> Result<(Vec<Definition>, TenantState, TenantRow)> {
                 definition.is_own = known.iter().all(|id| *id.as_bytes() != definition.id);
             }
         }
-        Ok((all, state, row))
+        Ok((all, tenant))
     })
 }
 
-fn read_tenant(spi: &spi::Session, payer: Payer) -> Result<(TenantState, TenantRow)> {
-    let Some(tenant) = payer.tenant else { return Ok((TenantState::Known, TenantRow::There)) };
+fn read_tenant(spi: &spi::Session, payer: Payer) -> Result<Tenant> {
+    let Some(tenant) = payer.tenant else {
+        return Ok(Tenant { state: TenantState::Known, row: TenantRow::There, has_user_quotas: false });
+    };
     let rows = spi.run(&TENANT_PLAN, Snapshot::Latest, &[tenant.into()])?;
     let row = rows.first().ok_or_else(|| Error::internal("a query without a condition gave no row"))?;
     let state = match row.get::<String>(1) {
@@ -373,5 +409,5 @@ fn read_tenant(spi: &spi::Session, payer: Payer) -> Result<(TenantState, TenantR
         Some(writer) if is_own_transaction(writer) && is_founded(spi, tenant)? => TenantRow::Founded,
         Some(_) => TenantRow::There,
     };
-    Ok((state, there))
+    Ok(Tenant { state, row: there, has_user_quotas: row.need(4)? })
 }

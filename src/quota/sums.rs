@@ -1,5 +1,7 @@
 //! What the tables say has been spent and is held: rollups, what is pending, and holds, in one statement.
 
+use std::collections::HashMap;
+
 use pgrx::Uuid;
 
 use super::Payer;
@@ -8,9 +10,9 @@ use crate::pg::spi::types::{MOMENT, TEXT, UUID};
 use crate::pg::spi::{Plan, Session, Snapshot};
 use crate::pg::transaction::with;
 use crate::pg::value::Value;
-use crate::pg::{Timestamp, clock_timestamp, from_unix_seconds, nil};
+use crate::pg::{Timestamp, clock_timestamp, from_unix_seconds, nil, to_unix_seconds};
 use crate::worker;
-use tollgate_core::decision::Scope;
+use tollgate_core::decision::{Resource, Scope};
 use tollgate_core::period;
 
 /// A period is whole UTC days, with quarters of an hour before and after them, and what is pending. Gives the sum of
@@ -164,35 +166,67 @@ impl Sum {
     }
 }
 
-/// Sums of one payer: quotas that share scope and period share one.
+/// Sums that were read: quotas that share scope and period share one. They stay true while nobody else can charge what
+/// they count, if what this transaction charges is added.
 pub struct Sums {
-    payer: Payer,
     snapshot: Snapshot,
     now: Timestamp,
-    read: Vec<Sum>,
+    read: HashMap<SumKey, Vec<Sum>, foldhash::fast::RandomState>,
+}
+
+/// Tenant, user and resource, nil where the sum is of all.
+type SumKey = ([u8; 16], [u8; 16], Resource);
+
+fn key(payer: Payer, scope: Scope) -> SumKey {
+    let nil = *nil().as_bytes();
+    match scope {
+        Scope::Platform => (nil, nil, payer.resource),
+        Scope::Tenant => (payer.tenant_key(), nil, payer.resource),
+        Scope::User => (payer.tenant_key(), payer.user_key(), payer.resource),
+    }
 }
 
 impl Sums {
-    pub fn new(payer: Payer, snapshot: Snapshot) -> Self {
-        Self { payer, snapshot, now: clock_timestamp(), read: Vec::new() }
+    pub fn new(snapshot: Snapshot) -> Self {
+        Self { snapshot, now: clock_timestamp(), read: HashMap::default() }
     }
 
-    pub fn get(&mut self, spi: &Session, scope: Scope, bounds: period::Bounds) -> Result<Sum> {
-        if let Some(sum) = self.read.iter().find(|sum| sum.scope == scope && sum.bounds == bounds) {
-            return Ok(*sum);
+    pub fn get(&mut self, spi: &Session, payer: Payer, scope: Scope, bounds: period::Bounds) -> Result<Sum> {
+        if let Some(sum) = self.known(payer, scope, bounds) {
+            return Ok(sum);
         }
-        let sum = Sum::read(spi, self.payer, scope, bounds, self.now, self.snapshot)?;
-        self.read.push(sum);
+        let sum = Sum::read(spi, payer, scope, bounds, self.now, self.snapshot)?;
+        self.read.entry(key(payer, scope)).or_default().push(sum);
         Ok(sum)
+    }
+
+    pub fn known(&self, payer: Payer, scope: Scope, bounds: period::Bounds) -> Option<Sum> {
+        let sums = self.read.get(&key(payer, scope))?;
+        sums.iter().find(|sum| sum.scope == scope && sum.bounds == bounds).copied()
+    }
+
+    /// Adds what the payer has been charged at a moment, for which one row is pending. All are of its resource.
+    pub fn add(&mut self, payer: Payer, at: Timestamp, spent: impl Fn(Scope) -> i64) {
+        let scopes: &[Scope] = match (payer.tenant, payer.user) {
+            (None, _) => &[Scope::Platform],
+            (Some(_), None) => &[Scope::Platform, Scope::Tenant],
+            (Some(_), Some(_)) => &[Scope::Platform, Scope::Tenant, Scope::User],
+        };
+        let at = to_unix_seconds(at);
+        for scope in scopes {
+            for sum in self.read.get_mut(&key(payer, *scope)).into_iter().flatten() {
+                if sum.bounds.contains(at) {
+                    sum.spent.own = sum.spent.own.saturating_add(spent(*scope));
+                    sum.spent.all = sum.spent.all.saturating_add(spent(*scope));
+                }
+                sum.tail += i64::from(*scope != Scope::Platform);
+            }
+        }
     }
 
     /// The moment as of which holds are counted.
     pub fn now(&self) -> Timestamp {
         self.now
-    }
-
-    pub fn tail(&self) -> i64 {
-        self.read.iter().map(|sum| sum.tail).max().unwrap_or(0)
     }
 }
 

@@ -72,6 +72,9 @@
 //! Between 5 and the last row of 8 no entry is loaded for this transaction: its journal has a charge that the tables do
 //! not show yet.
 //!
+//! Of a batch, what nothing can refuse is written together: ledger rows before 1, and after 7 of the last of them the
+//! pending rows, which are what sums read. Where an entry has to be loaded in between, the pending rows are written first.
+//!
 //! ## Holds
 //! A hold is a row with an expiry; no transaction runs when it expires.
 //!

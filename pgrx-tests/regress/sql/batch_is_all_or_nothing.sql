@@ -1,4 +1,4 @@
--- record_llm_costs takes up to 1,000 records in one transaction. A bad one refuses them all and is named by its ordinal.
+-- record_llm_costs takes up to 10,000 records in one transaction. A bad one refuses them all and is named by its ordinal.
 \set tenant a0000000-0000-4000-8000-000000000001
 \set other a0000000-0000-4000-8000-000000000002
 \set VERBOSITY terse
@@ -57,16 +57,16 @@ select * from record_llm_costs('[1]');
 select * from record_llm_costs(null);
 select count(*) from copilot_internal.llm_cost_records where tenant_id = :'tenant';
 
--- 1,000 are taken, 1,001 are not; none is none.
+-- 10,000 are taken, 10,001 are not; none is none.
 create function pg_temp.many(p_count integer) returns bigint language sql as $$
     select count(*) from public.record_llm_costs((select jsonb_agg('{"tenant_id": "a0000000-0000-4000-8000-000000000002",
         "model_provider": "openai", "model_name": "gpt-4o", "input_tokens": 1, "output_tokens": 0}'::jsonb)
         from generate_series(1, p_count)))
 $$;
-select pg_temp.many(1001);
-select pg_temp.many(1000);
+select pg_temp.many(10001);
+select pg_temp.many(10000);
 select * from record_llm_costs('[]');
--- 0.0015 from the batch above and 1000 × 0.0000025 = 0.0025.
+-- 0.0015 from the batch above and 10000 × 0.0000025 = 0.025.
 select request_count, total_cost from metrics.llm_costs where tenant_id = :'other';
 
 -- A key by which our reader passes on numbers is a key like any other.
@@ -76,3 +76,11 @@ select usage, metadata from copilot_internal.llm_cost_records where model_name =
 select * from public.record_llm_costs('[{"tenant_id": "a0000000-0000-4000-8000-000000000002", "model_provider": "acme", "model_name": "odd",
     "input_tokens": {"$serde_json::private::Number": "5"}, "output_tokens": 1}]');
 select * from public.record_llm_costs('[{"$serde_json::private::Number": "5"}]');
+
+-- What is kept with a record is kept as it was given, to the last zero; a whole number is written as one.
+select pg_temp.batch('{"input_tokens": 1.0}');
+select pg_temp.batch('{"task": 5}');
+select pg_temp.batch('{"metadata": null, "usage": null, "enforce": null, "cost_usd": 0.10}');
+select count(*) from record_llm_costs('[{"tenant_id": "a0000000-0000-4000-8000-000000000002", "model_provider": "acme", "model_name": "kept",
+    "input_tokens": 1, "output_tokens": 1, "usage": {"a": 1.50, "b": [1.0, {"c": -0.0}]}, "metadata": {"e": 1e3, "list": [], "null": null}}]');
+select usage, metadata from copilot_internal.llm_cost_records where model_name = 'kept';

@@ -1,4 +1,4 @@
--- record_e2b_costs takes up to 1,000 sandbox records in one transaction, as record_llm_costs does LLM calls.
+-- record_e2b_costs takes up to 10,000 sandbox records in one transaction, as record_llm_costs does LLM calls.
 \set tenant a0000000-0000-4000-8000-000000000001
 \set other a0000000-0000-4000-8000-000000000002
 \set VERBOSITY terse
@@ -52,13 +52,13 @@ select * from record_e2b_costs(null);
 select * from record_e2b_costs('[]');
 select count(*) from copilot_internal.e2b_cost_records where tenant_id = :'tenant';
 
--- 1,000 are taken, 1,001 are not.
+-- 10,000 are taken, 10,001 are not.
 create function pg_temp.many(p_count integer) returns bigint language sql as $$
     select count(*) from public.record_e2b_costs((select jsonb_agg('{"tenant_id": "a0000000-0000-4000-8000-000000000002",
         "sandbox_type": "box", "duration_seconds": 1, "cost_usd": 0.0001}'::jsonb) from generate_series(1, p_count)))
 $$;
-select pg_temp.many(1001);
-select pg_temp.many(1000);
+select pg_temp.many(10001);
+select pg_temp.many(10000);
 select total_cost, total_duration from metrics.e2b_costs where tenant_id = :'other' and sandbox_type = 'box';
 reset role;
 select * from copilot_internal.verify();

@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: what the extension costs, each figure against a peer that was measured in the same run on the
 //! same server, taking turns. Missing a target fails nothing; a wrong result does.
 
+mod batch;
 mod changes;
 mod constants;
 mod estimate;
@@ -21,8 +22,9 @@ use anyhow::{Result, bail};
 use crate::progress::Step;
 
 /// What `--only` takes: groups of rows of the table.
-pub const ROWS: [&str; 13] = [
+pub const ROWS: [&str; 14] = [
     "insert",
+    "batch",
     "locked",
     "locked-5ms",
     "reserve",
@@ -74,10 +76,13 @@ pub fn run(options: &BenchOptions) -> Result<()> {
     }
     let cluster = server::start(options.preload, None)?;
     println!("{}", server::describe(&cluster)?);
-    let mut step = Step::start("Measuring", "about 6 minutes with the usual options");
+    let mut step = Step::start("Measuring", "about 7 minutes with the usual options");
     let mut rows = Vec::new();
     if ["insert", "locked", "locked-5ms"].iter().any(|row| options.wants(row)) {
         rows.extend(ledger::rows(&cluster, options, &mut step)?);
+    }
+    if options.wants("batch") {
+        rows.extend(batch::rows(&cluster, options, &mut step)?);
     }
     if ["reserve", "expired"].iter().any(|row| options.wants(row)) {
         rows.extend(reservations::rows(&cluster, options, &mut step)?);
@@ -119,6 +124,8 @@ fn conditions(options: &BenchOptions) -> String {
          with usage, price breakdown and a random request id. The values are constants of the statements, so the \
          bare insert parses and prices nothing; record_llm_cost also writes a pending row. Every transaction has \
          left its row, verify() is empty, and what quotas count is what was recorded.\n\
+         batch: 10,000 records a call, of requests that are new; the same rows go into a table with the ledger's columns, \
+         constraints and indexes. A transaction is a record here. The single calls are of one statement.\n\
          reserve: reserve_quota and then commit_reservation, a transaction each, on one hot tenant under two quotas; \
          the bare inserts are of the same two rows, a transaction each. expired: the holds are of the same tenant and \
          were there before its counters; none is marked yet.\n\

@@ -101,6 +101,9 @@ struct BenchArguments {
     /// Connections, one set of measurements each, instead of those that a target is set for
     #[arg(long, value_delimiter = ',')]
     clients: Vec<u32>,
+    /// Only this row, as by --only
+    #[arg(value_name = "ROW", value_parser = bench::ROWS)]
+    row: Option<String>,
     /// Only these rows
     #[arg(long, value_name = "ROW", value_delimiter = ',', value_parser = bench::ROWS)]
     only: Vec<String>,
@@ -121,7 +124,7 @@ impl BenchArguments {
             seconds: self.seconds,
             rounds: self.rounds,
             clients: self.clients,
-            only: self.only,
+            only: self.only.into_iter().chain(self.row).collect(),
             preload: !self.no_preload,
             quotas: if self.full { 1_000_000 } else { self.quotas },
         }

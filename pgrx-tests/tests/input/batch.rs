@@ -1,9 +1,12 @@
 //! Batches: refused whole, with the ordinal of the record that is wrong.
 
+use std::io::Write;
+
 use anyhow::Result;
 use tollgate_tests::session::{Caller, message};
 
 use crate::calls::{prepared, refused};
+use crate::support::assert_verified;
 
 #[test]
 fn a_bad_batch_is_refused_whole_and_says_where() -> Result<()> {
@@ -13,7 +16,7 @@ fn a_bad_batch_is_refused_whole_and_says_where() -> Result<()> {
     let second = |record: &str| batch(&format!("[{good},{record},{good}]"));
     let shapes = ["{}", "1", "null", "\"x\"", "true", good].map(|json| (batch(json), "22023"));
     let too_many = format!(
-        "select * from public.record_llm_costs((select jsonb_agg('{good}'::jsonb) from generate_series(1, 1001)))"
+        "select * from public.record_llm_costs((select jsonb_agg('{good}'::jsonb) from generate_series(1, 10001)))"
     );
     refused(
         &[
@@ -80,5 +83,39 @@ fn a_bad_batch_of_sandboxes_too() -> Result<()> {
         let error = session.expect_sqlstate(&Caller::service(), &sql, &[], expected);
         assert!(message(&error).starts_with("record 2: "), "{}", message(&error));
     }
+    Ok(())
+}
+
+/// The way that docs/how-to/record.md shows.
+#[test]
+fn a_file_goes_in_by_batches_from_a_staging_table() -> Result<()> {
+    const LINES: i64 = 20_001;
+    let (database, _) = prepared()?;
+    let mut client = database.superuser()?;
+    client.batch_execute(
+        "create temporary table staged (line bigint generated always as identity primary key, record jsonb not null)",
+    )?;
+    let copy = r"copy pg_temp.staged (record) from stdin with (format csv, quote e'\x01', delimiter e'\x02')";
+    let mut file = client.copy_in(copy)?;
+    for line in 0..LINES {
+        writeln!(
+            file,
+            r#"{{"tenant_id": "00000000-0000-0000-0000-000000000001", "model_provider": "p", "model_name": "m", "cost_usd": 0.001, "input_tokens": 1, "output_tokens": 1, "request_id": "{line}", "task": "a \"quoted\", \\ task"}}"#
+        )?;
+    }
+    file.finish()?;
+    let next = "with batch as (
+            delete from pg_temp.staged where line in (select line from pg_temp.staged order by line limit 10000)
+            returning line, record
+        )
+        select count(*) from public.record_llm_costs((select coalesce(jsonb_agg(record order by line), '[]') from batch))";
+    for expected in [10_000, 10_000, 1, 0] {
+        assert_eq!(client.query_one(next, &[])?.get::<_, i64>(0), expected);
+    }
+    let sql = r#"select count(distinct request_id), count(*) filter (where task = 'a "quoted", \ task')
+                 from copilot_internal.llm_cost_records"#;
+    let row = client.query_one(sql, &[])?;
+    assert_eq!((row.get(0), row.get(1)), (LINES, LINES));
+    assert_verified(&mut client);
     Ok(())
 }

@@ -4,6 +4,7 @@ use tollgate_tests::support;
 
 mod arguments;
 mod batch;
+mod batch_as_calls;
 mod calls;
 mod edges;
 mod settings;

@@ -202,3 +202,35 @@ fn a_wait_for_a_duplicate_ends_with_lock_timeout() -> Result<()> {
     assert!(second.query_one(sql, &[&tenant])?.get::<_, bool>(0));
     Ok(())
 }
+
+/// Each request is recorded once, whoever comes first with it; nobody waits in a circle, and no twin is told "refused".
+/// There is room for every request once, and for no more.
+#[test]
+fn batches_that_run_together_record_each_request_once() -> Result<()> {
+    const RECORDS: usize = 600;
+    const ROUNDS: usize = 5;
+    let database = Database::fresh()?;
+    let tenant = company(&database, &(RECORDS * ROUNDS / 100).to_string())?;
+    race(&database, 6, |index, client| {
+        for round in 0..ROUNDS {
+            let ids = round * RECORDS..(round + 1) * RECORDS;
+            if index < 4 {
+                assert_eq!(client.query_one(&batch(tenant, ids), &[])?.get::<_, i64>(0), RECORDS as i64);
+                continue;
+            }
+            for id in ids.step_by(7) {
+                let sql = format!(
+                    "select recorded, reason from public.record_llm_cost('{tenant}', 'p', 'm', 1, 1, p_cost_usd => 0.01,
+                         p_request_id => 'r{id}', p_enforce => true)"
+                );
+                let row = client.query_one(&sql, &[])?;
+                assert!(row.get::<_, bool>(0), "r{id}: {:?}", row.get::<_, Option<String>>(1));
+            }
+        }
+        Ok(())
+    })?;
+    let mut client = connect(&database)?;
+    assert_eq!(charged_nanos(&mut client, tenant)?, (RECORDS * ROUNDS) as i64 * USD / 100);
+    assert_verified(&mut client);
+    Ok(())
+}
