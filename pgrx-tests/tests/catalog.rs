@@ -111,7 +111,7 @@ const AUDITS: &[(&str, &str)] = &[
     (
         "tables whose rows a dump would leave out, or double",
         "select t.oid::regclass::text from tables t
-         where exists (select from pg_extension e where t.oid = any (e.extconfig)) = (t.relname like 'shipped\\_%')",
+         where exists (select from pg_extension e where t.oid = any (e.extconfig)) = (t.relname like 'shipped\\_%' or t.relname = 'queue_starts')",
     ),
     (
         "functions that PUBLIC or anon may execute",
@@ -405,7 +405,8 @@ fn data_is_dumped_and_what_ships_is_not() -> Result<()> {
     );
     let tables = texts(&mut client, &query("select t.oid::regclass::text from tables t order by 1"), &[])?;
     assert!(tables.len() > 10, "{tables:?}");
-    for table in tables {
+    // What holds for one run of the server alone is not dumped either.
+    for table in tables.iter().filter(|table| !table.ends_with(".queue_starts")) {
         let empty: bool = client.query_one(&format!("select not exists (select from {table})"), &[])?.get(0);
         assert_eq!(empty, !table.contains("shipped_"), "{table}");
     }

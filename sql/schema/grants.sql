@@ -45,7 +45,8 @@ begin
                 'copilot_internal.conversation_rollups, '
                 'copilot_internal.shipped_model_prices, copilot_internal.shipped_sandbox_prices, '
                 'copilot_internal.shipped_operation_profiles', array['authenticated', 'service_role']),
-            ('select', 'copilot_internal.purged_costs, copilot_internal.erasures', array['service_role']),
+            ('select', 'copilot_internal.purged_costs, copilot_internal.erasures, copilot_internal.queue_starts',
+                array['service_role']),
             -- An application's own tables may refer to tenants.
             ('references', 'copilot_internal.tenants', array['service_role']),
             ('select', 'metrics.llm_costs, metrics.e2b_costs, metrics.llm_costs_daily, metrics.e2b_costs_daily, '
@@ -173,7 +174,8 @@ begin
             ('conversation_rollups', v_tenant_filter
                 || ' and copilot_internal.caller_sees_costs_of(tenant_id, conversation_id)'),
             ('purged_costs', null),
-            ('erasures', null)
+            ('erasures', null),
+            ('queue_starts', null)
         ) as t (name, filter)
         cross join lateral (values
             ('authenticated_read', 'authenticated', 'for select to authenticated using (' || t.filter || ')'),

@@ -181,6 +181,24 @@ comment on function copilot_internal.refresh_estimates(uuid) is
     'Brings a tenant''s named estimates up to date with its own records and returns how many there are. Run as the '
     'owner.';
 
+-- Only the newest row of the nil UUID says anything.
+create function copilot_internal.forget_voided_starts(p_limit integer) returns void
+    language sql volatile
+begin atomic
+    delete from copilot_internal.queue_starts s
+    where s.ctid = any (array(
+        select o.ctid from copilot_internal.queue_starts o
+        where o.tenant_id = '00000000-0000-0000-0000-000000000000'
+          and o.since < (select n.since from copilot_internal.queue_starts n
+                         where n.tenant_id = '00000000-0000-0000-0000-000000000000'
+                         order by n.since desc limit 1)
+          -- Elsewhere a row that another has deleted since would be a serialization failure.
+          and pg_catalog.current_setting('transaction_isolation') = 'read committed'
+        limit p_limit for update skip locked));
+end;
+comment on function copilot_internal.forget_voided_starts(integer) is
+    'Deletes at most so many rows of queue_starts that newer ones stand for. Run as the owner.';
+
 create function copilot_internal.run_maintenance(p_limit integer, p_within interval, p_looks integer)
     returns table (task text, done bigint)
     language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
@@ -197,6 +215,7 @@ begin
     end if;
     v_until := clock_timestamp() + p_within;
     perform copilot_internal.refuse_triggers(false);
+    perform copilot_internal.forget_voided_starts(p_limit);
     select * into v_pending from copilot_internal.fold_pending(p_limit, v_until);
     task := 'fold';
     done := v_pending.folded;

@@ -38,7 +38,8 @@ create unique index llm_cost_records_request_id_idx
     on copilot_internal.llm_cost_records (tenant_id, request_id) where request_id is not null;
 create index llm_cost_records_occurred_at_idx on copilot_internal.llm_cost_records (tenant_id, occurred_at);
 comment on table copilot_internal.llm_cost_records is 'Every LLM call that cost something, or whose cost is unknown.';
-comment on column copilot_internal.llm_cost_records.id is 'UUID of version 8: one of sixteen time-ordered sequences.';
+comment on column copilot_internal.llm_cost_records.id is
+    'UUID of version 8: one of sixteen time-ordered sequences; in locked mode one.';
 comment on column copilot_internal.llm_cost_records.tenant_id is 'Who pays.';
 comment on column copilot_internal.llm_cost_records.user_id is 'Who asked.';
 comment on column copilot_internal.llm_cost_records.conversation_id is 'In which conversation.';
@@ -111,7 +112,8 @@ create unique index e2b_cost_records_request_id_idx
 create index e2b_cost_records_occurred_at_idx on copilot_internal.e2b_cost_records (tenant_id, occurred_at);
 comment on table copilot_internal.e2b_cost_records is
     'Every sandbox session that cost something, or whose cost is unknown.';
-comment on column copilot_internal.e2b_cost_records.id is 'UUID of version 8: one of sixteen time-ordered sequences.';
+comment on column copilot_internal.e2b_cost_records.id is
+    'UUID of version 8: one of sixteen time-ordered sequences; in locked mode one.';
 comment on column copilot_internal.e2b_cost_records.tenant_id is 'Who pays.';
 comment on column copilot_internal.e2b_cost_records.user_id is 'Who asked.';
 comment on column copilot_internal.e2b_cost_records.conversation_id is 'In which conversation.';
@@ -169,7 +171,8 @@ comment on table copilot_internal.quota_charges is
     'Charges that no cost record explains, as check_and_record_quota_atomic, commit_reservation and adjust_quota make '
     'them. And what the platform alone counts of a record beside what its tenant pays, where '
     'pg_tollgate.platform_counts says provider_cost.';
-comment on column copilot_internal.quota_charges.id is 'UUID of version 8: one of sixteen time-ordered sequences.';
+comment on column copilot_internal.quota_charges.id is
+    'UUID of version 8: one of sixteen time-ordered sequences; in locked mode one.';
 comment on column copilot_internal.quota_charges.tenant_id is 'Who pays; NULL for a charge to the platform alone.';
 comment on column copilot_internal.quota_charges.user_id is 'Who asked.';
 comment on column copilot_internal.quota_charges.resource_type is
@@ -212,7 +215,8 @@ create index cost_corrections_occurred_at_idx on copilot_internal.cost_correctio
 comment on table copilot_internal.cost_corrections is
     'What was taken back of cost records: the ledger is append-only. A correction belongs to the moments of its '
     'record.';
-comment on column copilot_internal.cost_corrections.id is 'UUID of version 8: one of sixteen time-ordered sequences.';
+comment on column copilot_internal.cost_corrections.id is
+    'UUID of version 8: one of sixteen time-ordered sequences; in locked mode one.';
 comment on column copilot_internal.cost_corrections.tenant_id is 'The record''s tenant.';
 comment on column copilot_internal.cost_corrections.record_id is 'The cost record.';
 comment on column copilot_internal.cost_corrections.source is 'llm or e2b: the record''s table.';
@@ -281,6 +285,39 @@ comment on column copilot_internal.pending_costs.user_id is 'The user; the nil U
 comment on column copilot_internal.pending_costs.resource_type is 'llm or e2b.';
 comment on column copilot_internal.pending_costs.charged_at is 'The moment whose quota periods are charged.';
 comment on column copilot_internal.pending_costs.nanos is 'What quotas count, in 1e-9 USD.';
+
+create table copilot_internal.queue_starts (
+    tenant_id uuid not null,
+    since uuid not null,
+    first_id uuid not null,
+    server_started timestamptz not null,
+    database text not null,
+    primary key (tenant_id, since)
+);
+comment on table copilot_internal.queue_starts is
+    'Where a tenant''s pending rows start, in the locked mode: sums pass over none that was folded. May be lost at any '
+    'time; then they look at all.';
+comment on column copilot_internal.queue_starts.tenant_id is
+    'The tenant; the nil UUID where others than the kernels wrote pending rows.';
+comment on column copilot_internal.queue_starts.since is
+    'The place in the write-ahead log at which it was found. The newest of a tenant counts, if it is newer than that '
+    'of the nil UUID.';
+comment on column copilot_internal.queue_starts.first_id is 'No pending row that counts anything has a lower id.';
+comment on column copilot_internal.queue_starts.server_started is 'The run of the server that it holds for.';
+comment on column copilot_internal.queue_starts.database is 'The database that it holds for.';
+
+-- To be read newest first, one row of a tenant: see src/pg/queue.rs.
+create view copilot_internal.checked_queue_starts with (security_invoker) as
+    select s.tenant_id, s.since,
+           case when s.server_started = pg_catalog.pg_postmaster_start_time()
+                 and s.database = pg_catalog.current_database()
+                 and s.since > coalesce((select v.since from copilot_internal.queue_starts v
+                                         where v.tenant_id = '00000000-0000-0000-0000-000000000000'
+                                         order by v.since desc limit 1), '00000000-0000-0000-0000-000000000000')
+                then s.first_id end as first_id
+    from copilot_internal.queue_starts s;
+comment on view copilot_internal.checked_queue_starts is
+    'The starts of queues; first_id is NULL where one does not hold. The newest of a tenant counts.';
 
 create table copilot_internal.quota_rollups (
     tenant_id uuid not null,

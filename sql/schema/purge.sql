@@ -80,10 +80,10 @@ declare
     v_done bigint := 0;
     v_count bigint;
 begin
-    foreach v_table in array array['pending_costs', 'quota_rollups', 'cost_rollups', 'conversation_rollups',
-        'quota_events', 'reservation_extensions', 'llm_cost_estimates', 'e2b_cost_estimates', 'quota_overrides',
-        'cost_quotas', 'tenant_llm_policies', 'tenant_memberships', 'model_pricing', 'e2b_pricing', 'price_markups',
-        'erasures',
+    foreach v_table in array array['pending_costs', 'queue_starts', 'quota_rollups', 'cost_rollups',
+        'conversation_rollups', 'quota_events', 'reservation_extensions', 'llm_cost_estimates', 'e2b_cost_estimates',
+        'quota_overrides', 'cost_quotas', 'tenant_llm_policies', 'tenant_memberships', 'model_pricing', 'e2b_pricing',
+        'price_markups', 'erasures',
         -- Of pg_tollgate_conversations, where it is installed: messages before paths, paths before conversations.
         'conversation_messages', 'conversation_path_segments', 'compaction_operations', 'conversation_contexts',
         'conversation_configs', 'conversation_erasures', 'execution_contexts', 'conversation_paths', 'conversations']

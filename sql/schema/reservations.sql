@@ -33,7 +33,8 @@ create index quota_reservations_expires_at_idx on copilot_internal.quota_reserva
 comment on table copilot_internal.quota_reservations is
     'Holds: amounts set aside by reserve_quota until they are committed, released or expired. The key begins with the '
     'id, by which alone a caller may name it.';
-comment on column copilot_internal.quota_reservations.id is 'UUID of version 8: one of sixteen time-ordered sequences.';
+comment on column copilot_internal.quota_reservations.id is
+    'UUID of version 8: one of sixteen time-ordered sequences; in locked mode one.';
 comment on column copilot_internal.quota_reservations.tenant_id is 'Who will pay.';
 comment on column copilot_internal.quota_reservations.user_id is 'Who asked.';
 comment on column copilot_internal.quota_reservations.resource_type is 'llm or e2b.';

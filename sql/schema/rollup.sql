@@ -54,9 +54,9 @@ comment on function copilot_internal.refuse_triggers(boolean) is
 -- 2. deletes pending rows and adds them to the rollups in one statement, so that every snapshot sees a cost either
 --    pending or rolled up.
 -- It takes rows as it finds them, in no order: a row that is committed later is found later, whatever its id. It begins
--- to look at a random id. From the first id on it would pass all that were folded and are not yet vacuumed; ids are
--- sixteen sequences, so this passes a sixteenth of those. At REPEATABLE READ its snapshot is older than its locks: a
--- row that was moved since is a serialization failure.
+-- to look where the queue starts (src/pg/queue.rs), else at a random id. From the first id on it would pass all that
+-- were folded and are not yet vacuumed; ids are sixteen sequences, so this passes a sixteenth of those. At REPEATABLE
+-- READ its snapshot is older than its locks: a row that was moved since is a serialization failure.
 --
 -- A tenant's fold adds nothing to the platform's rollups, which would be one hot row for all: it leaves sums in the
 -- platform's own queue.
@@ -70,10 +70,17 @@ declare
     v_ids uuid[];
     v_limits integer[];
     v_starts uuid[];
+    v_floors uuid[];
     v_done bigint;
 begin
-    select array_agg(t.id), array_agg(t.most), array_agg(gen_random_uuid()) into v_ids, v_limits, v_starts
+    select array_agg(t.id), array_agg(t.most), array_agg(coalesce(s.first_id, gen_random_uuid())),
+           array_agg(coalesce(s.first_id, '00000000-0000-0000-0000-000000000000'))
+    into v_ids, v_limits, v_starts, v_floors
     from unnest(p_tenant_ids, p_limits) as t (id, most)
+    left join lateral (
+        select n.first_id from copilot_internal.checked_queue_starts n
+        where n.tenant_id = t.id order by n.since desc limit 1
+    ) s on true
     where copilot_internal.try_fold_lock(t.id);
     if v_ids is null then
         return 0;
@@ -82,7 +89,7 @@ begin
         delete from copilot_internal.pending_costs p
         where p.ctid = any (array(
                 select c.ctid
-                from unnest(v_ids, v_limits, v_starts) as t (id, most, start)
+                from unnest(v_ids, v_limits, v_starts, v_floors) as t (id, most, start, floor)
                 cross join lateral (
                     select o.ctid
                     from (
@@ -90,7 +97,7 @@ begin
                         where a.tenant_id = t.id and a.record_id >= t.start
                         union all
                         select b.ctid from copilot_internal.pending_costs b
-                        where b.tenant_id = t.id and b.record_id < t.start
+                        where b.tenant_id = t.id and b.record_id < t.start and b.record_id >= t.floor
                     ) o
                     limit t.most
                 ) c))
@@ -359,6 +366,16 @@ begin atomic
         left join ledger l on l.tenant_id = p.tenant_id and l.record_id = p.record_id and l.written_in = p.source
         where p.source <> 'fold'
         group by p.tenant_id, p.record_id
+        union all
+        select 'pending rows before their queue starts', p.tenant_id, 0, count(*)
+        from (select distinct a.tenant_id from pending a) t
+        cross join lateral (
+            select n.first_id from copilot_internal.checked_queue_starts n
+            where n.tenant_id = t.tenant_id order by n.since desc limit 1
+        ) s
+        join pending p on p.tenant_id = t.tenant_id and p.record_id < s.first_id
+        where p.nanos <> 0
+        group by p.tenant_id
     )
     select d.check_name, nullif(d.tenant_id, '00000000-0000-0000-0000-000000000000'),
            pg_catalog.trim_scale(d.expected), pg_catalog.trim_scale(d.actual)

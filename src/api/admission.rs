@@ -14,6 +14,7 @@ use crate::pg::identity::Caller;
 use crate::pg::invalidation::ledger;
 use crate::pg::memory::shared;
 use crate::pg::own_database;
+use crate::pg::queue::void_starts;
 use crate::pg::spi;
 use crate::pg::transaction::with;
 use crate::pg::value::Value;
@@ -30,6 +31,7 @@ fn reload_counters(fcinfo: pg_sys::FunctionCallInfo) -> i64 {
     Call::without_arguments(fcinfo).kernel(|caller| {
         require_service_role_to(caller, "reload counters")?;
         with(|state| state.note_reload());
+        void_starts()?;
         let counters = shared().map_or(0, |shared| shared.table.counters(own_database(), ledger().to_u32()).count());
         Ok(i64::try_from(counters).unwrap_or(i64::MAX))
     })

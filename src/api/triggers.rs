@@ -14,6 +14,7 @@ use crate::pg::invalidation::{Kind, Subject, announce};
 use crate::pg::lock::{LockTarget, Strength};
 use crate::pg::memory::shared;
 use crate::pg::own_database;
+use crate::pg::queue::void_starts;
 use crate::pg::spi;
 use crate::pg::transaction::{identity, with};
 use crate::quota::definitions::is_founded;
@@ -147,6 +148,8 @@ fn rows_changed(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
     trigger(fcinfo);
     if !spi::writes_itself() && !spi::folds() {
         with(|state| state.note_reload());
+        let _owner = ActAsOwner::of_function(fcinfo);
+        void_starts().unwrap_or_else(|error| error.raise());
     }
     no_tuple()
 }

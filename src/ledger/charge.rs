@@ -11,6 +11,7 @@ use crate::admission::{Admission, AdmissionMode, Charge, Hold, quota_usage};
 use crate::error::{Error, Result};
 use crate::outbox::{self, Refusal};
 use crate::pg::lock;
+use crate::pg::queue::new_record_id;
 use crate::pg::spi::{self, Session, Snapshot};
 use crate::pg::{self, Timestamp, nil};
 use crate::quota::figures::refusal;
@@ -154,7 +155,7 @@ impl<'a> Attempt<'a> {
         mut admission: Admission,
     ) -> Result<Option<Outcome>> {
         let _unwritten = admission.unwritten.take();
-        let id = pg::new_id();
+        let id = new_record_id();
         let expires_at = admission.hold.map_or(moments.recorded_at, |hold| hold.expires);
         let reservation = self.reservation.as_ref().map(|reservation| reservation.id);
         let row = Row { id, cost, moments, user: self.payer.user, reservation, expires_at };

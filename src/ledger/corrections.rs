@@ -10,6 +10,7 @@ use super::{Charged, Source};
 use crate::admission::{AdmissionMode, Charge, quota_usage};
 use crate::error::{Error, Result};
 use crate::pg::nil;
+use crate::pg::queue::new_record_id;
 use crate::pg::shape::{nullable, required};
 use crate::pg::spi::types::{BIGINT, MOMENT, NUMERIC, TEXT, UUID};
 use crate::pg::spi::{self, Plan, Session, Snapshot, columns};
@@ -258,7 +259,7 @@ pub fn refund(
         let (share, billed) = (stored(&row.need::<String>(2)?)?, stored(&row.need::<String>(3)?)?);
         let left = Charged { paid: after, billed: billed.checked_sub(share).unwrap_or(Picos::ZERO) };
         let new = NewCorrection {
-            id: pg::new_id(),
+            id: new_record_id(),
             usd: Value::numeric(&amount.negated()),
             billed: Value::numeric(&share.negated()),
             platform_extra: left.extra_nanos(),
@@ -354,7 +355,7 @@ pub fn adjust(
             return Err(Error::invalid("p_delta_usd gives back more than was spent in the period of a quota"));
         }
         let new = NewCorrection {
-            id: pg::new_id(),
+            id: new_record_id(),
             usd,
             billed: usd,
             nanos,

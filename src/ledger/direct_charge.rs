@@ -6,6 +6,7 @@ use super::pending::leave_pending;
 use super::{Cost, Record, RecordTerms, Row, Source, Stored};
 use crate::admission::Charge;
 use crate::error::Result;
+use crate::pg::queue::new_record_id;
 use crate::pg::shape::{nullable, required};
 use crate::pg::spi::types::{BIGINT, MOMENT, NUMERIC, TEXT, UUID};
 use crate::pg::spi::{Plan, Session, Snapshot};
@@ -112,7 +113,7 @@ pub fn count_for_platform(record: Uuid, charge: &Charge) -> Result<()> {
     if charge.platform_extra == 0 {
         return Ok(());
     }
-    let id = pg::new_id();
+    let id = new_record_id();
     let (resource, at) = (charge.payer.resource, Value::timestamp(charge.at));
     let usd = usd_from_nanos(charge.platform_extra.into());
     TABLE.insert(&[

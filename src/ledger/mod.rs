@@ -35,7 +35,7 @@ use crate::error::Result;
 use crate::pg::spi::{Rows, Session, columns};
 use crate::pg::table::Table;
 use crate::pg::value::Value;
-use crate::pg::{Timestamp, jsonb_writer};
+use crate::pg::{Timestamp, jsonb_writer, queue, random_bits};
 use crate::pricing::lookup::Quote;
 use crate::quota::rollup::fold_long_tail;
 use crate::quota::{Payer, QuotaUsage};
@@ -345,6 +345,11 @@ pub fn record(spi: &Session, records: &[&dyn Record]) -> Result<Vec<Outcome>> {
     }
     if let Some((record, outcome)) = records.iter().zip(&outcomes).max_by_key(|(_, outcome)| outcome.usage.tail) {
         fold_long_tail(spi, record.terms().payer.tenant, outcome.usage.tail, records.len())?;
+    }
+    // Each tenant as often as it has records.
+    let one = random_bits() as usize % records.len().max(1);
+    if let Some(tenant) = records.get(one).and_then(|record| record.terms().payer.tenant) {
+        queue::advance(spi, tenant, records.len())?;
     }
     Ok(outcomes)
 }

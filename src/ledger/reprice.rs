@@ -20,10 +20,11 @@ use crate::admission::AdmissionMode;
 use crate::error::{Error, Result};
 use crate::pg::identity::{parse_uuid, print_uuid};
 use crate::pg::nil;
+use crate::pg::queue::new_record_id;
 use crate::pg::spi::types::{MOMENT, UUID};
 use crate::pg::spi::{self, Plan, Row, Session, Snapshot, columns};
 use crate::pg::value::Value;
-use crate::pg::{self, Timestamp, lock};
+use crate::pg::{Timestamp, lock};
 use crate::pricing::lookup::{Model, SandboxUse, quote_sandbox};
 use crate::quota::Payer;
 use tollgate_core::decision::Resource;
@@ -477,7 +478,7 @@ fn correct_one(spi: &Session, mode: &AdmissionMode, one: &Found) -> Result<Optio
     let one = Found { record, paid, billed, target: one.target };
     let Some((delta, billed_delta)) = one.missing() else { return Ok(None) };
     let left = paid.net.plus(delta).ceil_nanos();
-    let id = pg::new_id();
+    let id = new_record_id();
     let new = NewCorrection {
         id,
         usd: Value::numeric(&delta.to_string()),

@@ -59,6 +59,8 @@ pub enum LockTarget {
     Row([u8; 16]),
     /// The making of a sandbox for one path of a tenant.
     Path([u8; 16], [u8; 16]),
+    /// The writing of rows that are summed, by others than this library; see [`super::queue`].
+    ForeignRows,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -129,6 +131,7 @@ impl LockTarget {
                 hash.add(b"row");
                 hash.add(&tenant);
             }
+            Self::ForeignRows => hash.add(b"foreign rows"),
             Self::Path(tenant, path) => {
                 hash.add(b"path");
                 hash.add(&tenant);

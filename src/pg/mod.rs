@@ -16,6 +16,7 @@ pub mod lock;
 pub mod memory;
 pub mod notify;
 pub mod numeric;
+pub mod queue;
 pub mod shape;
 pub mod spi;
 pub mod stored_settings;

@@ -19,6 +19,7 @@ use tollgate_escrow::table::{Pin, Table};
 use super::invalidation::announce_unheard;
 use super::lock::{LockTarget, Strength, lock_definitions};
 use super::memory::{Shared, shared};
+use super::queue::void_starts;
 use crate::version;
 
 const PARTITIONS: usize = PLATFORM + 1;
@@ -343,6 +344,7 @@ unsafe extern "C-unwind" fn on_transaction(event: pg_sys::XactEvent::Type, _argu
         && announce_unheard(with(|state| state.alters_triggers))
     {
         with(|state| state.note_reload());
+        void_starts().unwrap_or_else(|error| error.raise());
     }
     match event {
         XACT_EVENT_COMMIT | XACT_EVENT_ABORT => {

@@ -8,6 +8,8 @@ use pgrx::Uuid;
 use crate::error::Result;
 use crate::pg::lock::{self, LockTarget};
 use crate::pg::memory::shared;
+use crate::pg::new_id;
+use crate::pg::queue::new_record_id;
 use crate::pg::spi::types::{INT, UUID};
 use crate::pg::spi::{self, Plan, Session};
 use crate::worker;
@@ -15,13 +17,17 @@ use crate::worker;
 /// A pending row of nothing.
 const MARK: &str = "
     insert into copilot_internal.pending_costs (tenant_id, record_id, source, user_id, resource_type, charged_at, nanos)
-    select $1, pg_catalog.gen_random_uuid(), 'fold', '00000000-0000-0000-0000-000000000000', 'llm',
+    select $1, $2, 'fold', '00000000-0000-0000-0000-000000000000', 'llm',
            pg_catalog.clock_timestamp(), 0
-    where not exists (select from copilot_internal.pending_costs p where p.tenant_id = $1)";
+    where not exists (
+        select from copilot_internal.pending_costs p
+        where p.tenant_id = $1 and p.record_id >= coalesce((
+            select n.first_id from copilot_internal.checked_queue_starts n
+            where n.tenant_id = $1 order by n.since desc limit 1), '00000000-0000-0000-0000-000000000000'))";
 
 const FOLD: &str = "select copilot_internal.fold($1, $2)";
 
-static MARK_PLAN: Plan = Plan::new(MARK, &[UUID]);
+static MARK_PLAN: Plan = Plan::new(MARK, &[UUID, UUID]);
 static FOLD_PLAN: Plan = Plan::new(FOLD, &[UUID, INT]);
 
 /// How many pending rows a charger leaves alone, and how many it folds when there are more.
@@ -69,12 +75,17 @@ pub fn fold_long_tail(spi: &Session, tenant: Option<Uuid>, tail: i64, records: u
     }
     let rows = i32::try_from(help).unwrap_or(i32::MAX).max(TAIL_FOLDED);
     spi.run_write(&FOLD_PLAN, &[tenant.into(), rows.into()])?;
-    keep_marked(spi, tenant)
+    // Where the mode has an order of ids the tenant's lock is held, and a mark may be passed over once it is folded.
+    mark(spi, tenant, new_record_id())
 }
 
 /// Sees to it that the tenant has a pending row: pending rows mark the tenants whose events may be missing. A fold
 /// calls this unless it has checked to the end that no event is missing.
 pub fn keep_marked(spi: &Session, tenant: Uuid) -> Result<()> {
-    spi.run_write(&MARK_PLAN, &[tenant.into()])?;
+    mark(spi, tenant, new_id())
+}
+
+fn mark(spi: &Session, tenant: Uuid, id: Uuid) -> Result<()> {
+    spi.run_write(&MARK_PLAN, &[tenant.into(), id.into()])?;
     Ok(())
 }

@@ -18,6 +18,8 @@ use tollgate_core::period;
 /// A period is whole UTC days, with quarters of an hour before and after them, and what is pending. Gives the sum of
 /// one resource, the sum of all, the same of what is held, and how many pending rows were read.
 ///
+/// What is pending is looked at from where the tenant's queue starts ([`crate::pg::queue`]).
+///
 /// What tenants have pending belongs to the platform too. The platform's own queue holds what their folds left for it.
 /// It is one statement, for a fold moves rows from the one to the other.
 const SPENT: &str = "
@@ -43,7 +45,9 @@ const SPENT: &str = "
                coalesce(sum(p.nanos) filter (where p.charged_at >= $4 and p.charged_at < $7
                    and ($2 = '00000000-0000-0000-0000-000000000000' or p.user_id = $2)), 0), 0, count(*)
         from copilot_internal.pending_costs p
-        where p.tenant_id = $1
+        where p.tenant_id = $1 and p.record_id >= coalesce((
+            select n.first_id from copilot_internal.checked_queue_starts n
+            where n.tenant_id = $1 order by n.since desc limit 1), '00000000-0000-0000-0000-000000000000')
         group by p.resource_type
         union all
         select p.resource_type, sum(p.nanos), 0, 0

@@ -7,6 +7,7 @@ mod cron;
 mod exact;
 mod order;
 mod requests;
+mod start;
 mod turns;
 mod worker;
 mod world;

@@ -169,6 +169,7 @@ const FUNCTIONS: &[(&str, For, &str)] = &[
     ("lock_share", For::NoCaller, "copilot_internal.lock_share()"),
     ("fold_plan", For::NoCaller, "copilot_internal.fold_plan(10, 10)"),
     ("fold_pending", For::NoCaller, "copilot_internal.fold_pending(10, clock_timestamp())"),
+    ("forget_voided_starts", For::NoCaller, "copilot_internal.forget_voided_starts(10)"),
     ("sole_tenant", For::NoCaller, "copilot_internal.sole_tenant($U)"),
     ("expire_reservations", For::NoCaller, "copilot_internal.expire_reservations(10)"),
     ("await_fold_lock", For::NoCaller, "copilot_internal.await_fold_lock($T)"),
