@@ -5,6 +5,7 @@ mod batch;
 mod changes;
 mod constants;
 mod estimate;
+mod folded;
 mod ledger;
 mod pgbench;
 mod query;
@@ -29,6 +30,7 @@ pub const ROWS: [&str; 14] = [
     "locked-5ms",
     "reserve",
     "expired",
+    "folded",
     "query",
     "estimate",
     "usage",
@@ -106,6 +108,9 @@ pub fn run(options: &BenchOptions) -> Result<()> {
         rows.extend(changes::rows(&cluster, options, &mut step)?);
     }
     drop(cluster);
+    if options.wants("folded") {
+        rows.extend(folded::rows(options, &mut step)?);
+    }
     if options.wants("quotas") {
         rows.extend(quotas::rows(options, &mut step)?);
     }
@@ -129,6 +134,8 @@ fn conditions(options: &BenchOptions) -> String {
          reserve: reserve_quota and then commit_reservation, a transaction each, on one hot tenant under two quotas; \
          the bare inserts are of the same two rows, a transaction each. expired: the holds are of the same tenant and \
          were there before its counters; none is marked yet.\n\
+         folded: a server of its own without the library preloaded, synchronous_commit = off; the database with the \
+         folded rows has a transaction open that may see them, to the end.\n\
          query: as authenticated with claims, in one process (max_parallel_workers_per_gather = 0); net cost is \
          the time of the query with the check less that of the query without, by the row. The check in SQL: \
          bench/query.sql.\n\
