@@ -21,6 +21,7 @@ use crate::admission::{AdmissionMode, Charge};
 use crate::error::Result;
 use crate::outbox;
 use crate::pg;
+use crate::pg::queue::new_record_id;
 use crate::pg::spi::{self, Session, Snapshot};
 use crate::pg::value::Value;
 use crate::quota::Payer;
@@ -126,7 +127,7 @@ fn priced(spi: &Session, mode: &AdmissionMode, records: &[&dyn Record]) -> Vec<P
         let moments: Moments = attempt.moments(pg::clock_timestamp());
         let cost = record.cost(moments.occurred_at).ok()?;
         let charge = Charge { request: 0, ..attempt.ask(&cost, moments) };
-        let (id, user) = (pg::new_id(), attempt.payer.user);
+        let (id, user) = (new_record_id(), attempt.payer.user);
         let row = Row { id, cost: &cost, moments, user, reservation: None, expires_at: moments.recorded_at };
         let row = record.row(&row).ok().filter(|_| charge.platform_extra == 0)?;
         Some(Priced { id, payer: attempt.payer, cost, charge, row })

@@ -23,7 +23,7 @@ use anyhow::{Result, bail};
 use crate::progress::Step;
 
 /// What `--only` takes: groups of rows of the table.
-pub const ROWS: [&str; 14] = [
+pub const ROWS: [&str; 15] = [
     "insert",
     "batch",
     "locked",
