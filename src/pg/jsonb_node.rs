@@ -82,7 +82,7 @@ impl<'a> JsonbNode<'a> {
         Document::of_container(&list)
     }
 
-    /// The bound that anything in it exceeds.
+    /// The bound that anything in it exceeds as it is printed.
     pub fn excess(self) -> Option<Excess> {
         match self.kind() {
             Kind::Number => (!self.is_short()).then_some(Excess::Number),
@@ -183,7 +183,12 @@ impl<'a> Node<'a> for JsonbNode<'a> {
     }
 
     fn is_within_bounds(self) -> bool {
-        self.excess().is_none()
+        match self.kind() {
+            Kind::Number => self.whole().is_some() || self.is_short(),
+            Kind::List => self.levels > 0 && self.elements().all(Self::is_within_bounds),
+            Kind::Object => self.levels > 0 && self.members().all(|(_, value)| value.is_within_bounds()),
+            Kind::Null | Kind::Bool(_) | Kind::Text(_) => true,
+        }
     }
 }
 
