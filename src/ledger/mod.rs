@@ -346,9 +346,12 @@ pub fn record(spi: &Session, records: &[&dyn Record]) -> Result<Vec<Outcome>> {
     if let Some((record, outcome)) = records.iter().zip(&outcomes).max_by_key(|(_, outcome)| outcome.usage.tail) {
         fold_long_tail(spi, record.terms().payer.tenant, outcome.usage.tail, records.len())?;
     }
-    // Each tenant as often as it has records.
+    // Each tenant as often as it has new records. A retry writes nothing.
     let one = random_bits() as usize % records.len().max(1);
-    if let Some(tenant) = records.get(one).and_then(|record| record.terms().payer.tenant) {
+    let is_new = |outcome: &Outcome| outcome.recorded && !outcome.replayed;
+    if outcomes.get(one).is_some_and(is_new)
+        && let Some(tenant) = records[one].terms().payer.tenant
+    {
         queue::advance(spi, tenant, records.len())?;
     }
     Ok(outcomes)
