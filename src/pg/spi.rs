@@ -83,7 +83,8 @@ pub fn see_own_rows() {
 }
 
 thread_local! {
-    static OWN_WRITES: Cell<u32> = const { Cell::new(0) };
+    /// The depth of triggers at which a statement of this library is writing.
+    static OWN_WRITE: Cell<Option<i32>> = const { Cell::new(None) };
     /// The transaction and the command that is a fold.
     static FOLD: Cell<(u32, u32)> = const { Cell::new((0, 0)) };
 }
@@ -106,24 +107,32 @@ pub fn folds() -> bool {
 }
 
 /// A statement of this library that writes, with its triggers.
-struct OwnWrite(());
+struct OwnWrite {
+    before: Option<i32>,
+}
 
 impl OwnWrite {
     fn begin() -> Self {
-        OWN_WRITES.set(OWN_WRITES.get() + 1);
-        Self(())
+        Self { before: OWN_WRITE.replace(Some(trigger_depth())) }
     }
 }
 
 impl Drop for OwnWrite {
     fn drop(&mut self) {
-        OWN_WRITES.set(OWN_WRITES.get().saturating_sub(1));
+        OWN_WRITE.set(self.before);
     }
 }
 
-/// Whether a statement of this library is writing.
+/// Whether the statement that fires the running trigger is one of this library, and none of a trigger on what it writes.
 pub fn writes_itself() -> bool {
-    OWN_WRITES.get() > 0
+    OWN_WRITE.get() == Some(trigger_depth() - 1)
+}
+
+/// How many triggers run one inside the other.
+fn trigger_depth() -> i32 {
+    // SAFETY: a function that takes nothing and reads a variable of the process.
+    let depth = unsafe { pgrx::direct_function_call::<i32>(pg_sys::pg_trigger_depth, &[]) };
+    depth.unwrap_or(0)
 }
 
 /// Whether the transaction sees all through the snapshot of its first statement (REPEATABLE READ, SERIALIZABLE).

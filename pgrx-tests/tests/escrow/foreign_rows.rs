@@ -119,6 +119,23 @@ fn rows_that_arrive_are_counted_by_the_next_charge() -> Result<()> {
     assert_left(&mut client, "COPY", 3 * USD / 10)
 }
 
+/// A trigger on what a kernel writes runs inside its statement, and what the trigger imports is not the kernel's.
+#[test]
+fn rows_that_a_trigger_on_the_ledger_imports_are_counted() -> Result<()> {
+    let (_database, mut owner, mut client) = prepared()?;
+    owner.batch_execute(&format!(
+        "create function public.import() returns trigger language plpgsql security definer as $$
+         begin if pg_trigger_depth() = 1 then {}{} end if; return null; end $$;
+         create trigger import after insert on copilot_internal.llm_cost_records for each row
+             execute function public.import()",
+        ledger_row("a"),
+        pending_row("a")
+    ))?;
+    assert!(charge(&mut client, id(1), "0.1")?);
+    owner.batch_execute("drop trigger import on copilot_internal.llm_cost_records")?;
+    assert_left(&mut client, "a trigger's", 2 * USD / 10)
+}
+
 /// While an import is open it keeps no session from charging, itself included. All see its end at once.
 #[test]
 fn an_open_import_stops_no_session() -> Result<()> {
