@@ -104,14 +104,13 @@ pub unsafe fn insert_into_indexes(
     }
 }
 
-/// The entries that indexes need for a row that was written anew.
+/// The entries that indexes need for a row that was updated.
 pub enum Entries {
     None,
     Needed { only_summarizing: bool },
 }
 
-/// Puts a row in the place of another that this transaction has locked; `None` when that one is not as it was then. An
-/// ERROR from behind the pointer would jump over destructors, so it is called through the guard.
+/// Puts a row in the place of another that this transaction has locked; `None` when that one is not as it was then.
 ///
 /// # Safety
 /// The relation is open, the place that of a row of its, and the row in the slot.

@@ -71,7 +71,7 @@ impl AdmissionMode {
     }
 
     /// The same for one of many charges that are not enforced. `None` where figures have to be read from the tables that do
-    /// not show all that was admitted before: whoever keeps rows back writes them, and asks again.
+    /// not show all that was admitted before. The caller writes the rows that it keeps back, and asks again.
     pub fn admit_in_run(
         &self,
         spi: &Session,

@@ -4,8 +4,8 @@
 //! # Protocol
 //! 1. The ledger rows come first, before admission, which does not decide about them. They are written up to the first
 //!    whose request id another transaction has just written. That record is recorded by itself, which waits for the
-//!    other. So two batches of the same requests, in one order, never wait for each other. From here on whoever has one
-//!    of the requests finds its row and waits.
+//!    other. So two batches of the same requests, in one order, never wait for each other. From here on a
+//!    transaction that has one of the requests finds its row and waits.
 //! 2. Each is admitted in its order. So each outcome has the figures as they were after it.
 //! 3. Their pending rows are written, which are what sums read. Where admission has to read the tables before that, the
 //!    rows so far are written first: a counter loaded, or a sum read, without them would be too small.
@@ -27,7 +27,7 @@ use crate::pg::value::Value;
 use crate::quota::Payer;
 use crate::quota::sums::Sums;
 
-/// Most records that are written together: whoever meets one of their rows waits for all to be there.
+/// Most records that are written together: another that meets one of their rows waits for all to be there.
 const MOST: usize = 256;
 
 /// What a batch knows from one run to the next.

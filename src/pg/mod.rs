@@ -6,6 +6,7 @@ pub mod background;
 pub mod call;
 pub mod drop_guard;
 pub mod duplicate;
+mod heap;
 pub mod identity;
 pub mod invalidation;
 pub mod jsonb;

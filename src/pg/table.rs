@@ -4,7 +4,7 @@
 //! formed, put on the heap and into every index, as the executor does it. To a table that has triggers of others,
 //! constraints, columns or generated values the executor writes: slower, and with all that it brings.
 //!
-//! A row that is locked is written anew likewise, where the table has nothing that an UPDATE would run.
+//! A row that is locked is changed likewise, where the table has nothing that an UPDATE would run.
 //!
 //! A row with a request id is inserted speculatively, as by INSERT ... ON CONFLICT DO NOTHING. A row that meets a
 //! duplicate is taken back before anybody sees it: nothing of it is decoded for replication, and nobody waits for it.
@@ -13,16 +13,15 @@ use std::cell::Cell;
 use std::ffi::CStr;
 use std::iter;
 
-use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::{Uuid, pg_sys};
 
 use super::duplicate::{Duplicate, find_duplicate, index_of_requests};
+use super::heap::{Target, insert_speculatively, insert_together, update};
 use super::invalidation::Watch;
 use super::shape::{Column, RequestKey, fires_on_update, is_as_shipped, must_not_be_distributed};
 use super::spi::{self, Plan};
 use super::value::Value;
 use crate::error::{Error, Result};
-use crate::version::{self, Entries};
 
 /// A table, with the columns that a row is given in, which are all that it ships with.
 pub struct Table {
@@ -97,8 +96,8 @@ impl Table {
         Ok(self.insert_rows(&[row])? == 1)
     }
 
-    /// Inserts rows up to the first of which there is another with its request id, and gives their number. Whoever meets
-    /// one of them meanwhile waits for all of them: the caller bounds their number.
+    /// Inserts rows up to the first of which there is another with its request id, and gives their number. Another
+    /// transaction that meets one of them meanwhile waits for all of them: the caller bounds their number.
     pub fn insert_rows<R: AsRef<[Value]>>(&'static self, rows: &[R]) -> Result<usize> {
         if rows.iter().any(|row| row.as_ref().len() != self.columns.len()) {
             return Err(Error::internal("a row has the wrong number of columns"));
@@ -212,7 +211,7 @@ impl Table {
     fn update_directly(
         &self,
         known: Known,
-        mut place: pg_sys::ItemPointerData,
+        place: pg_sys::ItemPointerData,
         changes: &[(usize, Value)],
     ) -> Result<Option<bool>> {
         // SAFETY: as in `insert_directly`. What lies at the place is a row of the table, which its lock keeps there.
@@ -222,36 +221,7 @@ impl Table {
                 pg_sys::table_close(relation, KEEP);
                 return Ok(None);
             }
-            let Some(fetch) = (*(*relation).rd_tableam).tuple_fetch_row_version else {
-                return Err(Error::internal("a heap cannot fetch a row"));
-            };
-            let old = pg_sys::table_slot_create(relation, std::ptr::null_mut());
-            let slot = pg_sys::MakeSingleTupleTableSlot((*relation).rd_att, &raw const pg_sys::TTSOpsVirtual);
-            let any = &raw mut pg_sys::SnapshotAnyData;
-            let mut updated = pg_guard_ffi_boundary(|| fetch(relation, &raw mut place, any, old));
-            if updated {
-                let columns = self.columns.len();
-                pg_sys::slot_getsomeattrs_int(old, i32::try_from(columns).unwrap_or(0));
-                std::ptr::copy_nonoverlapping((*old).tts_values, (*slot).tts_values, columns);
-                std::ptr::copy_nonoverlapping((*old).tts_isnull, (*slot).tts_isnull, columns);
-                for (number, value) in changes {
-                    *(*slot).tts_values.add(*number) = value.datum();
-                    *(*slot).tts_isnull.add(*number) = value.is_null();
-                }
-                pg_sys::ExecStoreVirtualTuple(slot);
-                updated = match version::update(relation, &raw mut place, slot) {
-                    None => false,
-                    Some(Entries::None) => true,
-                    Some(Entries::Needed { only_summarizing }) => {
-                        let target = Target::open(relation);
-                        target.insert_into_indexes(slot, None, std::ptr::null_mut(), only_summarizing);
-                        target.close();
-                        true
-                    }
-                };
-            }
-            pg_sys::ExecDropSingleTupleTableSlot(slot);
-            pg_sys::ExecDropSingleTupleTableSlot(old);
+            let updated = update(relation, place, self.columns.len(), changes)?;
             pg_sys::table_close(relation, KEEP);
             Ok(Some(updated))
         }
@@ -395,155 +365,5 @@ impl Table {
         );
         let types: Vec<pg_sys::Oid> = self.columns.iter().map(|column| column.kind).collect();
         Plan::new(Box::leak(text.into_boxed_str()), Box::leak(types.into_boxed_slice()))
-    }
-}
-
-/// A table that rows are put into, and its indexes.
-struct Target {
-    relation: pg_sys::Relation,
-    indexes: *mut pg_sys::ResultRelInfo,
-    estate: *mut pg_sys::EState,
-}
-
-impl Target {
-    /// # Safety
-    /// The relation is open, and stays so until this is closed.
-    unsafe fn open(relation: pg_sys::Relation) -> Self {
-        // SAFETY: what is made is dropped by `close`, or by the abort that an ERROR causes.
-        unsafe {
-            let estate = pg_sys::CreateExecutorState();
-            let indexes = pg_sys::palloc0(size_of::<pg_sys::ResultRelInfo>()).cast::<pg_sys::ResultRelInfo>();
-            (*indexes).type_ = pg_sys::NodeTag::T_ResultRelInfo;
-            pg_sys::InitResultRelInfo(indexes, relation, 1, std::ptr::null_mut(), 0);
-            pg_sys::ExecOpenIndices(indexes, false);
-            Self { relation, indexes, estate }
-        }
-    }
-
-    /// # Safety
-    /// It is closed once.
-    unsafe fn close(self) {
-        // SAFETY: see `open`.
-        unsafe {
-            pg_sys::ExecCloseIndices(self.indexes);
-            pg_sys::FreeExecutorState(self.estate);
-        }
-    }
-
-    unsafe fn new_slot(&self) -> *mut pg_sys::TupleTableSlot {
-        // SAFETY: the descriptor of an open relation.
-        unsafe { pg_sys::MakeSingleTupleTableSlot((*self.relation).rd_att, &raw const pg_sys::TTSOpsVirtual) }
-    }
-
-    /// Puts a row that is on the heap into every index. `conflict` is set when an arbiter has another one.
-    ///
-    /// # Safety
-    /// The row is in the slot, and the arbiters are some of the indexes.
-    unsafe fn insert_into_indexes(
-        &self,
-        slot: *mut pg_sys::TupleTableSlot,
-        conflict: Option<&mut bool>,
-        arbiters: *mut pg_sys::List,
-        only_summarizing: bool,
-    ) {
-        // SAFETY: as promised by the caller. What the index entry was made of is not needed any more.
-        unsafe {
-            version::insert_into_indexes(self.indexes, slot, self.estate, conflict, arbiters, only_summarizing);
-            let context = (*self.estate).es_per_tuple_exprcontext;
-            if !context.is_null() {
-                pg_sys::MemoryContextReset((*context).ecxt_per_tuple_memory);
-            }
-        }
-    }
-}
-
-/// Puts a row into a slot.
-///
-/// # Safety
-/// The slot has as many columns as the row, of its types.
-unsafe fn fill(slot: *mut pg_sys::TupleTableSlot, row: &[Value]) {
-    // SAFETY: as promised by the caller. No slot is without a way to clear it.
-    unsafe {
-        if let Some(clear) = (*(*slot).tts_ops).clear {
-            pg_guard_ffi_boundary(|| clear(slot));
-        }
-        for (index, value) in row.iter().enumerate() {
-            *(*slot).tts_values.add(index) = value.datum();
-            *(*slot).tts_isnull.add(index) = value.is_null();
-        }
-        pg_sys::ExecStoreVirtualTuple(slot);
-    }
-}
-
-/// Puts rows on the heap, as many on each page as fit, and into every index. Gives their number.
-///
-/// # Safety
-/// The rows are of the target's columns.
-unsafe fn insert_together<R: AsRef<[Value]>>(target: &Target, rows: &[R]) -> Result<usize> {
-    // SAFETY: as promised by the caller. An ERROR from behind a pointer would jump over the destructors of the callers, so
-    // this is called through the guard.
-    unsafe {
-        let methods = &*(*target.relation).rd_tableam;
-        let insert = methods.multi_insert.ok_or_else(|| Error::internal("a heap cannot insert many rows"))?;
-        let mut slots: Vec<*mut pg_sys::TupleTableSlot> = Vec::with_capacity(rows.len());
-        for row in rows {
-            let slot = target.new_slot();
-            fill(slot, row.as_ref());
-            slots.push(slot);
-        }
-        if let [slot] = slots[..] {
-            pg_sys::simple_table_tuple_insert(target.relation, slot);
-        } else {
-            let count = i32::try_from(slots.len()).map_err(|_| Error::internal("too many rows"))?;
-            let command = pg_sys::GetCurrentCommandId(true);
-            let relation = target.relation;
-            let first = slots.as_mut_ptr();
-            pg_guard_ffi_boundary(|| insert(relation, first, count, command, 0, std::ptr::null_mut()));
-        }
-        for slot in slots {
-            target.insert_into_indexes(slot, None, std::ptr::null_mut(), false);
-            pg_sys::ExecDropSingleTupleTableSlot(slot);
-        }
-        Ok(rows.len())
-    }
-}
-
-/// Puts rows on the heap and into every index, up to the first of which an index of request ids has another, committed or
-/// in flight: that one is taken back. Gives the number of those before it.
-///
-/// # Safety
-/// The rows are of the target's columns, and the arbiters are some of its indexes.
-unsafe fn insert_speculatively<R: AsRef<[Value]>>(
-    target: &Target,
-    rows: &[R],
-    arbiters: *mut pg_sys::List,
-) -> Result<usize> {
-    // SAFETY: as promised by the caller. Those that meet a row meanwhile wait for the token, not for the transaction. While
-    // it is held nothing is waited for. An ERROR from behind a pointer would jump over the destructors of the callers, so
-    // these are called through the guard.
-    unsafe {
-        let (relation, writer) = (target.relation, pg_sys::GetCurrentTransactionId());
-        let methods = &*(*relation).rd_tableam;
-        let (Some(insert), Some(complete)) = (methods.tuple_insert_speculative, methods.tuple_complete_speculative)
-        else {
-            return Err(Error::internal("a heap cannot insert speculatively"));
-        };
-        let slot = target.new_slot();
-        let (command, token) = (pg_sys::GetCurrentCommandId(true), pg_sys::SpeculativeInsertionLockAcquire(writer));
-        let mut inserted = 0;
-        for row in rows {
-            fill(slot, row.as_ref());
-            pg_guard_ffi_boundary(|| insert(relation, slot, command, 0, std::ptr::null_mut(), token));
-            let mut conflict = false;
-            target.insert_into_indexes(slot, Some(&mut conflict), arbiters, false);
-            pg_guard_ffi_boundary(|| complete(relation, slot, token, !conflict));
-            if conflict {
-                break;
-            }
-            inserted += 1;
-        }
-        pg_sys::SpeculativeInsertionLockRelease(writer);
-        pg_sys::ExecDropSingleTupleTableSlot(slot);
-        Ok(inserted)
     }
 }

@@ -205,7 +205,7 @@ fn a_wait_for_a_duplicate_ends_with_lock_timeout() -> Result<()> {
     Ok(())
 }
 
-/// Each request is recorded once, whoever comes first with it; nobody waits in a circle, and no twin is told "refused".
+/// Each request is recorded once, by the first batch that comes with it. None waits in a circle, and none is told "refused".
 /// There is room for every request once, and for no more.
 #[test]
 fn batches_that_run_together_record_each_request_once() -> Result<()> {
