@@ -8,9 +8,11 @@ declare
     -- What was noted with an operation is for its user, unless the tenant shares it.
     v_details constant text := ' and (user_id is null or user_id = (select copilot_internal.caller_user()) '
         'or tenant_id = any ((select copilot_internal.caller_open_tenants())::uuid[])';
-    -- Ids and costs of conversations tell about colleagues: a member sees those that they may read.
-    v_conversations constant text := ' and (conversation_id is null or user_id = (select '
-        'copilot_internal.caller_user()) or copilot_internal.caller_sees_costs_of(tenant_id, conversation_id))';
+    -- Ids and costs of conversations tell about colleagues: a member sees those that they may read. A path without its
+    -- conversation is of none that they may.
+    v_conversations constant text := ' and (coalesce(conversation_id, path_id) is null or user_id = (select '
+        'copilot_internal.caller_user()) or copilot_internal.caller_sees_costs_of(tenant_id, '
+        'coalesce(conversation_id, path_id)))';
     -- Estimates from history are named by tasks.
     v_tasks constant text := ' and (not from_history or operation_type = ''chat'' '
         'or tenant_id = any ((select copilot_internal.caller_open_tenants())::uuid[]))';

@@ -47,6 +47,7 @@ select pg_temp.batch('{"occurred_at": "2199-01-01T00:00:00Z"}');
 select pg_temp.batch('{"enforce": "true"}');
 select pg_temp.batch('{"model": "gpt-4o"}');
 select pg_temp.batch('{"p_task": null}');
+select count(*) from record_llm_costs('[["00000000-0000-0000-0000-000000000001"]]');
 select pg_temp.batch('{"request_id": "r1"}');
 \set VERBOSITY sqlstate
 select pg_temp.batch('{"input_tokens": -1}');

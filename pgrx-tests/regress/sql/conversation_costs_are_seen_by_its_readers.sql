@@ -12,7 +12,8 @@ select conversation_id as shared, path_id as shared_path from create_conversatio
 select conversation_id as bobs, path_id as bobs_path from create_conversation(:'tenant', :'bob') \gset
 select count(*) from (select record_llm_cost(:'tenant', 'p', 'm', 1, 1, u.user_id::uuid, u.chat::uuid, u.path::uuid, p_cost_usd => u.cost, p_request_id => u.name)
     from (values ('private', :'cleo', :'cleos', :'cleos_path', 1), ('of nobody', null, :'cleos', :'cleos_path', 2), ('shared', :'cleo', :'shared', :'shared_path', 4),
-        ('own', :'bob', :'bobs', :'bobs_path', 8), ('elsewhere', :'cleo', 'c0000000-0000-4000-8000-000000000009', null, 16), ('without', :'cleo', null, null, 32)) u (name, user_id, chat, path, cost)) r;
+        ('own', :'bob', :'bobs', :'bobs_path', 8), ('elsewhere', :'cleo', 'c0000000-0000-4000-8000-000000000009', null, 16), ('without', :'cleo', null, null, 32),
+        ('a path alone', :'cleo', null, :'cleos_path', 128)) u (name, user_id, chat, path, cost)) r;
 select count(*) from (select record_e2b_cost(:'tenant', 's' || u.chat, 'standard', 1, :'cleo', u.chat::uuid, u.path::uuid, p_cost_usd => 64)
     from (values (:'cleos', :'cleos_path'), (:'shared', :'shared_path')) u (chat, path)) r;
 select refund_cost((select id from copilot_internal.llm_cost_records where request_id = 'private'), 1, 'wrong', 'r1') is not null as refunded;
@@ -25,6 +26,8 @@ create view public.seen with (security_invoker) as
     select 'by conversation' as source, names(conversation_id) as conversation, sum(total_cost) as cost from metrics.cost_by_conversation group by 1, 2
     union all select 'by path', names(conversation_id), sum(total_cost) from metrics.cost_by_path group by 1, 2
     union all select 'llm', names(conversation_id), sum(cost_usd) from copilot_internal.llm_cost_records where conversation_id is not null group by 1, 2
+    union all select 'llm', 'a path alone', sum(cost_usd) from copilot_internal.llm_cost_records
+        where conversation_id is null and path_id is not null group by 1, 2
     union all select 'e2b', names(conversation_id), sum(cost_usd) from copilot_internal.e2b_cost_records where conversation_id is not null group by 1, 2
     union all select 'corrections', names(conversation_id), sum(cost_usd) from copilot_internal.cost_corrections group by 1, 2
     union all select 'rollups', names(conversation_id), sum(cost_usd) from copilot_internal.conversation_rollups group by 1, 2

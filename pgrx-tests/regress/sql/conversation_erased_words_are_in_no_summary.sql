@@ -9,7 +9,7 @@ select conversation_id as chat, path_id as main from create_conversation(:'tenan
 select message_id as root from append_message(:'tenant', :'chat', 'user', 'Where to?') \gset
 select path_id as twig from branch_from_message(:'tenant', :'chat', :'root') \gset
 select message_id as secret from append_message(:'tenant', :'chat', 'user', 'My name is Rumpelstiltskin', p_path_id => :'twig') \gset
-select summary_message_id as summary from merge_path(:'tenant', :'chat', :'twig', :'main', 'summary', p_summary_content => 'Rumpelstiltskin said his name', p_archive_source => false, p_request_id => 'merge') \gset
+select summary_message_id as summary from merge_path(:'tenant', :'chat', :'twig', :'main', 'summary', p_summary_content => 'Rumpelstiltskin told a name', p_archive_source => false, p_request_id => 'merge') \gset
 -- The summary is summed up itself; what came later is in neither.
 select message_id as later from append_message(:'tenant', :'chat', 'user', 'Later', p_path_id => :'twig') \gset
 select state from apply_compaction(:'tenant', :'chat', :'main', :'summary', 'semantic', 'R', p_tokens_after => 1);
@@ -18,7 +18,7 @@ select count(*) from copilot_internal.conversation_messages where content like '
 select done, erased from erase_message(:'tenant', :'chat', :'secret');
 select count(*) from copilot_internal.conversation_messages where content like '%Rumpel%';
 select state, summary from copilot_internal.compaction_operations;
-select replayed from merge_path(:'tenant', :'chat', :'twig', :'main', 'summary', p_summary_content => 'Rumpelstiltskin said his name', p_archive_source => false, p_request_id => 'merge');
+select replayed from merge_path(:'tenant', :'chat', :'twig', :'main', 'summary', p_summary_content => 'Rumpelstiltskin told a name', p_archive_source => false, p_request_id => 'merge');
 -- A call and its results, which go on on a branch.
 select message_id as call from append_message(:'tenant', :'chat', 'assistant', 'call') \gset
 select path_id as inner from branch_from_message(:'tenant', :'chat', :'call') \gset
