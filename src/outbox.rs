@@ -229,8 +229,10 @@ pub fn write(spi: &Session, event: &QuotaEvent) -> Result<()> {
 }
 
 /// After a charge: what the quotas that it counts against have to tell. The usage holds it, and came of an admission.
-pub fn note(spi: &Session, payer: Payer, usage: &QuotaUsage) -> Result<()> {
-    let Some(definitions) = &usage.definitions else { return Ok(()) };
+/// Says whether an event was written, whose triggers may have charged.
+pub fn note(spi: &Session, payer: Payer, usage: &QuotaUsage) -> Result<bool> {
+    let Some(definitions) = &usage.definitions else { return Ok(false) };
+    let mut has_written = false;
     for (definition, quota) in definitions.all.iter().zip(&usage.quotas) {
         let Some(limit) = quota.limit else { continue };
         let known = definition.quiet.get().filter(|quiet| quiet.bounds == quota.bounds && quiet.limit == limit);
@@ -256,12 +258,16 @@ pub fn note(spi: &Session, payer: Payer, usage: &QuotaUsage) -> Result<()> {
         } else {
             match period.settle(spi)? {
                 OutboxResult::Nothing(below) => below,
-                OutboxResult::Written(_) | OutboxResult::Busy => None,
+                OutboxResult::Written(_) => {
+                    has_written = true;
+                    None
+                }
+                OutboxResult::Busy => None,
             }
         };
         definition.quiet.set(below.map(|below| Quiet { bounds: quota.bounds, limit, below }));
     }
-    Ok(())
+    Ok(has_written)
 }
 
 /// After a refusal of which its caller wants an event. A quota has at most one of them a minute, so that a client that

@@ -44,7 +44,7 @@ impl Runs {
         Self { sums: Sums::new(Snapshot::Latest), has_known: false }
     }
 
-    /// A record was recorded by itself, which may have changed what the sums are of.
+    /// What the sums are of may have changed: by a record that was recorded by itself, or by a trigger on an event.
     pub fn break_off(&mut self) {
         self.sums = Sums::new(Snapshot::Latest);
     }
@@ -95,7 +95,9 @@ pub fn record_run(
     }
     unqueued.write()?;
     for (one, outcome) in run.iter().zip(&outcomes[first..]) {
-        outbox::note(spi, one.payer, &outcome.usage)?;
+        if outbox::note(spi, one.payer, &outcome.usage)? {
+            runs.break_off();
+        }
     }
     Ok(())
 }
