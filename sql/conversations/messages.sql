@@ -243,14 +243,12 @@ begin
         return null;
     end if;
     select count(*) into v_same
-    from unnest(p_messages) with ordinality b (id, conversation_id, path_id, tenant_id, user_id, role, content, parts,
-        metadata, token_count, sequence_in_path, message_type, is_pinned, pinned_at, pinned_by, finished_at, deleted_at,
-        deleted_by, erased_at, copied_from_message_id, request_id, trace_id, root_span_name, root_span_id, created_at,
-        place)
+    from generate_subscripts(p_messages, 1) b (place)
     join copilot_internal.conversation_messages m
-        on m.path_id = b.path_id and m.tenant_id = b.tenant_id
-        and m.sequence_in_path = v_first.sequence_in_path + b.place - 1 and m.role = b.role and m.content = b.content
-        and m.parts is not distinct from b.parts and m.created_at = v_first.created_at
+        on m.path_id = (p_messages[b.place]).path_id and m.tenant_id = (p_messages[b.place]).tenant_id
+        and m.sequence_in_path = v_first.sequence_in_path + b.place - 1
+        and m.role = (p_messages[b.place]).role and m.content = (p_messages[b.place]).content
+        and m.parts is not distinct from (p_messages[b.place]).parts and m.created_at = v_first.created_at
     where m.path_id = v_first.path_id;
     if v_same <> cardinality(p_messages) then
         raise exception 'the request id was used before for other messages' using errcode = 'unique_violation';

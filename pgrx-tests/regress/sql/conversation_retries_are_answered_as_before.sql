@@ -41,3 +41,9 @@ select path_id as other from branch_from_message(:'tenant', :'chat', :'m2') \gse
 select updated_at is not null as closed from update_path(:'tenant', :'other', p_is_active => false);
 select from merge_path(:'tenant', :'chat', :'one', :'other', 'full');
 select * from verify_conversations();
+-- A table that an operator has given a column answers a retry all the same.
+select ordinal, replayed from append_messages(:'tenant', :'chat', :'one', '[{"role": "user", "content": "x"}, {"role": "user", "content": "y"}]', p_request_id => 'columns');
+reset role;
+alter table copilot_internal.conversation_messages add column embedding text;
+set role service_role;
+select ordinal, replayed from append_messages(:'tenant', :'chat', :'one', '[{"role": "user", "content": "x"}, {"role": "user", "content": "y"}]', p_request_id => 'columns');
