@@ -182,7 +182,9 @@ begin
     if p_conversation_id is not null then
         select c.tenant_id into v_tenant_id from copilot_internal.conversations c
         where c.id = p_conversation_id and (p_tenant_id is null or c.tenant_id = p_tenant_id)
-          and c.erasing_at is null;
+          and c.erasing_at is null
+        -- No foreign key does it: what is noted stays no longer than the conversation.
+        for key share;
     else
         select t.id into v_tenant_id from copilot_internal.tenants t where t.id = p_tenant_id;
     end if;

@@ -67,7 +67,7 @@ begin
         raise exception 'trace columns have at most 200 characters' using errcode = 'invalid_parameter_value';
     end if;
     perform copilot_internal.access(p_tenant_id, p_conversation_id, null, 'write');
-    perform copilot_internal.require_open_conversation(p_tenant_id, p_conversation_id);
+    perform copilot_internal.lock_open_conversation(p_tenant_id, p_conversation_id);
     return query
         insert into copilot_internal.conversation_contexts as x
             (conversation_id, tenant_id, active_node_ids, trace_id, root_span_name, root_span_id)

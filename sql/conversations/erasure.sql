@@ -205,6 +205,9 @@ begin
     if p_conversation_id is null then
         perform copilot_internal.refuse_input('p_conversation_id must not be NULL');
     end if;
+    -- The conversation first, as continue_erasures has it.
+    perform from copilot_internal.conversations c
+    where c.id = p_conversation_id and c.tenant_id = p_tenant_id for update;
     v_erasure := copilot_internal.begin_erasure(p_tenant_id, 'conversation', p_conversation_id, null, null, v_actor);
     select s.* into done, erased, remaining_contexts, attachments
     from copilot_internal.erase_step(p_tenant_id, p_conversation_id, 10000) s;

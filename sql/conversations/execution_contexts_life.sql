@@ -81,13 +81,19 @@ begin
     if v_context.terminated_at is null and v_context.sandbox_status = 'creating'
        and coalesce(v_context.sandbox_id, p_sandbox_id) = p_sandbox_id
     then
-        -- The sandbox's own time-out began when it was made, not before the row.
-        update copilot_internal.execution_contexts c
-        set sandbox_status = 'ready', sandbox_id = p_sandbox_id, ready_at = clock_timestamp(),
-            last_used_at = clock_timestamp(), creating_until = null,
-            expires_at = least(clock_timestamp() + (c.expires_at - c.created_at), c.max_expires_at)
-        where c.id = p_context_id and c.tenant_id = v_context.tenant_id
-        returning c.* into v_context;
+        begin
+            -- The sandbox's own time-out began when it was made, not before the row.
+            update copilot_internal.execution_contexts c
+            set sandbox_status = 'ready', sandbox_id = p_sandbox_id, ready_at = clock_timestamp(),
+                last_used_at = clock_timestamp(), creating_until = null,
+                expires_at = least(clock_timestamp() + (c.expires_at - c.created_at), c.max_expires_at)
+            where c.id = p_context_id and c.tenant_id = v_context.tenant_id
+            returning c.* into v_context;
+        exception when unique_violation then
+            -- Another context has had it since it was looked for.
+            perform copilot_internal.refuse_shared_sandbox(v_context, p_sandbox_id);
+            raise;
+        end;
         activated := true;
     else
         activated := v_context.terminated_at is null and v_context.sandbox_id = p_sandbox_id;
