@@ -370,7 +370,7 @@ unsafe extern "C-unwind" fn on_transaction(event: pg_sys::XactEvent::Type, _argu
         XACT_EVENT_PRE_PREPARE if with(|state| !idle(state)) => ereport!(
             PgLogLevel::ERROR,
             PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-            "cannot PREPARE a transaction that has inserted or deleted quotas or tenants, or charged or reloaded a quota in shared memory"
+            "cannot PREPARE a transaction that has changed quotas, tenants or rows of the ledger by itself, or charged a quota in shared memory"
         ),
         _ => {}
     }

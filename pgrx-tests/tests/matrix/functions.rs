@@ -25,7 +25,7 @@ enum For {
     /// Owners and admins of the tenant, and the server.
     Leaders,
     /// The same, and the member that is meant.
-    LeadersOrHimself,
+    LeadersOrThemselves,
     /// Owners of the tenant, and the server.
     Owners,
     /// The server.
@@ -66,7 +66,7 @@ const FUNCTIONS: &[(&str, For, &str)] = &[
     ("invite_member", For::Leaders, "public.invite_member($T, $NEW)"),
     ("accept_invitation", For::MembersForThemselves, "public.accept_invitation($T, $ME)"),
     ("set_member_role", For::Leaders, "public.set_member_role($T, $U, 'viewer')"),
-    ("remove_member", For::LeadersOrHimself, "public.remove_member($T, $U)"),
+    ("remove_member", For::LeadersOrThemselves, "public.remove_member($T, $U)"),
     ("switch_tenant", For::MembersForThemselves, "public.switch_tenant($T, $ME)"),
     ("delete_tenant", For::Owners, "public.delete_tenant($T)"),
     ("resolve_llm_policy", For::Members, "public.resolve_llm_policy($T)"),
@@ -230,7 +230,7 @@ fn expected(callers: For, asker: &Asker, tenant: &Tenant) -> Outcome {
         // An invitation is accepted, and not more.
         For::MembersForThemselves => when(own),
         For::Leaders => when(serves || matches!(role, Some("owner" | "admin"))),
-        For::LeadersOrHimself => {
+        For::LeadersOrThemselves => {
             when(serves || matches!(role, Some("owner" | "admin")) || asker.subject == Some(tenant.member))
         }
         For::Owners => when(serves || role == Some("owner")),
@@ -277,7 +277,7 @@ fn only_the_callers_of_a_function_may_execute_it() -> Result<()> {
                 | For::OneselfByEmail
                 | For::MembersForThemselves
                 | For::Leaders
-                | For::LeadersOrHimself
+                | For::LeadersOrThemselves
                 | For::Owners => vec!["authenticated", "service_role"],
                 // Refused by the kernel, unless the setting allows some.
                 For::Server if *name == "create_tenant" => vec!["authenticated", "service_role"],
