@@ -57,6 +57,38 @@ fn no_line_of_sql_is_long() {
     assert_eq!(long_lines(&format!("{widest}\n{widest}é\n")).collect::<Vec<_>>(), [2]);
 }
 
+/// Other than documents, comments may say "whom" and "nobody".
+#[test]
+fn comments_call_people_they() {
+    let sources = ["src", "crates", "pgrx-tests/src", "pgrx-tests/tests", "pgrx-tests/isolation", "pgrx-tests/regress"];
+    let of = |extension| sources.map(|place| files(&layout::root().join(place), extension)).into_iter().flatten();
+    let all = of("rs").chain(of("sql")).chain(of("spec")).chain(sql());
+    let said = all.flat_map(|path| {
+        let text = fs::read_to_string(&path).unwrap();
+        called_otherwise(&text).map(|line| format!("{}:{line}", path.display())).collect::<Vec<_>>()
+    });
+    let said: Vec<String> = said.collect();
+    assert!(said.is_empty(), "people are \"they\", transactions \"it\":\n{}", said.join("\n"));
+    for mark in COMMENT_MARKS {
+        let text = format!("let his = 1;\n{mark}What he says.\nselect 'her'; {mark}the herd\n");
+        assert_eq!(called_otherwise(&text).collect::<Vec<_>>(), [2]);
+    }
+}
+
+/// Of Rust, SQL and isolation specs.
+const COMMENT_MARKS: [&str; 3] = ["//", "-- ", "# "];
+
+/// The lines whose comment calls people, or a transaction, by a singular pronoun.
+fn called_otherwise(text: &str) -> impl Iterator<Item = usize> {
+    let says = |line: &str| {
+        let Some(start) = COMMENT_MARKS.iter().filter_map(|mark| line.find(mark)).min() else { return false };
+        line[start..]
+            .split(|it: char| !it.is_alphabetic())
+            .any(|word| ["he", "him", "his", "himself", "she", "her"].contains(&word.to_lowercase().as_str()))
+    };
+    text.lines().enumerate().filter(move |(_, line)| says(line)).map(|(index, _)| index + 1)
+}
+
 #[test]
 fn one_file_asks_for_the_version_of_postgres() {
     let asks = |path: &PathBuf| fs::read_to_string(path).unwrap().contains("feature = \"pg1");

@@ -154,6 +154,6 @@ create function public.export_user_data(
     returns table (source text, data jsonb, cursor text)
     language c stable rows 500 as 'MODULE_PATHNAME', 'export_user_data_wrapper';
 comment on function public.export_user_data(uuid, uuid, text, integer) is
-    'What is kept about a user, in one tenant or in all: rows as JSON with their table''s name, at most p_limit (1 to '
+    'What is kept about a user, in one tenant or in all: rows as JSON with their table''s name. At most p_limit (1 to '
     '1000) after p_cursor, a row''s cursor. Fewer than p_limit are the last. Rollups, sums of such rows, are left '
     'out. For service_role.';

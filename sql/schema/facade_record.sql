@@ -70,5 +70,5 @@ create function public.record_e2b_costs(p_records jsonb)
     language c volatile rows 100
     as 'MODULE_PATHNAME', 'record_e2b_costs_wrapper';
 comment on function public.record_e2b_costs(jsonb) is
-    'record_e2b_cost for an array of up to 10,000 objects keyed by its argument names without p_, in one transaction, '
-    'as record_llm_costs does it for LLM calls.';
+    'record_e2b_cost for an array of up to 10,000 objects keyed by its argument names without p_. One transaction, '
+    'like record_llm_costs.';

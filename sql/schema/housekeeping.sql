@@ -282,5 +282,5 @@ comment on function copilot_internal.maintain(integer, interval) is
 create procedure copilot_internal.housekeep(p_within interval default '50 seconds')
     language c as 'MODULE_PATHNAME', 'housekeep_wrapper';
 comment on procedure copilot_internal.housekeep(interval) is
-    'maintain() in steps that commit, until little is left to fold or the time is over, so that what is done stays '
-    'done when it is cancelled. For a scheduler or a person; in a transaction it is one step.';
+    'maintain() in steps that commit, until little is left to fold or the time is over. What is done stays done when '
+    'it is cancelled. For a scheduler or a person; in a transaction it is one step.';

@@ -1,4 +1,4 @@
--- check_and_record_quota_atomic charges a tenant, a user of a tenant (his only one unless it is named), or the platform
+-- check_and_record_quota_atomic charges a tenant, a user of a tenant (their only one unless it is named), or the platform
 -- alone.
 \set tenant a0000000-0000-4000-8000-000000000001
 \set other a0000000-0000-4000-8000-000000000002
@@ -25,13 +25,13 @@ table spent;
 select * from check_and_record_quota_atomic('user', :'two', 0.25);
 select * from check_and_record_quota_atomic('user', :'none', 0.25);
 select allowed from check_and_record_quota_atomic('user', :'two', 0.25, p_tenant_id => :'other');
--- Which tenant he is charged for is the server's word: it is not asked whether he belongs to it.
+-- The server says which tenant is charged: nothing asks whether the user belongs to it.
 select allowed from check_and_record_quota_atomic('user', :'none', 0.125, p_tenant_id => :'other');
 table spent;
 -- The platform alone: no tenant pays.
 select allowed from check_and_record_quota_atomic('platform', null, 2);
 table spent;
--- The user's own limit is told before the tenant's: 9.75 are left of his 10 at Other, 9.625 of the tenant's.
+-- The user's own limit is told before the tenant's: 9.75 are left of their 10 at Other, 9.625 of the tenant's.
 select allowed, remaining_usd from check_and_record_quota_atomic('user', :'two', 9.8, p_tenant_id => :'other');
 select allowed, remaining_usd from check_and_record_quota_atomic('user', :'two', 9.7, p_tenant_id => :'other');
 -- A membership that is not active does not count: one tenant is left.

@@ -30,7 +30,7 @@ exception when others then
 end $$;
 select what, pg_temp.state(tenant, resource, amount, who) from questions;
 
--- A member asks about his tenant and himself, an admin also about others. Of a foreign tenant nothing is told.
+-- Members ask about their tenant and themselves, admins also about others. Of a foreign tenant nothing is told.
 set role authenticated;
 select set_config('request.jwt.claims', '{"sub": "b0000000-0000-4000-8000-000000000001"}', false) is not null as ann;
 select has_quota(:'acme', 'llm', 1), has_quota(:'acme', 'llm', 2), has_quota(:'acme', 'llm', 1, :'ann'), has_quota(:'acme', 'llm', 1, :'bob'),

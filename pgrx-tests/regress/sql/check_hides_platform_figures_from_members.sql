@@ -26,7 +26,7 @@ select count(*) from metrics.quota_status where scope = 'platform';
 select count(*) from copilot_internal.cost_quotas where scope = 'platform';
 select quotas from get_tenant_cost_summary(:'acme', '2020-01-01Z', '2020-01-02Z'), jsonb_array_elements(quotas) as quotas where quotas ->> 'scope' = 'platform';
 
--- Where he has a quota of his own, he is told about that one.
+-- Users with a quota of their own are told about that one.
 set role service_role;
 select set_quota('tenant', :'acme', 'llm', 5, 'lifetime') is not null as made;
 set role authenticated;

@@ -1,4 +1,4 @@
--- What a tenant's own operations of a kind have cost is his estimate: the median is typical, the 95th percentile
+-- What a tenant's own operations of a kind have cost is its estimate: the median is typical, the 95th percentile
 -- conservative, the 5th optimistic.
 \set tenant a0000000-0000-4000-8000-000000000001
 \set other a0000000-0000-4000-8000-000000000002

@@ -25,7 +25,7 @@ select recorded from record_e2b_cost(:'ann', 's', 'box', 1, p_cost_usd => 1);
 select q.resource_type, e.threshold
 from copilot_internal.quota_events e join metrics.quota_status q using (quota_id)
 where e.tenant_id = :'ann' and q.resource_type = 'e2b';
--- Platform events are the server's business; a member reads those of his tenants.
+-- Platform events are the server's business; members read those of their tenants.
 update copilot_internal.tenants set owner_id = :'user' where id = :'ann';
 begin;
 set local role authenticated;

@@ -45,7 +45,7 @@ select set_llm_policy(:'other', '{"egress_mode": "blocked"}');
 select recorded, replayed, quota_status from record_llm_cost(:'other', 'openai', 'gpt-4.1', 1, 1, p_request_id => 'r', p_enforce => true);
 select recorded, replayed, quota_status from record_llm_cost(:'other', 'openai', 'gpt-4.1', 1, 1, p_request_id => 's', p_enforce => true);
 
--- What holds for whom: the user's before the task's before the tenant's, denials added up.
+-- What holds: the user's before the task's before the tenant's, denials added up.
 select * from resolve_llm_policy(:'acme');
 select * from resolve_llm_policy(:'acme', 'embed', :'bob');
 select has_policy, egress_mode from resolve_llm_policy('a0000000-0000-4000-8000-00000000000f');

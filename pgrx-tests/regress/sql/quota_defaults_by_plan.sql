@@ -13,7 +13,7 @@ update copilot_internal.tenants set plan = 'pro' where id = :'acme';
 table limits;
 select allowed from check_quota_before_operation(:'acme', 'llm', 149);
 
--- The audit: whom nothing holds. Enterprise has no limit on llm, e2b is held by its own.
+-- The audit: who is held by nothing. Enterprise has no limit on llm, e2b is held by its own.
 select count(*) from metrics.tenants_without_quota;
 update copilot_internal.tenants set plan = 'enterprise' where id = :'acme';
 select tenant_name, tenant_plan, resource_type from metrics.tenants_without_quota;

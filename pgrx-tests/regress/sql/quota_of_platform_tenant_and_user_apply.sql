@@ -28,7 +28,7 @@ from unnest(array['platform', 'tenant', 'user']) as s (name), unnest(array['llm'
      lateral pg_temp.asked(s.name, r.name) a
 order by 1, 2, 3 desc;
 
--- Nobody's limit is in the way now, and each charge counts wherever it belongs: a user's to his own, his tenant's and
+-- Nobody's limit is in the way now, and each charge counts wherever it belongs: a user's to their own, their tenant's and
 -- the platform's quotas; a quota for all counts both resources.
 select count(*) from pg_temp.asked('nobody', 'none');
 select recorded from record_llm_cost(:'tenant', 'acme', 'm', 1, 1, p_user_id => :'user', p_cost_usd => 0.1, p_enforce => true);

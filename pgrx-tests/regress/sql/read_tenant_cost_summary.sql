@@ -52,7 +52,7 @@ select * from get_tenant_cost_summary(null);
 select * from get_tenant_cost_summary(:'acme', '2024-02-02Z', '2024-02-01Z');
 -- A tenant that nobody knows has cost nothing.
 select total_cost_usd, by_model, quotas from get_tenant_cost_summary('a0000000-0000-4000-8000-00000000000f');
--- A member may read it; whoever is none may not, and is not told whether there is such a tenant.
+-- A member may read it; others may not, and are not told whether there is such a tenant.
 set role authenticated;
 select set_config('request.jwt.claims', '{"sub": "b0000000-0000-4000-8000-000000000001"}', false) is not null as signed_in;
 select total_cost_usd from get_tenant_cost_summary(:'acme', '2024-02-01Z', '2024-03-01Z');

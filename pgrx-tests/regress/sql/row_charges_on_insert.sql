@@ -53,7 +53,7 @@ insert into public.chats values (7, :'tenant', null, 0.02);
 insert into public.chats values (7, :'tenant', null, 0.01);
 table spent;
 
--- A person can charge a tenant that he belongs to, and himself.
+-- People can charge a tenant that they belong to, and themselves.
 reset role;
 begin;
 set local role authenticated;
@@ -83,7 +83,7 @@ insert into public.chats values (13, :'tenant', null, 0.01);
 rollback to s;
 commit;
 select count(*) from public.chats where id > 10;
--- Of the platform's quota he learns that it exists.
+-- Of the platform's quota they learn that it exists.
 select set_quota('platform', null, 'llm', 0, 'lifetime') is not null as made;
 begin;
 set local role authenticated;

@@ -1,4 +1,4 @@
--- charge_on_insert: whoever has not the server's rights charges the caller's own tenant, the caller, and each row.
+-- charge_on_insert: a caller without the server's rights charges their own tenant, themselves, and each row.
 \set tenant a0000000-0000-4000-8000-000000000001
 \set other a0000000-0000-4000-8000-000000000002
 \set ann b0000000-0000-4000-8000-000000000001
@@ -18,7 +18,7 @@ create role golden_editors_heir nologin in role authenticated;
 grant insert, select on public.jobs, public.pings to authenticated, service_role, golden_editor, golden_editors_heir;
 create view charged as select right(user_id::text, 1) as "user", cost_usd, request_id from copilot_internal.quota_charges order by recorded_at, id;
 
--- A role that the application has made is not the server, whoever it says it is.
+-- A role that the application has made is not the server, whatever it says it is.
 begin;
 set local request.jwt.claims = '{"sub": "b0000000-0000-4000-8000-000000000001", "role": "golden_editor"}';
 set local role golden_editor;

@@ -1,4 +1,4 @@
--- The tenant a user works in: the one of his verified token, else the one he prefers, and either only while he is an
+-- The tenant a user works in: the one of their verified token, else the one they prefer, and either only while they are an
 -- active member of it.
 \set acme a0000000-0000-4000-8000-000000000001
 \set other a0000000-0000-4000-8000-000000000002
@@ -29,20 +29,20 @@ select pg_temp.of_ann('{}');
 -- The token's.
 select pg_temp.of_ann(jsonb_build_object('app_metadata', jsonb_build_object('tenant_id', :'other')));
 select pg_temp.of_ann(jsonb_build_object('app_metadata', jsonb_build_object('tenant_id', :'acme')));
--- What the user writes himself is not believed.
+-- What users write themselves is not believed.
 select pg_temp.of_ann(jsonb_build_object('user_metadata', jsonb_build_object('tenant_id', :'acme')));
 select pg_temp.of_ann(jsonb_build_object('tenant_id', :'acme'));
 -- Preferred.
 insert into copilot_internal.user_preferences (user_id, current_tenant_id) values (:'ann', :'other');
 select pg_temp.of_ann('{}');
--- The token goes before the preference; where it names a tenant that is not his, or a deleted one, the preference counts.
+-- The token goes before the preference; where it names a tenant that is not theirs, or a deleted one, the preference counts.
 select pg_temp.of_ann(jsonb_build_object('app_metadata', jsonb_build_object('tenant_id', :'acme')));
 select pg_temp.of_ann(jsonb_build_object('app_metadata', jsonb_build_object('tenant_id', :'gone')));
 select pg_temp.of_ann('{"app_metadata": {"tenant_id": "a0000000-0000-4000-8000-00000000000f"}}');
 select pg_temp.of_ann('{"app_metadata": {"tenant_id": "acme"}}');
 select pg_temp.of_ann('{"app_metadata": {"tenant_id": 7}}');
 select pg_temp.of_ann('{"app_metadata": "none"}');
--- A preference for what he has left counts no more.
+-- A preference for a tenant that the user has left counts no more.
 update copilot_internal.tenant_memberships set status = 'removed' where user_id = :'ann';
 select pg_temp.of_ann('{}');
 -- A membership that is only pending is none yet, whatever the token says.
@@ -51,11 +51,11 @@ select pg_temp.current_tenant('{"sub": "b0000000-0000-4000-8000-000000000002", "
 select c.text, pg_temp.current_tenant(c.text) from (values (''), ('{}'), ('nonsense'), ('[]'), ('{"sub": null}'), ('{"sub": "ann"}'),
     ('{"sub": "{b0000000-0000-4000-8000-000000000001}", "app_metadata": {"tenant_id": "a0000000-0000-4000-8000-000000000001"}}')) as c (text);
 
--- The server asks for anybody: what he prefers. Claims are not its business.
+-- The server asks for any user: what they prefer. Claims are not its business.
 update copilot_internal.tenant_memberships set status = 'active' where user_id = :'ann';
 set role service_role;
 select right(get_current_tenant_id(:'ann')::text, 1), get_current_tenant_id(:'bob'), get_current_tenant_id();
--- A user asks for himself alone.
+-- Users ask for themselves alone.
 set role authenticated;
 select set_config('request.jwt.claims', '{"sub": "b0000000-0000-4000-8000-000000000001"}', false) is not null as signed_in;
 select right(get_current_tenant_id(:'ann')::text, 1);

@@ -1,4 +1,4 @@
--- Who may invite, promote and remove whom. Everybody may leave; the last owner stays.
+-- Which roles may invite, promote and remove which. Every member may leave; the last owner stays.
 \set acme a0000000-0000-4000-8000-000000000001
 \set owner b0000000-0000-4000-8000-000000000001
 \set admin b0000000-0000-4000-8000-000000000002
@@ -33,7 +33,7 @@ begin
     end;
     return v_told;
 end $$;
--- By whom, and for each role: inviting to it, giving it to the member, removing who has it.
+-- By each role, and for each role: inviting to it, giving it to the member, removing who has it.
 create function pg_temp.may(p_user uuid) returns table (role text, invite text, give text, remove text) language plpgsql as $$
 declare
     v_roles constant text[] := array['owner', 'admin', 'member', 'viewer'];
@@ -49,12 +49,12 @@ begin
 end $$;
 select 'owner' as who, * from pg_temp.may(:'owner');
 select 'admin' as who, * from pg_temp.may(:'admin');
--- Himself he may remove.
+-- Members may remove themselves.
 select 'member' as who, * from pg_temp.may(:'member');
 select 'viewer' as who, * from pg_temp.may(:'viewer');
 select 'stranger' as who, * from pg_temp.may(:'new');
 
--- An invitation is none before it is accepted, and is seen by whom it is for.
+-- An invitation is no membership before it is accepted, and the person invited sees it.
 select pg_temp.sign_in(:'admin');
 select invite_member(:'acme', :'new', 'viewer');
 select invite_member(:'acme', :'member');
@@ -82,7 +82,7 @@ select pg_temp.sign_in('b0000000-0000-4000-8000-000000000006');
 select remove_member(:'acme', 'b0000000-0000-4000-8000-000000000006');
 select accept_invitation(:'acme');
 
--- The last owner stays, whoever asks; with a second one the first may go, and the tenant is the second's.
+-- The last owner stays, for every caller; with a second one the first may go, and the tenant is the second's.
 select pg_temp.sign_in(:'owner');
 select remove_member(:'acme', :'owner');
 select set_member_role(:'acme', :'owner', 'viewer');

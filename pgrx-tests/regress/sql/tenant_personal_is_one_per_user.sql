@@ -1,4 +1,4 @@
--- create_personal_tenant makes the one personal tenant of a user, under its quotas at once and the one he works in.
+-- create_personal_tenant makes the one personal tenant of a user, under its quotas at once and the one they work in.
 \set ann b0000000-0000-4000-8000-000000000001
 \set bob b0000000-0000-4000-8000-000000000002
 \set VERBOSITY sqlstate
@@ -35,7 +35,7 @@ select tenant_name, tenant_slug ~ '^personal-[0-9a-f]{8}$' as suffixed from get_
 select create_personal_tenant(:'bob', 'new@example.org') = :'bobs' as the_same;
 select create_personal_tenant(:'bob', 'not an address'), 1;
 select create_personal_tenant('00000000-0000-0000-0000-000000000000', 'a@example.org');
--- Where Supabase's table knows the user his address need not be said.
+-- Where Supabase's table knows the user their address need not be said.
 select create_personal_tenant('b0000000-0000-4000-8000-000000000003', null);
 reset role;
 insert into auth.users (id, email) values ('b0000000-0000-4000-8000-000000000003', 'cy@example.com');

@@ -12,7 +12,7 @@ begin
 exception when others then
     return sqlstate || ' ' || sqlerrm;
 end $$;
--- Twenty, and no more, whoever comes again.
+-- Twenty, and no more, however often they come again.
 select pg_temp.sign_up(n), count(*) from generate_series(1, 200) n group by 1 order by 1;
 select pg_temp.sign_up(1), pg_temp.sign_up(20), pg_temp.sign_up(21);
 select count(*), sum(limit_usd) filter (where resource_type = 'all') as budget from copilot_internal.tenants t join copilot_internal.effective_quotas q on q.tenant_id = t.id where resource_type = 'all';
