@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use postgres::error::SqlState;
 use postgres::{Client, NoTls};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -307,7 +308,7 @@ impl Cluster {
 
     pub fn drop_database(&self, name: &str) -> Result<()> {
         let sql = format!("drop database \"{name}\" with (force)");
-        self.superuser("postgres")?.batch_execute(&sql).with_context(|| format!("cannot drop database {name}"))
+        once_unused(&mut self.superuser("postgres")?, &sql).with_context(|| format!("cannot drop database {name}"))
     }
 
     /// The server and its files stay when this process ends. Returns the line that stops and removes them.
@@ -351,7 +352,7 @@ impl Cluster {
     fn copy_database(&self, template: &str, name: &str) -> Result<()> {
         let mut client = self.superuser("postgres")?;
         let sql = format!("create database \"{name}\" template \"{template}\"");
-        client.batch_execute(&sql).with_context(|| format!("cannot create database {name}"))?;
+        once_unused(&mut client, &sql).with_context(|| format!("cannot create database {name}"))?;
         if self.options.supabase {
             supabase::hand_over(&mut client, name)?;
         }
@@ -411,6 +412,19 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         if let Some(watchdog) = self.watchdog.take() {
             watchdog.finish();
+        }
+    }
+}
+
+/// Runs a statement that needs a database for itself. Postgres waits five seconds for sessions that are ending; on a busy
+/// machine they need longer.
+pub fn once_unused(client: &mut Client, statement: &str) -> Result<()> {
+    const PATIENCE: Duration = Duration::from_secs(120);
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match client.batch_execute(statement) {
+            Err(error) if error.code() == Some(&SqlState::OBJECT_IN_USE) && Instant::now() < end => {}
+            outcome => return Ok(outcome?),
         }
     }
 }

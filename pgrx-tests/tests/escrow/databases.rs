@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use postgres::Client;
-use tollgate_tests::cluster::Cluster;
+use tollgate_tests::cluster::{Cluster, once_unused};
 
 use crate::servers::{assert_exact, charge, connect, counter, fresh, server, start};
 use crate::support::{USD, charged_nanos, id, limit, make_tenant};
@@ -19,7 +19,7 @@ fn a_copy_of_a_database_counts_for_itself() -> Result<()> {
     drop(client);
     let copy = format!("{}_copy", database.name);
     let sql = format!("create database {copy} template {}", database.name);
-    database.cluster.superuser("postgres")?.batch_execute(&sql)?;
+    once_unused(&mut database.cluster.superuser("postgres")?, &sql)?;
     let mut original = connect(&database)?;
     let mut copy = server(database.cluster, &copy)?;
     assert_exact(&mut original, tenant, 1);
@@ -45,7 +45,7 @@ fn a_database_with_the_oid_of_a_dropped_one_starts_from_its_own_tables() -> Resu
     drop(client);
     for round in 0..3 {
         let mut admin = cluster.superuser("postgres")?;
-        admin.batch_execute(&format!("create database reborn oid = 70000 template {source}"))?;
+        once_unused(&mut admin, &format!("create database reborn oid = 70000 template {source}"))?;
         let mut client = server(&cluster, "reborn")?;
         assert_exact(&mut client, tenant, 1);
         assert!(charge(&mut client, tenant, "0.75")?, "round {round}");
@@ -53,12 +53,12 @@ fn a_database_with_the_oid_of_a_dropped_one_starts_from_its_own_tables() -> Resu
         match round {
             0 => {
                 drop(client);
-                admin.batch_execute("drop database reborn")?;
+                once_unused(&mut admin, "drop database reborn")?;
             }
             // With a charge in flight, whose session is ended.
             _ => {
                 client.batch_execute("begin; select public.record_llm_cost('00000000-0000-0000-0000-000000000001', 'p', 'm', 1, 1, p_cost_usd => 1)")?;
-                admin.batch_execute("drop database reborn with (force)")?;
+                once_unused(&mut admin, "drop database reborn with (force)")?;
             }
         }
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
-use tollgate_tests::cluster::Cluster;
+use tollgate_tests::cluster::{Cluster, once_unused};
 
 use crate::support::{assert_verified, id, make_tenant, texts};
 use crate::world::{LAUNCHER, WORKER, pend, pending, processes, server, until, worker_in};
@@ -76,15 +76,15 @@ fn a_database_is_copied_and_dropped_while_a_worker_is_in_it() -> Result<()> {
     let cluster = server(2)?;
     let mut admin = cluster.superuser("postgres")?;
     let database = being_folded(&cluster)?;
-    admin.batch_execute(&format!("create database copied template {database}"))?;
+    once_unused(&mut admin, &format!("create database copied template {database}"))?;
     let mut copy = cluster.superuser("copied")?;
     assert_verified(&mut copy);
     drop(copy);
     worker_in(&mut admin, &database)?;
-    admin.batch_execute(&format!("alter database {database} rename to renamed"))?;
+    once_unused(&mut admin, &format!("alter database {database} rename to renamed"))?;
     worker_in(&mut admin, "renamed")?;
-    admin.batch_execute("drop database renamed")?;
-    admin.batch_execute("drop database copied")?;
+    once_unused(&mut admin, "drop database renamed")?;
+    once_unused(&mut admin, "drop database copied")?;
     Ok(())
 }
 
