@@ -16,5 +16,5 @@ select recorded from record_llm_cost(:'one', 'p', 'm', 1, 1, p_cost_usd => 50);
 select quota_status, remaining_usd from record_llm_costs((
     select jsonb_agg(jsonb_build_object('tenant_id', :'one', 'model_provider', 'p', 'model_name', 'm', 'input_tokens', 1, 'output_tokens', 1, 'cost_usd', 0.04))
     from generate_series(1, 900))) where ordinal = 900;
-select event_type, threshold from copilot_internal.quota_events order by id;
+select event_type, threshold from copilot_internal.quota_events order by event_type, threshold;
 select current_spend_usd from check_quota_before_operation(:'one', 'llm', 0);
