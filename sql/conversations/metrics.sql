@@ -31,37 +31,26 @@ comment on column metrics.conversations.last_message_at is 'When the latest was 
 
 -- A plain member sees paths that they may read; owners and admins all of the tenant.
 create view metrics.cost_by_path with (security_barrier) as
-    select l.tenant_id, l.conversation_id, l.path_id,
+    select l.tenant_id, nullif(l.conversation_id, '00000000-0000-0000-0000-000000000000') as conversation_id, l.path_id,
            pg_catalog.trim_scale(coalesce(sum(l.cost_usd) filter (where l.source = 'llm'), 0)) as llm_cost,
            pg_catalog.trim_scale(coalesce(sum(l.cost_usd) filter (where l.source = 'e2b'), 0)) as e2b_cost,
-           pg_catalog.trim_scale(coalesce(sum(l.cost_usd), 0)) as total_cost,
-           count(*) filter (where l.source = 'llm') as llm_request_count,
-           count(distinct l.sandbox) filter (where l.source = 'e2b') as e2b_session_count,
-           count(*) filter (where l.cost_usd is null) as unpriced_count
-    from (
-        select r.tenant_id, r.conversation_id, r.path_id, 'llm' as source, null::text as sandbox,
-               r.cost_usd + coalesce((select sum(x.cost_usd) from copilot_internal.cost_corrections x
-                                      where x.record_id = r.id and x.tenant_id = r.tenant_id), 0) as cost_usd
-        from copilot_internal.llm_cost_records r
-        where r.path_id is not null
-          and ((select copilot_internal.caller_sees_all())
-               or r.tenant_id = any ((select copilot_internal.caller_tenants())::uuid[]))
-        union all
-        select r.tenant_id, r.conversation_id, r.path_id, 'e2b',
-               coalesce(pg_catalog.lower(r.provider) || '/' || r.sandbox_id, r.id::text),
-               r.cost_usd + coalesce((select sum(x.cost_usd) from copilot_internal.cost_corrections x
-                                      where x.record_id = r.id and x.tenant_id = r.tenant_id), 0)
-        from copilot_internal.e2b_cost_records r
-        where r.path_id is not null
-          and ((select copilot_internal.caller_sees_all())
-               or r.tenant_id = any ((select copilot_internal.caller_tenants())::uuid[]))
-    ) l
-    where (select copilot_internal.caller_sees_all())
-       or copilot_internal.caller_sees_costs_of(l.tenant_id, l.conversation_id)
+           pg_catalog.trim_scale(sum(l.cost_usd)) as total_cost,
+           coalesce(sum(l.record_count) filter (where l.source = 'llm'), 0)::bigint as llm_request_count,
+           coalesce(max(s.sessions), 0)::bigint as e2b_session_count, sum(l.unpriced_count)::bigint as unpriced_count
+    from copilot_internal.visible_conversation_lines l
+    left join (
+        select v.tenant_id, coalesce(v.conversation_id, '00000000-0000-0000-0000-000000000000') as conversation_id,
+               v.path_id, count(distinct v.sandbox) as sessions
+        from copilot_internal.visible_sandboxes v
+        where v.path_id is not null
+        group by 1, 2, 3
+    ) s on s.tenant_id = l.tenant_id and s.conversation_id = l.conversation_id and s.path_id = l.path_id
+    where l.path_id <> '00000000-0000-0000-0000-000000000000'
+      and ((select copilot_internal.caller_sees_all())
+           or copilot_internal.caller_sees_costs_of(l.tenant_id, l.conversation_id))
     group by l.tenant_id, l.conversation_id, l.path_id;
 comment on view metrics.cost_by_path is
-    'Costs by path, all time, net of corrections. It adds the ledger up: name a tenant. A member sees paths that they '
-    'may read, owners and admins all.';
+    'Costs by path, all time, net of corrections. A member sees paths that they may read, owners and admins all.';
 comment on column metrics.cost_by_path.tenant_id is 'The tenant.';
 comment on column metrics.cost_by_path.conversation_id is 'The conversation.';
 comment on column metrics.cost_by_path.path_id is 'The path.';

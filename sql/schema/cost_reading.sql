@@ -2,34 +2,68 @@
 -- rights, so that row level security holds roles that may read all tables. Kernels read them as the owner; what people
 -- see is decided in metrics.sql.
 
-create view copilot_internal.cost_lines with (security_invoker) as
-    select r.tenant_id, r.day, r.source, r.provider, r.name, r.user_id, r.cost_usd, r.record_count, r.unpriced_count,
-           r.input_tokens, r.output_tokens, r.duration_seconds, r.provider_cost_usd
-    from copilot_internal.cost_rollups r
-    union all
-    select p.tenant_id, (l.occurred_at at time zone 'UTC')::date, l.source, l.provider, l.name, l.user_id,
-           coalesce(l.cost_usd, 0), l.records::bigint, (l.cost_usd is null)::integer::bigint, l.input_tokens::numeric,
-           l.output_tokens::numeric, l.duration_seconds, coalesce(l.provider_cost_usd, 0)
+-- A record is looked up by its id and nothing else, however many the queue was when that was planned.
+create view copilot_internal.pending_lines with (security_invoker) as
+    select p.tenant_id, p.record_id, l.source, l.provider, l.name, l.user_id, l.conversation_id, l.path_id, l.occurred_at,
+           coalesce(l.cost_usd, 0) as cost_usd, l.records::bigint as record_count,
+           (l.cost_usd is null)::integer::bigint as unpriced_count, l.input_tokens::numeric as input_tokens,
+           l.output_tokens::numeric as output_tokens, l.duration_seconds,
+           coalesce(l.provider_cost_usd, 0) as provider_cost_usd
     from copilot_internal.pending_costs p
-    join copilot_internal.ledger_lines l
-      on l.tenant_id = p.tenant_id and l.record_id = p.record_id and l.written_in = p.source;
-comment on view copilot_internal.cost_lines is
-    'Costs by day, model or sandbox type, and user: to be summed.';
+    cross join lateral (
+        select v.* from copilot_internal.ledger_lines v
+        where v.record_id = p.record_id and v.written_in = p.source
+        offset 0
+    ) l
+    where l.tenant_id = p.tenant_id;
+comment on view copilot_internal.pending_lines is
+    'What no rollup holds yet, in the terms of the rollups.';
+
+create view copilot_internal.pending_totals with (security_invoker) as
+    select l.tenant_id, l.source, l.provider, l.name, sum(l.cost_usd) as cost_usd,
+           sum(l.record_count) as record_count, sum(l.unpriced_count) as unpriced_count,
+           sum(l.input_tokens) as input_tokens, sum(l.output_tokens) as output_tokens,
+           sum(l.duration_seconds) as duration_seconds
+    from copilot_internal.pending_lines l
+    group by l.tenant_id, l.source, l.provider, l.name;
+comment on view copilot_internal.pending_totals is
+    'The same, by model or sandbox type: one row for each.';
+
+create view copilot_internal.daily_lines with (security_invoker) as
+    select r.tenant_id, (r.bucket at time zone 'UTC')::date as day, r.source, r.provider, r.name, r.cost_usd,
+           r.record_count, r.unpriced_count, r.input_tokens, r.output_tokens, r.duration_seconds, r.provider_cost_usd
+    from copilot_internal.period_rollups r
+    where r.grain = 'day'
+    union all
+    select p.tenant_id, (p.occurred_at at time zone 'UTC')::date, p.source, p.provider, p.name, p.cost_usd,
+           p.record_count, p.unpriced_count, p.input_tokens, p.output_tokens, p.duration_seconds, p.provider_cost_usd
+    from copilot_internal.pending_lines p;
+comment on view copilot_internal.daily_lines is
+    'Costs by UTC day and model or sandbox type: to be summed.';
+
+create view copilot_internal.user_lines with (security_invoker) as
+    select r.tenant_id, r.user_id, r.source, r.cost_usd, r.record_count, r.unpriced_count
+    from copilot_internal.user_rollups r
+    union all
+    select p.tenant_id, p.user_id, p.source, p.cost_usd, p.record_count, p.unpriced_count
+    from copilot_internal.pending_lines p;
+comment on view copilot_internal.user_lines is
+    'Costs by user, all time: to be summed.';
 
 create view copilot_internal.conversation_lines with (security_invoker) as
-    select r.tenant_id, r.conversation_id, r.source, r.cost_usd, r.record_count, r.unpriced_count
+    select r.tenant_id, r.conversation_id, r.path_id, r.source, r.cost_usd, r.record_count, r.unpriced_count
     from copilot_internal.conversation_rollups r
     union all
-    select p.tenant_id, l.conversation_id, l.source, coalesce(l.cost_usd, 0), l.records::bigint,
-           (l.cost_usd is null)::integer::bigint
-    from copilot_internal.pending_costs p
-    join copilot_internal.ledger_lines l
-      on l.tenant_id = p.tenant_id and l.record_id = p.record_id and l.written_in = p.source
-    where l.conversation_id is not null;
+    select p.tenant_id, coalesce(p.conversation_id, '00000000-0000-0000-0000-000000000000'),
+           coalesce(p.path_id, '00000000-0000-0000-0000-000000000000'), p.source, p.cost_usd, p.record_count,
+           p.unpriced_count
+    from copilot_internal.pending_lines p
+    where p.conversation_id is not null or p.path_id is not null;
 comment on view copilot_internal.conversation_lines is
-    'Costs by conversation: to be summed.';
+    'Costs by conversation and path, the nil UUID for none: to be summed.';
 
--- What each quota has spent in its present period. The same sum as the admission kernel's, over all quotas at once.
+-- What each quota has spent in its present period. The same sum as the admission kernel's, over all quotas at once,
+-- and from where a tenant's queue starts (src/pg/queue.rs).
 create view copilot_internal.quota_standings with (security_invoker) as
     select q.quota_id, q.scope, q.scope_id, q.tenant_id, q.resource_type,
            pg_catalog.trim_scale(q.limit_usd + m.raised_usd) as limit_usd,
@@ -55,48 +89,64 @@ create view copilot_internal.quota_standings with (security_invoker) as
               and o.ends_at > pg_catalog.clock_timestamp()
         ) r
     ) m
-    cross join lateral copilot_internal.period_bounds(
-        q.period, case when copilot_internal.is_time_zone(q.time_zone) then q.time_zone else 'UTC' end,
-        pg_catalog.clock_timestamp()) b
+    -- A function in FROM would fill a store of rows for each quota.
     cross join lateral (
-        select coalesce(b.period_start, '2000-01-01 00:00+00') as first_moment,
-               coalesce(b.period_end, '2199-01-01 00:00+00') as last_moment,
-               case q.resource_type when 'all' then array['llm', 'e2b', 'all']
-                                    else array[q.resource_type] end as resources,
-               coalesce(q.tenant_id, '00000000-0000-0000-0000-000000000000') as tenant_id,
+        select (a.parts).period_start, (a.parts).period_end, (a.parts).first_moment, (a.parts).first_day,
+               (a.parts).first_month, (a.parts).last_month, (a.parts).last_day, (a.parts).last_moment
+        from (select copilot_internal.period_parts(q.period, q.time_zone, pg_catalog.clock_timestamp()) as parts
+              offset 0) a
+        offset 0
+    ) b
+    cross join lateral (
+        select coalesce(q.tenant_id, '00000000-0000-0000-0000-000000000000') as tenant_id,
                case q.scope when 'user' then q.scope_id else '00000000-0000-0000-0000-000000000000' end as user_id
-    ) k
-    cross join lateral (
-        select case when d.first_day < d.last_day then d.first_day else k.last_moment end as first_day,
-               case when d.first_day < d.last_day then d.last_day else k.last_moment end as last_day
-        from (select pg_catalog.date_bin('1 day', k.first_moment + interval '23:59:59.999999', '2000-01-01 00:00+00'),
-                     pg_catalog.date_bin('1 day', k.last_moment, '2000-01-01 00:00+00')) as d (first_day, last_day)
-    ) d
+    ) o
     cross join lateral (
         select coalesce(sum(n.nanos), 0) as nanos
         from (
-            select r.nanos from copilot_internal.quota_rollups r
-            where r.tenant_id = k.tenant_id and r.user_id = k.user_id and r.resource_type = any (k.resources)
-              and r.grain = 'quarter' and r.bucket >= k.first_moment and r.bucket < d.first_day
-            union all
-            select r.nanos from copilot_internal.quota_rollups r
-            where r.tenant_id = k.tenant_id and r.user_id = k.user_id and r.resource_type = any (k.resources)
-              and r.grain = 'day' and r.bucket >= d.first_day and r.bucket < d.last_day
-            union all
-            select r.nanos from copilot_internal.quota_rollups r
-            where r.tenant_id = k.tenant_id and r.user_id = k.user_id and r.resource_type = any (k.resources)
-              and r.grain = 'quarter' and r.bucket >= d.last_day and r.bucket < k.last_moment
+            select f.nanos
+            from (values ('llm'), ('e2b'), ('all')) as w (resource_type)
+            cross join lateral (
+                select r.nanos from copilot_internal.quota_rollups r
+                where r.tenant_id = o.tenant_id and r.user_id = o.user_id and r.resource_type = w.resource_type
+                  and r.grain = 'quarter' and r.bucket >= b.first_moment and r.bucket < b.first_day
+                  and b.first_moment < b.first_day
+                union all
+                select r.nanos from copilot_internal.quota_rollups r
+                where r.tenant_id = o.tenant_id and r.user_id = o.user_id and r.resource_type = w.resource_type
+                  and r.grain = 'day' and r.bucket >= b.first_day and r.bucket < b.first_month
+                  and b.first_day < b.first_month
+                union all
+                select r.nanos from copilot_internal.quota_rollups r
+                where r.tenant_id = o.tenant_id and r.user_id = o.user_id and r.resource_type = w.resource_type
+                  and r.grain = 'month' and r.bucket >= b.first_month and r.bucket < b.last_month
+                  and b.first_month < b.last_month
+                union all
+                select r.nanos from copilot_internal.quota_rollups r
+                where r.tenant_id = o.tenant_id and r.user_id = o.user_id and r.resource_type = w.resource_type
+                  and r.grain = 'day' and r.bucket >= b.last_month and r.bucket < b.last_day
+                  and b.last_month < b.last_day
+                union all
+                select r.nanos from copilot_internal.quota_rollups r
+                where r.tenant_id = o.tenant_id and r.user_id = o.user_id and r.resource_type = w.resource_type
+                  and r.grain = 'quarter' and r.bucket >= b.last_day and r.bucket < b.last_moment
+                  and b.last_day < b.last_moment
+            ) f
+            where q.resource_type in (w.resource_type, 'all')
             union all
             select p.nanos from copilot_internal.pending_costs p
-            where p.tenant_id = k.tenant_id
-              and (k.user_id = '00000000-0000-0000-0000-000000000000' or p.user_id = k.user_id)
-              and p.resource_type = any (k.resources)
-              and p.charged_at >= k.first_moment and p.charged_at < k.last_moment
+            where p.tenant_id = o.tenant_id and (q.scope <> 'user' or p.user_id = q.scope_id)
+              and p.record_id >= coalesce((
+                  select n.first_id from copilot_internal.checked_queue_starts n
+                  where n.tenant_id = o.tenant_id order by n.since desc limit 1),
+                  '00000000-0000-0000-0000-000000000000')
+              and q.resource_type in (p.resource_type, 'all')
+              and p.charged_at >= b.first_moment and p.charged_at < b.last_moment
             union all
             select p.nanos from copilot_internal.pending_costs p
             where q.scope = 'platform' and p.tenant_id > '00000000-0000-0000-0000-000000000000'
-              and p.resource_type = any (k.resources)
-              and p.charged_at >= k.first_moment and p.charged_at < k.last_moment
+              and q.resource_type in (p.resource_type, 'all')
+              and p.charged_at >= b.first_moment and p.charged_at < b.last_moment
         ) n
     ) s
     cross join lateral (
@@ -106,13 +156,13 @@ create view copilot_internal.quota_standings with (security_invoker) as
             where q.scope <> 'platform' and r.state = 'held' and r.tenant_id = q.tenant_id
               and r.expires_at > pg_catalog.clock_timestamp()
               and (q.scope <> 'user' or r.user_id = q.scope_id)
-              and r.resource_type = any (k.resources)
-              and r.reserved_at >= k.first_moment and r.reserved_at < k.last_moment
+              and q.resource_type in (r.resource_type, 'all')
+              and r.reserved_at >= b.first_moment and r.reserved_at < b.last_moment
             union all
             select r.held_nanos from copilot_internal.quota_reservations r
             where q.scope = 'platform' and r.state = 'held' and r.expires_at > pg_catalog.clock_timestamp()
-              and r.resource_type = any (k.resources)
-              and r.reserved_at >= k.first_moment and r.reserved_at < k.last_moment
+              and q.resource_type in (r.resource_type, 'all')
+              and r.reserved_at >= b.first_moment and r.reserved_at < b.last_moment
         ) n
     ) h;
 comment on view copilot_internal.quota_standings is
@@ -131,7 +181,9 @@ comment on column copilot_internal.quota_standings.period_end is 'When it ends (
 comment on column copilot_internal.quota_standings.limit_nanos is 'The limit with the raises in force, in nano USD.';
 comment on column copilot_internal.quota_standings.spent_nanos is 'What is spent, in nano USD.';
 
--- Whole UTC days come from the rollups, the parts of days at both ends from the ledger by index.
+-- The middle of a span comes from the coarsest rollups that it holds whole, its ends from finer ones, and parts of an
+-- hour at both ends from the ledger by index. So it reads some hundred rows of each model at most, whatever was spent.
+-- What is pending is looked at from where the tenant's queue starts (src/pg/queue.rs).
 create function copilot_internal.cost_summary(p_tenant_id uuid, p_from timestamptz, p_to timestamptz)
     returns table (tenant_id uuid, period_start timestamptz, period_end timestamptz, llm_cost_usd numeric,
         e2b_cost_usd numeric, total_cost_usd numeric, llm_request_count bigint, e2b_session_count bigint,
@@ -139,46 +191,81 @@ create function copilot_internal.cost_summary(p_tenant_id uuid, p_from timestamp
         reserved_usd numeric, by_model jsonb, by_sandbox_type jsonb, quotas jsonb, other_charges_usd numeric)
     language sql stable
 begin atomic
-    with span as (
-        select m.first_moment, m.last_moment,
-               case when d.first_day < d.last_day then d.first_day else m.last_moment end as first_day,
-               case when d.first_day < d.last_day then d.last_day else m.last_moment end as last_day
+    with span as materialized (
+        select a.first_moment, a.last_moment, f.first, f.last, h.first_hour, h.last_hour, d.first_day, d.last_day,
+               case when m.first_month < m.last_month then m.first_month else d.last_day end as first_month,
+               case when m.first_month < m.last_month then m.last_month else d.last_day end as last_month
         from (
             select coalesce(p_from, pg_catalog.date_trunc('month', c.at, 'UTC')) as first_moment,
                    coalesce(p_to, (pg_catalog.date_trunc('month', c.at at time zone 'UTC') + interval '1 month')
                        at time zone 'UTC') as last_moment
             from (select pg_catalog.clock_timestamp() as at) c
-        ) m
+        ) a
         cross join lateral (
-            -- After the last moment that can be recorded there is nothing to round, and no day to round up to.
-            select case when m.first_moment = pg_catalog.date_trunc('day', m.first_moment, 'UTC')
-                          or m.first_moment > '2199-01-01 00:00+00' then m.first_moment
-                        else pg_catalog.date_trunc('day', m.first_moment, 'UTC') + interval '24 hours' end as first_day,
-                   pg_catalog.date_trunc('day', m.last_moment, 'UTC') as last_day
+            -- No moment outside of these is ever recorded.
+            select greatest(least(a.first_moment, '2199-01-01 00:00+00'), '2000-01-01 00:00+00') as first,
+                   greatest(least(a.last_moment, '2199-01-01 00:00+00'), '2000-01-01 00:00+00') as last
+        ) f
+        cross join lateral (
+            select case when o.first_hour < o.last_hour then o.first_hour else f.last end as first_hour,
+                   case when o.first_hour < o.last_hour then o.last_hour else f.last end as last_hour
+            from (select pg_catalog.date_bin('1 hour', f.first + interval '00:59:59.999999', '2000-01-01 00:00+00'),
+                         pg_catalog.date_bin('1 hour', f.last, '2000-01-01 00:00+00')) as o (first_hour, last_hour)
+        ) h
+        cross join lateral (
+            select case when o.first_day < o.last_day then o.first_day else h.last_hour end as first_day,
+                   case when o.first_day < o.last_day then o.last_day else h.last_hour end as last_day
+            from (select pg_catalog.date_bin('1 day', h.first_hour + interval '23:59:59.999999',
+                             '2000-01-01 00:00+00'),
+                         pg_catalog.date_bin('1 day', h.last_hour, '2000-01-01 00:00+00')) as o (first_day, last_day)
         ) d
-    ), days as (
-        select (s.first_day at time zone 'UTC')::date as first_day, (s.last_day at time zone 'UTC')::date as last_day
-        from span s where s.first_day < s.last_day
-    ), lines as materialized (
-        select l.source, l.provider, l.name, l.cost_usd, l.record_count, l.unpriced_count, l.input_tokens,
-               l.output_tokens, l.duration_seconds
-        from days d
-        join copilot_internal.cost_lines l on l.day >= d.first_day and l.day < d.last_day
-        where l.tenant_id = p_tenant_id
+        cross join lateral (
+            select pg_catalog.date_trunc('month', d.first_day at time zone 'UTC' + interval '1 month'
+                       - interval '1 day') at time zone 'UTC' as first_month,
+                   pg_catalog.date_trunc('month', d.last_day, 'UTC') as last_month
+        ) m
+    ), lines as (
+        select r.source, r.provider, r.name, r.cost_usd, r.record_count, r.unpriced_count, r.input_tokens,
+               r.output_tokens, r.duration_seconds
+        from span s
+        cross join lateral (values
+            ('hour', s.first_hour, s.first_day), ('day', s.first_day, s.first_month),
+            ('month', s.first_month, s.last_month), ('day', s.last_month, s.last_day),
+            ('hour', s.last_day, s.last_hour)
+        ) as v (grain, first, last)
+        cross join lateral (
+            select o.* from copilot_internal.period_rollups o
+            where o.tenant_id = p_tenant_id and o.grain = v.grain and o.bucket >= v.first and o.bucket < v.last
+            offset 0
+        ) r
+        where v.first < v.last
         union all
         select l.source, l.provider, l.name, coalesce(l.cost_usd, 0), l.records, (l.cost_usd is null)::integer,
                l.input_tokens, l.output_tokens, l.duration_seconds
         from span s
-        join copilot_internal.ledger_lines l
-          on l.occurred_at >= s.first_moment and l.occurred_at < s.first_day
-        where l.tenant_id = p_tenant_id
+        cross join lateral (values (s.first, s.first_hour), (s.last_hour, s.last)) as v (first, last)
+        cross join lateral (
+            select o.* from copilot_internal.ledger_lines o
+            where o.payer_id = p_tenant_id and o.occurred_at >= v.first and o.occurred_at < v.last
+            offset 0
+        ) l
+        where v.first < v.last
         union all
-        select l.source, l.provider, l.name, coalesce(l.cost_usd, 0), l.records, (l.cost_usd is null)::integer,
-               l.input_tokens, l.output_tokens, l.duration_seconds
+        select p.source, p.provider, p.name, p.cost_usd, p.record_count, p.unpriced_count, p.input_tokens,
+               p.output_tokens, p.duration_seconds
         from span s
-        join copilot_internal.ledger_lines l
-          on l.occurred_at >= s.last_day and l.occurred_at < s.last_moment
-        where l.tenant_id = p_tenant_id
+        join copilot_internal.pending_lines p
+          on p.occurred_at >= s.first_hour and p.occurred_at < s.last_hour
+        where p.tenant_id = p_tenant_id
+          and p.record_id >= coalesce((
+              select n.first_id from copilot_internal.checked_queue_starts n
+              where n.tenant_id = p_tenant_id order by n.since desc limit 1), '00000000-0000-0000-0000-000000000000')
+    ), names as materialized (
+        select l.source, l.provider, l.name, sum(l.cost_usd) as cost_usd, sum(l.record_count) as record_count,
+               sum(l.unpriced_count) as unpriced_count, sum(l.input_tokens) as input_tokens,
+               sum(l.output_tokens) as output_tokens, sum(l.duration_seconds) as duration_seconds
+        from lines l
+        group by l.source, l.provider, l.name
     ), sums as (
         select pg_catalog.trim_scale(coalesce(sum(l.cost_usd) filter (where l.source = 'llm'), 0)) as llm_cost,
                pg_catalog.trim_scale(coalesce(sum(l.cost_usd) filter (where l.source = 'e2b'), 0)) as e2b_cost,
@@ -189,45 +276,43 @@ begin atomic
                least(coalesce(sum(l.output_tokens), 0), 9223372036854775807)::bigint as output_tokens,
                pg_catalog.trim_scale(coalesce(sum(l.duration_seconds), 0)) as seconds,
                coalesce(sum(l.unpriced_count), 0)::bigint as unpriced
-        from lines l
-    ), sandbox_counts as materialized (
+        from names l
+    ), sessions as materialized (
         -- A sandbox that is recorded from time to time is one.
-        select r.sandbox_type,
-               count(distinct coalesce(pg_catalog.lower(r.provider) || '/' || r.sandbox_id, r.id::text)) as sessions
+        select r.sandbox_type, r.sandbox
         from span s
-        join copilot_internal.e2b_cost_records r on r.occurred_at >= s.first_moment and r.occurred_at < s.last_moment
-        where r.tenant_id = p_tenant_id
-        group by r.sandbox_type
+        cross join lateral (
+            select o.sandbox_type, coalesce(pg_catalog.lower(o.provider) || '/' || o.sandbox_id, o.id::text) as sandbox
+            from copilot_internal.e2b_cost_records o
+            where o.tenant_id = p_tenant_id and o.occurred_at >= s.first and o.occurred_at < s.last
+            offset 0
+        ) r
+    ), sandbox_counts as (
+        select r.sandbox_type, count(distinct r.sandbox) as sessions from sessions r group by r.sandbox_type
     ), all_sandboxes as (
-        select count(distinct coalesce(pg_catalog.lower(r.provider) || '/' || r.sandbox_id, r.id::text)) as e2b_count
-        from span s
-        join copilot_internal.e2b_cost_records r on r.occurred_at >= s.first_moment and r.occurred_at < s.last_moment
-        where r.tenant_id = p_tenant_id
+        select count(distinct r.sandbox) as e2b_count from sessions r
     ), models as (
         select coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
-                   'model_provider', g.provider, 'model_name', g.name, 'cost_usd', g.cost, 'request_count', g.requests,
-                   'input_tokens', g.input, 'output_tokens', g.output, 'unpriced_count', g.unpriced)
+                   'model_provider', g.provider, 'model_name', g.name, 'cost_usd', g.cost,
+                   'request_count', g.record_count, 'input_tokens', g.input_tokens,
+                   'output_tokens', g.output_tokens, 'unpriced_count', g.unpriced_count)
                    order by g.cost desc nulls last, g.provider, g.name), '[]') as list
         from (
-            select l.provider, l.name, sum(l.record_count) as requests, sum(l.unpriced_count) as unpriced,
-                   case when sum(l.unpriced_count) < sum(l.record_count)
-                        then pg_catalog.trim_scale(sum(l.cost_usd)) end as cost,
-                   sum(l.input_tokens) as input, sum(l.output_tokens) as output
-            from lines l where l.source = 'llm' group by l.provider, l.name
+            select l.*, case when l.unpriced_count < l.record_count
+                             then pg_catalog.trim_scale(l.cost_usd) end as cost
+            from names l where l.source = 'llm'
         ) g
     ), sandboxes as (
         select coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
-                   'sandbox_type', g.name, 'cost_usd', g.cost, 'session_count', g.sessions,
-                   'duration_seconds', g.seconds, 'unpriced_count', g.unpriced)
+                   'sandbox_type', g.name, 'cost_usd', g.cost, 'session_count', coalesce(c.sessions, 0),
+                   'duration_seconds', pg_catalog.trim_scale(g.duration_seconds), 'unpriced_count', g.unpriced_count)
                    order by g.cost desc nulls last, g.name), '[]') as list
         from (
-            select l.name, coalesce(max(c.sessions), 0) as sessions, sum(l.unpriced_count) as unpriced,
-                   case when sum(l.unpriced_count) < sum(l.record_count)
-                        then pg_catalog.trim_scale(sum(l.cost_usd)) end as cost,
-                   pg_catalog.trim_scale(sum(l.duration_seconds)) as seconds
-            from lines l left join sandbox_counts c on c.sandbox_type = l.name
-            where l.source = 'e2b' group by l.name
+            select l.*, case when l.unpriced_count < l.record_count
+                             then pg_catalog.trim_scale(l.cost_usd) end as cost
+            from names l where l.source = 'e2b'
         ) g
+        left join sandbox_counts c on c.sandbox_type = g.name
     ), limits as (
         select coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
                    'scope', q.scope, 'scope_id', q.scope_id, 'resource_type', q.resource_type, 'period', q.period,

@@ -41,6 +41,8 @@ begin atomic
             where r.user_id = p_user_id and r.tenant_id = p_tenant_id) then 'cost_rollups' end,
         case when exists (select from copilot_internal.quota_rollups r
             where r.user_id = p_user_id and r.tenant_id = p_tenant_id) then 'quota_rollups' end,
+        case when exists (select from copilot_internal.user_rollups r
+            where r.user_id = p_user_id and r.tenant_id = p_tenant_id) then 'user_rollups' end,
         case when exists (select from copilot_internal.quota_events e
             where coalesce(e.payload ->> 'user_id',
                       case e.payload ->> 'scope' when 'user' then e.payload ->> 'scope_id' end) = p_user_id::text
@@ -139,7 +141,7 @@ begin
             where r.id = any (p_ids) and r.tenant_id = c_tenant;
         when 'correction' then
             update copilot_internal.cost_corrections r
-            set user_id = c_pseudonym, conversation_id = null,
+            set user_id = c_pseudonym, conversation_id = null, path_id = null,
                 request_id = case r.request_id when 'reprice:' || r.id then r.request_id else 'erased:' || r.id end,
                 reason = case r.request_id when 'reprice:' || r.id then r.reason end
             where r.id = any (p_ids) and r.tenant_id = c_tenant;
@@ -383,6 +385,11 @@ begin
         returning 1
     )
     select count(*) into v_count from gone;
+    v_done := v_done + v_count;
+    delete from copilot_internal.user_rollups r
+    where r.tenant_id = p_tenant_id and r.user_id = p_user_id and r.cost_usd = 0 and r.record_count = 0
+      and r.unpriced_count = 0;
+    get diagnostics v_count = row_count;
     v_done := v_done + v_count;
     if copilot_internal.left_of_person(p_user_id, p_tenant_id) <@ array['cost_quotas'] then
         -- A task may have been the user's own words; maintain() estimates anew.

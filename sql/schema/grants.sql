@@ -5,9 +5,11 @@ create function copilot_internal.grant_api_roles() returns void
     language plpgsql volatile set search_path = pg_catalog, pg_temp as $grants$
 declare
     v_tenant_filter constant text := 'tenant_id = any ((select copilot_internal.caller_tenants())::uuid[])';
-    -- What was noted with an operation is for its user, unless the tenant shares it.
-    v_details constant text := ' and (user_id is null or user_id = (select copilot_internal.caller_user()) '
-        'or tenant_id = any ((select copilot_internal.caller_open_tenants())::uuid[])';
+    -- What users do and spend is for themselves, owners and admins, unless the tenant shares it. What no user was named
+    -- for is the tenant's, as its totals are.
+    v_shared constant text := 'tenant_id = any ((select copilot_internal.caller_open_tenants())::uuid[])';
+    v_users constant text := v_tenant_filter || ' and (user_id is null or user_id in ((select '
+        'copilot_internal.caller_user()), ''00000000-0000-0000-0000-000000000000'') or ' || v_shared || ')';
     -- Ids and costs of conversations tell about colleagues: a member sees those that they may read. A path without its
     -- conversation is of none that they may.
     v_conversations constant text := ' and (coalesce(conversation_id, path_id) is null or user_id = (select '
@@ -15,7 +17,7 @@ declare
         'coalesce(conversation_id, path_id)))';
     -- Estimates from history are named by tasks.
     v_tasks constant text := ' and (not from_history or operation_type = ''chat'' '
-        'or tenant_id = any ((select copilot_internal.caller_open_tenants())::uuid[]))';
+        'or ' || v_shared || ')';
     v_grant record;
     v_policy record;
 begin
@@ -40,11 +42,12 @@ begin
                 'copilot_internal.model_aliases, copilot_internal.price_markups', array['service_role']),
             -- Money is written by the kernels alone.
             ('select', 'copilot_internal.llm_cost_records, copilot_internal.e2b_cost_records, '
-                'copilot_internal.cost_corrections, copilot_internal.cost_rollups', array['service_role']),
+                'copilot_internal.cost_corrections, copilot_internal.cost_rollups, copilot_internal.period_rollups, '
+                'copilot_internal.total_rollups', array['service_role']),
             ('select', 'copilot_internal.quota_events, copilot_internal.quota_charges, '
                 'copilot_internal.quota_reservations, copilot_internal.reservation_extensions, '
                 'copilot_internal.pending_costs, copilot_internal.quota_rollups, '
-                'copilot_internal.conversation_rollups, '
+                'copilot_internal.user_rollups, copilot_internal.conversation_rollups, '
                 'copilot_internal.shipped_model_prices, copilot_internal.shipped_sandbox_prices, '
                 'copilot_internal.shipped_operation_profiles', array['authenticated', 'service_role']),
             ('select', 'copilot_internal.purged_costs, copilot_internal.erasures, copilot_internal.queue_starts',
@@ -59,7 +62,7 @@ begin
             -- A view needs its reader's right to execute what it calls, a constraint its writer's.
             ('execute', 'function copilot_internal.caller_sees_all(), copilot_internal.caller_tenants(), '
                 'copilot_internal.caller_open_tenants(), copilot_internal.caller_sees_costs_of(uuid, uuid), '
-                'copilot_internal.caller_user(), '
+                'copilot_internal.caller_user(), copilot_internal.period_parts(text, text, timestamptz), '
                 'copilot_internal.period_bounds(text, text, timestamptz), copilot_internal.is_time_zone(text), '
                 'copilot_internal.admission_counters()',
                 -- The last has the right to read every view from Postgres itself.
@@ -132,7 +135,8 @@ begin
             from pg_catalog.pg_attribute a
             where a.attrelid in ('copilot_internal.llm_cost_records'::regclass,
                   'copilot_internal.e2b_cost_records'::regclass, 'copilot_internal.cost_corrections'::regclass,
-                  'copilot_internal.cost_rollups'::regclass)
+                  'copilot_internal.cost_rollups'::regclass, 'copilot_internal.period_rollups'::regclass,
+                  'copilot_internal.total_rollups'::regclass)
               and a.attnum > 0 and not a.attisdropped
               and a.attname not in ('provider_cost_usd', 'reported_cost_usd', 'usage')
             group by a.attrelid
@@ -161,18 +165,25 @@ begin
             ('cost_quotas', v_tenant_filter),
             ('default_quotas', null),
             ('quota_overrides', v_tenant_filter),
-            ('quota_events', v_tenant_filter),
-            ('llm_cost_records', v_tenant_filter || v_conversations || v_details
-                || ' or task is null and metadata = ''{}'')'),
-            ('e2b_cost_records', v_tenant_filter || v_conversations || v_details || ' or metadata = ''{}'')'),
-            ('quota_charges', v_tenant_filter),
-            ('cost_corrections', v_tenant_filter || ' and (conversation_id is null '
-                || 'or copilot_internal.caller_sees_costs_of(tenant_id, conversation_id))'),
-            ('quota_reservations', v_tenant_filter || v_details || ' or metadata = ''{}'')'),
-            ('reservation_extensions', v_tenant_filter),
-            ('pending_costs', v_tenant_filter),
-            ('quota_rollups', v_tenant_filter),
-            ('cost_rollups', v_tenant_filter),
+            -- Whom an event is about, as in quota_events_user_idx.
+            ('quota_events', v_tenant_filter || ' and (coalesce(payload ->> ''user_id'', case payload ->> ''scope'' '
+                || 'when ''user'' then payload ->> ''scope_id'' end, ) in (, '
+                || '(select copilot_internal.caller_user())::text) or ' || v_shared || ')'),
+            ('llm_cost_records', v_users || v_conversations),
+            ('e2b_cost_records', v_users || v_conversations),
+            ('quota_charges', v_users),
+            ('cost_corrections', v_users || v_conversations),
+            ('quota_reservations', v_users),
+            ('reservation_extensions', v_tenant_filter || ' and exists (select from copilot_internal.quota_reservations'
+                || ' h where h.id = reservation_extensions.reservation_id '
+                || 'and h.tenant_id = reservation_extensions.tenant_id)'),
+            ('pending_costs', v_users),
+            ('quota_rollups', v_users),
+            ('cost_rollups', v_users),
+            ('period_rollups', v_tenant_filter),
+            ('total_rollups', v_tenant_filter),
+            ('user_rollups', v_users),
+            -- The nil UUID is no conversation that they may read.
             ('conversation_rollups', v_tenant_filter
                 || ' and copilot_internal.caller_sees_costs_of(tenant_id, conversation_id)'),
             ('purged_costs', null),
@@ -268,7 +279,8 @@ begin
             'e2b_pricing', 'model_aliases', 'price_markups', 'llm_cost_estimates', 'e2b_cost_estimates', 'cost_quotas',
             'default_quotas', 'quota_overrides', 'quota_events', 'llm_cost_records', 'e2b_cost_records',
             'quota_charges', 'cost_corrections', 'quota_reservations', 'reservation_extensions', 'pending_costs',
-            'quota_rollups', 'cost_rollups', 'conversation_rollups', 'purged_costs', 'erasures'])
+            'quota_rollups', 'cost_rollups', 'period_rollups', 'total_rollups', 'user_rollups', 'conversation_rollups',
+            'purged_costs', 'erasures'])
     loop
         perform pg_catalog.pg_extension_config_dump(pg_catalog.format('copilot_internal.%I', v_table)::regclass, '');
     end loop;

@@ -17,8 +17,8 @@ create function copilot_internal.caller_open_tenants() returns uuid[]
     language c stable parallel restricted
     as 'MODULE_PATHNAME', 'caller_open_tenants_wrapper';
 comment on function copilot_internal.caller_open_tenants() is
-    'Those of them in which the person may see the task and metadata of other members'' operations: as owner or admin, '
-    'or because the tenant''s settings say share_details. Used as caller_tenants().';
+    'Those of them in which the person may see what other members do and spend: as owner or admin, or because the '
+    'tenant''s settings say share_details. Used as caller_tenants().';
 
 -- It reads a row: all else that a filter asks comes first.
 create function copilot_internal.caller_sees_costs_of(p_tenant_id uuid, p_conversation_id uuid) returns boolean
@@ -34,6 +34,15 @@ create function copilot_internal.period_bounds(
 comment on function copilot_internal.period_bounds(text, text, timestamptz) is
     'The half-open calendar period (hour, day, week, month, year, lifetime) that holds a moment, in a time zone by its '
     'IANA name. NULLs for lifetime. A local day may last 23 or 25 hours; ISO weeks.';
+
+create function copilot_internal.period_parts(
+    p_period text, p_time_zone text, p_at timestamptz, out period_start timestamptz, out period_end timestamptz,
+    out first_moment timestamptz, out first_day timestamptz, out first_month timestamptz, out last_month timestamptz,
+    out last_day timestamptz, out last_moment timestamptz)
+    returns record language c stable parallel restricted as 'MODULE_PATHNAME', 'period_parts_wrapper';
+comment on function copilot_internal.period_parts(text, text, timestamptz) is
+    'period_bounds, in UTC where the time zone is not known. The other moments part quarters of an hour, days, months, '
+    'days and quarters, which add up to the period.';
 
 create function copilot_internal.is_time_zone(p_name text) returns boolean
     language c stable strict parallel safe as 'MODULE_PATHNAME', 'is_time_zone_wrapper';

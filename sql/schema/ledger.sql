@@ -206,6 +206,7 @@ create table copilot_internal.cost_corrections (
     occurred_at timestamptz not null,
     recorded_at timestamptz not null default pg_catalog.clock_timestamp(),
     provider_cost_usd numeric,
+    path_id uuid,
     primary key (id, tenant_id)
 );
 create unique index cost_corrections_request_id_idx
@@ -222,6 +223,7 @@ comment on column copilot_internal.cost_corrections.record_id is 'The cost recor
 comment on column copilot_internal.cost_corrections.source is 'llm or e2b: the record''s table.';
 comment on column copilot_internal.cost_corrections.user_id is 'The record''s user.';
 comment on column copilot_internal.cost_corrections.conversation_id is 'The record''s conversation.';
+comment on column copilot_internal.cost_corrections.path_id is 'The record''s path.';
 comment on column copilot_internal.cost_corrections.provider is 'The record''s provider; empty for a sandbox.';
 comment on column copilot_internal.cost_corrections.name is 'The record''s model or sandbox type.';
 comment on column copilot_internal.cost_corrections.cost_usd is 'USD, below zero for a refund.';
@@ -323,19 +325,19 @@ create table copilot_internal.quota_rollups (
     tenant_id uuid not null,
     user_id uuid not null,
     resource_type text not null,
-    grain text not null check (grain in ('quarter', 'day')),
+    grain text not null check (grain in ('quarter', 'day', 'month')),
     bucket timestamptz not null,
     nanos numeric not null,
     primary key (tenant_id, user_id, resource_type, grain, bucket)
 );
 comment on table copilot_internal.quota_rollups is
-    'Charges summed by quarter of an hour and again by UTC day, for the platform, each tenant and each user. A period '
-    'in any time zone is days with quarters at its ends.';
+    'Charges summed by quarter of an hour, and again by UTC day and UTC month, for the platform, each tenant and each '
+    'user. A period in any time zone is months with days and quarters at their ends.';
 comment on column copilot_internal.quota_rollups.tenant_id is 'The tenant; the nil UUID for the platform.';
 comment on column copilot_internal.quota_rollups.user_id is 'The user; the nil UUID for the whole tenant.';
 comment on column copilot_internal.quota_rollups.resource_type is 'llm or e2b.';
 comment on column copilot_internal.quota_rollups.grain is
-    'quarter (15 minutes) or day (UTC). Each holds everything: add rows of one grain only.';
+    'quarter (15 minutes), day or month (UTC). Each holds everything: add rows of one grain only.';
 comment on column copilot_internal.quota_rollups.bucket is 'When the bucket begins.';
 comment on column copilot_internal.quota_rollups.nanos is '1e-9 USD.';
 
@@ -357,7 +359,8 @@ create table copilot_internal.cost_rollups (
 );
 create index cost_rollups_user_id_idx on copilot_internal.cost_rollups (user_id, tenant_id, day);
 comment on table copilot_internal.cost_rollups is
-    'Costs summed by UTC day of occurred_at, model or sandbox type, and user.';
+    'Costs summed by UTC day of occurred_at, model or sandbox type, and user. What is read often is summed again in '
+    'period_rollups, total_rollups and user_rollups.';
 comment on column copilot_internal.cost_rollups.tenant_id is 'The tenant; the nil UUID for the platform.';
 comment on column copilot_internal.cost_rollups.day is 'The UTC day.';
 comment on column copilot_internal.cost_rollups.source is 'llm, e2b, or charge (no record explains it).';
@@ -372,18 +375,99 @@ comment on column copilot_internal.cost_rollups.output_tokens is 'Output tokens.
 comment on column copilot_internal.cost_rollups.duration_seconds is 'Sandbox seconds.';
 comment on column copilot_internal.cost_rollups.provider_cost_usd is 'USD that providers bill. Not for members.';
 
+create table copilot_internal.period_rollups (
+    tenant_id uuid not null,
+    grain text not null check (grain in ('hour', 'day', 'month')),
+    bucket timestamptz not null,
+    source text not null check (source in ('llm', 'e2b', 'charge')),
+    provider text not null,
+    name text not null,
+    cost_usd numeric not null,
+    record_count bigint not null,
+    unpriced_count bigint not null,
+    input_tokens numeric not null,
+    output_tokens numeric not null,
+    duration_seconds numeric not null,
+    provider_cost_usd numeric not null,
+    primary key (tenant_id, grain, bucket, source, provider, name)
+);
+comment on table copilot_internal.period_rollups is
+    'Costs of all of a tenant''s users, summed by model or sandbox type and by UTC hour, day and month of occurred_at. '
+    'Any span is months with days and hours at their ends, and parts of two hours of the ledger.';
+comment on column copilot_internal.period_rollups.tenant_id is 'The tenant; the nil UUID for the platform.';
+comment on column copilot_internal.period_rollups.grain is
+    'hour, day or month (UTC). Each holds everything: add rows of one grain only.';
+comment on column copilot_internal.period_rollups.bucket is 'When the bucket begins.';
+comment on column copilot_internal.period_rollups.source is 'llm, e2b, or charge (no record explains it).';
+comment on column copilot_internal.period_rollups.provider is 'The model''s provider; empty for a sandbox or charge.';
+comment on column copilot_internal.period_rollups.name is 'The model or sandbox type; empty for a charge.';
+comment on column copilot_internal.period_rollups.cost_usd is 'USD; unpriced records add nothing and are counted.';
+comment on column copilot_internal.period_rollups.record_count is 'Records.';
+comment on column copilot_internal.period_rollups.unpriced_count is 'Records without a price among them.';
+comment on column copilot_internal.period_rollups.input_tokens is 'Input tokens.';
+comment on column copilot_internal.period_rollups.output_tokens is 'Output tokens.';
+comment on column copilot_internal.period_rollups.duration_seconds is 'Sandbox seconds.';
+comment on column copilot_internal.period_rollups.provider_cost_usd is 'USD that providers bill. Not for members.';
+
+create table copilot_internal.total_rollups (
+    tenant_id uuid not null,
+    source text not null check (source in ('llm', 'e2b', 'charge')),
+    provider text not null,
+    name text not null,
+    cost_usd numeric not null,
+    record_count bigint not null,
+    unpriced_count bigint not null,
+    input_tokens numeric not null,
+    output_tokens numeric not null,
+    duration_seconds numeric not null,
+    provider_cost_usd numeric not null,
+    primary key (tenant_id, source, provider, name)
+);
+comment on table copilot_internal.total_rollups is
+    'Costs of all of a tenant''s users, summed by model or sandbox type, all time.';
+comment on column copilot_internal.total_rollups.tenant_id is 'The tenant; the nil UUID for the platform.';
+comment on column copilot_internal.total_rollups.source is 'llm, e2b, or charge (no record explains it).';
+comment on column copilot_internal.total_rollups.provider is 'The model''s provider; empty for a sandbox or charge.';
+comment on column copilot_internal.total_rollups.name is 'The model or sandbox type; empty for a charge.';
+comment on column copilot_internal.total_rollups.cost_usd is 'USD; unpriced records add nothing and are counted.';
+comment on column copilot_internal.total_rollups.record_count is 'Records.';
+comment on column copilot_internal.total_rollups.unpriced_count is 'Records without a price among them.';
+comment on column copilot_internal.total_rollups.input_tokens is 'Input tokens.';
+comment on column copilot_internal.total_rollups.output_tokens is 'Output tokens.';
+comment on column copilot_internal.total_rollups.duration_seconds is 'Sandbox seconds.';
+comment on column copilot_internal.total_rollups.provider_cost_usd is 'USD that providers bill. Not for members.';
+
+create table copilot_internal.user_rollups (
+    tenant_id uuid not null,
+    user_id uuid not null,
+    source text not null check (source in ('llm', 'e2b', 'charge')),
+    cost_usd numeric not null,
+    record_count bigint not null,
+    unpriced_count bigint not null,
+    primary key (tenant_id, user_id, source)
+);
+comment on table copilot_internal.user_rollups is 'Costs summed by user, all time.';
+comment on column copilot_internal.user_rollups.tenant_id is 'The tenant; the nil UUID for the platform.';
+comment on column copilot_internal.user_rollups.user_id is 'The user; the nil UUID for none.';
+comment on column copilot_internal.user_rollups.source is 'llm, e2b, or charge (no record explains it).';
+comment on column copilot_internal.user_rollups.cost_usd is 'USD; unpriced records add nothing and are counted.';
+comment on column copilot_internal.user_rollups.record_count is 'Records.';
+comment on column copilot_internal.user_rollups.unpriced_count is 'Records without a price among them.';
+
 create table copilot_internal.conversation_rollups (
     tenant_id uuid not null,
     conversation_id uuid not null,
+    path_id uuid not null,
     source text not null check (source in ('llm', 'e2b')),
     cost_usd numeric not null,
     record_count bigint not null,
     unpriced_count bigint not null,
-    primary key (tenant_id, conversation_id, source)
+    primary key (tenant_id, conversation_id, path_id, source)
 );
-comment on table copilot_internal.conversation_rollups is 'Costs summed by conversation.';
+comment on table copilot_internal.conversation_rollups is 'Costs summed by conversation and path, all time.';
 comment on column copilot_internal.conversation_rollups.tenant_id is 'The tenant.';
-comment on column copilot_internal.conversation_rollups.conversation_id is 'The conversation.';
+comment on column copilot_internal.conversation_rollups.conversation_id is 'The conversation; the nil UUID for none.';
+comment on column copilot_internal.conversation_rollups.path_id is 'The path; the nil UUID for none.';
 comment on column copilot_internal.conversation_rollups.source is 'llm or e2b.';
 comment on column copilot_internal.conversation_rollups.cost_usd is
     'USD; unpriced records add nothing and are counted.';
@@ -395,35 +479,36 @@ comment on column copilot_internal.conversation_rollups.unpriced_count is 'Recor
 create view copilot_internal.ledger_lines with (security_invoker) as
     select r.tenant_id, r.id as record_id, 'llm'::text as source, r.occurred_at,
            r.model_provider as provider, r.model_name as name,
-           coalesce(r.user_id, '00000000-0000-0000-0000-000000000000') as user_id, r.conversation_id,
+           coalesce(r.user_id, '00000000-0000-0000-0000-000000000000') as user_id, r.conversation_id, r.path_id,
            'llm'::text as resource_type, r.charged_at, r.charge_nanos,
            r.cost_usd, r.input_tokens, r.output_tokens, 0::numeric as duration_seconds,
-           'llm'::text as written_in, 1 as records, coalesce(r.provider_cost_usd, r.cost_usd) as provider_cost_usd
+           'llm'::text as written_in, 1 as records, coalesce(r.provider_cost_usd, r.cost_usd) as provider_cost_usd,
+           r.tenant_id as payer_id
     from copilot_internal.llm_cost_records r
     union all
     select r.tenant_id, r.id, 'e2b', r.occurred_at, '', r.sandbox_type,
-           coalesce(r.user_id, '00000000-0000-0000-0000-000000000000'), r.conversation_id,
+           coalesce(r.user_id, '00000000-0000-0000-0000-000000000000'), r.conversation_id, r.path_id,
            'e2b', r.charged_at, r.charge_nanos, r.cost_usd, 0::bigint, 0::bigint, r.duration_seconds, 'e2b', 1,
-           coalesce(r.provider_cost_usd, r.cost_usd)
+           coalesce(r.provider_cost_usd, r.cost_usd), r.tenant_id
     from copilot_internal.e2b_cost_records r
     union all
     select coalesce(r.tenant_id, '00000000-0000-0000-0000-000000000000'), r.id, 'charge', r.charged_at, '', '',
-           coalesce(r.user_id, '00000000-0000-0000-0000-000000000000'), null::uuid,
+           coalesce(r.user_id, '00000000-0000-0000-0000-000000000000'), null::uuid, null::uuid,
            r.resource_type, r.charged_at, r.charge_nanos, case when r.record_id is null then r.cost_usd else 0 end,
            0::bigint, 0::bigint, 0::numeric, 'charge', (r.record_id is null)::integer,
-           case when r.record_id is null then r.cost_usd else 0 end
+           case when r.record_id is null then r.cost_usd else 0 end, r.tenant_id
     from copilot_internal.quota_charges r
     union all
     select r.tenant_id, r.id, r.source, r.occurred_at, r.provider, r.name,
-           coalesce(r.user_id, '00000000-0000-0000-0000-000000000000'), r.conversation_id,
+           coalesce(r.user_id, '00000000-0000-0000-0000-000000000000'), r.conversation_id, r.path_id,
            r.source, r.charged_at, r.charge_nanos, r.cost_usd, 0::bigint, 0::bigint, 0::numeric, 'correction', 0,
-           coalesce(r.provider_cost_usd, r.cost_usd)
+           coalesce(r.provider_cost_usd, r.cost_usd), r.tenant_id
     from copilot_internal.cost_corrections r
     union all
     select '00000000-0000-0000-0000-000000000000', r.id, 'charge', r.occurred_at, '', '',
-           '00000000-0000-0000-0000-000000000000', null::uuid,
+           '00000000-0000-0000-0000-000000000000', null::uuid, null::uuid,
            r.resource_type, r.charged_at, r.charge_nanos, r.cost_usd, 0::bigint, 0::bigint, 0::numeric, 'purged', 0,
-           r.provider_cost_usd
+           r.provider_cost_usd, null::uuid
     from copilot_internal.purged_costs r;
 comment on view copilot_internal.ledger_lines is
     'Every ledger row in the terms of the rollups, with the nil UUID for the platform and for no user.';
@@ -433,6 +518,7 @@ comment on column copilot_internal.ledger_lines.source is 'llm, e2b or charge: w
 comment on column copilot_internal.ledger_lines.occurred_at is 'When it happened; its UTC day is where it is shown.';
 comment on column copilot_internal.ledger_lines.user_id is 'The user; the nil UUID for none.';
 comment on column copilot_internal.ledger_lines.conversation_id is 'The conversation.';
+comment on column copilot_internal.ledger_lines.path_id is 'The path.';
 comment on column copilot_internal.ledger_lines.resource_type is 'llm or e2b.';
 comment on column copilot_internal.ledger_lines.charged_at is 'The moment whose quota periods are charged.';
 comment on column copilot_internal.ledger_lines.charge_nanos is '1e-9 USD.';
@@ -446,3 +532,5 @@ comment on column copilot_internal.ledger_lines.records is
     '1; 0 for what is no record of its own: a correction, what the platform counts of a record, what purged tenants '
     'spent.';
 comment on column copilot_internal.ledger_lines.provider_cost_usd is 'USD that the provider bills.';
+comment on column copilot_internal.ledger_lines.payer_id is
+    'The tenant as the table has it, NULL for the platform: by it a tenant''s charges are found by index.';

@@ -7,33 +7,106 @@
 -- reader's own conditions on rows before the view's filter. One level further in it is behind the barrier, through
 -- which conditions go only when they are leakproof, as comparisons of ids are.
 
-create view copilot_internal.visible_cost_lines with (security_barrier) as
+-- Joined, not summed: there is one rollup of each name, and mostly nothing pending. The platform's own rows are in the
+-- arm of those whose tenants are known, so that a tenant whom a reader names is looked up by index.
+create view copilot_internal.visible_totals with (security_barrier) as
     select v.*
     from (
-        select nullif(l.tenant_id, '00000000-0000-0000-0000-000000000000') as tenant_id, l.day,
-               l.source, l.provider, l.name, l.user_id,
-               l.cost_usd, l.record_count, l.unpriced_count, l.input_tokens, l.output_tokens, l.duration_seconds
-        from copilot_internal.cost_lines l
-        where (select copilot_internal.caller_sees_all())
+        select tenant_id, source, provider, name,
+               case when p.tenant_id is null then r.cost_usd
+                    else coalesce(r.cost_usd, 0) + p.cost_usd end as cost_usd,
+               case when p.tenant_id is null then r.record_count::numeric
+                    else coalesce(r.record_count, 0) + p.record_count end as record_count,
+               case when p.tenant_id is null then r.unpriced_count::numeric
+                    else coalesce(r.unpriced_count, 0) + p.unpriced_count end as unpriced_count,
+               case when p.tenant_id is null then r.input_tokens
+                    else coalesce(r.input_tokens, 0) + p.input_tokens end as input_tokens,
+               case when p.tenant_id is null then r.output_tokens
+                    else coalesce(r.output_tokens, 0) + p.output_tokens end as output_tokens,
+               case when p.tenant_id is null then r.duration_seconds
+                    else coalesce(r.duration_seconds, 0) + p.duration_seconds end as duration_seconds
+        from copilot_internal.total_rollups r
+        full join copilot_internal.pending_totals p using (tenant_id, source, provider, name)
+        where (select copilot_internal.caller_sees_all()) and tenant_id <> '00000000-0000-0000-0000-000000000000'
         union all
-        select l.tenant_id, l.day, l.source, l.provider, l.name, l.user_id,
-               l.cost_usd, l.record_count, l.unpriced_count, l.input_tokens, l.output_tokens, l.duration_seconds
-        from copilot_internal.cost_lines l
+        select nullif(l.tenant_id, '00000000-0000-0000-0000-000000000000'), l.source, l.provider, l.name, l.cost_usd,
+               l.record_count, l.unpriced_count, l.input_tokens, l.output_tokens, l.duration_seconds
+        from pg_catalog.unnest(case when (select copilot_internal.caller_sees_all())
+                 then array['00000000-0000-0000-0000-000000000000'::uuid]
+                 else (select copilot_internal.caller_tenants())::uuid[] end) as m (id)
+        cross join lateral (
+            select tenant_id, source, provider, name,
+                   case when p.tenant_id is null then r.cost_usd
+                        else coalesce(r.cost_usd, 0) + p.cost_usd end as cost_usd,
+                   case when p.tenant_id is null then r.record_count::numeric
+                        else coalesce(r.record_count, 0) + p.record_count end as record_count,
+                   case when p.tenant_id is null then r.unpriced_count::numeric
+                        else coalesce(r.unpriced_count, 0) + p.unpriced_count end as unpriced_count,
+                   case when p.tenant_id is null then r.input_tokens
+                        else coalesce(r.input_tokens, 0) + p.input_tokens end as input_tokens,
+                   case when p.tenant_id is null then r.output_tokens
+                        else coalesce(r.output_tokens, 0) + p.output_tokens end as output_tokens,
+                   case when p.tenant_id is null then r.duration_seconds
+                        else coalesce(r.duration_seconds, 0) + p.duration_seconds end as duration_seconds
+            from copilot_internal.total_rollups r
+            full join copilot_internal.pending_totals p using (tenant_id, source, provider, name)
+            where tenant_id = m.id
+            offset 0
+        ) l
+    ) v;
+comment on view copilot_internal.visible_totals is
+    'Costs by model or sandbox type, all time, one row for each, that the asking role may see; a NULL tenant is the '
+    'platform alone.';
+
+create view copilot_internal.visible_daily_lines with (security_barrier) as
+    select v.*
+    from (
+        select l.tenant_id, l.day, l.source, l.provider, l.name, l.cost_usd, l.record_count, l.unpriced_count,
+               l.input_tokens, l.output_tokens, l.duration_seconds
+        from copilot_internal.daily_lines l
+        where (select copilot_internal.caller_sees_all()) and l.tenant_id <> '00000000-0000-0000-0000-000000000000'
+        union all
+        select null, l.day, l.source, l.provider, l.name, l.cost_usd, l.record_count, l.unpriced_count, l.input_tokens,
+               l.output_tokens, l.duration_seconds
+        from copilot_internal.daily_lines l
+        where (select copilot_internal.caller_sees_all()) and l.tenant_id = '00000000-0000-0000-0000-000000000000'
+        union all
+        select l.tenant_id, l.day, l.source, l.provider, l.name, l.cost_usd, l.record_count, l.unpriced_count,
+               l.input_tokens, l.output_tokens, l.duration_seconds
+        from copilot_internal.daily_lines l
         where not (select copilot_internal.caller_sees_all())
           and l.tenant_id = any ((select copilot_internal.caller_tenants())::uuid[])
     ) v;
-comment on view copilot_internal.visible_cost_lines is
-    'cost_lines that the asking role may see; a NULL tenant is the platform alone.';
+comment on view copilot_internal.visible_daily_lines is
+    'daily_lines that the asking role may see; a NULL tenant is the platform alone.';
+
+create view copilot_internal.visible_user_lines with (security_barrier) as
+    select v.*
+    from (
+        select l.tenant_id, l.user_id, l.source, l.cost_usd, l.record_count, l.unpriced_count
+        from copilot_internal.user_lines l
+        where (select copilot_internal.caller_sees_all()) and l.tenant_id <> '00000000-0000-0000-0000-000000000000'
+        union all
+        select null, l.user_id, l.source, l.cost_usd, l.record_count, l.unpriced_count
+        from copilot_internal.user_lines l
+        where (select copilot_internal.caller_sees_all()) and l.tenant_id = '00000000-0000-0000-0000-000000000000'
+        union all
+        select l.tenant_id, l.user_id, l.source, l.cost_usd, l.record_count, l.unpriced_count
+        from copilot_internal.user_lines l
+        where not (select copilot_internal.caller_sees_all())
+          and l.tenant_id = any ((select copilot_internal.caller_tenants())::uuid[])
+    ) v;
+comment on view copilot_internal.visible_user_lines is
+    'user_lines that the asking role may see; a NULL tenant is the platform alone.';
 
 create view copilot_internal.visible_conversation_lines with (security_barrier) as
     select v.*
     from (
-        select nullif(l.tenant_id, '00000000-0000-0000-0000-000000000000') as tenant_id, l.conversation_id,
-               l.source, l.cost_usd, l.record_count, l.unpriced_count
+        select l.tenant_id, l.conversation_id, l.path_id, l.source, l.cost_usd, l.record_count, l.unpriced_count
         from copilot_internal.conversation_lines l
         where (select copilot_internal.caller_sees_all())
         union all
-        select l.tenant_id, l.conversation_id, l.source, l.cost_usd, l.record_count, l.unpriced_count
+        select l.tenant_id, l.conversation_id, l.path_id, l.source, l.cost_usd, l.record_count, l.unpriced_count
         from copilot_internal.conversation_lines l
         where not (select copilot_internal.caller_sees_all())
           and l.tenant_id = any ((select copilot_internal.caller_tenants())::uuid[])
@@ -45,13 +118,13 @@ create view copilot_internal.visible_sandboxes with (security_barrier) as
     from (
         select r.tenant_id, (r.occurred_at at time zone 'UTC')::date as day, r.sandbox_type,
                coalesce(r.user_id, '00000000-0000-0000-0000-000000000000') as user_id, r.conversation_id,
-               coalesce(pg_catalog.lower(r.provider) || '/' || r.sandbox_id, r.id::text) as sandbox
+               r.path_id, coalesce(pg_catalog.lower(r.provider) || '/' || r.sandbox_id, r.id::text) as sandbox
         from copilot_internal.e2b_cost_records r
         where (select copilot_internal.caller_sees_all())
         union all
         select r.tenant_id, (r.occurred_at at time zone 'UTC')::date, r.sandbox_type,
                coalesce(r.user_id, '00000000-0000-0000-0000-000000000000'), r.conversation_id,
-               coalesce(pg_catalog.lower(r.provider) || '/' || r.sandbox_id, r.id::text)
+               r.path_id, coalesce(pg_catalog.lower(r.provider) || '/' || r.sandbox_id, r.id::text)
         from copilot_internal.e2b_cost_records r
         where not (select copilot_internal.caller_sees_all())
           and r.tenant_id = any ((select copilot_internal.caller_tenants())::uuid[])
@@ -66,13 +139,11 @@ comment on column copilot_internal.visible_sandboxes.sandbox is
 
 create view metrics.llm_costs with (security_barrier) as
     select l.tenant_id, l.provider as model_provider, l.name as model_name,
-           case when sum(l.unpriced_count) < sum(l.record_count)
-                then pg_catalog.trim_scale(sum(l.cost_usd)) end as total_cost,
-           sum(l.input_tokens) as total_input_tokens, sum(l.output_tokens) as total_output_tokens,
-           sum(l.record_count) as request_count, sum(l.unpriced_count) as unpriced_count
-    from copilot_internal.visible_cost_lines l
-    where l.source = 'llm'
-    group by l.tenant_id, l.provider, l.name;
+           case when l.unpriced_count < l.record_count then pg_catalog.trim_scale(l.cost_usd) end as total_cost,
+           l.input_tokens as total_input_tokens, l.output_tokens as total_output_tokens,
+           l.record_count as request_count, l.unpriced_count
+    from copilot_internal.visible_totals l
+    where l.source = 'llm';
 comment on view metrics.llm_costs is 'LLM costs by tenant and model, all time.';
 comment on column metrics.llm_costs.tenant_id is 'The tenant.';
 comment on column metrics.llm_costs.model_provider is 'The provider.';
@@ -86,18 +157,15 @@ comment on column metrics.llm_costs.unpriced_count is
 
 create view metrics.e2b_costs with (security_barrier) as
     select l.tenant_id, l.name as sandbox_type,
-           case when sum(l.unpriced_count) < sum(l.record_count)
-                then pg_catalog.trim_scale(sum(l.cost_usd)) end as total_cost,
-           pg_catalog.trim_scale(sum(l.duration_seconds)) as total_duration,
-           coalesce(max(s.sessions), 0)::numeric as session_count,
-           sum(l.unpriced_count) as unpriced_count
-    from copilot_internal.visible_cost_lines l
+           case when l.unpriced_count < l.record_count then pg_catalog.trim_scale(l.cost_usd) end as total_cost,
+           pg_catalog.trim_scale(l.duration_seconds) as total_duration,
+           coalesce(s.sessions, 0)::numeric as session_count, l.unpriced_count
+    from copilot_internal.visible_totals l
     left join (
         select v.tenant_id, v.sandbox_type, count(distinct v.sandbox) as sessions
         from copilot_internal.visible_sandboxes v group by v.tenant_id, v.sandbox_type
     ) s on s.tenant_id = l.tenant_id and s.sandbox_type = l.name
-    where l.source = 'e2b'
-    group by l.tenant_id, l.name;
+    where l.source = 'e2b';
 comment on view metrics.e2b_costs is 'Sandbox costs by tenant and sandbox type, all time.';
 comment on column metrics.e2b_costs.tenant_id is 'The tenant.';
 comment on column metrics.e2b_costs.sandbox_type is 'The sandbox type.';
@@ -114,7 +182,7 @@ create view metrics.llm_costs_daily with (security_barrier) as
                 then pg_catalog.trim_scale(sum(l.cost_usd)) end as total_cost,
            sum(l.input_tokens) as total_input_tokens, sum(l.output_tokens) as total_output_tokens,
            sum(l.record_count) as request_count, sum(l.unpriced_count) as unpriced_count
-    from copilot_internal.visible_cost_lines l
+    from copilot_internal.visible_daily_lines l
     where l.source = 'llm'
     group by l.tenant_id, l.day, l.provider, l.name;
 comment on view metrics.llm_costs_daily is 'LLM costs by tenant, UTC day and model.';
@@ -136,7 +204,7 @@ create view metrics.e2b_costs_daily with (security_barrier) as
            pg_catalog.trim_scale(sum(l.duration_seconds)) as total_duration,
            coalesce(max(s.sessions), 0)::numeric as session_count,
            sum(l.unpriced_count) as unpriced_count
-    from copilot_internal.visible_cost_lines l
+    from copilot_internal.visible_daily_lines l
     left join (
         select v.tenant_id, v.day, v.sandbox_type, count(distinct v.sandbox) as sessions
         from copilot_internal.visible_sandboxes v group by v.tenant_id, v.day, v.sandbox_type
@@ -163,7 +231,7 @@ create view metrics.cost_by_user with (security_barrier) as
            coalesce(sum(l.record_count) filter (where l.source = 'llm'), 0) as llm_request_count,
            coalesce(max(s.sessions), 0)::numeric as e2b_session_count,
            sum(l.unpriced_count) as unpriced_count
-    from copilot_internal.visible_cost_lines l
+    from copilot_internal.visible_user_lines l
     left join (
         select v.tenant_id, v.user_id, count(distinct v.sandbox) as sessions
         from copilot_internal.visible_sandboxes v group by v.tenant_id, v.user_id
@@ -199,8 +267,9 @@ create view metrics.cost_by_conversation with (security_barrier) as
         select v.tenant_id, v.conversation_id, count(distinct v.sandbox) as sessions
         from copilot_internal.visible_sandboxes v group by v.tenant_id, v.conversation_id
     ) s on s.tenant_id = l.tenant_id and s.conversation_id = l.conversation_id
-    where (select copilot_internal.caller_sees_all())
-       or copilot_internal.caller_sees_costs_of(l.tenant_id, l.conversation_id)
+    where l.conversation_id <> '00000000-0000-0000-0000-000000000000'
+      and ((select copilot_internal.caller_sees_all())
+           or copilot_internal.caller_sees_costs_of(l.tenant_id, l.conversation_id))
     group by l.tenant_id, l.conversation_id;
 comment on view metrics.cost_by_conversation is
     'Costs by tenant and conversation, all time. A member sees conversations that they may read, owners and admins '
@@ -224,7 +293,7 @@ create view metrics.tenant_total_costs with (security_barrier) as
            coalesce(sum(l.record_count) filter (where l.source = 'llm'), 0) as llm_request_count,
            coalesce(max(s.sessions), 0)::numeric as e2b_session_count,
            sum(l.unpriced_count) as unpriced_count
-    from copilot_internal.visible_cost_lines l
+    from copilot_internal.visible_totals l
     left join (
         select v.tenant_id, count(distinct v.sandbox) as sessions
         from copilot_internal.visible_sandboxes v group by v.tenant_id
@@ -248,7 +317,7 @@ create view metrics.margins with (security_barrier) as
            pg_catalog.trim_scale(sum(l.cost_usd) - sum(l.provider_cost_usd)) as margin,
            pg_catalog.trim_scale(pg_catalog.round((sum(l.cost_usd) - sum(l.provider_cost_usd)) * 100
                / nullif(sum(l.cost_usd), 0), 2)) as margin_percentage
-    from copilot_internal.cost_lines l
+    from copilot_internal.daily_lines l
     where l.source <> 'charge' and (select copilot_internal.caller_sees_all())
     group by l.tenant_id, l.day, l.source, l.provider, l.name;
 comment on view metrics.margins is
@@ -279,10 +348,12 @@ create view metrics.quota_status with (security_barrier) as
         from copilot_internal.quota_standings q
         where not (select copilot_internal.caller_sees_all())
           and q.tenant_id = any ((select copilot_internal.caller_tenants())::uuid[])
+          and (q.scope <> 'user' or q.scope_id = (select copilot_internal.caller_user())
+               or q.tenant_id = any ((select copilot_internal.caller_open_tenants())::uuid[]))
     ) v;
 comment on view metrics.quota_status is
     'Every quota in force with what its present period has cost. Quotas of the platform are shown only to those who '
-    'see all tenants.';
+    'see all tenants, those of another user as in cost_by_user.';
 comment on column metrics.quota_status.scope is 'platform, tenant or user.';
 comment on column metrics.quota_status.scope_id is 'The tenant or user; NULL for the platform.';
 comment on column metrics.quota_status.resource_type is 'llm, e2b or all.';

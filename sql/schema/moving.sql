@@ -55,6 +55,13 @@ create function copilot_internal.move_lines(p_tenant_id uuid, p_source text, p_i
         join copilot_internal.ledger_lines l
           on l.record_id = i.id and l.tenant_id = p_tenant_id and l.written_in = p_source
         where not exists (select from pending p where p.record_id = i.id)
+    ), platform_days as (
+        -- What a purged tenant spent is the platform's, as a charge.
+        select l.day, coalesce(sum(l.cost_usd), 0) as cost_usd,
+               coalesce(sum(l.provider_cost_usd), 0) as provider_cost_usd
+        from lines l
+        where p_pseudonym is null
+        group by l.day
     ), quota_sums as (
         select u.user_id, l.resource_type, g.grain, g.bucket, sum(u.sign * l.charge_nanos) as nanos
         from lines l
@@ -66,7 +73,8 @@ create function copilot_internal.move_lines(p_tenant_id uuid, p_source text, p_i
         ) u
         cross join lateral (values
             ('quarter', pg_catalog.date_bin('15 minutes', l.charged_at, '2000-01-01 00:00+00')),
-            ('day', pg_catalog.date_bin('1 day', l.charged_at, '2000-01-01 00:00+00'))
+            ('day', pg_catalog.date_bin('1 day', l.charged_at, '2000-01-01 00:00+00')),
+            ('month', pg_catalog.date_trunc('month', l.charged_at, 'UTC'))
         ) as g (grain, bucket)
         group by 1, 2, 3, 4
     ), quota_done as (
@@ -87,13 +95,9 @@ create function copilot_internal.move_lines(p_tenant_id uuid, p_source text, p_i
         where u.user_id is not null
         group by 1, 2, 3, 4, 5, 6
         union all
-        -- What a purged tenant spent is the platform's, as a charge.
-        select '00000000-0000-0000-0000-000000000000', l.day, 'charge', '', '',
-               '00000000-0000-0000-0000-000000000000', coalesce(sum(l.cost_usd), 0), 0, 0, 0, 0, 0,
-               coalesce(sum(l.provider_cost_usd), 0)
-        from lines l
-        where p_pseudonym is null
-        group by l.day
+        select '00000000-0000-0000-0000-000000000000', d.day, 'charge', '', '',
+               '00000000-0000-0000-0000-000000000000', d.cost_usd, 0, 0, 0, 0, 0, d.provider_cost_usd
+        from platform_days d
         order by 1, 2, 3, 4, 5, 6
         on conflict (tenant_id, day, source, provider, name, user_id) do update set
             cost_usd = r.cost_usd + excluded.cost_usd,
@@ -103,16 +107,100 @@ create function copilot_internal.move_lines(p_tenant_id uuid, p_source text, p_i
             output_tokens = r.output_tokens + excluded.output_tokens,
             duration_seconds = r.duration_seconds + excluded.duration_seconds,
             provider_cost_usd = r.provider_cost_usd + excluded.provider_cost_usd
+    ), period_done as (
+        insert into copilot_internal.period_rollups as r
+            (tenant_id, grain, bucket, source, provider, name, cost_usd, record_count, unpriced_count,
+             input_tokens, output_tokens, duration_seconds, provider_cost_usd)
+        select p_tenant_id, g.grain, g.bucket, l.source, l.provider, l.name,
+               -coalesce(sum(l.cost_usd), 0), -sum(l.records), -count(*) filter (where l.cost_usd is null),
+               -sum(l.input_tokens), -sum(l.output_tokens), -sum(l.duration_seconds),
+               -coalesce(sum(l.provider_cost_usd), 0)
+        from lines l
+        cross join lateral (values
+            ('hour', pg_catalog.date_bin('1 hour', l.occurred_at, '2000-01-01 00:00+00')),
+            ('day', pg_catalog.date_bin('1 day', l.occurred_at, '2000-01-01 00:00+00')),
+            ('month', pg_catalog.date_trunc('month', l.occurred_at, 'UTC'))
+        ) as g (grain, bucket)
+        where p_pseudonym is null
+        group by 1, 2, 3, 4, 5, 6
+        union all
+        -- purged_costs has it at the beginning of the day.
+        select '00000000-0000-0000-0000-000000000000', g.grain, g.bucket, 'charge', '', '', sum(d.cost_usd), 0, 0,
+               0, 0, 0, sum(d.provider_cost_usd)
+        from platform_days d
+        cross join lateral (
+            select d.day::timestamp at time zone 'UTC' as begins
+        ) b
+        cross join lateral (values
+            ('hour', b.begins),
+            ('day', b.begins),
+            ('month', pg_catalog.date_trunc('month', b.begins, 'UTC'))
+        ) as g (grain, bucket)
+        group by g.grain, g.bucket
+        order by 1, 2, 3, 4, 5, 6
+        on conflict (tenant_id, grain, bucket, source, provider, name) do update set
+            cost_usd = r.cost_usd + excluded.cost_usd,
+            record_count = r.record_count + excluded.record_count,
+            unpriced_count = r.unpriced_count + excluded.unpriced_count,
+            input_tokens = r.input_tokens + excluded.input_tokens,
+            output_tokens = r.output_tokens + excluded.output_tokens,
+            duration_seconds = r.duration_seconds + excluded.duration_seconds,
+            provider_cost_usd = r.provider_cost_usd + excluded.provider_cost_usd
+    ), total_done as (
+        insert into copilot_internal.total_rollups as r
+            (tenant_id, source, provider, name, cost_usd, record_count, unpriced_count,
+             input_tokens, output_tokens, duration_seconds, provider_cost_usd)
+        select p_tenant_id, l.source, l.provider, l.name,
+               -coalesce(sum(l.cost_usd), 0), -sum(l.records), -count(*) filter (where l.cost_usd is null),
+               -sum(l.input_tokens), -sum(l.output_tokens), -sum(l.duration_seconds),
+               -coalesce(sum(l.provider_cost_usd), 0)
+        from lines l
+        where p_pseudonym is null
+        group by 1, 2, 3, 4
+        union all
+        select '00000000-0000-0000-0000-000000000000', 'charge', '', '', sum(d.cost_usd), 0, 0, 0, 0, 0,
+               sum(d.provider_cost_usd)
+        from platform_days d
+        having count(*) > 0
+        order by 1, 2, 3, 4
+        on conflict (tenant_id, source, provider, name) do update set
+            cost_usd = r.cost_usd + excluded.cost_usd,
+            record_count = r.record_count + excluded.record_count,
+            unpriced_count = r.unpriced_count + excluded.unpriced_count,
+            input_tokens = r.input_tokens + excluded.input_tokens,
+            output_tokens = r.output_tokens + excluded.output_tokens,
+            duration_seconds = r.duration_seconds + excluded.duration_seconds,
+            provider_cost_usd = r.provider_cost_usd + excluded.provider_cost_usd
+    ), user_done as (
+        insert into copilot_internal.user_rollups as r
+            (tenant_id, user_id, source, cost_usd, record_count, unpriced_count)
+        select p_tenant_id, u.user_id, l.source, coalesce(sum(u.sign * l.cost_usd), 0), sum(u.sign * l.records),
+               coalesce(sum(u.sign) filter (where l.cost_usd is null), 0)
+        from lines l
+        cross join lateral (values (l.user_id, -1), (p_pseudonym, 1)) as u (user_id, sign)
+        where u.user_id is not null
+        group by 1, 2, 3
+        union all
+        select '00000000-0000-0000-0000-000000000000', '00000000-0000-0000-0000-000000000000', 'charge',
+               sum(d.cost_usd), 0, 0
+        from platform_days d
+        having count(*) > 0
+        order by 1, 2, 3
+        on conflict (tenant_id, user_id, source) do update set
+            cost_usd = r.cost_usd + excluded.cost_usd,
+            record_count = r.record_count + excluded.record_count,
+            unpriced_count = r.unpriced_count + excluded.unpriced_count
     ), conversation_done as (
         insert into copilot_internal.conversation_rollups as r
-            (tenant_id, conversation_id, source, cost_usd, record_count, unpriced_count)
-        select p_tenant_id, l.conversation_id, l.source, -coalesce(sum(l.cost_usd), 0), -sum(l.records),
-               -count(*) filter (where l.cost_usd is null)
+            (tenant_id, conversation_id, path_id, source, cost_usd, record_count, unpriced_count)
+        select p_tenant_id, coalesce(l.conversation_id, '00000000-0000-0000-0000-000000000000'),
+               coalesce(l.path_id, '00000000-0000-0000-0000-000000000000'), l.source,
+               -coalesce(sum(l.cost_usd), 0), -sum(l.records), -count(*) filter (where l.cost_usd is null)
         from lines l
-        where l.conversation_id is not null
-        group by 1, 2, 3
-        order by 1, 2, 3
-        on conflict (tenant_id, conversation_id, source) do update set
+        where l.conversation_id is not null or l.path_id is not null
+        group by 1, 2, 3, 4
+        order by 1, 2, 3, 4
+        on conflict (tenant_id, conversation_id, path_id, source) do update set
             cost_usd = r.cost_usd + excluded.cost_usd,
             record_count = r.record_count + excluded.record_count,
             unpriced_count = r.unpriced_count + excluded.unpriced_count
@@ -132,8 +220,9 @@ create function copilot_internal.move_lines(p_tenant_id uuid, p_source text, p_i
 
     delete from copilot_internal.conversation_rollups r
     where r.tenant_id = p_tenant_id and r.cost_usd = 0 and r.record_count = 0 and r.unpriced_count = 0
-      and r.conversation_id in (
-          select l.conversation_id
+      and (r.conversation_id, r.path_id) in (
+          select coalesce(l.conversation_id, '00000000-0000-0000-0000-000000000000'),
+                 coalesce(l.path_id, '00000000-0000-0000-0000-000000000000')
           from pg_catalog.unnest(p_ids) as i (id)
           join copilot_internal.ledger_lines l
             on l.record_id = i.id and l.tenant_id = p_tenant_id and l.written_in = p_source);

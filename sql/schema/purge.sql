@@ -75,15 +75,18 @@ comment on function copilot_internal.purge_ledger(uuid, integer) is
 create function copilot_internal.purge_rest(p_tenant_id uuid, p_limit integer) returns bigint
     language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
+    c_no_costs constant text := ' and o.cost_usd = 0 and o.record_count = 0 and o.unpriced_count = 0';
+    c_no_figures constant text := ' and o.input_tokens = 0 and o.output_tokens = 0 and o.duration_seconds = 0 '
+        'and o.provider_cost_usd = 0';
     v_table text;
     v_waits boolean := false;
     v_done bigint := 0;
     v_count bigint;
 begin
-    foreach v_table in array array['pending_costs', 'queue_starts', 'quota_rollups', 'cost_rollups',
-        'conversation_rollups', 'quota_events', 'reservation_extensions', 'llm_cost_estimates', 'e2b_cost_estimates',
-        'quota_overrides', 'cost_quotas', 'tenant_llm_policies', 'tenant_memberships', 'model_pricing', 'e2b_pricing',
-        'price_markups', 'erasures',
+    foreach v_table in array array['pending_costs', 'queue_starts', 'quota_rollups', 'cost_rollups', 'period_rollups',
+        'total_rollups', 'user_rollups', 'conversation_rollups', 'quota_events', 'reservation_extensions',
+        'llm_cost_estimates', 'e2b_cost_estimates', 'quota_overrides', 'cost_quotas', 'tenant_llm_policies',
+        'tenant_memberships', 'model_pricing', 'e2b_pricing', 'price_markups', 'erasures',
         -- Of pg_tollgate_conversations, where it is installed: messages before paths, paths before conversations.
         'conversation_messages', 'conversation_path_segments', 'compaction_operations', 'conversation_contexts',
         'conversation_configs', 'conversation_erasures', 'execution_contexts', 'conversation_paths', 'conversations']
@@ -96,12 +99,11 @@ begin
                 where x.tenant_id = $1 and x.released_at is null)' into v_waits using p_tenant_id;
         end if;
         execute format('delete from copilot_internal.%1$I r where r.ctid = any (array(
-            select o.ctid from copilot_internal.%1$I o where o.tenant_id = $1%2$s limit $2))', v_table, case v_table
-                when 'pending_costs' then ' and o.source = ''fold'' and o.nanos = 0'
-                when 'quota_rollups' then ' and o.nanos = 0'
-                when 'cost_rollups' then ' and o.cost_usd = 0 and o.record_count = 0 and o.unpriced_count = 0 and '
-                    'o.input_tokens = 0 and o.output_tokens = 0 and o.duration_seconds = 0 and o.provider_cost_usd = 0'
-                when 'conversation_rollups' then ' and o.cost_usd = 0 and o.record_count = 0 and o.unpriced_count = 0'
+            select o.ctid from copilot_internal.%1$I o where o.tenant_id = $1%2$s limit $2))', v_table, case
+                when v_table = 'pending_costs' then ' and o.source = ''fold'' and o.nanos = 0'
+                when v_table = 'quota_rollups' then ' and o.nanos = 0'
+                when v_table in ('cost_rollups', 'period_rollups', 'total_rollups') then c_no_costs || c_no_figures
+                when v_table in ('user_rollups', 'conversation_rollups') then c_no_costs
                 end)
         using p_tenant_id, p_limit - v_done;
         get diagnostics v_count = row_count;

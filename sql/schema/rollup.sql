@@ -24,7 +24,8 @@ begin atomic
         where r.ev_enabled <> 'D'
     ) w
     join pg_catalog.pg_class c on c.oid = w.relation and c.relnamespace = 'copilot_internal'::regnamespace
-    where c.relname in ('pending_costs', 'quota_rollups', 'cost_rollups', 'conversation_rollups')
+    where c.relname in ('pending_costs', 'quota_rollups', 'cost_rollups', 'period_rollups', 'total_rollups',
+                        'user_rollups', 'conversation_rollups')
        or p_ledger and c.relname in ('purged_costs', 'erasures')
        or p_ledger and w.changes
           and c.relname in ('llm_cost_records', 'e2b_cost_records', 'quota_charges', 'cost_corrections',
@@ -119,7 +120,8 @@ begin
         ) as u (user_id, is_another)
         cross join lateral (values
             ('quarter', q.quarter),
-            ('day', date_bin('1 day', q.quarter, '2000-01-01 00:00+00'))
+            ('day', date_bin('1 day', q.quarter, '2000-01-01 00:00+00')),
+            ('month', date_trunc('month', q.quarter, 'UTC'))
         ) as g (grain, bucket)
         where u.is_another
         group by 1, 2, 3, 4, 5
@@ -144,15 +146,23 @@ begin
             offset 0
         ) l
         where l.tenant_id = b.tenant_id
+    ), hours as materialized (
+        select l.tenant_id, l.user_id, l.source, l.provider, l.name,
+               date_bin('1 hour', l.occurred_at, '2000-01-01 00:00+00') as hour,
+               coalesce(sum(l.cost_usd), 0) as cost_usd, sum(l.records) as record_count,
+               count(*) filter (where l.cost_usd is null) as unpriced_count, sum(l.input_tokens) as input_tokens,
+               sum(l.output_tokens) as output_tokens, sum(l.duration_seconds) as duration_seconds,
+               coalesce(sum(l.provider_cost_usd), 0) as provider_cost_usd
+        from lines l
+        group by 1, 2, 3, 4, 5, 6
     ), cost_done as (
         insert into copilot_internal.cost_rollups as r
             (tenant_id, day, source, provider, name, user_id, cost_usd, record_count, unpriced_count,
              input_tokens, output_tokens, duration_seconds, provider_cost_usd)
-        select l.tenant_id, (l.occurred_at at time zone 'UTC')::date, l.source, l.provider, l.name, l.user_id,
-               coalesce(sum(l.cost_usd), 0), sum(l.records), count(*) filter (where l.cost_usd is null),
-               sum(l.input_tokens), sum(l.output_tokens), sum(l.duration_seconds),
-               coalesce(sum(l.provider_cost_usd), 0)
-        from lines l
+        select h.tenant_id, (h.hour at time zone 'UTC')::date, h.source, h.provider, h.name, h.user_id,
+               sum(h.cost_usd), sum(h.record_count), sum(h.unpriced_count), sum(h.input_tokens), sum(h.output_tokens),
+               sum(h.duration_seconds), sum(h.provider_cost_usd)
+        from hours h
         group by 1, 2, 3, 4, 5, 6
         on conflict (tenant_id, day, source, provider, name, user_id) do update set
             cost_usd = r.cost_usd + excluded.cost_usd,
@@ -162,15 +172,65 @@ begin
             output_tokens = r.output_tokens + excluded.output_tokens,
             duration_seconds = r.duration_seconds + excluded.duration_seconds,
             provider_cost_usd = r.provider_cost_usd + excluded.provider_cost_usd
+    ), period_done as (
+        insert into copilot_internal.period_rollups as r
+            (tenant_id, grain, bucket, source, provider, name, cost_usd, record_count, unpriced_count,
+             input_tokens, output_tokens, duration_seconds, provider_cost_usd)
+        select h.tenant_id, g.grain, g.bucket, h.source, h.provider, h.name,
+               sum(h.cost_usd), sum(h.record_count), sum(h.unpriced_count), sum(h.input_tokens), sum(h.output_tokens),
+               sum(h.duration_seconds), sum(h.provider_cost_usd)
+        from hours h
+        cross join lateral (values
+            ('hour', h.hour),
+            ('day', date_bin('1 day', h.hour, '2000-01-01 00:00+00')),
+            ('month', date_trunc('month', h.hour, 'UTC'))
+        ) as g (grain, bucket)
+        group by 1, 2, 3, 4, 5, 6
+        on conflict (tenant_id, grain, bucket, source, provider, name) do update set
+            cost_usd = r.cost_usd + excluded.cost_usd,
+            record_count = r.record_count + excluded.record_count,
+            unpriced_count = r.unpriced_count + excluded.unpriced_count,
+            input_tokens = r.input_tokens + excluded.input_tokens,
+            output_tokens = r.output_tokens + excluded.output_tokens,
+            duration_seconds = r.duration_seconds + excluded.duration_seconds,
+            provider_cost_usd = r.provider_cost_usd + excluded.provider_cost_usd
+    ), total_done as (
+        insert into copilot_internal.total_rollups as r
+            (tenant_id, source, provider, name, cost_usd, record_count, unpriced_count,
+             input_tokens, output_tokens, duration_seconds, provider_cost_usd)
+        select h.tenant_id, h.source, h.provider, h.name,
+               sum(h.cost_usd), sum(h.record_count), sum(h.unpriced_count), sum(h.input_tokens), sum(h.output_tokens),
+               sum(h.duration_seconds), sum(h.provider_cost_usd)
+        from hours h
+        group by 1, 2, 3, 4
+        on conflict (tenant_id, source, provider, name) do update set
+            cost_usd = r.cost_usd + excluded.cost_usd,
+            record_count = r.record_count + excluded.record_count,
+            unpriced_count = r.unpriced_count + excluded.unpriced_count,
+            input_tokens = r.input_tokens + excluded.input_tokens,
+            output_tokens = r.output_tokens + excluded.output_tokens,
+            duration_seconds = r.duration_seconds + excluded.duration_seconds,
+            provider_cost_usd = r.provider_cost_usd + excluded.provider_cost_usd
+    ), user_done as (
+        insert into copilot_internal.user_rollups as r
+            (tenant_id, user_id, source, cost_usd, record_count, unpriced_count)
+        select h.tenant_id, h.user_id, h.source, sum(h.cost_usd), sum(h.record_count), sum(h.unpriced_count)
+        from hours h
+        group by 1, 2, 3
+        on conflict (tenant_id, user_id, source) do update set
+            cost_usd = r.cost_usd + excluded.cost_usd,
+            record_count = r.record_count + excluded.record_count,
+            unpriced_count = r.unpriced_count + excluded.unpriced_count
     ), conversation_done as (
         insert into copilot_internal.conversation_rollups as r
-            (tenant_id, conversation_id, source, cost_usd, record_count, unpriced_count)
-        select l.tenant_id, l.conversation_id, l.source, coalesce(sum(l.cost_usd), 0), sum(l.records),
-               count(*) filter (where l.cost_usd is null)
+            (tenant_id, conversation_id, path_id, source, cost_usd, record_count, unpriced_count)
+        select l.tenant_id, coalesce(l.conversation_id, '00000000-0000-0000-0000-000000000000'),
+               coalesce(l.path_id, '00000000-0000-0000-0000-000000000000'), l.source,
+               coalesce(sum(l.cost_usd), 0), sum(l.records), count(*) filter (where l.cost_usd is null)
         from lines l
-        where l.conversation_id is not null
-        group by 1, 2, 3
-        on conflict (tenant_id, conversation_id, source) do update set
+        where l.conversation_id is not null or l.path_id is not null
+        group by 1, 2, 3, 4
+        on conflict (tenant_id, conversation_id, path_id, source) do update set
             cost_usd = r.cost_usd + excluded.cost_usd,
             record_count = r.record_count + excluded.record_count,
             unpriced_count = r.unpriced_count + excluded.unpriced_count
@@ -227,41 +287,72 @@ begin atomic
         from levels v
         cross join lateral (values
             ('quarter', pg_catalog.date_bin('15 minutes', v.charged_at, '2000-01-01 00:00+00')),
-            ('day', pg_catalog.date_bin('1 day', v.charged_at, '2000-01-01 00:00+00'))
+            ('day', pg_catalog.date_bin('1 day', v.charged_at, '2000-01-01 00:00+00')),
+            ('month', pg_catalog.date_trunc('month', v.charged_at, 'UTC'))
         ) as g (grain, bucket)
         union all
         select r.tenant_id, r.user_id, r.resource_type, r.grain, r.bucket, r.nanos, false
         from copilot_internal.quota_rollups r
+    ), lines as (
+        select l.*, true as is_ledger from ledger l
+        union all
+        select l.*, false
+        from pending p
+        join ledger l on l.tenant_id = p.tenant_id and l.record_id = p.record_id and l.written_in = p.source
+    ), hours as materialized (
+        select l.tenant_id, l.source, l.provider, l.name, l.user_id, l.is_ledger,
+               pg_catalog.date_bin('1 hour', l.occurred_at, '2000-01-01 00:00+00') as hour,
+               coalesce(sum(l.cost_usd), 0) as cost_usd, sum(l.records)::numeric as record_count,
+               count(*) filter (where l.cost_usd is null)::numeric as unpriced_count,
+               sum(l.input_tokens) as input_tokens, sum(l.output_tokens) as output_tokens,
+               sum(l.duration_seconds) as duration_seconds,
+               coalesce(sum(l.provider_cost_usd), 0) as provider_cost_usd
+        from lines l
+        group by 1, 2, 3, 4, 5, 6, 7
     ), costs as (
-        select l.tenant_id, (l.occurred_at at time zone 'UTC')::date as day, l.source, l.provider, l.name, l.user_id,
-               coalesce(l.cost_usd, 0) as cost_usd, l.records::numeric as record_count,
-               (l.cost_usd is null)::integer::numeric as unpriced_count,
-               l.input_tokens::numeric as input_tokens, l.output_tokens::numeric as output_tokens, l.duration_seconds,
-               coalesce(l.provider_cost_usd, 0) as provider_cost_usd, true as is_ledger
-        from ledger l
+        select h.tenant_id, g.label, g.bucket, h.source, g.provider, g.name, g.user_id, h.is_ledger, h.cost_usd,
+               h.record_count, h.unpriced_count, g.weight * h.input_tokens as input_tokens,
+               g.weight * h.output_tokens as output_tokens, g.weight * h.duration_seconds as duration_seconds,
+               g.weight * h.provider_cost_usd as provider_cost_usd
+        from hours h
+        cross join lateral (
+            select pg_catalog.date_bin('1 day', h.hour, '2000-01-01 00:00+00') as day
+        ) d
+        cross join lateral (values
+            ('day', d.day, h.provider, h.name, h.user_id, 1),
+            ('tenant and hour', h.hour, h.provider, h.name, null::uuid, 1),
+            ('tenant and day', d.day, h.provider, h.name, null, 1),
+            ('tenant and month', pg_catalog.date_trunc('month', h.hour, 'UTC'), h.provider, h.name, null, 1),
+            ('tenant', null, h.provider, h.name, null, 1),
+            -- Of a user only these are kept.
+            ('user', null, null, null, h.user_id, 0)
+        ) as g (label, bucket, provider, name, user_id, weight)
         union all
-        select l.tenant_id, (l.occurred_at at time zone 'UTC')::date, l.source, l.provider, l.name, l.user_id,
-               coalesce(l.cost_usd, 0), l.records, (l.cost_usd is null)::integer, l.input_tokens, l.output_tokens,
-               l.duration_seconds, coalesce(l.provider_cost_usd, 0), false
-        from pending p
-        join ledger l on l.tenant_id = p.tenant_id and l.record_id = p.record_id and l.written_in = p.source
-        union all
-        select r.tenant_id, r.day, r.source, r.provider, r.name, r.user_id, r.cost_usd, r.record_count,
-               r.unpriced_count, r.input_tokens, r.output_tokens, r.duration_seconds, r.provider_cost_usd, false
+        select r.tenant_id, 'day', r.day::timestamp at time zone 'UTC', r.source, r.provider, r.name, r.user_id, false,
+               r.cost_usd, r.record_count, r.unpriced_count, r.input_tokens, r.output_tokens, r.duration_seconds,
+               r.provider_cost_usd
         from copilot_internal.cost_rollups r
+        union all
+        select r.tenant_id, 'tenant and ' || r.grain, r.bucket, r.source, r.provider, r.name, null, false, r.cost_usd,
+               r.record_count, r.unpriced_count, r.input_tokens, r.output_tokens, r.duration_seconds,
+               r.provider_cost_usd
+        from copilot_internal.period_rollups r
+        union all
+        select r.tenant_id, 'tenant', null, r.source, r.provider, r.name, null, false, r.cost_usd, r.record_count,
+               r.unpriced_count, r.input_tokens, r.output_tokens, r.duration_seconds, r.provider_cost_usd
+        from copilot_internal.total_rollups r
+        union all
+        select r.tenant_id, 'user', null, r.source, null, null, r.user_id, false, r.cost_usd, r.record_count,
+               r.unpriced_count, 0, 0, 0, 0
+        from copilot_internal.user_rollups r
     ), conversations as (
-        select l.tenant_id, l.conversation_id, l.source, coalesce(l.cost_usd, 0) as cost_usd,
-               l.records::numeric as record_count, (l.cost_usd is null)::integer::numeric as unpriced_count,
-               true as is_ledger
-        from ledger l where l.conversation_id is not null
+        select l.tenant_id, coalesce(l.conversation_id, '00000000-0000-0000-0000-000000000000') as conversation_id,
+               coalesce(l.path_id, '00000000-0000-0000-0000-000000000000') as path_id, l.source,
+               coalesce(l.cost_usd, 0) as cost_usd, l.records::numeric as record_count,
+               (l.cost_usd is null)::integer::numeric as unpriced_count, l.is_ledger
+        from lines l where l.conversation_id is not null or l.path_id is not null
         union all
-        select l.tenant_id, l.conversation_id, l.source, coalesce(l.cost_usd, 0), l.records,
-               (l.cost_usd is null)::integer, false
-        from pending p
-        join ledger l on l.tenant_id = p.tenant_id and l.record_id = p.record_id and l.written_in = p.source
-        where l.conversation_id is not null
-        union all
-        select r.tenant_id, r.conversation_id, r.source, r.cost_usd, r.record_count, r.unpriced_count, false
+        select r.tenant_id, r.conversation_id, r.path_id, r.source, r.cost_usd, r.record_count, r.unpriced_count, false
         from copilot_internal.conversation_rollups r
     ), differences as (
         select 'quota charges by ' || b.grain || ' (nano USD)' as check_name, b.tenant_id,
@@ -272,7 +363,7 @@ begin atomic
         union all
         select v.check_name, c.tenant_id, v.expected, v.actual
         from (
-            select c.tenant_id,
+            select c.tenant_id, c.label,
                    coalesce(sum(c.cost_usd) filter (where c.is_ledger), 0) as cost_expected,
                    coalesce(sum(c.cost_usd) filter (where not c.is_ledger), 0) as cost_actual,
                    coalesce(sum(c.record_count) filter (where c.is_ledger), 0) as count_expected,
@@ -286,15 +377,15 @@ begin atomic
                    coalesce(sum(c.provider_cost_usd) filter (where c.is_ledger), 0) as billed_expected,
                    coalesce(sum(c.provider_cost_usd) filter (where not c.is_ledger), 0) as billed_actual
             from costs c
-            group by c.tenant_id, c.day, c.source, c.provider, c.name, c.user_id
+            group by c.tenant_id, c.label, c.bucket, c.source, c.provider, c.name, c.user_id
         ) c
         cross join lateral (values
-            ('costs by day (USD)', c.cost_expected, c.cost_actual),
-            ('provider costs by day (USD)', c.billed_expected, c.billed_actual),
-            ('records by day', c.count_expected, c.count_actual),
-            ('unpriced records by day', c.unpriced_expected, c.unpriced_actual),
-            ('tokens by day', c.tokens_expected, c.tokens_actual),
-            ('sandbox seconds by day', c.seconds_expected, c.seconds_actual)
+            ('costs by ' || c.label || ' (USD)', c.cost_expected, c.cost_actual),
+            ('provider costs by ' || c.label || ' (USD)', c.billed_expected, c.billed_actual),
+            ('records by ' || c.label, c.count_expected, c.count_actual),
+            ('unpriced records by ' || c.label, c.unpriced_expected, c.unpriced_actual),
+            ('tokens by ' || c.label, c.tokens_expected, c.tokens_actual),
+            ('sandbox seconds by ' || c.label, c.seconds_expected, c.seconds_actual)
         ) as v (check_name, expected, actual)
         union all
         select v.check_name, c.tenant_id, v.expected, v.actual
@@ -307,7 +398,7 @@ begin atomic
                    coalesce(sum(c.unpriced_count) filter (where c.is_ledger), 0) as unpriced_expected,
                    coalesce(sum(c.unpriced_count) filter (where not c.is_ledger), 0) as unpriced_actual
             from conversations c
-            group by c.tenant_id, c.conversation_id, c.source
+            group by c.tenant_id, c.conversation_id, c.path_id, c.source
         ) c
         cross join lateral (values
             ('costs by conversation (USD)', c.cost_expected, c.cost_actual),

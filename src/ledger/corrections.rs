@@ -24,13 +24,14 @@ use tollgate_core::money::{Picos, PicosDifference};
 
 const RECORD: &str = "
     select l.source, l.tenant_id, nullif(l.user_id, '00000000-0000-0000-0000-000000000000') as user_id,
-           l.conversation_id, l.provider, l.name, l.charged_at, l.occurred_at, coalesce(l.cost_usd, 0)::text as cost_usd,
-           coalesce(l.provider_cost_usd, 0)::text as provider_cost_usd
+           l.conversation_id, l.path_id, l.provider, l.name, l.charged_at, l.occurred_at,
+           coalesce(l.cost_usd, 0)::text as cost_usd, coalesce(l.provider_cost_usd, 0)::text as provider_cost_usd
     from copilot_internal.ledger_lines l
     where l.record_id = $1 and l.written_in in ('llm', 'e2b') and ($2::uuid is null or l.tenant_id = $2)";
 columns! {
     RecordColumn(
-        source, tenant_id, user_id, conversation_id, provider, name, charged_at, occurred_at, cost_usd, provider_cost_usd
+        source, tenant_id, user_id, conversation_id, path_id, provider, name, charged_at, occurred_at, cost_usd,
+        provider_cost_usd
     )
 }
 
@@ -78,6 +79,7 @@ static TABLE: Table = Table::new(
         required("occurred_at", MOMENT),
         required("recorded_at", MOMENT),
         nullable("provider_cost_usd", NUMERIC),
+        nullable("path_id", UUID),
     ],
     &["(source = ANY (ARRAY['llm'::text, 'e2b'::text]))"],
     true,
@@ -100,6 +102,7 @@ pub(super) struct Corrected {
     pub source: String,
     pub payer: Payer,
     pub conversation: Option<Uuid>,
+    pub path: Option<Uuid>,
     pub provider: String,
     pub name: String,
     pub charged_at: Timestamp,
@@ -152,6 +155,7 @@ impl Corrected {
             Value::timestamp(self.occurred_at),
             Value::timestamp(pg::clock_timestamp()),
             new.billed,
+            self.path.into(),
         ];
         let rows = spi.run(&EXTRA_PLAN, Snapshot::Latest, &[self.id.into()])?;
         let counted: Option<i64> = rows.first().and_then(|row| row.get(1));
@@ -217,6 +221,7 @@ fn find_record(spi: &Session, id: Uuid, tenant: Option<Uuid>) -> Result<(Correct
         source,
         payer: Payer { tenant: Some(tenant), user: row.get(RecordColumn::user_id), resource },
         conversation: row.get(RecordColumn::conversation_id),
+        path: row.get(RecordColumn::path_id),
         provider: row.need(RecordColumn::provider)?,
         name: row.need(RecordColumn::name)?,
         charged_at: row.need(RecordColumn::charged_at)?,

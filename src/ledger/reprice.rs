@@ -59,7 +59,7 @@ macro_rules! records {
             "
     select '",
             $source,
-            "'::text as source, r.tenant_id, r.id, r.user_id, r.conversation_id, r.charged_at, r.occurred_at,
+            "'::text as source, r.tenant_id, r.id, r.user_id, r.conversation_id, r.path_id, r.charged_at, r.occurred_at,
            r.cost_usd::text, r.billed_usd::text as provider_cost_usd, r.cost_status in ('priced', 'unpriced') as computed,
            k.ours::text, k.every::text, k.ours_billed::text, k.every_billed::text, ",
             $columns,
@@ -101,15 +101,15 @@ const SESSIONS: &str = records!(
 );
 columns! {
     RecordColumn(
-        source, tenant_id, id, user_id, conversation_id, charged_at, occurred_at, cost_usd, provider_cost_usd, computed,
-        ours, every, ours_billed, every_billed
+        source, tenant_id, id, user_id, conversation_id, path_id, charged_at, occurred_at, cost_usd, provider_cost_usd,
+        computed, ours, every, ours_billed, every_billed
     )
 }
 columns! {
-    CallColumn from 15 (model_provider, model_name, input_tokens, output_tokens, usage, service_tier)
+    CallColumn from 16 (model_provider, model_name, input_tokens, output_tokens, usage, service_tier)
 }
 columns! {
-    SessionColumn from 15 (
+    SessionColumn from 16 (
         region, sandbox_type, sandbox_provider, duration_seconds, vcpu_seconds, memory_gib_seconds, disk_gib_seconds,
         gpu_seconds, creations, egress_gib
     )
@@ -425,6 +425,7 @@ fn record(row: &Row) -> Result<(Found, Used)> {
         source,
         payer: Payer { tenant: Some(tenant), user: row.get(RecordColumn::user_id), resource },
         conversation: row.get(RecordColumn::conversation_id),
+        path: row.get(RecordColumn::path_id),
         provider,
         name,
         charged_at: row.need(RecordColumn::charged_at)?,

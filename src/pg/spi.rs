@@ -62,19 +62,21 @@ pub struct Session {
 
 /// What queries are planned and run under, whatever the caller has set. Plans are made once and kept for the session.
 /// Made while tables are small they would be sequential scans, and stay so while the queue of pending rows fills with
-/// dead ones. A scan that the planner was told to avoid is priced so high that every execution would be compiled.
+/// dead ones. A scan that the planner was told to avoid is priced so high that every execution would be compiled. A
+/// bitmap of the queue has every row that was folded and is not vacuumed yet, and marks none to be passed over.
 ///
 /// Row level security does not bind the owner. Where it has been forced on a table of ours, a query is an ERROR. A sum
 /// of only the rows that are shown would be too small, and would admit a charge.
-static SETTINGS: [(&CStr, &CStr); 4] = [
+static SETTINGS: [(&CStr, &CStr); 5] = [
     (c"search_path", c"pg_catalog, pg_temp"),
     (c"row_security", c"off"),
     (c"enable_seqscan", c"off"),
     (c"jit", c"off"),
+    (c"enable_bitmapscan", c"off"),
 ];
 
-static SETTINGS_OF_PAGES: [(&CStr, &CStr); 5] =
-    [SETTINGS[0], SETTINGS[1], SETTINGS[2], SETTINGS[3], (c"enable_sort", c"off")];
+static SETTINGS_OF_PAGES: [(&CStr, &CStr); 6] =
+    [SETTINGS[0], SETTINGS[1], SETTINGS[2], SETTINGS[3], SETTINGS[4], (c"enable_sort", c"off")];
 
 /// Makes the rows that this transaction wrote in the running command visible to what it reads from now on.
 pub fn see_own_rows() {

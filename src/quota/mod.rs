@@ -4,6 +4,7 @@ pub mod definitions;
 pub mod figures;
 mod payer;
 pub mod rollup;
+pub mod span;
 pub mod sums;
 mod usage;
 

@@ -5,18 +5,19 @@ use std::collections::HashMap;
 use pgrx::Uuid;
 
 use super::Payer;
+use super::span::Span;
 use crate::error::{Error, Result};
 use crate::pg::spi::types::{MOMENT, TEXT, UUID};
 use crate::pg::spi::{Plan, Session, Snapshot};
 use crate::pg::transaction::with;
 use crate::pg::value::Value;
-use crate::pg::{Timestamp, clock_timestamp, from_unix_seconds, nil, to_unix_seconds};
+use crate::pg::{Timestamp, clock_timestamp, nil, to_unix_seconds};
 use crate::worker;
 use tollgate_core::decision::{Resource, Scope};
 use tollgate_core::period;
 
-/// A period is whole UTC days, with quarters of an hour before and after them, and what is pending. Gives the sum of
-/// one resource, the sum of all, the same of what is held, and how many pending rows were read.
+/// A period is whole UTC months, with days and then quarters of an hour before and after them, and what is pending.
+/// Gives the sum of one resource, the sum of all, the same of what is held, and how many pending rows were read.
 ///
 /// What is pending is looked at from where the tenant's queue starts ([`crate::pg::queue`]).
 ///
@@ -35,7 +36,15 @@ const SPENT: &str = "
         union all
         select r.resource_type, r.nanos, 0, 0 from copilot_internal.quota_rollups r
         where r.tenant_id = $1 and r.user_id = $2 and r.resource_type in ('llm', 'e2b', 'all')
-          and r.grain = 'day' and r.bucket >= $5 and r.bucket < $6
+          and r.grain = 'day' and r.bucket >= $5 and r.bucket < $9
+        union all
+        select r.resource_type, r.nanos, 0, 0 from copilot_internal.quota_rollups r
+        where r.tenant_id = $1 and r.user_id = $2 and r.resource_type in ('llm', 'e2b', 'all')
+          and r.grain = 'month' and r.bucket >= $9 and r.bucket < $10
+        union all
+        select r.resource_type, r.nanos, 0, 0 from copilot_internal.quota_rollups r
+        where r.tenant_id = $1 and r.user_id = $2 and r.resource_type in ('llm', 'e2b', 'all')
+          and r.grain = 'day' and r.bucket >= $10 and r.bucket < $6
         union all
         select r.resource_type, r.nanos, 0, 0 from copilot_internal.quota_rollups r
         where r.tenant_id = $1 and r.user_id = $2 and r.resource_type in ('llm', 'e2b', 'all')
@@ -91,7 +100,7 @@ const EXPIRED: &str = "
           and e.reserved_at >= $4 and e.reserved_at < $5
     ) h";
 
-static SPENT_PLAN: Plan = Plan::new(SPENT, &[UUID, UUID, TEXT, MOMENT, MOMENT, MOMENT, MOMENT, MOMENT]);
+static SPENT_PLAN: Plan = Plan::new(SPENT, &[UUID, UUID, TEXT, MOMENT, MOMENT, MOMENT, MOMENT, MOMENT, MOMENT, MOMENT]);
 static EXPIRED_PLAN: Plan = Plan::new(EXPIRED, &[UUID, UUID, TEXT, MOMENT, MOMENT, MOMENT, MOMENT]);
 
 /// What has been spent and is held in one scope and period: the quotas of a payer that share both share it.
@@ -150,12 +159,13 @@ impl Sum {
     ) -> Result<Self> {
         let [tenant, user, resource] = keys(payer, scope);
         let span = Span::of(bounds);
-        let [start, first_day, last_day, end, horizon] =
-            [span.start, span.first_day, span.last_day, span.end, horizon].map(Value::timestamp);
+        let [start, first_day, last_day, end] =
+            [span.start, span.first_day, span.last_day, span.end].map(Value::timestamp);
+        let [first_month, last_month, horizon] = [span.first_month, span.last_month, horizon].map(Value::timestamp);
         // The next would be cancelled too, over the same rows.
         with(|state| state.call_if_cut_off(Some(worker::request_after_abort)));
-        let rows =
-            spi.run(&SPENT_PLAN, snapshot, &[tenant, user, resource, start, first_day, last_day, end, horizon])?;
+        let parameters = [tenant, user, resource, start, first_day, last_day, end, horizon, first_month, last_month];
+        let rows = spi.run(&SPENT_PLAN, snapshot, &parameters)?;
         with(|state| state.call_if_cut_off(None));
         let row = rows.first().ok_or_else(|| Error::internal("a sum gave no row"))?;
         // The platform's queue is folded by maintain() alone: a charge must not take what every tenant would wait for.
@@ -252,59 +262,4 @@ pub fn expired(
     let row = rows.first().ok_or_else(|| Error::internal("a sum gave no row"))?;
     let amounts = Amounts { own: row.need(1)?, all: row.need(2)? };
     Ok((amounts.of(counts_all), row.get(3).unwrap_or(Timestamp::MAX)))
-}
-
-/// The stretches of a period: quarters in `[start, first_day)`, days in `[first_day, last_day)`, quarters in
-/// `[last_day, end)`.
-struct Span {
-    start: Timestamp,
-    first_day: Timestamp,
-    last_day: Timestamp,
-    end: Timestamp,
-}
-
-impl Span {
-    fn of(bounds: period::Bounds) -> Self {
-        const DAY: i64 = 86_400_000_000;
-        // No moment outside these is ever recorded, so a lifetime lies between them.
-        const EARLIEST: Timestamp = 0;
-        const LATEST: Timestamp = 200 * 365 * DAY;
-        let start = bounds.start.map_or(EARLIEST, from_unix_seconds);
-        let end = bounds.end.map_or(LATEST, from_unix_seconds);
-        let first_day = start.div_euclid(DAY) * DAY + if start.rem_euclid(DAY) == 0 { 0 } else { DAY };
-        let last_day = end.div_euclid(DAY) * DAY;
-        if first_day < last_day {
-            Self { start, first_day, last_day, end }
-        } else {
-            Self { start, first_day: end, last_day: end, end }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use tollgate_core::period::Bounds;
-
-    fn span(start: i64, end: i64) -> [i64; 4] {
-        let hour = |hours: i64| Some(946_684_800 + hours * 3_600);
-        let span = Span::of(Bounds { start: hour(start), end: hour(end) });
-        [span.start, span.first_day, span.last_day, span.end].map(|at| at / 3_600_000_000)
-    }
-
-    #[test]
-    fn a_period_is_days_with_quarters_at_its_ends() {
-        assert_eq!(span(0, 48), [0, 0, 48, 48]);
-        assert_eq!(span(23, 49), [23, 24, 48, 49]);
-        assert_eq!(span(23, 25), [23, 25, 25, 25]);
-        assert_eq!(span(3, 4), [3, 4, 4, 4]);
-        assert_eq!(span(-1, 720), [-1, 0, 720, 720]);
-    }
-
-    #[test]
-    fn a_lifetime_holds_every_moment_that_can_be_recorded() {
-        let span = Span::of(Bounds { start: None, end: None });
-        assert!(span.start == 0 && span.start == span.first_day && span.last_day == span.end);
-        assert!(span.end > 3_000_000_000_000_000);
-    }
 }

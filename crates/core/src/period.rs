@@ -107,6 +107,13 @@ pub fn bounds(period: Period, zone: &impl Zone, unix_seconds: i64) -> Bounds {
     Bounds { start: Some(first_instant(zone, first * DAY)), end: Some(first_instant(zone, next * DAY)) }
 }
 
+/// The month in UTC that holds the moment: its first second, and the first that is no longer inside.
+pub fn utc_month(unix_seconds: i64) -> (i64, i64) {
+    let moment = unix_seconds.clamp(-MAX_MOMENT, MAX_MOMENT);
+    let (first, next) = calendar_days(Period::Month, moment.div_euclid(DAY));
+    (first * DAY, next * DAY)
+}
+
 /// The first day of the period that holds `day`, and the first day of the next one, in days since 1970-01-01.
 fn calendar_days(period: Period, day: i64) -> (i64, i64) {
     let (year, month) = civil_month(day);

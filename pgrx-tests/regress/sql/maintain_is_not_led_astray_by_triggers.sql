@@ -23,7 +23,7 @@ declare
     v_call text;
     v_event text;
 begin
-    foreach v_table in array array['pending_costs', 'quota_rollups', 'cost_rollups', 'conversation_rollups', 'purged_costs', 'erasures',
+    foreach v_table in array array['pending_costs', 'quota_rollups', 'cost_rollups', 'period_rollups', 'total_rollups', 'user_rollups', 'conversation_rollups', 'purged_costs', 'erasures',
         'llm_cost_records', 'e2b_cost_records', 'quota_charges', 'cost_corrections', 'quota_reservations', 'reservation_extensions']
     loop
         foreach v_event in array array['insert', 'update', 'delete'] loop

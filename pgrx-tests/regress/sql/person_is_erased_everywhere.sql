@@ -40,7 +40,7 @@ select cost_usd from record_llm_cost(:'tenant', 'acme', 'm', 1, 1, :'bob', p_cos
 reset role;
 -- The conversation is shared: its id is the owner's, too.
 update copilot_internal.llm_cost_records set conversation_id = null where user_id = :'owner';
-update copilot_internal.conversation_rollups set cost_usd = cost_usd - 0.25, record_count = record_count - 1 where source = 'llm';
+update copilot_internal.conversation_rollups set cost_usd = cost_usd - 0.25, record_count = record_count - 1 where source = 'llm' and path_id = '00000000-0000-0000-0000-000000000000';
 select * from copilot_internal.verify();
 select relname from found order by 1;
 create temp table before as select total_cost, llm_cost, e2b_cost, other_cost, llm_request_count, e2b_session_count, unpriced_count from metrics.tenant_total_costs;

@@ -10,6 +10,7 @@ mod ledger;
 mod pgbench;
 mod query;
 mod quotas;
+mod reads;
 mod report;
 mod reservations;
 mod rounds;
@@ -23,7 +24,7 @@ use anyhow::{Result, bail};
 use crate::progress::Step;
 
 /// What `--only` takes: groups of rows of the table.
-pub const ROWS: [&str; 15] = [
+pub const ROWS: [&str; 16] = [
     "insert",
     "batch",
     "locked",
@@ -39,6 +40,7 @@ pub const ROWS: [&str; 15] = [
     "tenant",
     "quotas",
     "changes",
+    "reads",
 ];
 
 #[derive(Clone, Debug)]
@@ -55,6 +57,8 @@ pub struct BenchOptions {
     pub preload: bool,
     /// How many quotas row `quotas` charges in turn.
     pub quotas: u64,
+    /// How many records there are to read in row `reads`.
+    pub records: u64,
 }
 
 impl BenchOptions {
@@ -104,6 +108,10 @@ pub fn run(options: &BenchOptions) -> Result<()> {
     if options.wants("tenant") {
         rows.extend(tenant::rows(&cluster, options, &mut step)?);
     }
+    // Measured when it is named: the records take their time to write.
+    if options.only.iter().any(|only| only == "reads") {
+        rows.extend(reads::rows(&cluster, options, &mut step)?);
+    }
     if options.wants("changes") {
         rows.extend(changes::rows(&cluster, options, &mut step)?);
     }
@@ -148,12 +156,16 @@ fn conditions(options: &BenchOptions) -> String {
          mean of 20 queries; the net cost of 200,000 calls in one query.\n\
          changes: eight clients charge {tenants} tenants at random, while one session more changes what concerns none of \
          them, at an even pace; against the same without changes.\n\
+         reads: {records} records of a thousand tenants by a Zipf distribution, 20 models, 90 days and 200 users each, all \
+         folded; each side's query prepared, its rows fetched, the median of {times} runs.\n\
          quotas: two servers alike but for pg_tollgate.quota_entries, each quota charged before; pending costs \
          are not folded. Private memory is RssAnon, shared memory the sum of pg_shmem_allocations.",
         rounds = options.rounds,
         seconds = options.seconds,
         warm_up = pgbench::WARM_UP,
         tenants = changes::TENANTS,
+        records = options.records,
+        times = reads::TIMES,
     )
 }
 
@@ -170,6 +182,7 @@ mod tests {
             only: rows.iter().map(|row| row.to_string()).collect(),
             preload: true,
             quotas: 100,
+            records: 100,
         };
         assert_eq!(only(&[], &[]).counts("insert", &[1, 8]), [1, 8]);
         assert!(only(&["locked"], &[]).counts("insert", &[1, 8]).is_empty());

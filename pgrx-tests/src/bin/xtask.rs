@@ -92,6 +92,9 @@ struct PackageArguments {
 
 #[derive(Args)]
 struct BenchArguments {
+    /// As --only
+    #[arg(value_name = "ROW", value_parser = bench::ROWS, conflicts_with = "only")]
+    rows: Vec<String>,
     /// Length of each measurement
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     seconds: u32,
@@ -113,6 +116,9 @@ struct BenchArguments {
     /// How many quotas to charge in turn
     #[arg(long, value_name = "N", default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(1_000..=10_000_000))]
     quotas: u64,
+    /// How many records to read in row reads, which is measured when it is named
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1_000..=100_000_000))]
+    records: u64,
     /// A million quotas in turn, through a table of 100,000
     #[arg(long, conflicts_with = "quotas")]
     full: bool,
@@ -124,8 +130,9 @@ impl BenchArguments {
             seconds: self.seconds,
             rounds: self.rounds,
             clients: self.clients,
-            only: self.only.into_iter().chain(self.row).collect(),
+            only: if self.rows.is_empty() { self.only } else { self.rows },
             preload: !self.no_preload,
+            records: self.records,
             quotas: if self.full { 1_000_000 } else { self.quotas },
         }
     }

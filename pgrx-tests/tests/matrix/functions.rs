@@ -117,6 +117,7 @@ const FUNCTIONS: &[(&str, For, &str)] = &[
     ("caller_sees_costs_of", For::Machinery(READERS), "copilot_internal.caller_sees_costs_of($T, $U)"),
     ("caller_user", For::Machinery(READERS), "copilot_internal.caller_user()"),
     ("period_bounds", For::Machinery(READERS), "copilot_internal.period_bounds('day', 'UTC', '2026-01-01')"),
+    ("period_parts", For::Machinery(READERS), "copilot_internal.period_parts('day', 'UTC', '2026-01-01')"),
     ("check_confidence_level", For::Machinery(PEOPLE), "copilot_internal.check_confidence_level('typical')"),
     ("raise_refusal", For::Machinery(PEOPLE), "copilot_internal.raise_refusal(null, null)"),
     ("is_time_zone", For::Machinery(READERS), "copilot_internal.is_time_zone('UTC')"),

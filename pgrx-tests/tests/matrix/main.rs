@@ -6,6 +6,7 @@
 use tollgate_tests::support;
 
 mod callers;
+mod colleagues;
 mod functions;
 mod leaks;
 mod membership;

@@ -36,6 +36,9 @@ const MONEY: &[&str] = &[
     "quota_charges",
     "quota_events",
     "quota_rollups",
+    "period_rollups",
+    "total_rollups",
+    "user_rollups",
     "purged_costs",
     "erasures",
     "queue_starts",
@@ -47,14 +50,21 @@ const SERVER_ONLY: &[&str] = &["default_quotas", "price_markups", "purged_costs"
 /// What of their own records people may not read: by it and the cost they would know the operator's factor. A report that
 /// is not understood may hold both, and a colleague's words.
 pub const HIDDEN: [&str; 3] = ["provider_cost_usd", "reported_cost_usd", "usage"];
-const WITH_HIDDEN: &[&str] =
-    &["cost_corrections", "cost_rollups", "e2b_cost_records", "llm_cost_records", "purged_costs"];
+const WITH_HIDDEN: &[&str] = &[
+    "cost_corrections",
+    "cost_rollups",
+    "e2b_cost_records",
+    "llm_cost_records",
+    "period_rollups",
+    "purged_costs",
+    "total_rollups",
+];
 /// Views that people have no business with.
 const ANALYSTS_ONLY: &[&str] = &["housekeeping", "margins"];
 /// Views of one row, about the server or the database and not about tenants.
 const OF_THE_WHOLE: &[&str] = &["admission", "housekeeping"];
 
-struct Relation {
+pub struct Relation {
     schema: String,
     name: String,
     is_view: bool,
@@ -64,12 +74,12 @@ struct Relation {
 }
 
 impl Relation {
-    fn full(&self) -> String {
+    pub fn full(&self) -> String {
         format!("{}.{}", self.schema, self.name)
     }
 
     /// Every row, as one text each: whole, but for people without what is hidden from them.
-    fn reading(&self, kind: Kind) -> String {
+    pub fn reading(&self, kind: Kind) -> String {
         let hides = self.schema == "copilot_internal" && WITH_HIDDEN.contains(&self.name.as_str());
         if !hides || !is_person(kind) {
             return format!("select to_jsonb(r)::text from {} r", self.full());
@@ -78,7 +88,7 @@ impl Relation {
         format!("select to_jsonb(r)::text from (select {} from {}) r", open.join(", "), self.full())
     }
 
-    fn readable_by(&self, kind: Kind) -> bool {
+    pub fn readable_by(&self, kind: Kind) -> bool {
         let inner = self.schema == "copilot_internal";
         match kind {
             Kind::Superuser | Kind::Administrator | Kind::Auditor | Kind::Replicator => true,
@@ -105,7 +115,7 @@ fn is_person(kind: Kind) -> bool {
     matches!(kind, Kind::MemberOfA | Kind::MemberOfB | Kind::Invited | Kind::Stranger)
 }
 
-fn relations(database: &Database) -> Result<Vec<Relation>> {
+pub fn relations(database: &Database) -> Result<Vec<Relation>> {
     let sql = "
         select n.nspname::text, c.relname::text, c.relkind = 'v',
                (select a.attname::text from pg_attribute a where a.attrelid = c.oid and a.attnum = 1),

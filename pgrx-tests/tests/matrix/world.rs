@@ -87,12 +87,15 @@ impl Tenant {
                  p_conversation_id => '{conversation}', p_request_id => 'request-{name}', p_metadata => '{{\"note\": \"{name}\"}}');
              select public.record_e2b_cost('{tenant}', 'sandbox-{name}', 'box-{name}', 1, p_user_id => '{owner}',
                  p_conversation_id => '{conversation}', p_request_id => 'request-{name}');
+             -- What no user was named for, every member sees.
+             select public.record_llm_cost('{tenant}', 'own', 'model-{name}', 1000000, 0, p_request_id => 'unnamed-{name}');
+             select public.record_e2b_cost('{tenant}', 'unnamed-{name}', 'box-{name}', 1, p_request_id => 'unnamed-{name}');
              select public.check_and_record_quota_atomic('tenant', '{tenant}', {amount}, 'llm', null, 'charge-{name}');
              select public.reserve_quota('{tenant}', 'llm', {amount}, 'held-{name}', '{member}', '8 days', '{{\"note\": \"{name}\"}}');
-             select public.extend_reservation(id, '8 days', p_request_id => 'extended-{name}')
-                 from copilot_internal.quota_reservations where tenant_id = '{tenant}';
              select public.reserve_quota('{tenant}', 'llm', {amount}, 'plain-{name}', p_ttl => '8 days');
-             select public.refund_cost(id, {amount} / 1000000, 'refund-{name}', '{name}')
+             select public.extend_reservation(id, '8 days', p_request_id => 'extended-' || request_id)
+                 from copilot_internal.quota_reservations where tenant_id = '{tenant}';
+             select public.refund_cost(id, {amount} / 1000000, 'refund-' || request_id, '{name}')
                  from copilot_internal.llm_cost_records where tenant_id = '{tenant}';",
         ))?;
         Ok(())
