@@ -167,7 +167,7 @@ begin
             ('quota_overrides', v_tenant_filter),
             -- Whom an event is about, as in quota_events_user_idx.
             ('quota_events', v_tenant_filter || ' and (coalesce(payload ->> ''user_id'', case payload ->> ''scope'' '
-                || 'when ''user'' then payload ->> ''scope_id'' end, ) in (, '
+                || 'when ''user'' then payload ->> ''scope_id'' end, '''') in ('''', '
                 || '(select copilot_internal.caller_user())::text) or ' || v_shared || ')'),
             ('llm_cost_records', v_users || v_conversations),
             ('e2b_cost_records', v_users || v_conversations),
