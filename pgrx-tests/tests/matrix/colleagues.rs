@@ -29,30 +29,33 @@ const TOTALS: &[&str] = &[
 const ELSEWHERE: &[&str] =
     &["copilot_internal.quota_events", "copilot_internal.reservation_extensions", "metrics.quota_status"];
 
-/// Everything that a user can leave a row in, under request ids that name the user; once for the rollups, once pending.
-fn spend(database: &Database, user: Uuid) -> Result<()> {
+/// Everything that the users can leave a row in, under request ids that name the user; once for the rollups, once pending.
+fn spend(database: &Database, users: &[Uuid]) -> Result<()> {
     let tenant = tenant_a().tenant;
-    let round = |number: u8| {
-        format!(
-            "select public.record_llm_cost('{tenant}', 'own', 'm', 1, 1, '{user}', p_task => 'task', p_cost_usd => 0.01,
-                 p_request_id => '{user}-{number}');
-             select public.record_e2b_cost('{tenant}', 's', 'box', 1, '{user}', p_cost_usd => 0.01,
-                 p_request_id => '{user}-{number}');
-             select public.check_and_record_quota_atomic('user', '{user}', 0.01, 'llm', '{tenant}', '{user}-{number}');
-             select public.reserve_quota('{tenant}', 'llm', 0.01, '{user}-{number}', '{user}', '8 days');
-             select public.extend_reservation(id, '8 days', p_request_id => request_id)
-                 from copilot_internal.quota_reservations where request_id = '{user}-{number}';
-             select public.refund_cost(id, 0.001, request_id)
-                 from copilot_internal.llm_cost_records where request_id = '{user}-{number}';"
-        )
-    };
     let mut client = database.superuser()?;
-    client.batch_execute(&format!(
-        "select public.set_quota('user', '{user}', 'llm', 100, 'week', '{tenant}', p_event_thresholds => '{{0.0001}}')"
-    ))?;
-    client.batch_execute(&round(1))?;
-    client.batch_execute("select * from copilot_internal.maintain()")?;
-    client.batch_execute(&round(2))?;
+    for user in users {
+        client.batch_execute(&format!(
+            "select public.set_quota('user', '{user}', 'llm', 100, 'week', '{tenant}', p_event_thresholds => '{{0.0001}}')"
+        ))?;
+    }
+    for round in [1, 2] {
+        // Folds what the first round has left.
+        client.batch_execute("select * from copilot_internal.maintain()")?;
+        for user in users {
+            client.batch_execute(&format!(
+                "select public.record_llm_cost('{tenant}', 'own', 'm', 1, 1, '{user}', p_task => 'task',
+                     p_cost_usd => 0.01, p_request_id => '{user}-{round}');
+                 select public.record_e2b_cost('{tenant}', 's', 'box', 1, '{user}', p_cost_usd => 0.01,
+                     p_request_id => '{user}-{round}');
+                 select public.check_and_record_quota_atomic('user', '{user}', 0.01, 'llm', '{tenant}', '{user}-{round}');
+                 select public.reserve_quota('{tenant}', 'llm', 0.01, '{user}-{round}', '{user}', '8 days');
+                 select public.extend_reservation(id, '8 days', p_request_id => request_id)
+                     from copilot_internal.quota_reservations where request_id = '{user}-{round}';
+                 select public.refund_cost(id, 0.001, request_id)
+                     from copilot_internal.llm_cost_records where request_id = '{user}-{round}';"
+            ))?;
+        }
+    }
     Ok(())
 }
 
@@ -76,7 +79,11 @@ fn shown(sessions: &mut Sessions, asker: &Asker, relations: &[Relation]) -> Resu
 fn naming(shown: &BTreeMap<String, Vec<String>>, users: &[Uuid]) -> Vec<String> {
     let names = |row: &String| users.iter().any(|user| row.contains(&user.to_string()));
     let is_secret = |relation: &str| !KNOWN.contains(&relation) && relation != PRIVATE;
-    shown.iter().filter(|(name, rows)| is_secret(name) && rows.iter().any(names)).map(|(name, _)| name.clone()).collect()
+    shown
+        .iter()
+        .filter(|(name, rows)| is_secret(name) && rows.iter().any(names))
+        .map(|(name, _)| name.clone())
+        .collect()
 }
 
 fn with_users(database: &Database) -> Result<Vec<String>> {
@@ -98,9 +105,7 @@ fn a_plain_member_sees_nothing_that_a_colleague_does_or_spends() -> Result<()> {
     seed(&database)?;
     let a = tenant_a();
     let users = [a.owner, a.member];
-    for user in users {
-        spend(&database, user)?;
-    }
+    spend(&database, &users)?;
     let everywhere = with_users(&database)?;
     let relations = relations(&database)?;
     let (_pooler, mut sessions) = Door::Direct.open(&database)?;
