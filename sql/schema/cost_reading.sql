@@ -19,16 +19,6 @@ create view copilot_internal.pending_lines with (security_invoker) as
 comment on view copilot_internal.pending_lines is
     'What no rollup holds yet, in the terms of the rollups.';
 
-create view copilot_internal.pending_totals with (security_invoker) as
-    select l.tenant_id, l.source, l.provider, l.name, sum(l.cost_usd) as cost_usd,
-           sum(l.record_count) as record_count, sum(l.unpriced_count) as unpriced_count,
-           sum(l.input_tokens) as input_tokens, sum(l.output_tokens) as output_tokens,
-           sum(l.duration_seconds) as duration_seconds
-    from copilot_internal.pending_lines l
-    group by l.tenant_id, l.source, l.provider, l.name;
-comment on view copilot_internal.pending_totals is
-    'The same, by model or sandbox type: one row for each.';
-
 create view copilot_internal.daily_lines with (security_invoker) as
     select r.tenant_id, (r.bucket at time zone 'UTC')::date as day, r.source, r.provider, r.name, r.cost_usd,
            r.record_count, r.unpriced_count, r.input_tokens, r.output_tokens, r.duration_seconds, r.provider_cost_usd

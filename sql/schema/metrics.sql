@@ -26,7 +26,14 @@ create view copilot_internal.visible_totals with (security_barrier) as
                case when p.tenant_id is null then r.duration_seconds
                     else coalesce(r.duration_seconds, 0) + p.duration_seconds end as duration_seconds
         from copilot_internal.total_rollups r
-        full join copilot_internal.pending_totals p using (tenant_id, source, provider, name)
+        full join (
+            select p.tenant_id, p.source, p.provider, p.name, sum(p.cost_usd) as cost_usd,
+                   sum(p.record_count) as record_count, sum(p.unpriced_count) as unpriced_count,
+                   sum(p.input_tokens) as input_tokens, sum(p.output_tokens) as output_tokens,
+                   sum(p.duration_seconds) as duration_seconds
+            from copilot_internal.pending_lines p
+            group by p.tenant_id, p.source, p.provider, p.name
+        ) p using (tenant_id, source, provider, name)
         where (select copilot_internal.caller_sees_all()) and tenant_id <> '00000000-0000-0000-0000-000000000000'
         union all
         select nullif(l.tenant_id, '00000000-0000-0000-0000-000000000000'), l.source, l.provider, l.name, l.cost_usd,
@@ -49,7 +56,14 @@ create view copilot_internal.visible_totals with (security_barrier) as
                    case when p.tenant_id is null then r.duration_seconds
                         else coalesce(r.duration_seconds, 0) + p.duration_seconds end as duration_seconds
             from copilot_internal.total_rollups r
-            full join copilot_internal.pending_totals p using (tenant_id, source, provider, name)
+            full join (
+                select p.tenant_id, p.source, p.provider, p.name, sum(p.cost_usd) as cost_usd,
+                       sum(p.record_count) as record_count, sum(p.unpriced_count) as unpriced_count,
+                       sum(p.input_tokens) as input_tokens, sum(p.output_tokens) as output_tokens,
+                       sum(p.duration_seconds) as duration_seconds
+                from copilot_internal.pending_lines p
+                group by p.tenant_id, p.source, p.provider, p.name
+            ) p using (tenant_id, source, provider, name)
             where tenant_id = m.id
             offset 0
         ) l
