@@ -4,8 +4,8 @@
 
 -- A record is looked up by its id and nothing else, however many the queue was when that was planned.
 create view copilot_internal.pending_lines with (security_invoker) as
-    select p.tenant_id, p.record_id, l.source, l.provider, l.name, l.user_id, l.conversation_id, l.path_id, l.occurred_at,
-           coalesce(l.cost_usd, 0) as cost_usd, l.records::bigint as record_count,
+    select p.tenant_id, p.record_id, l.source, l.provider, l.name, l.user_id, l.conversation_id, l.path_id,
+           l.occurred_at, coalesce(l.cost_usd, 0) as cost_usd, l.records::bigint as record_count,
            (l.cost_usd is null)::integer::bigint as unpriced_count, l.input_tokens::numeric as input_tokens,
            l.output_tokens::numeric as output_tokens, l.duration_seconds,
            coalesce(l.provider_cost_usd, 0) as provider_cost_usd

@@ -1,4 +1,4 @@
--- What is noted of an operation, its task and metadata, is for its user, owners and admins, unless the tenant shares it.
+-- What a user does and spends is for that user, owners and admins, unless the tenant shares it.
 \set tenant a0000000-0000-4000-8000-000000000001
 \set ann b0000000-0000-4000-8000-000000000001
 \set bob b0000000-0000-4000-8000-000000000002
