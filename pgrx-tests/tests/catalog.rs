@@ -68,8 +68,10 @@ const AUDITS: &[(&str, &str)] = &[
          join pg_attribute a on a.attrelid = t.oid and a.attname in ('id', 'tenant_id', 'user_id')
          where pg_get_expr(p.polqual, p.polrelid) ~ ('\\m' || a.attname || ' = ')
            and not exists (select from pg_index i where i.indrelid = t.oid and i.indkey[0] = a.attnum)
-           -- Among a tenant's records, which are looked up by the tenant. An index by user would cost every charge.
-           and (a.attname <> 'user_id' or t.oid::regclass::text !~ '^copilot_internal.(llm|e2b)_cost_records$')
+           -- Among a tenant's rows, which are looked up by the tenant. An index by user would cost every charge.
+           and not (a.attname = 'user_id' and pg_get_expr(p.polqual, p.polrelid) ~ '\\mtenant_id = ' and exists (
+               select from pg_index i join pg_attribute k on k.attrelid = t.oid and k.attnum = i.indkey[0]
+               where i.indrelid = t.oid and k.attname = 'tenant_id'))
            -- Among a tenant's too, or a conversation's, whose ids their indexes begin with.
            and format('%s.%s', t.relname, a.attname) not in
                ('conversations.user_id', 'conversation_configs.user_id', 'conversation_contexts.tenant_id')",
