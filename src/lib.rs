@@ -29,7 +29,8 @@ pgrx::extension_sql_file!("../sql/schema/tenants.sql", name = "tenants", require
 pgrx::extension_sql_file!("../sql/schema/llm_policies.sql", name = "llm_policies", requires = ["tenants"]);
 pgrx::extension_sql_file!("../sql/schema/pricing.sql", name = "pricing", requires = ["llm_policies"]);
 pgrx::extension_sql_file!("../sql/schema/quotas.sql", name = "quotas", requires = ["pricing"]);
-pgrx::extension_sql_file!("../sql/schema/ledger.sql", name = "ledger", requires = ["quotas"]);
+pgrx::extension_sql_file!("../sql/schema/retention.sql", name = "retention", requires = ["quotas"]);
+pgrx::extension_sql_file!("../sql/schema/ledger.sql", name = "ledger", requires = ["retention"]);
 pgrx::extension_sql_file!("../sql/schema/reservations.sql", name = "reservations", requires = ["ledger"]);
 pgrx::extension_sql_file!("../sql/schema/rollup.sql", name = "rollup", requires = ["reservations"]);
 pgrx::extension_sql_file!("../sql/schema/housekeeping.sql", name = "housekeeping", requires = ["rollup"]);

@@ -65,6 +65,9 @@ static DROP_LEDGER: GucSetting<bool> = GucSetting::<bool>::new(false);
 /// How many databases are folded at the same time.
 static WORKERS: GucSetting<i32> = GucSetting::<i32>::new(2);
 
+/// For how many days the ledger keeps its rows; 0 is for ever.
+static LEDGER_RETENTION_DAYS: GucSetting<i32> = GucSetting::<i32>::new(0);
+
 const PREFIX: &CStr = c"pg_tollgate";
 
 /// Asked for by the server that preloads the library, and known to no session otherwise.
@@ -245,8 +248,18 @@ fn register_safeguards() {
     );
 }
 
-/// Who keeps house.
+/// Who keeps house, and what goes.
 fn register_housekeeping() {
+    GucRegistry::define_int_guc(
+        c"pg_tollgate.ledger_retention_days",
+        c"For how many days the ledger keeps calls and charges.",
+        c"0 (the default: for ever). Older ones are added up, and every total stays as it is. Fewer than 35 count as 35. A tenant's settings may say ledger_retention_days for itself.",
+        &LEDGER_RETENTION_DAYS,
+        0,
+        36_500,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
     GucRegistry::define_int_guc(
         c"pg_tollgate.workers",
         c"In how many databases at the same time background processes do what maintain() does.",

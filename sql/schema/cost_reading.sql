@@ -230,8 +230,9 @@ begin atomic
         ) r
         where v.first < v.last
         union all
-        select l.source, l.provider, l.name, coalesce(l.cost_usd, 0), l.records, (l.cost_usd is null)::integer,
-               l.input_tokens, l.output_tokens, l.duration_seconds
+        select l.source, l.provider, l.name, coalesce(l.cost_usd, 0), l.records,
+               case when l.cost_usd is null then l.records else 0 end, l.input_tokens, l.output_tokens,
+               l.duration_seconds
         from span s
         cross join lateral (values (s.first, s.first_hour), (s.last_hour, s.last)) as v (first, last)
         cross join lateral (

@@ -139,6 +139,9 @@ begin
             update copilot_internal.quota_charges r
             set user_id = c_pseudonym, request_id = null, reason = null
             where r.id = any (p_ids) and r.tenant_id = c_tenant;
+        when 'retired' then
+            update copilot_internal.retired_costs r set user_id = c_pseudonym, conversation_id = null, path_id = null
+            where r.id = any (p_ids) and r.tenant_id = c_tenant;
         when 'correction' then
             update copilot_internal.cost_corrections r
             set user_id = c_pseudonym, conversation_id = null, path_id = null,
@@ -172,6 +175,7 @@ begin
         from (values ('llm_cost_records', 'occurred_at', 'llm', array['llm']),
                      ('e2b_cost_records', 'occurred_at', 'e2b', array['e2b']),
                      ('quota_charges', 'charged_at', 'charge', array['charge']),
+                     ('retired_costs', 'occurred_at', 'retired', array['llm', 'charge']),
                      ('cost_corrections', 'occurred_at', 'correction', array['llm', 'e2b']))
             as t (name, moment, written_in, sources)
         where p_source = any (t.sources)

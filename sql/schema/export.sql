@@ -9,7 +9,7 @@ create function copilot_internal.export_ledger(
 declare
     c_moment constant text := case p_table when 'quota_charges' then 'charged_at' else 'occurred_at' end;
     c_written_in constant text := case p_table when 'llm_cost_records' then 'llm' when 'e2b_cost_records' then 'e2b'
-        when 'quota_charges' then 'charge' else 'correction' end;
+        when 'quota_charges' then 'charge' when 'cost_corrections' then 'correction' else 'retired' end;
     v_begin timestamptz;
     v_left integer := p_limit;
     v_count integer;
@@ -19,7 +19,8 @@ begin
         from (
             select c.day from copilot_internal.cost_rollups c
             where c.user_id = p_user_id and c.tenant_id = p_tenant_id
-              and (c.source = c_written_in or c_written_in = 'correction' and c.source <> 'charge')
+              and (c.source = c_written_in or c_written_in = 'correction' and c.source <> 'charge'
+                   or c_written_in = 'retired')
             union all
             select (l.occurred_at at time zone 'UTC')::date
             from copilot_internal.pending_costs p
@@ -94,7 +95,8 @@ declare
             from copilot_internal.quota_reservations r
             where r.user_id = $1 and (r.tenant_id, r.id) > ($3, $4) and r.tenant_id >= coalesce($2, $3)
               and r.tenant_id <= coalesce($2, ''ffffffff-ffff-ffff-ffff-ffffffffffff'')
-            order by r.user_id, r.tenant_id, r.id'];
+            order by r.user_id, r.tenant_id, r.id',
+        'retired_costs', null];
     -- The ledger goes from tenant to tenant; in each the moment comes before the id.
     c_ledger constant text := 'select t.id, r.id, r.data, r.at
         from (select distinct t.id from (select $2 union all

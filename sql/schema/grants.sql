@@ -50,7 +50,8 @@ begin
                 'copilot_internal.user_rollups, copilot_internal.conversation_rollups, '
                 'copilot_internal.shipped_model_prices, copilot_internal.shipped_sandbox_prices, '
                 'copilot_internal.shipped_operation_profiles', array['authenticated', 'service_role']),
-            ('select', 'copilot_internal.purged_costs, copilot_internal.erasures, copilot_internal.queue_starts',
+            ('select', 'copilot_internal.purged_costs, copilot_internal.retired_costs, copilot_internal.erasures, '
+                'copilot_internal.queue_starts',
                 array['service_role']),
             -- An application's own tables may refer to tenants.
             ('references', 'copilot_internal.tenants', array['service_role']),
@@ -187,6 +188,7 @@ begin
             ('conversation_rollups', v_tenant_filter
                 || ' and copilot_internal.caller_sees_costs_of(tenant_id, conversation_id)'),
             ('purged_costs', null),
+            ('retired_costs', null),
             ('erasures', null),
             ('queue_starts', null)
         ) as t (name, filter)
@@ -280,7 +282,7 @@ begin
             'default_quotas', 'quota_overrides', 'quota_events', 'llm_cost_records', 'e2b_cost_records',
             'quota_charges', 'cost_corrections', 'quota_reservations', 'reservation_extensions', 'pending_costs',
             'quota_rollups', 'cost_rollups', 'period_rollups', 'total_rollups', 'user_rollups', 'conversation_rollups',
-            'purged_costs', 'erasures'])
+            'purged_costs', 'retired_costs', 'erasures'])
     loop
         perform pg_catalog.pg_extension_config_dump(pg_catalog.format('copilot_internal.%I', v_table)::regclass, '');
     end loop;

@@ -509,7 +509,13 @@ create view copilot_internal.ledger_lines with (security_invoker) as
            '00000000-0000-0000-0000-000000000000', null::uuid, null::uuid,
            r.resource_type, r.charged_at, r.charge_nanos, r.cost_usd, 0::bigint, 0::bigint, 0::numeric, 'purged', 0,
            r.provider_cost_usd, null::uuid
-    from copilot_internal.purged_costs r;
+    from copilot_internal.purged_costs r
+    union all
+    select coalesce(r.tenant_id, '00000000-0000-0000-0000-000000000000'), r.id, r.source, r.occurred_at, r.provider,
+           r.name, coalesce(r.user_id, '00000000-0000-0000-0000-000000000000'), r.conversation_id, r.path_id,
+           r.resource_type, r.charged_at, r.charge_nanos, r.cost_usd, r.input_tokens, r.output_tokens, 0::numeric,
+           'retired', r.records, r.provider_cost_usd, r.tenant_id
+    from copilot_internal.retired_costs r;
 comment on view copilot_internal.ledger_lines is
     'Every ledger row in the terms of the rollups, with the nil UUID for the platform and for no user.';
 comment on column copilot_internal.ledger_lines.tenant_id is 'The tenant; the nil UUID for the platform.';
@@ -527,10 +533,11 @@ comment on column copilot_internal.ledger_lines.input_tokens is 'Input tokens.';
 comment on column copilot_internal.ledger_lines.output_tokens is 'Output tokens.';
 comment on column copilot_internal.ledger_lines.duration_seconds is 'Sandbox seconds.';
 comment on column copilot_internal.ledger_lines.written_in is
-    'llm, e2b, charge or correction: the ledger table, as pending_costs.source names it; or purged.';
+    'llm, e2b, charge or correction: the ledger table, as pending_costs.source names it; purged or '
+    'retired.';
 comment on column copilot_internal.ledger_lines.records is
-    '1; 0 for what is no record of its own: a correction, what the platform counts of a record, what purged tenants '
-    'spent.';
+    '1, or as many as were retired; 0 for what is no record of its own: a correction, what the platform counts of a '
+    'record, what purged tenants spent.';
 comment on column copilot_internal.ledger_lines.provider_cost_usd is 'USD that the provider bills.';
 comment on column copilot_internal.ledger_lines.payer_id is
     'The tenant as the table has it, NULL for the platform: by it a tenant''s charges are found by index.';

@@ -87,7 +87,7 @@ create function copilot_internal.move_lines(p_tenant_id uuid, p_source text, p_i
              input_tokens, output_tokens, duration_seconds, provider_cost_usd)
         select p_tenant_id, l.day, l.source, l.provider, l.name, u.user_id,
                coalesce(sum(u.sign * l.cost_usd), 0), sum(u.sign * l.records),
-               coalesce(sum(u.sign) filter (where l.cost_usd is null), 0),
+               coalesce(sum(u.sign * l.records) filter (where l.cost_usd is null), 0),
                sum(u.sign * l.input_tokens), sum(u.sign * l.output_tokens), sum(u.sign * l.duration_seconds),
                coalesce(sum(u.sign * l.provider_cost_usd), 0)
         from lines l
@@ -112,7 +112,8 @@ create function copilot_internal.move_lines(p_tenant_id uuid, p_source text, p_i
             (tenant_id, grain, bucket, source, provider, name, cost_usd, record_count, unpriced_count,
              input_tokens, output_tokens, duration_seconds, provider_cost_usd)
         select p_tenant_id, g.grain, g.bucket, l.source, l.provider, l.name,
-               -coalesce(sum(l.cost_usd), 0), -sum(l.records), -count(*) filter (where l.cost_usd is null),
+               -coalesce(sum(l.cost_usd), 0), -sum(l.records),
+               -coalesce(sum(l.records) filter (where l.cost_usd is null), 0),
                -sum(l.input_tokens), -sum(l.output_tokens), -sum(l.duration_seconds),
                -coalesce(sum(l.provider_cost_usd), 0)
         from lines l
@@ -151,7 +152,8 @@ create function copilot_internal.move_lines(p_tenant_id uuid, p_source text, p_i
             (tenant_id, source, provider, name, cost_usd, record_count, unpriced_count,
              input_tokens, output_tokens, duration_seconds, provider_cost_usd)
         select p_tenant_id, l.source, l.provider, l.name,
-               -coalesce(sum(l.cost_usd), 0), -sum(l.records), -count(*) filter (where l.cost_usd is null),
+               -coalesce(sum(l.cost_usd), 0), -sum(l.records),
+               -coalesce(sum(l.records) filter (where l.cost_usd is null), 0),
                -sum(l.input_tokens), -sum(l.output_tokens), -sum(l.duration_seconds),
                -coalesce(sum(l.provider_cost_usd), 0)
         from lines l
@@ -175,7 +177,7 @@ create function copilot_internal.move_lines(p_tenant_id uuid, p_source text, p_i
         insert into copilot_internal.user_rollups as r
             (tenant_id, user_id, source, cost_usd, record_count, unpriced_count)
         select p_tenant_id, u.user_id, l.source, coalesce(sum(u.sign * l.cost_usd), 0), sum(u.sign * l.records),
-               coalesce(sum(u.sign) filter (where l.cost_usd is null), 0)
+               coalesce(sum(u.sign * l.records) filter (where l.cost_usd is null), 0)
         from lines l
         cross join lateral (values (l.user_id, -1), (p_pseudonym, 1)) as u (user_id, sign)
         where u.user_id is not null
@@ -195,7 +197,8 @@ create function copilot_internal.move_lines(p_tenant_id uuid, p_source text, p_i
             (tenant_id, conversation_id, path_id, source, cost_usd, record_count, unpriced_count)
         select p_tenant_id, coalesce(l.conversation_id, '00000000-0000-0000-0000-000000000000'),
                coalesce(l.path_id, '00000000-0000-0000-0000-000000000000'), l.source,
-               -coalesce(sum(l.cost_usd), 0), -sum(l.records), -count(*) filter (where l.cost_usd is null)
+               -coalesce(sum(l.cost_usd), 0), -sum(l.records),
+               -coalesce(sum(l.records) filter (where l.cost_usd is null), 0)
         from lines l
         where l.conversation_id is not null or l.path_id is not null
         group by 1, 2, 3, 4

@@ -48,7 +48,7 @@ begin
     -- other.
     for v_table, v_source, v_waits_for in
         values ('llm_cost_records', 'llm', c_hold), ('e2b_cost_records', 'e2b', c_hold),
-               ('quota_charges', 'charge', c_hold),
+               ('quota_charges', 'charge', c_hold), ('retired_costs', 'retired', 'select where false'),
                ('cost_corrections', 'correction', 'select from copilot_internal.llm_cost_records l
                     where l.id = r.record_id and l.tenant_id = r.tenant_id
                     union all

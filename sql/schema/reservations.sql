@@ -104,8 +104,8 @@ declare
 begin
     for v_table in
         select unnest(array['llm_cost_records', 'e2b_cost_records', 'quota_charges', 'cost_corrections',
-            'purged_costs', 'quota_reservations', 'reservation_extensions', 'pending_costs', 'quota_rollups',
-            'cost_rollups', 'period_rollups', 'total_rollups', 'user_rollups', 'conversation_rollups'])
+            'purged_costs', 'retired_costs', 'quota_reservations', 'reservation_extensions', 'pending_costs',
+            'quota_rollups', 'cost_rollups', 'period_rollups', 'total_rollups', 'user_rollups', 'conversation_rollups'])
     loop
         execute pg_catalog.format('create trigger keep_ledger before update or delete or truncate '
             'on copilot_internal.%I for each statement execute function copilot_internal.keep_ledger()', v_table);

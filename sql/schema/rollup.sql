@@ -26,7 +26,7 @@ begin atomic
     join pg_catalog.pg_class c on c.oid = w.relation and c.relnamespace = 'copilot_internal'::regnamespace
     where c.relname in ('pending_costs', 'quota_rollups', 'cost_rollups', 'period_rollups', 'total_rollups',
                         'user_rollups', 'conversation_rollups')
-       or p_ledger and c.relname in ('purged_costs', 'erasures')
+       or p_ledger and c.relname in ('purged_costs', 'erasures', 'retired_costs')
        or p_ledger and w.changes
           and c.relname in ('llm_cost_records', 'e2b_cost_records', 'quota_charges', 'cost_corrections',
                             'quota_reservations', 'reservation_extensions');
@@ -303,7 +303,7 @@ begin atomic
         select l.tenant_id, l.source, l.provider, l.name, l.user_id, l.is_ledger,
                pg_catalog.date_bin('1 hour', l.occurred_at, '2000-01-01 00:00+00') as hour,
                coalesce(sum(l.cost_usd), 0) as cost_usd, sum(l.records)::numeric as record_count,
-               count(*) filter (where l.cost_usd is null)::numeric as unpriced_count,
+               coalesce(sum(l.records) filter (where l.cost_usd is null), 0)::numeric as unpriced_count,
                sum(l.input_tokens) as input_tokens, sum(l.output_tokens) as output_tokens,
                sum(l.duration_seconds) as duration_seconds,
                coalesce(sum(l.provider_cost_usd), 0) as provider_cost_usd
@@ -349,7 +349,7 @@ begin atomic
         select l.tenant_id, coalesce(l.conversation_id, '00000000-0000-0000-0000-000000000000') as conversation_id,
                coalesce(l.path_id, '00000000-0000-0000-0000-000000000000') as path_id, l.source,
                coalesce(l.cost_usd, 0) as cost_usd, l.records::numeric as record_count,
-               (l.cost_usd is null)::integer::numeric as unpriced_count, l.is_ledger
+               (case when l.cost_usd is null then l.records else 0 end)::numeric as unpriced_count, l.is_ledger
         from lines l where l.conversation_id is not null or l.path_id is not null
         union all
         select r.tenant_id, r.conversation_id, r.path_id, r.source, r.cost_usd, r.record_count, r.unpriced_count, false

@@ -21,8 +21,14 @@ unsafe impl Sync for Previous {}
 static PREVIOUS: Previous = Previous(Cell::new(None));
 
 /// What was charged, and what corrects it.
-const LEDGER: [&CStr; 5] =
-    [c"llm_cost_records", c"e2b_cost_records", c"quota_charges", c"cost_corrections", c"purged_costs"];
+const LEDGER: [&CStr; 6] = [
+    c"llm_cost_records",
+    c"e2b_cost_records",
+    c"quota_charges",
+    c"cost_corrections",
+    c"purged_costs",
+    c"retired_costs",
+];
 
 /// Called once from `_PG_init`.
 pub fn register() {

@@ -40,12 +40,14 @@ const MONEY: &[&str] = &[
     "total_rollups",
     "user_rollups",
     "purged_costs",
+    "retired_costs",
     "erasures",
     "queue_starts",
 ];
 const SHIPPED: &[&str] = &["shipped_model_prices", "shipped_operation_profiles", "shipped_sandbox_prices"];
 /// What people have no business with.
-const SERVER_ONLY: &[&str] = &["default_quotas", "price_markups", "purged_costs", "erasures", "queue_starts"];
+const SERVER_ONLY: &[&str] =
+    &["default_quotas", "price_markups", "purged_costs", "retired_costs", "erasures", "queue_starts"];
 
 /// What of their own records people may not read: by it and the cost they would know the operator's factor. A report that
 /// is not understood may hold both, and a colleague's words.
@@ -264,7 +266,7 @@ fn judge_reading(asker: &Asker, relation: &Relation, answer: Answer, wrong: &mut
 fn shows_tenants(relation: &Relation, asker: &Asker) -> bool {
     match relation.name.as_str() {
         "llm_cost_estimates" | "e2b_cost_estimates" | "cost_estimates" | "default_quotas" | "model_aliases" => false,
-        "purged_costs" | "erasures" | "queue_starts" | "checked_queue_starts" => false,
+        "purged_costs" | "retired_costs" | "erasures" | "queue_starts" | "checked_queue_starts" => false,
         // A row for each user, of which users see their own; not every user has one.
         "user_preferences" => asker.sees_all(),
         name => !SHIPPED.contains(&name) && !OF_THE_WHOLE.contains(&name),
