@@ -95,7 +95,7 @@ begin atomic
         p_last_compaction_before, p_limit, p_token_count_gt);
 end;
 comment on function public.get_conversations_needing_compaction(integer, timestamptz, timestamptz, integer, integer) is
-    'Paths that show a model more messages than this (and more tokens), active in 7 days and not compacted in 1 day '
+    'Paths that show a model more messages than this (and more tokens). Active in 7 days and not compacted in 1 day '
     'unless you say otherwise. Below 31 messages it reads all paths. Looks only: workers claim. For service_role.';
 
 create function copilot_internal.claim_paths_for_compaction(

@@ -199,5 +199,5 @@ begin atomic
         p_updated_by);
 end;
 comment on function public.set_conversation_config(text, uuid, uuid, jsonb, uuid) is
-    'Changes the settings that p_config names (null inherits again) for all (service_role), a tenant (its owners and '
-    'admins) or a user (themselves), and returns what is in force.';
+    'Changes the settings that p_config names (null inherits again) and returns what is in force. For all '
+    '(service_role), a tenant (its owners and admins) or a user (themselves).';

@@ -22,8 +22,8 @@ begin
     end if;
 end $$;
 comment on function copilot_internal.look_for_context(uuid, uuid, text, timestamptz) is
-    'The unended context of a path and what to do about it: reuse, wait, create (again), or NULL where it has expired '
-    'or is stuck, and where there is none. Run as the owner.';
+    'The unended context of a path and what to do about it: reuse, wait, create (again). NULL where it has expired or '
+    'is stuck, and where there is none. Run as the owner.';
 
 -- The hold first, then the row, if it can be locked at once. A quota that refuses more time ends nothing before its
 -- time: what is ready is used until it expires. For less than ten seconds more no quota is asked, and nothing moves.

@@ -114,7 +114,7 @@ begin atomic
 end;
 comment on function public.activate_execution_context(uuid, text) is
     'Tells which sandbox was created for a context. False when it came after 15 minutes, or the context has ended or '
-    'has another: kill the sandbox; it is in the killers'' queue, and billed. For service_role.';
+    'has another. Then kill the sandbox: it is in the killers'' queue, and billed. For service_role.';
 
 create function copilot_internal.touch_execution_context(p_context_id uuid, p_ttl_minutes integer default 30)
     returns table (renewed boolean, sandbox_status text, expires_at timestamptz)

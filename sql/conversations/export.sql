@@ -49,4 +49,4 @@ begin
 end $$;
 comment on function copilot_internal.export_user_conversations(uuid, uuid, text, integer) is
     'Settings, conversations and messages of a user in a tenant, and what models answered in conversations of their '
-    'own: JSON rows, at most p_limit (1 to 1000) after p_cursor. Fewer are the last. For service_role.';
+    'own. JSON rows, at most p_limit (1 to 1000) after p_cursor. Fewer are the last. For service_role.';

@@ -195,8 +195,8 @@ begin atomic
     from judged j where (j.message).deleted_at is null and j.is_whole;
 end;
 comment on function copilot_internal.context_candidates(uuid, uuid, integer, uuid[]) is
-    'What a model may be shown of a path: all from the beginning of a unit on, and before it what is kept or pinned, '
-    'by units. Run as the owner.';
+    'What a model may be shown of a path. It is all from the beginning of a unit on, and before it what is kept or '
+    'pinned, by units. Run as the owner.';
 
 -- Read backwards, so that a long path costs as much as what is shown of it.
 create function copilot_internal.context_start(

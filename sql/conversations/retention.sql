@@ -78,7 +78,7 @@ begin
 end $$;
 comment on function copilot_internal.mark_expired(integer) is
     'Begins the erasure of temporary conversations whose time has come, of those beyond erase_after, and of those of '
-    'tenants deleted 30 days ago; returns how many. Run as the owner.';
+    'tenants deleted 30 days ago. Returns how many. Run as the owner.';
 
 create function copilot_internal.continue_erasures(p_limit integer) returns bigint
     language plpgsql volatile set search_path = pg_catalog, pg_temp as $$

@@ -199,7 +199,7 @@ begin
 end $$;
 comment on function copilot_internal.erase_day(copilot_internal.erasures, text, date, integer) is
     'Erases at most so many ledger rows of a user in a tenant on one UTC day, and the day''s rollups once no row is '
-    'left; returns how many. The fold lock is held. Run as the owner.';
+    'left. Returns how many. The fold lock is held. Run as the owner.';
 
 -- At most so many rows of the tables that can be long. It looks at one day at least, and at no other past the moment.
 create function copilot_internal.erase_long(
@@ -320,7 +320,7 @@ begin
     return v_done;
 end $$;
 comment on function copilot_internal.erase_short(copilot_internal.erasures) is
-    'Ends a user''s membership, preference, quotas and overrides in a tenant, closes the tenant if it is the user''s '
+    'Ends a user''s membership, preference, quotas and overrides in a tenant. Closes the tenant if it is the user''s '
     'personal one, and suspends the user until the erasure is done. The tenant''s row is locked. Run as the owner.';
 
 create function copilot_internal.must_not_own(p_user_id uuid, p_tenant_id uuid) returns void

@@ -29,8 +29,8 @@ comment on column copilot_internal.quota_events.tenant_id is
 comment on column copilot_internal.quota_events.quota_id is
     'The quota, by its id in metrics.quota_status; NULL for a denial that no quota was the reason of.';
 comment on column copilot_internal.quota_events.event_type is
-    'threshold: a share of the limit was reached. overrun: more than the limit was spent. limit_changed: limit, mode '
-    'or suspension. denied: a refusal whose caller asked for an event.';
+    'threshold: a share of the limit was reached; overrun: more than the limit was spent. Also limit_changed (limit, '
+    'mode or suspension) and denied (a refusal whose caller asked for an event).';
 comment on column copilot_internal.quota_events.threshold is
     'The share of the limit that was reached; NULL for the other types.';
 comment on column copilot_internal.quota_events.period_start is
@@ -92,8 +92,8 @@ create trigger note_limit_change after update on copilot_internal.cost_quotas
 create function copilot_internal.catch_up_events(p_tenant_id uuid, p_limit bigint) returns bigint
     language c volatile as 'MODULE_PATHNAME', 'catch_up_events_wrapper';
 comment on function copilot_internal.catch_up_events(uuid, bigint) is
-    'Writes the events that the tables call for and that are not there, in the present periods of one tenant''s '
-    'quotas, until it has written so many. The nil UUID stands for the platform. Run as the owner.';
+    'Writes events that the tables call for and that are not there, at most so many. In the present periods of one '
+    'tenant''s quotas. The nil UUID stands for the platform. Run as the owner.';
 
 -- What was charged and not yet folded marks the tenants whose events may be missing: maintain() looks after it has
 -- folded. A fold that has not looked to the end leaves a pending row of nothing. One look costs as much as a view of

@@ -17,16 +17,16 @@ create function copilot_internal.caller_open_tenants() returns uuid[]
     language c stable parallel restricted
     as 'MODULE_PATHNAME', 'caller_open_tenants_wrapper';
 comment on function copilot_internal.caller_open_tenants() is
-    'Those of them in which the person may see what other members do and spend: as owner or admin, or because the '
-    'tenant''s settings say share_details. Used as caller_tenants().';
+    'Those of them in which the person may see what other members do and spend. Owners and admins do, and all where '
+    'the tenant''s settings say share_details. Used as caller_tenants().';
 
 -- It reads a row: all else that a filter asks comes first.
 create function copilot_internal.caller_sees_costs_of(p_tenant_id uuid, p_conversation_id uuid) returns boolean
     language c stable parallel restricted cost 1000
     as 'MODULE_PATHNAME', 'caller_sees_costs_of_wrapper';
 comment on function copilot_internal.caller_sees_costs_of(uuid, uuid) is
-    'Whether the caller may know what a conversation cost: owners and admins, and a member who may read it, or where '
-    'pg_tollgate_conversations does not store it. Used inside policies and views.';
+    'Whether the caller may know what a conversation cost. Owners and admins may, and members who may read it, or '
+    'where pg_tollgate_conversations does not store it. Used inside policies and views.';
 
 create function copilot_internal.period_bounds(
     p_period text, p_time_zone text, p_at timestamptz, out period_start timestamptz, out period_end timestamptz)

@@ -84,7 +84,7 @@ create trigger all_definitions_changed after truncate on copilot_internal.defaul
 create function copilot_internal.rows_changed() returns trigger
     language c as 'MODULE_PATHNAME', 'rows_changed_wrapper';
 comment on function copilot_internal.rows_changed() is
-    'Reads all counters again from the tables once a transaction has committed in which anything but the kernels and '
+    'Reads all counters again from the tables after a commit. For transactions in which anything but the kernels and '
     'the fold wrote rows of this table.';
 
 create function copilot_internal.reload_counters() returns bigint

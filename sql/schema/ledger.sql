@@ -536,7 +536,7 @@ comment on column copilot_internal.ledger_lines.written_in is
     'llm, e2b, charge or correction: the ledger table, as pending_costs.source names it; purged or '
     'retired.';
 comment on column copilot_internal.ledger_lines.records is
-    '1, or as many as were retired; 0 for what is no record of its own: a correction, what the platform counts of a '
+    '1, or as many as were retired. 0 for what is no record of its own: a correction, what the platform counts of a '
     'record, what purged tenants spent.';
 comment on column copilot_internal.ledger_lines.provider_cost_usd is 'USD that the provider bills.';
 comment on column copilot_internal.ledger_lines.payer_id is

@@ -232,5 +232,5 @@ create function copilot_internal.move_lines(p_tenant_id uuid, p_source text, p_i
 $$;
 comment on function copilot_internal.move_lines(uuid, text, uuid[], uuid) is
     'Moves the share that rows of one ledger table have in a tenant''s rollups to a pseudonym, and out of their '
-    'conversations; empty conversation rollups go. Without a pseudonym it moves it out of the tenant, '
-    'into purged_costs. Run as the owner.';
+    'conversations. Empty conversation rollups go. Without a pseudonym it moves it out of the tenant, into '
+    'purged_costs. Run as the owner.';

@@ -118,8 +118,8 @@ begin
     return v_done;
 end $$;
 comment on function copilot_internal.retire_rows(uuid, timestamptz, integer) is
-    'Adds up at most so many ledger rows of a tenant from before a moment (the nil UUID for the platform), and removes '
-    'them with their holds; returns how many. The fold lock is held. Run as the owner.';
+    'Adds up at most so many ledger rows of a tenant (the nil UUID for the platform) from before a moment. They and '
+    'their holds are removed. Returns how many. The fold lock is held. Run as the owner.';
 
 -- Any hundred tenants in a call: so each has its turn, whatever fails for others.
 create function copilot_internal.retire_ledger(p_limit integer, p_until timestamptz) returns bigint

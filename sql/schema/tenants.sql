@@ -34,8 +34,8 @@ comment on column copilot_internal.tenants.created_by is
     'The user who made it by create_tenant or create_personal_tenant, also under another owner; NULL when the server '
     'did.';
 comment on column copilot_internal.tenants.settings is
-    'The application''s own settings. share_details: true shows members what others do and spend; otherwise '
-    'rows of a user are for that user, owners and admins. ledger_retention_days: for how long ledger rows stay.';
+    'The application''s own settings. share_details true shows members what others do and spend. Otherwise rows of a '
+    'user are for that user, owners and admins. ledger_retention_days says how long ledger rows stay.';
 comment on column copilot_internal.tenants.deleted_at is
     'When it was deleted; a deleted tenant has no members, and its ledger stays.';
 comment on column copilot_internal.tenants.created_at is 'When the row was made.';
