@@ -260,7 +260,8 @@ create function copilot_internal.get_path_context(
     p_tenant_id uuid, p_path_id uuid, p_max_messages integer default 200, p_max_tokens bigint default null,
     p_user_id uuid default null)
     returns table (kind text, message_id uuid, role text, content text, parts jsonb, token_count integer,
-                   effective_sequence integer, is_pinned boolean, operation_id uuid, truncated boolean)
+                   effective_sequence integer, is_pinned boolean, operation_id uuid, truncated boolean,
+                   removal_count integer)
     language plpgsql stable security definer set search_path = pg_catalog, pg_temp set jit = off as $$
 #variable_conflict use_column
 declare
@@ -285,14 +286,15 @@ begin
         )
         select 'summary', null::uuid, v_governing.summary_role, v_governing.summary, v_governing.summary_parts,
                null::integer, v_governing.through_position, false, v_governing.id,
-               coalesce((select bool_or(m.truncated) from messages m), false)
+               coalesce((select bool_or(m.truncated) from messages m), false), v_path.removal_count
         where v_governing.summary is not null or v_governing.summary_parts is not null
         union all
         (select 'message', (m.message).id, (m.message).role, (m.message).content, (m.message).parts,
                (m.message).token_count, m.effective_position, (m.message).is_pinned,
-               case when m.effective_position <= v_governing.through_position then v_governing.id end, m.truncated
+               case when m.effective_position <= v_governing.through_position then v_governing.id end, m.truncated,
+               v_path.removal_count
         from messages m where (m.message).id is not null order by m.effective_position);
 end $$;
 comment on function copilot_internal.get_path_context(uuid, uuid, integer, bigint, uuid) is
-    'What a model is shown of a path: the summary, then what was kept or is pinned, then all since. A call and its '
-    'results stay together; over a limit the oldest unpinned go and truncated says so.';
+    'What a model is shown of a path: the summary, what was kept or is pinned, all since. A call and its results stay '
+    'together; over a limit the oldest unpinned go (truncated). removal_count is for who writes a summary of it.';
