@@ -93,6 +93,12 @@ fn the_page_stands_by_itself_and_says_what_the_demo_did() -> Result<()> {
     assert_eq!(calls.iter().sum::<f64>() + llm_refused, 600.0, "{calls:?}, {refused:?}");
     ensure!(column(&page, "USD")?.iter().all(|usd| *usd > 0.0), "a model cost nothing");
 
+    // Of one conversation the path that it began with and a branch, which alone had a sandbox.
+    assert_eq!(column(&page, "messages")?, [12.0, 10.0]);
+    let (sandboxes, paths) = (column(&page, "sandbox USD")?, column(&page, "path USD")?);
+    ensure!(sandboxes[0] == 0.0 && sandboxes[1] > 0.0, "{sandboxes:?}");
+    ensure!(paths.iter().zip(&sandboxes).all(|(path, sandbox)| path > sandbox), "{paths:?}, {sandboxes:?}");
+
     let picture = dir.path().join("demo.png");
     let (shown, complaints) = open_in_chromium(&path, &picture)?;
     assert!(complaints.is_empty(), "{complaints:?}");

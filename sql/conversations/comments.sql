@@ -80,6 +80,10 @@ comment on column copilot_internal.conversation_paths.compaction_checked_at is
 comment on column copilot_internal.conversation_paths.compaction_claimed_until is
     'Until then a worker has it for compaction.';
 comment on column copilot_internal.conversation_paths.last_compaction_at is 'When it was compacted last.';
+comment on column copilot_internal.conversation_paths.removal_count is
+    'How often a message that it shows was deleted or erased: a summary is of what its writer has read.';
+comment on column copilot_internal.conversation_paths.last_erasure_at is
+    'When a message that it shows was last erased.';
 comment on column copilot_internal.conversation_paths.request_id is 'Idempotency key of the branch.';
 
 comment on table copilot_internal.conversation_path_segments is

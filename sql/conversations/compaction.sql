@@ -320,6 +320,14 @@ declare
     v_path uuid;
     v_reverted integer;
 begin
+    -- What names no path is of the whole conversation.
+    if p_empty then
+        update copilot_internal.compaction_operations o
+        set emptied_at = clock_timestamp(), metadata = '{}', error = null
+        from copilot_internal.conversation_paths p
+        where p.id = p_path_id and p.tenant_id = p_tenant_id and o.conversation_id = p.conversation_id
+          and o.tenant_id = p_tenant_id and o.path_id is null;
+    end if;
     v_paths := array(
         select l.id from (
             select p_path_id as id

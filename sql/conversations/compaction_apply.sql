@@ -81,6 +81,26 @@ comment on function copilot_internal.same_operation(
     copilot_internal.compaction_operations, uuid, integer, text, text, jsonb, uuid[]) is
     'Whether a request to compact asks for what this operation is.';
 
+-- A summary is of what its writer has read. A message that was deleted or erased since would come back in it.
+create function copilot_internal.check_read(
+    p_path copilot_internal.conversation_paths, p_removal_count integer, p_first integer, p_last integer) returns void
+    language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+    if p_removal_count is not null and p_removal_count <> (p_path).removal_count
+       or p_removal_count is null and exists (
+           select from copilot_internal.lineage_messages((p_path).tenant_id, (p_path).id, p_first, p_last) l
+           -- Nobody writes at a summary for longer than the longest lease.
+           where greatest((l.message).deleted_at, (l.message).erased_at) > clock_timestamp() - interval '1 hour')
+    then
+        raise exception 'a message was deleted or erased that the summary may tell of' using errcode = 'PT409',
+            detail = format('The removal_count of the path is %s.', (p_path).removal_count),
+            hint = 'Read the context again, sum that up, and hand over its removal_count.';
+    end if;
+end $$;
+comment on function copilot_internal.check_read(copilot_internal.conversation_paths, integer, integer, integer) is
+    'Raises PT409 where messages of a range were deleted or erased since the caller read that removal_count; without '
+    'one, within the last hour. Run as the owner, with the conversation locked.';
+
 create function copilot_internal.check_compaction_arguments(
     p_strategy text, p_triggered_by text, p_summary text, p_summary_parts jsonb, p_kept uuid[], p_metadata jsonb)
     returns void language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
@@ -112,7 +132,8 @@ create function copilot_internal.apply_compaction(
     p_summary text default null, p_summary_parts jsonb default null, p_kept_message_ids uuid[] default '{}',
     p_base_operation_id uuid default null, p_tokens_before integer default null, p_tokens_after integer default null,
     p_cost_record_id uuid default null, p_triggered_by text default 'manual', p_duration_ms integer default null,
-    p_user_id uuid default null, p_request_id text default null, p_metadata jsonb default '{}')
+    p_user_id uuid default null, p_request_id text default null, p_metadata jsonb default '{}',
+    p_removal_count integer default null)
     returns table (operation_id uuid, through_position integer, messages_covered integer, pinned_preserved integer,
         replayed boolean, state text)
     language plpgsql volatile security definer rows 1 set search_path = pg_catalog, pg_temp as $$
@@ -165,6 +186,9 @@ begin
     end if;
     perform copilot_internal.check_boundary(p_tenant_id, p_path_id, v_position, p_kept_message_ids,
         coalesce(v_base.through_position, 1));
+    if coalesce(p_summary, p_summary_parts::text) is not null or p_metadata <> '{}' then
+        perform copilot_internal.check_read(v_path, p_removal_count, 1, v_position);
+    end if;
     if p_cost_record_id is not null then
         select r.cost_usd into v_cost from copilot_internal.llm_cost_records r
         where r.id = p_cost_record_id and r.tenant_id = p_tenant_id;
@@ -220,7 +244,7 @@ begin
     return query select v_new.id, v_position, v_tail.covered::integer, v_new.pinned_preserved, false, v_new.state;
 end $$;
 comment on function copilot_internal.apply_compaction(uuid, uuid, uuid, uuid, text, text, jsonb, uuid[], uuid, integer,
-    integer, uuid, text, integer, uuid, text, jsonb) is
+    integer, uuid, text, integer, uuid, text, jsonb, integer) is
     'What public.apply_compaction does.';
 
 create function public.apply_compaction(
@@ -228,19 +252,22 @@ create function public.apply_compaction(
     p_summary text default null, p_summary_parts jsonb default null, p_kept_message_ids uuid[] default '{}',
     p_base_operation_id uuid default null, p_tokens_before integer default null, p_tokens_after integer default null,
     p_cost_record_id uuid default null, p_triggered_by text default 'manual', p_duration_ms integer default null,
-    p_user_id uuid default null, p_request_id text default null, p_metadata jsonb default '{}')
+    p_user_id uuid default null, p_request_id text default null, p_metadata jsonb default '{}',
+    p_removal_count integer default null)
     returns table (operation_id uuid, through_position integer, messages_covered integer, pinned_preserved integer,
         replayed boolean, state text)
     language sql volatile rows 1
 begin atomic
     select * from copilot_internal.apply_compaction(p_tenant_id, p_conversation_id, p_path_id, p_through_message_id,
         p_strategy, p_summary, p_summary_parts, p_kept_message_ids, p_base_operation_id, p_tokens_before,
-        p_tokens_after, p_cost_record_id, p_triggered_by, p_duration_ms, p_user_id, p_request_id, p_metadata);
+        p_tokens_after, p_cost_record_id, p_triggered_by, p_duration_ms, p_user_id, p_request_id, p_metadata,
+        p_removal_count);
 end;
 comment on function public.apply_compaction(uuid, uuid, uuid, uuid, text, text, jsonb, uuid[], uuid, integer, integer,
-    uuid, text, integer, uuid, text, jsonb) is
-    'Shows models a summary for a path''s messages up to one, if the base operation still governs (else PT409). Kept '
-    'and pinned messages stay. What makes nothing smaller is recorded as failed. Nothing is deleted. For service_role.';
+    uuid, text, integer, uuid, text, jsonb, integer) is
+    'Shows models a summary for messages up to one, if its base governs. PT409 where one was deleted or erased since '
+    'p_removal_count was read, else in the last hour. Kept and pinned ones stay. Failed if it makes nothing smaller. '
+    'For service_role.';
 
 create function copilot_internal.revert_compaction(p_tenant_id uuid, p_operation_id uuid, p_user_id uuid default null)
     returns table (state text, effective_operation_id uuid, replayed boolean)

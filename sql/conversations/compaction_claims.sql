@@ -103,7 +103,7 @@ create function copilot_internal.claim_paths_for_compaction(
     p_token_count_gt bigint default null, p_last_activity_after timestamptz default null,
     p_last_compaction_before timestamptz default null)
     returns table (tenant_id uuid, conversation_id uuid, path_id uuid, message_count bigint, token_count bigint,
-        base_operation_id uuid, config jsonb)
+        base_operation_id uuid, config jsonb, removal_count integer)
     language plpgsql volatile security definer rows 20 set search_path = pg_catalog, pg_temp as $$
 declare
     v_path copilot_internal.conversation_paths;
@@ -131,6 +131,7 @@ begin
         path_id := v_path.id;
         message_count := v_path.open_message_count;
         token_count := v_path.open_token_count;
+        removal_count := v_path.removal_count;
         base_operation_id := (copilot_internal.governing_operation(v_path.tenant_id, v_path.id)).id;
         return next;
     end loop;
@@ -143,7 +144,7 @@ create function public.claim_paths_for_compaction(
     p_token_count_gt bigint default null, p_last_activity_after timestamptz default null,
     p_last_compaction_before timestamptz default null)
     returns table (tenant_id uuid, conversation_id uuid, path_id uuid, message_count bigint, token_count bigint,
-        base_operation_id uuid, config jsonb)
+        base_operation_id uuid, config jsonb, removal_count integer)
     language sql volatile rows 20
 begin atomic
     select * from copilot_internal.claim_paths_for_compaction(p_limit, p_lease, p_message_count_gt, p_token_count_gt,
@@ -163,6 +164,7 @@ create function copilot_internal.record_compaction_operation(
     returns uuid language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_tenant_id uuid := p_tenant_id;
+    v_words_may_be_erased boolean;
     v_id uuid;
 begin
     perform copilot_internal.require_server('record a compaction');
@@ -183,8 +185,9 @@ begin
         select c.tenant_id into v_tenant_id from copilot_internal.conversations c
         where c.id = p_conversation_id and (p_tenant_id is null or c.tenant_id = p_tenant_id)
           and c.erasing_at is null
-        -- No foreign key does it: what is noted stays no longer than the conversation.
-        for key share;
+        -- No foreign key does it: what is noted stays no longer than the conversation, and no longer than a message
+        -- of it that is erased.
+        for share;
     else
         select t.id into v_tenant_id from copilot_internal.tenants t where t.id = p_tenant_id;
     end if;
@@ -200,13 +203,21 @@ begin
         last_compaction_at = case when p_success and p_strategy <> 'none' then clock_timestamp()
                                   else p.last_compaction_at end
     where p.id = p_path_id and p.tenant_id = v_tenant_id;
+    -- As check_read() has it. What was measured stays, without a word.
+    v_words_may_be_erased := exists (
+        select from copilot_internal.conversation_paths p
+        where p.conversation_id = p_conversation_id and p.tenant_id = v_tenant_id
+          and (p_path_id is null or p.id = p_path_id)
+          and p.last_erasure_at > clock_timestamp() - interval '1 hour');
     insert into copilot_internal.compaction_operations
         (conversation_id, path_id, tenant_id, user_id, strategy, triggered_by, tokens_before, tokens_after,
          messages_before, messages_after, messages_summarized, pinned_preserved, duration_ms, used_llm, cost_usd,
          success, error, metadata, state)
     values (p_conversation_id, p_path_id, v_tenant_id, p_user_id, p_strategy, p_triggered_by, p_tokens_before,
             p_tokens_after, p_messages_before, p_messages_after, p_messages_summarized, p_pinned_preserved,
-            p_duration_ms, p_used_llm, p_cost_usd, p_success, p_error, p_metadata,
+            p_duration_ms, p_used_llm, p_cost_usd, p_success,
+            case when not v_words_may_be_erased then p_error end,
+            case when v_words_may_be_erased then '{}' else p_metadata end,
             case when p_success then 'recorded' else 'failed' end)
     returning id into v_id;
     return v_id;
@@ -231,8 +242,8 @@ begin atomic
 end;
 comment on function public.record_compaction_operation(uuid, uuid, uuid, uuid, text, text, integer, integer, integer,
     integer, integer, integer, integer, boolean, numeric, boolean, text, jsonb) is
-    'Notes a compaction that was done elsewhere, or that there was nothing to do (strategy none), and gives the path '
-    'back. Changes nothing that a model is shown: apply_compaction does. For service_role.';
+    'Notes a compaction done elsewhere, or that there was nothing to do (strategy none), and gives the path back. A '
+    'model is shown the same. Within an hour of an erasure there it keeps no p_error or p_metadata. For service_role.';
 
 -- Of a tenant its members are told, of all tenants the server alone.
 create function copilot_internal.visible_operations(p_start timestamptz, p_end timestamptz, p_tenant_id uuid)

@@ -86,6 +86,12 @@ begin
     where c.tenant_id = p.tenant_id and c.request_id = p.request_id;
     if v.request_digest <> p.request_digest then
         raise exception 'the request id was used before for another conversation' using errcode = 'unique_violation';
+    elsif v.id is null and exists (
+        select from copilot_internal.conversation_erasures e
+        where e.tenant_id = p.tenant_id and e.request_id_digest = sha256(convert_to(p.request_id, 'UTF8')))
+    then
+        raise exception 'the conversation of this request was erased' using errcode = 'PT409',
+            hint = 'Use another request id for another conversation.';
     end if;
     return v.id;
 end $$;

@@ -13,6 +13,7 @@ create table copilot_internal.conversation_erasures (
     completed_at timestamptz,
     row_count bigint not null default 0,
     cursor uuid,
+    request_id_digest bytea,
     check ((conversation_id is not null) = (kind in ('message', 'conversation'))),
     check ((message_id is not null) = (kind = 'message')),
     check ((user_id is not null) = (kind = 'user'))
@@ -20,6 +21,8 @@ create table copilot_internal.conversation_erasures (
 create index conversation_erasures_tenant_id_idx on copilot_internal.conversation_erasures (tenant_id, requested_at);
 create unique index conversation_erasures_open_idx on copilot_internal.conversation_erasures
     (tenant_id, kind, coalesce(message_id, conversation_id, user_id)) where completed_at is null;
+create index conversation_erasures_request_id_idx
+    on copilot_internal.conversation_erasures (tenant_id, request_id_digest) where request_id_digest is not null;
 comment on table copilot_internal.conversation_erasures is
     'What was erased, by its ids and without a word of it: erase it again after you restore a backup.';
 comment on column copilot_internal.conversation_erasures.id is 'The row.';
@@ -33,6 +36,8 @@ comment on column copilot_internal.conversation_erasures.requested_at is 'When.'
 comment on column copilot_internal.conversation_erasures.completed_at is 'When nothing was left.';
 comment on column copilot_internal.conversation_erasures.row_count is 'Rows that were erased.';
 comment on column copilot_internal.conversation_erasures.cursor is 'How far it has come, by conversation.';
+comment on column copilot_internal.conversation_erasures.request_id_digest is
+    'SHA-256 of the request id that the conversation was made with: its retry makes it no second time.';
 
 -- What parts say of files: the application deletes these itself.
 create function copilot_internal.attachments_of(p_parts jsonb[]) returns jsonb
@@ -117,6 +122,12 @@ comment on function copilot_internal.erase_step(uuid, uuid, integer) is
 create function copilot_internal.hide_conversation(p_tenant_id uuid, p_conversation_id uuid) returns void
     language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
+    update copilot_internal.conversation_erasures e
+    set request_id_digest = sha256(convert_to(c.request_id, 'UTF8'))
+    from copilot_internal.conversations c
+    where c.id = p_conversation_id and c.tenant_id = p_tenant_id and c.request_id is not null
+      and e.tenant_id = p_tenant_id and e.kind = 'conversation' and e.conversation_id = p_conversation_id
+      and e.completed_at is null;
     update copilot_internal.conversations c
     set erasing_at = clock_timestamp(), title = null, persona_id = null, jurisdictions = '{}', metadata = '{}',
         authorization_spec = '{}', trace_id = null, root_span_name = null, root_span_id = null, request_id = null,
@@ -138,7 +149,7 @@ begin
 end $$;
 comment on function copilot_internal.hide_conversation(uuid, uuid) is
     'The first step of an erasure: hides a conversation, closes its paths, ends its contexts and drops its words. Run '
-    'as the owner, with the conversation locked.';
+    'as the owner, with the conversation locked and after begin_erasure().';
 
 create function copilot_internal.erase_shell(p_tenant_id uuid, p_conversation_id uuid, p_whole boolean) returns bigint
     language plpgsql volatile set search_path = pg_catalog, pg_temp as $$

@@ -63,7 +63,8 @@ end $$;
 comment on function copilot_internal.traces_of(uuid, uuid) is
     'A message and all messages that hold its words: copies, and summaries of merges. Run as the owner.';
 
--- The row stays, empty: numbers have no gaps. What summed the message up goes with it.
+-- The row stays, empty: numbers have no gaps. Its request id stays, so that a retry writes nothing. What summed the
+-- message up goes with it.
 create function copilot_internal.empty_message(p_tenant_id uuid, p_message_id uuid, p_actor uuid) returns jsonb
     language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
@@ -78,17 +79,21 @@ begin
     set content = '', parts = null, metadata = '{}', token_count = 0, is_pinned = false, pinned_at = null,
         pinned_by = null, finished_at = coalesce(m.finished_at, clock_timestamp()),
         deleted_at = coalesce(m.deleted_at, clock_timestamp()), deleted_by = coalesce(m.deleted_by, p_actor),
-        erased_at = clock_timestamp(), request_id = null, trace_id = null, root_span_name = null, root_span_id = null
+        erased_at = clock_timestamp(), trace_id = null, root_span_name = null, root_span_id = null
     where m.id = p_message_id and m.tenant_id = p_tenant_id;
     perform copilot_internal.revert_operations(p_tenant_id, v_old.path_id, v_old.sequence_in_path, 'erased', true);
-    perform copilot_internal.recount_showing(p_tenant_id, v_old.path_id, v_old.sequence_in_path);
+    perform copilot_internal.note_removal(p_tenant_id, v_old.path_id, v_old.sequence_in_path, true);
+    update copilot_internal.conversation_contexts x set summary = null
+    where x.conversation_id = v_old.conversation_id and x.tenant_id = p_tenant_id and x.summary is not null;
     return coalesce(copilot_internal.attachments_of(array[v_old.parts]), '[]');
 end $$;
 comment on function copilot_internal.empty_message(uuid, uuid, uuid) is
     'Empties one message and what sums it up; returns the storage keys in it. Run as the owner, with the conversation '
     'locked.';
 
-create function copilot_internal.recount_showing(p_tenant_id uuid, p_path_id uuid, p_sequence integer) returns void
+-- Who writes a summary meanwhile is told that what they have read has changed.
+create function copilot_internal.note_removal(
+    p_tenant_id uuid, p_path_id uuid, p_sequence integer, p_is_erased boolean) returns void
     language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     v_path uuid;
@@ -109,11 +114,15 @@ begin
         perform from copilot_internal.conversation_paths p
         where p.id = v_path and p.tenant_id = p_tenant_id for no key update;
         perform copilot_internal.recount_path(p_tenant_id, v_path);
+        update copilot_internal.conversation_paths p
+        set removal_count = p.removal_count + 1,
+            last_erasure_at = case when p_is_erased then clock_timestamp() else p.last_erasure_at end
+        where p.id = v_path and p.tenant_id = p_tenant_id;
     end loop;
 end $$;
-comment on function copilot_internal.recount_showing(uuid, uuid, integer) is
-    'Counts again the paths that show a message, in the order of their ids. Run as the owner, with the conversation '
-    'locked.';
+comment on function copilot_internal.note_removal(uuid, uuid, integer, boolean) is
+    'Counts again the paths that show a message which was deleted or erased, in the order of their ids, and notes it '
+    'there. Run as the owner, with the conversation locked.';
 
 create function copilot_internal.erase_message(
     p_tenant_id uuid, p_conversation_id uuid, p_message_id uuid, p_user_id uuid default null)
@@ -159,7 +168,64 @@ comment on function public.erase_message(uuid, uuid, uuid, uuid) is
     'Empties a message for good, with its copies and the compactions that sum it up; its number stays. For who wrote '
     'it, who may erase the conversation, and service_role.';
 
--- Own conversations whole, one after the other; then own messages elsewhere, conversation by conversation.
+create function copilot_internal.erase_messages_of_user(
+    p_tenant_id uuid, p_conversation_id uuid, p_user_id uuid, out erased bigint, out attachments jsonb)
+    language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+    v_message uuid;
+begin
+    erased := 0;
+    attachments := '[]';
+    perform from copilot_internal.conversations c
+    where c.id = p_conversation_id and c.tenant_id = p_tenant_id for no key update;
+    for v_message in
+        select t.id from (
+            select distinct u.id from copilot_internal.conversation_paths p
+            join copilot_internal.conversation_messages m on m.path_id = p.id and m.tenant_id = p.tenant_id
+            cross join lateral unnest(copilot_internal.traces_of(p_tenant_id, m.id)) u (id)
+            where p.conversation_id = p_conversation_id and p.tenant_id = p_tenant_id and m.user_id = p_user_id
+        ) t
+        join copilot_internal.conversation_messages m on m.id = t.id and m.tenant_id = p_tenant_id
+        where m.erased_at is null
+    loop
+        attachments := attachments || copilot_internal.empty_message(p_tenant_id, v_message, null);
+        erased := erased + 1;
+    end loop;
+    update copilot_internal.conversation_messages m set user_id = null, pinned_by = null
+    from copilot_internal.conversation_paths p
+    where p.conversation_id = p_conversation_id and p.tenant_id = p_tenant_id and m.path_id = p.id
+      and m.tenant_id = p.tenant_id and m.user_id = p_user_id;
+end $$;
+comment on function copilot_internal.erase_messages_of_user(uuid, uuid, uuid) is
+    'Empties what a user wrote in a conversation, and what tells of it. Run as the owner.';
+
+create function copilot_internal.erase_conversation_of_user(
+    p_tenant_id uuid, p_conversation_id uuid, p_actor uuid, p_limit integer,
+    out erased bigint, out remaining_contexts integer, out attachments jsonb)
+    language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+    v_erasure uuid;
+    v_done boolean;
+begin
+    perform from copilot_internal.conversations c
+    where c.id = p_conversation_id and c.tenant_id = p_tenant_id for update;
+    if not found then
+        erased := 0;
+        remaining_contexts := 0;
+        attachments := '[]';
+        return;
+    end if;
+    v_erasure := copilot_internal.begin_erasure(p_tenant_id, 'conversation', p_conversation_id, null, null, p_actor);
+    select s.done, s.erased, s.remaining_contexts, s.attachments
+    into v_done, erased, remaining_contexts, attachments
+    from copilot_internal.erase_step(p_tenant_id, p_conversation_id, p_limit) s;
+    perform copilot_internal.note_step(v_erasure, erased, v_done);
+end $$;
+comment on function copilot_internal.erase_conversation_of_user(uuid, uuid, uuid, integer) is
+    'One step of the erasure of a conversation whose user goes. Run as the owner.';
+
+-- Own conversations whole, and own messages elsewhere, in the order in which conversations are locked: so two users who
+-- go at once, each with words in the other's conversations, wait for each other in turn.
 create function copilot_internal.erase_user_conversations(p_tenant_id uuid, p_user_id uuid)
     returns table (done boolean, erased bigint, remaining_contexts integer, attachments jsonb)
     language plpgsql volatile security definer rows 1 set search_path = pg_catalog, pg_temp as $$
@@ -168,9 +234,9 @@ declare
     c_step constant integer := 10000;
     v_role constant text := copilot_internal.access_tenant(p_tenant_id, p_user_id);
     v_erasure uuid;
+    v_actor uuid;
     v_cursor uuid;
-    v_id uuid;
-    v_message uuid;
+    v_conversation record;
     v_step record;
 begin
     if p_user_id is null then
@@ -181,50 +247,36 @@ begin
     elsif v_role = 'viewer' then
         raise exception 'a viewer may only read' using errcode = 'insufficient_privilege';
     end if;
-    v_erasure := copilot_internal.begin_erasure(p_tenant_id, 'user', null, null, p_user_id,
-                                                case when v_role <> 'server' then p_user_id end);
+    v_actor := case when v_role <> 'server' then p_user_id end;
+    v_erasure := copilot_internal.begin_erasure(p_tenant_id, 'user', null, null, p_user_id, v_actor);
     erased := 0;
     remaining_contexts := 0;
     attachments := '[]';
-    for v_id in
-        select c.id from copilot_internal.conversations c
-        where c.tenant_id = p_tenant_id and c.user_id = p_user_id order by c.erasing_at is not null, c.updated_at, c.id
-        limit 1000
-    loop
-        exit when erased >= c_step;
-        select s.* into v_step from copilot_internal.erase_step(p_tenant_id, v_id, c_step - erased::integer) s;
-        erased := erased + v_step.erased;
-        remaining_contexts := remaining_contexts + v_step.remaining_contexts;
-        attachments := attachments || v_step.attachments;
-    end loop;
     select e.cursor into v_cursor from copilot_internal.conversation_erasures e where e.id = v_erasure;
-    for v_id in
-        select c.id from copilot_internal.conversations c
-        where c.tenant_id = p_tenant_id and c.user_id is distinct from p_user_id and c.erasing_at is null
-          and (v_cursor is null or c.id > v_cursor)
-        order by c.id limit 1000
+    for v_conversation in
+        select t.id, t.is_own from (
+            (select c.id, true as is_own from copilot_internal.conversations c
+             where c.tenant_id = p_tenant_id and c.user_id = p_user_id
+             order by c.erasing_at is not null, c.updated_at, c.id limit 1000)
+            union all
+            (select c.id, false from copilot_internal.conversations c
+             where c.tenant_id = p_tenant_id and c.user_id is distinct from p_user_id and c.erasing_at is null
+               and (v_cursor is null or c.id > v_cursor)
+             order by c.id limit 1000)
+        ) t order by t.id
     loop
         exit when erased >= c_step;
-        perform from copilot_internal.conversations c where c.id = v_id and c.tenant_id = p_tenant_id
-            for no key update;
-        for v_message in
-            select t.id from (
-                select distinct u.id from copilot_internal.conversation_paths p
-                join copilot_internal.conversation_messages m on m.path_id = p.id and m.tenant_id = p.tenant_id
-                cross join lateral unnest(copilot_internal.traces_of(p_tenant_id, m.id)) u (id)
-                where p.conversation_id = v_id and p.tenant_id = p_tenant_id and m.user_id = p_user_id
-            ) t
-            join copilot_internal.conversation_messages m on m.id = t.id and m.tenant_id = p_tenant_id
-            where m.erased_at is null
-        loop
-            attachments := attachments || copilot_internal.empty_message(p_tenant_id, v_message, null);
-            erased := erased + 1;
-        end loop;
-        update copilot_internal.conversation_messages m set user_id = null, pinned_by = null
-        from copilot_internal.conversation_paths p
-        where p.conversation_id = v_id and p.tenant_id = p_tenant_id and m.path_id = p.id
-          and m.tenant_id = p.tenant_id and m.user_id = p_user_id;
-        v_cursor := v_id;
+        if v_conversation.is_own then
+            select s.* into v_step from copilot_internal.erase_conversation_of_user(
+                p_tenant_id, v_conversation.id, v_actor, c_step - erased::integer) s;
+            remaining_contexts := remaining_contexts + v_step.remaining_contexts;
+        else
+            select s.* into v_step
+            from copilot_internal.erase_messages_of_user(p_tenant_id, v_conversation.id, p_user_id) s;
+            v_cursor := v_conversation.id;
+        end if;
+        erased := erased + v_step.erased;
+        attachments := attachments || v_step.attachments;
     end loop;
     done := not exists (select from copilot_internal.conversations c
                         where c.tenant_id = p_tenant_id

@@ -31,6 +31,7 @@ create table copilot_internal.execution_contexts (
     released_at timestamptz,
     duration_seconds numeric check (duration_seconds >= 0),
     cost_record_id uuid,
+    late_for_context_id uuid,
     request_id text check (pg_catalog.length(request_id) <= 200),
     trace_id text check (pg_catalog.length(trace_id) <= 200),
     span_id text check (pg_catalog.length(span_id) <= 200),
@@ -89,9 +90,21 @@ comment on column copilot_internal.execution_contexts.kill_claimed_until is 'Unt
 comment on column copilot_internal.execution_contexts.released_at is 'When its sandbox was gone and billed.';
 comment on column copilot_internal.execution_contexts.duration_seconds is 'Seconds that were billed.';
 comment on column copilot_internal.execution_contexts.cost_record_id is 'Its row of e2b_cost_records.';
+comment on column copilot_internal.execution_contexts.late_for_context_id is
+    'Of an orphan: the context without another sandbox that it came too late for. The two are billed once.';
 comment on column copilot_internal.execution_contexts.request_id is 'The request that was told to create it.';
 comment on column copilot_internal.execution_contexts.trace_id is 'OpenTelemetry trace.';
 comment on column copilot_internal.execution_contexts.span_id is 'OpenTelemetry span.';
+
+-- A killer may have found a sandbox by its tag, and billed it, before its creator came too late with its id: so what
+-- came first too late for a context that has no sandbox is billed as that context is.
+create function copilot_internal.bill_key(p_context copilot_internal.execution_contexts) returns text
+    language sql immutable
+begin atomic
+    select 'execution_context:' || coalesce((p_context).late_for_context_id, (p_context).id)::text;
+end;
+comment on function copilot_internal.bill_key(copilot_internal.execution_contexts) is
+    'The request id of a context''s bill.';
 
 -- Bound to the core's functions when this is created: another function put beside them in public is never called.
 create function copilot_internal.hold_for_context(
@@ -135,7 +148,7 @@ begin atomic
     from public.record_e2b_cost((p_context).tenant_id, (p_context).sandbox_id, (p_context).sandbox_type,
         p_duration_seconds, (p_context).user_id, (p_context).conversation_id, (p_context).path_id,
         (p_context).region, p_vcpu_seconds, p_memory_gib_seconds, null::numeric,
-        'execution_context:' || (p_context).id::text, (p_context).reservation_id, false, null::timestamptz,
+        copilot_internal.bill_key(p_context), (p_context).reservation_id, false, null::timestamptz,
         '{}'::jsonb, false, null::text, null::numeric, null::numeric, null::numeric, null::numeric) r;
 end;
 comment on function copilot_internal.bill_context(

@@ -22,12 +22,16 @@ create function copilot_internal.note_orphan(p_context copilot_internal.executio
 begin atomic
     insert into copilot_internal.execution_contexts
         (tenant_id, conversation_id, path_id, sandbox_id, sandbox_status, created_at, last_used_at, expires_at,
-         max_expires_at, creating_until, ready_at, terminated_at, termination_reason, user_id, sandbox_type, region,
-         trace_id, span_id)
+         max_expires_at, creating_until, ready_at, terminated_at, termination_reason, late_for_context_id, user_id,
+         sandbox_type, region, trace_id, span_id)
     select (p_context).tenant_id, (p_context).conversation_id, (p_context).path_id, p_sandbox_id, 'error',
            (p_context).created_at, (p_context).created_at, (p_context).expires_at, (p_context).max_expires_at, null,
-           (p_context).created_at, pg_catalog.clock_timestamp(), 'orphan', (p_context).user_id,
-           (p_context).sandbox_type, (p_context).region, (p_context).trace_id, (p_context).span_id
+           (p_context).created_at, pg_catalog.clock_timestamp(), 'orphan',
+           case when (p_context).sandbox_id is null and not exists (
+               select from copilot_internal.execution_contexts o
+               where o.conversation_id = (p_context).conversation_id and o.tenant_id = (p_context).tenant_id
+                 and o.late_for_context_id = (p_context).id) then (p_context).id end,
+           (p_context).user_id, (p_context).sandbox_type, (p_context).region, (p_context).trace_id, (p_context).span_id
     where not exists (
         select from copilot_internal.execution_contexts o
         where o.sandbox_id = p_sandbox_id and o.tenant_id = (p_context).tenant_id)

@@ -6,7 +6,7 @@ create function copilot_internal.billed_context(p_context copilot_internal.execu
 begin atomic
     select r.id, pg_catalog.trim_scale(r.cost_usd), r.cost_status, r.duration_seconds
     from copilot_internal.e2b_cost_records r
-    where r.tenant_id = (p_context).tenant_id and r.request_id = 'execution_context:' || (p_context).id::text;
+    where r.tenant_id = (p_context).tenant_id and r.request_id = copilot_internal.bill_key(p_context);
 end;
 comment on function copilot_internal.billed_context(copilot_internal.execution_contexts) is
     'What a context was billed, if it was. Run as the owner.';
@@ -22,6 +22,18 @@ end;
 comment on function copilot_internal.context_seconds(copilot_internal.execution_contexts) is
     'Seconds that its sandbox can have run; NULL for one that was never activated.';
 
+create function copilot_internal.is_billed_elsewhere(
+    p_context copilot_internal.execution_contexts, p_cost_record_id uuid) returns boolean
+    language sql stable
+begin atomic
+    select exists (
+        select from copilot_internal.execution_contexts o
+        where o.conversation_id = (p_context).conversation_id and o.tenant_id = (p_context).tenant_id
+          and o.cost_record_id = p_cost_record_id and o.id <> (p_context).id);
+end;
+comment on function copilot_internal.is_billed_elsewhere(copilot_internal.execution_contexts, uuid) is
+    'Whether another context has this bill: an orphan, or what it came too late for. Run as the owner.';
+
 create function copilot_internal.release_context(
     p_context copilot_internal.execution_contexts, p_duration_seconds numeric, p_vcpu_seconds numeric,
     p_memory_gib_seconds numeric)
@@ -33,8 +45,10 @@ declare
     v_bill record;
 begin
     if v_seconds is null then
-        -- Never activated. A release that was told a duration may have billed it, and found the row taken.
-        select b.*, true as replayed into v_bill from copilot_internal.billed_context(p_context) b;
+        -- Never activated. A release that was told a duration may have billed it, and found the row taken. The bill of
+        -- an orphan is not its own.
+        select b.*, true as replayed into v_bill from copilot_internal.billed_context(p_context) b
+        where not copilot_internal.is_billed_elsewhere(p_context, b.cost_record_id);
         if not found then
             -- No sandbox was found.
             if p_context.reservation_id is not null then
@@ -56,6 +70,13 @@ begin
             end if;
         end;
     end if;
+    -- The other of two that are billed once was first: this one has a hold of its own.
+    if v_bill.replayed and exists (
+        select from copilot_internal.quota_reservations h
+        where h.id = p_context.reservation_id and h.tenant_id = p_context.tenant_id and h.state = 'held')
+    then
+        perform copilot_internal.release_hold(p_context.tenant_id, p_context.reservation_id, 'billed before');
+    end if;
     -- Nobody is waited for with the quota's lock in hand: if somebody has the row, the next release marks it, and
     -- finds the bill.
     perform from copilot_internal.execution_contexts c
@@ -63,7 +84,9 @@ begin
     for no key update skip locked;
     if found then
         update copilot_internal.execution_contexts c
-        set released_at = clock_timestamp(), duration_seconds = v_bill.duration_seconds,
+        set released_at = clock_timestamp(),
+            duration_seconds = case when copilot_internal.is_billed_elsewhere(c, v_bill.cost_record_id) then 0
+                                    else v_bill.duration_seconds end,
             cost_record_id = v_bill.cost_record_id, kill_claimed_until = null,
             sandbox_status = case when c.terminated_at is null then 'terminated' else c.sandbox_status end,
             terminated_at = coalesce(c.terminated_at, clock_timestamp()),
@@ -97,8 +120,9 @@ begin
         return query
             select v_context.cost_record_id,
                    coalesce(b.cost_usd, case when v_context.cost_record_id is null then 0 end), b.cost_status,
-                   v_context.duration_seconds, true
-            from (select) o left join copilot_internal.billed_context(v_context) b on true;
+                   coalesce(b.duration_seconds, v_context.duration_seconds), true
+            from (select) o
+            left join copilot_internal.billed_context(v_context) b on b.cost_record_id = v_context.cost_record_id;
         return;
     end if;
     if v_context.terminated_at is null and v_context.sandbox_status = 'creating' then

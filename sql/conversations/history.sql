@@ -66,6 +66,8 @@ begin
             select array(select p.id from copilot_internal.conversation_paths p
                          where p.branch_point_message_id = (l.message).id and p.tenant_id = p_tenant_id
                          order by p.created_at, p.id) as branches
+            -- Looked up once, and not for each column.
+            offset 0
         ) b
         where p_include_deleted or (l.message).deleted_at is null
         order by l.effective_position;
@@ -85,13 +87,15 @@ begin
 end $$;
 comment on function copilot_internal.check_page(integer, integer, integer) is 'Raises 22023 for a page of no sense.';
 
+-- A plan serves every range: to plan each anew takes longer than to read it.
 create function copilot_internal.resolve_path_messages(
     p_path_id uuid, p_limit integer default 1000, p_before integer default null)
     returns table (id uuid, conversation_id uuid, path_id uuid, tenant_id uuid, user_id uuid, role text, content text,
         metadata jsonb, sequence_in_path integer, is_branch_point boolean, branched_to_paths uuid[], message_type text,
         created_at timestamptz, effective_sequence integer, is_pinned boolean, pinned_at timestamptz, pinned_by uuid,
         deleted_at timestamptz)
-    language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+    language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+    set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
 declare
     v_path copilot_internal.conversation_paths;
@@ -118,7 +122,8 @@ create function copilot_internal.get_path_messages(
         metadata jsonb, sequence_in_path integer, is_branch_point boolean, branched_to_paths uuid[], message_type text,
         created_at timestamptz, effective_sequence integer, is_pinned boolean, pinned_at timestamptz, pinned_by uuid,
         deleted_at timestamptz, finished_at timestamptz, has_more boolean, parts jsonb, token_count integer)
-    language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+    language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+    set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
 declare
     v_path copilot_internal.conversation_paths;
@@ -255,13 +260,16 @@ comment on function copilot_internal.context_rows(uuid, uuid, integer, uuid[], i
     'The messages of a path that a model is shown beside the summary, and whether some were left out. A row without a '
     'message where all were. Run as the owner.';
 
--- Estimated rows are many more than there are: compiling the query would take longer than running it.
+-- Estimated rows are many more than there are: compiling the query would take longer than running it, and so would
+-- planning it anew for each range.
 create function copilot_internal.get_path_context(
     p_tenant_id uuid, p_path_id uuid, p_max_messages integer default 200, p_max_tokens bigint default null,
     p_user_id uuid default null)
     returns table (kind text, message_id uuid, role text, content text, parts jsonb, token_count integer,
-                   effective_sequence integer, is_pinned boolean, operation_id uuid, truncated boolean)
-    language plpgsql stable security definer set search_path = pg_catalog, pg_temp set jit = off as $$
+                   effective_sequence integer, is_pinned boolean, operation_id uuid, truncated boolean,
+                   removal_count integer)
+    language plpgsql stable security definer set search_path = pg_catalog, pg_temp set jit = off
+    set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
 declare
     v_path copilot_internal.conversation_paths;
@@ -285,14 +293,15 @@ begin
         )
         select 'summary', null::uuid, v_governing.summary_role, v_governing.summary, v_governing.summary_parts,
                null::integer, v_governing.through_position, false, v_governing.id,
-               coalesce((select bool_or(m.truncated) from messages m), false)
+               coalesce((select bool_or(m.truncated) from messages m), false), v_path.removal_count
         where v_governing.summary is not null or v_governing.summary_parts is not null
         union all
         (select 'message', (m.message).id, (m.message).role, (m.message).content, (m.message).parts,
                (m.message).token_count, m.effective_position, (m.message).is_pinned,
-               case when m.effective_position <= v_governing.through_position then v_governing.id end, m.truncated
+               case when m.effective_position <= v_governing.through_position then v_governing.id end, m.truncated,
+               v_path.removal_count
         from messages m where (m.message).id is not null order by m.effective_position);
 end $$;
 comment on function copilot_internal.get_path_context(uuid, uuid, integer, bigint, uuid) is
-    'What a model is shown of a path: the summary, then what was kept or is pinned, then all since. A call and its '
-    'results stay together; over a limit the oldest unpinned go and truncated says so.';
+    'What a model is shown of a path: the summary, what was kept or is pinned, all since. A call and its results stay '
+    'together; over a limit the oldest unpinned go (truncated). removal_count is for who writes a summary of it.';

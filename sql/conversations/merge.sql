@@ -20,6 +20,29 @@ end;
 comment on function copilot_internal.last_common(uuid, uuid, uuid) is
     'Up to which effective number two paths show the same. Run as the owner.';
 
+-- What an earlier merge has copied from one to the other is on both. A unit of which a part is new comes whole.
+create function copilot_internal.without_copied(
+    p_tenant_id uuid, p_source_path_id uuid, p_target_path_id uuid, p_message_ids uuid[]) returns uuid[]
+    language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+    return (with shown as materialized (
+        select i.id, i.place, exists (
+            select from unnest(copilot_internal.copies_of(p_tenant_id, i.id)) c (id)
+            join copilot_internal.conversation_messages m on m.id = c.id and m.tenant_id = p_tenant_id
+            where m.deleted_at is null
+              and copilot_internal.message_position(p_tenant_id, p_target_path_id, m.id) is not null) as is_known
+        from unnest(p_message_ids) with ordinality i (id, place)
+    )
+    select coalesce(array_agg(s.id order by s.place), '{}')
+    from shown s
+    where not s.is_known or exists (
+        select from unnest(copilot_internal.unit_on(p_tenant_id, p_source_path_id, s.id)) u (id)
+        join shown o on o.id = u.id
+        where not o.is_known));
+end $$;
+comment on function copilot_internal.without_copied(uuid, uuid, uuid, uuid[]) is
+    'Of messages of a path those that another does not show, as original or copy. Run as the owner.';
+
 -- Those that are merged, by effective number: all that are new to the target, or the named ones with their tool runs.
 create function copilot_internal.messages_to_merge(
     p_tenant_id uuid, p_source_path_id uuid, p_target_path_id uuid, p_selected_message_ids uuid[])
@@ -33,7 +56,7 @@ begin
     select array_agg((l.message).id order by l.effective_position) into v_all
     from copilot_internal.lineage_messages(p_tenant_id, p_source_path_id, v_common + 1, 2147483647) l
     where (l.message).deleted_at is null and (l.message).finished_at is not null;
-    v_all := coalesce(v_all, '{}');
+    v_all := copilot_internal.without_copied(p_tenant_id, p_source_path_id, p_target_path_id, coalesce(v_all, '{}'));
     if p_selected_message_ids is null then
         return v_all;
     elsif not p_selected_message_ids <@ v_all then
@@ -181,7 +204,8 @@ comment on function copilot_internal.replayed_merge(
 create function copilot_internal.merge_path(
     p_tenant_id uuid, p_conversation_id uuid, p_source_path_id uuid, p_target_path_id uuid, p_merge_mode text,
     p_selected_message_ids uuid[] default null, p_summary_content text default null,
-    p_archive_source boolean default true, p_user_id uuid default null, p_request_id text default null)
+    p_archive_source boolean default true, p_user_id uuid default null, p_request_id text default null,
+    p_removal_count integer default null)
     returns table (summary_message_id uuid, merged_message_ids uuid[], contexts_terminated integer,
                    active_path_id uuid, replayed boolean)
     language plpgsql volatile security definer rows 1 set search_path = pg_catalog, pg_temp as $$
@@ -212,6 +236,8 @@ begin
         -- Also where nothing is brought: the target may become the active path.
         perform copilot_internal.require_taking_path(p_tenant_id, p_conversation_id, p_target_path_id);
         if p_merge_mode = 'summary' then
+            perform copilot_internal.check_read(v_source, p_removal_count,
+                copilot_internal.last_common(p_tenant_id, p_source_path_id, p_target_path_id) + 1, 2147483647);
             summary_message_id := copilot_internal.add_summary(p_tenant_id, p_conversation_id, p_source_path_id,
                 p_target_path_id, v_user, p_summary_content);
             merged_message_ids := '{}';
@@ -232,9 +258,10 @@ begin
     where c.id = p_conversation_id and c.tenant_id = p_tenant_id;
     return next;
 end $$;
-comment on function copilot_internal.merge_path(uuid, uuid, uuid, uuid, text, uuid[], text, boolean, uuid, text) is
-    'Brings to a path what another shows and it does not: full, selective (whole tool runs) or, by service_role, as a '
-    'summary. Costs stay where they were. The source goes out of use unless p_archive_source is false.';
+comment on function copilot_internal.merge_path(
+    uuid, uuid, uuid, uuid, text, uuid[], text, boolean, uuid, text, integer) is
+    'Brings to a path what only another shows: full, selective (whole tool runs) or, by service_role, as a summary of '
+    'what was read with p_removal_count. Costs stay. The source goes out of use unless p_archive_source is false.';
 
 create function copilot_internal.add_summary(
     p_tenant_id uuid, p_conversation_id uuid, p_source_path_id uuid, p_target_path_id uuid, p_user_id uuid,

@@ -33,10 +33,12 @@ begin
     end if;
     select m.* into v from copilot_internal.conversation_messages m
     where m.tenant_id = p.tenant_id and m.request_id = p.request_id;
-    -- A draft was finished with other words since.
+    -- A draft was finished with other words since; of an erased message the words and the writer are gone.
     if v.id is not null and (v.conversation_id <> p.conversation_id or v.path_id <> coalesce(p.path_id, v.path_id)
-        or v.role <> p.role or v.user_id is distinct from p.user_id or v.message_type <> p.message_type
-        or p.finished_at is not null and (v.content <> p.content or v.parts is distinct from p.parts))
+        or v.role <> p.role or v.message_type <> p.message_type
+        or v.erased_at is null and v.user_id is distinct from p.user_id
+        or v.erased_at is null and p.finished_at is not null
+           and (v.content <> p.content or v.parts is distinct from p.parts))
     then
         raise exception 'the request id was used before for another message' using errcode = 'unique_violation';
     end if;
@@ -247,8 +249,10 @@ begin
     join copilot_internal.conversation_messages m
         on m.path_id = (p_messages[b.place]).path_id and m.tenant_id = (p_messages[b.place]).tenant_id
         and m.sequence_in_path = v_first.sequence_in_path + b.place - 1
-        and m.role = (p_messages[b.place]).role and m.content = (p_messages[b.place]).content
-        and m.parts is not distinct from (p_messages[b.place]).parts and m.created_at = v_first.created_at
+        and m.role = (p_messages[b.place]).role and m.created_at = v_first.created_at
+        and (m.erased_at is not null
+             or m.content = (p_messages[b.place]).content
+             and m.parts is not distinct from (p_messages[b.place]).parts)
     where m.path_id = v_first.path_id;
     if v_same <> cardinality(p_messages) then
         raise exception 'the request id was used before for other messages' using errcode = 'unique_violation';
@@ -403,7 +407,7 @@ begin
     loop
         v_reverted := v_reverted + copilot_internal.revert_operations(p_tenant_id, v_message.path_id,
             v_message.sequence_in_path, p_reason, false);
-        perform copilot_internal.recount_showing(p_tenant_id, v_message.path_id, v_message.sequence_in_path);
+        perform copilot_internal.note_removal(p_tenant_id, v_message.path_id, v_message.sequence_in_path, false);
     end loop;
     return v_reverted;
 end $$;

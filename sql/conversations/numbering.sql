@@ -287,9 +287,10 @@ create trigger guard_place before update of id, conversation_id, path_id, tenant
               new.copied_from_message_id, new.created_at))
     execute function copilot_internal.refuse_change();
 -- A draft is written once, and what is erased is emptied.
-create trigger guard_content before update of content, parts, finished_at
+create trigger guard_content before update of content, parts, finished_at, metadata
     on copilot_internal.conversation_messages for each row
-    when (old.finished_at is not null
+    when (old.erased_at is not null and new.metadata <> '{}'
+          or old.finished_at is not null
           and (old.content <> new.content or old.parts is distinct from new.parts
                or old.finished_at is distinct from new.finished_at)
           and (new.erased_at is null or new.content <> '' or new.parts is not null))

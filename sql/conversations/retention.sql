@@ -35,6 +35,17 @@ end $$;
 comment on function copilot_internal.aged_conversations(text, integer) is
     'Conversations without activity for longer than archive_after or erase_after says. Run as the owner.';
 
+-- Upkeep holds all that it has worked on to the end of its transaction, and so it waits for none.
+create function copilot_internal.try_lock_conversation(p_tenant_id uuid, p_conversation_id uuid) returns boolean
+    language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+    perform from copilot_internal.conversations c
+    where c.id = p_conversation_id and c.tenant_id = p_tenant_id for update skip locked;
+    return found;
+end $$;
+comment on function copilot_internal.try_lock_conversation(uuid, uuid) is
+    'Locks a conversation if it is there and no other has it. Run as the owner.';
+
 create function copilot_internal.archive_inactive(p_limit integer) returns bigint
     language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
@@ -42,6 +53,7 @@ declare
     v_done bigint := 0;
 begin
     for v_aged in select a.id, a.tenant_id from copilot_internal.aged_conversations('archive_after', p_limit) a loop
+        continue when not copilot_internal.try_lock_conversation(v_aged.tenant_id, v_aged.id);
         perform from copilot_internal.archive_locked(v_aged.tenant_id, v_aged.id, true);
         v_done := v_done + 1;
     end loop;
@@ -67,8 +79,7 @@ begin
         where t.deleted_at < clock_timestamp() - interval '30 days' and c.erasing_at is null
         limit p_limit
     loop
-        perform from copilot_internal.conversations c
-        where c.id = v_conversation.id and c.tenant_id = v_conversation.tenant_id for update;
+        continue when not copilot_internal.try_lock_conversation(v_conversation.tenant_id, v_conversation.id);
         perform copilot_internal.begin_erasure(v_conversation.tenant_id, 'conversation', v_conversation.id, null, null,
                                                null);
         perform copilot_internal.hide_conversation(v_conversation.tenant_id, v_conversation.id);
@@ -92,6 +103,7 @@ begin
         where c.erasing_at is not null order by c.updated_at, c.id limit 1000
     loop
         exit when v_done >= p_limit;
+        continue when not copilot_internal.try_lock_conversation(v_conversation.tenant_id, v_conversation.id);
         select s.* into v_step
         from copilot_internal.erase_step(v_conversation.tenant_id, v_conversation.id, p_limit - v_done::integer) s;
         update copilot_internal.conversation_erasures e

@@ -4,6 +4,8 @@
 -- Locks, in this order: quota, conversation, paths by id, contexts by id. What appends locks its path alone. What
 -- changes what several paths show (branch, delete, finish, pin, compaction) locks the conversation first: a branch
 -- shared, all others `for no key update`. So a path that is being born counts what is there.
+-- Who locks several conversations does it in the order of their ids. Upkeep passes over one that is locked. What is
+-- noted of an erasure is locked after its conversation.
 
 create function copilot_internal.new_id() returns uuid
     language c volatile parallel restricted as 'MODULE_PATHNAME', 'give_new_id_wrapper';
@@ -96,6 +98,8 @@ create table copilot_internal.conversation_paths (
     compaction_checked_at timestamptz not null default '-infinity',
     compaction_claimed_until timestamptz,
     last_compaction_at timestamptz,
+    removal_count integer not null default 0 check (removal_count >= 0),
+    last_erasure_at timestamptz,
     request_id text check (length(request_id) between 1 and 200),
     primary key (id, tenant_id),
     unique (id, conversation_id, tenant_id),

@@ -153,9 +153,13 @@ begin atomic
     select 'bill of a released context', x.tenant_id, x.id, x.cost_record_id::text, r.id::text
     from copilot_internal.execution_contexts x
     left join copilot_internal.e2b_cost_records r
-      on r.tenant_id = x.tenant_id and r.request_id = 'execution_context:' || x.id::text
+      on r.tenant_id = x.tenant_id and r.request_id = copilot_internal.bill_key(x)
     where (p_tenant_id is null or x.tenant_id = p_tenant_id) and x.released_at is not null
       and x.cost_record_id is distinct from r.id
+      -- One that was released without a sandbox, before that came: the orphan has the bill.
+      and (x.cost_record_id is not null or not exists (
+          select from copilot_internal.execution_contexts o
+          where o.late_for_context_id = x.id and o.conversation_id = x.conversation_id and o.tenant_id = x.tenant_id))
     union all
     select 'hold of a released context', x.tenant_id, x.id, 'settled', h.state
     from copilot_internal.execution_contexts x

@@ -4,6 +4,7 @@
 mod batch;
 mod changes;
 mod constants;
+mod conversations;
 mod estimate;
 mod folded;
 mod ledger;
@@ -24,7 +25,7 @@ use anyhow::{Result, bail};
 use crate::progress::Step;
 
 /// What `--only` takes: groups of rows of the table.
-pub const ROWS: [&str; 16] = [
+pub const ROWS: [&str; 18] = [
     "insert",
     "batch",
     "locked",
@@ -41,6 +42,8 @@ pub const ROWS: [&str; 16] = [
     "quotas",
     "changes",
     "reads",
+    "conversations",
+    "candidates",
 ];
 
 #[derive(Clone, Debug)]
@@ -82,7 +85,7 @@ pub fn run(options: &BenchOptions) -> Result<()> {
     }
     let cluster = server::start(options.preload, None)?;
     println!("{}", server::describe(&cluster)?);
-    let mut step = Step::start("Measuring", "about 7 minutes with the usual options");
+    let mut step = Step::start("Measuring", "about 12 minutes with the usual options");
     let mut rows = Vec::new();
     if ["insert", "locked", "locked-5ms"].iter().any(|row| options.wants(row)) {
         rows.extend(ledger::rows(&cluster, options, &mut step)?);
@@ -115,6 +118,7 @@ pub fn run(options: &BenchOptions) -> Result<()> {
     if options.wants("changes") {
         rows.extend(changes::rows(&cluster, options, &mut step)?);
     }
+    rows.extend(conversations::rows(&cluster, options, &mut step)?);
     drop(cluster);
     if options.wants("folded") {
         rows.extend(folded::rows(options, &mut step)?);
@@ -154,6 +158,9 @@ fn conditions(options: &BenchOptions) -> String {
          has-quota, check-quota: as authenticated with claims.\n\
          tenant: as authenticated with claims, in one process; a policy over 100,000 rows without an index, by the \
          mean of 20 queries; the net cost of 200,000 calls in one query.\n\
+         conversations, candidates: in process unless clients are named: the time of the process on a processor, of \
+         transactions that are rolled back. The flat table has the columns, constraints and indexes of the messages, and \
+         400,000 more rows. A bare insert takes its number from a sequence.\n\
          changes: eight clients charge {tenants} tenants at random, while one session more changes what concerns none of \
          them, at an even pace; against the same without changes.\n\
          reads: {records} records of a thousand tenants by a Zipf distribution, 20 models, 90 days and 200 users each, all \

@@ -105,7 +105,7 @@ fn statements(client: &mut Client, provider: &str, model: &str, report: &str) ->
 }
 
 /// How long a process has been on a processor, in seconds.
-fn on_cpu(process: i32) -> Result<f64> {
+pub(super) fn on_cpu(process: i32) -> Result<f64> {
     let path = format!("/proc/{process}/schedstat");
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
     let nanos: u64 = text.split(' ').next().unwrap_or_default().parse().context("schedstat has another form")?;

@@ -1,6 +1,8 @@
-//! `cargo xtask demo`: a real trace of model calls against three tenants with quotas, on a server of its own.
+//! `cargo xtask demo`: a real trace of model calls against three tenants with quotas, and one conversation, on a server of
+//! its own.
 
 mod charts;
+mod conversation;
 mod observe;
 mod page;
 mod replay;
@@ -49,12 +51,13 @@ pub fn run(options: &DemoOptions) -> Result<bool> {
     let took = started.elapsed();
     let samples = observer.map(Observer::finish).transpose()?;
     let report = report::print(&mut admin, &world, &calls, &replayed, took, options.clients)?;
+    let conversation = conversation::play(&cluster, &mut admin, &world)?;
     if let (Some(path), Some(samples)) = (&options.html, &samples) {
-        page::write(path, &world, samples, &replayed, &report)?;
+        page::write(path, &world, samples, &replayed, &report, &conversation)?;
     }
     drop(admin);
     farewell(cluster, options.keep)?;
-    Ok(report.is_good)
+    Ok(report.is_good && conversation.is_good)
 }
 
 fn farewell(cluster: Cluster, keep: bool) -> Result<()> {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::charts::{Axes, Series, below_limit, decisions, latencies, stacked};
+use super::conversation::Conversation;
 use super::observe::Sample;
 use super::replay::{Replayed, Work, WorkOutcome};
 use super::report::{Report, percentile};
@@ -35,14 +36,27 @@ th, td { padding: .25rem .75rem .25rem 0; text-align: left; border-bottom: 1px s
 ";
 
 /// Writes the page.
-pub fn write(path: &Path, world: &DemoWorld, samples: &[Sample], replayed: &Replayed, report: &Report) -> Result<()> {
-    let page = page(world, samples, replayed, report)?;
+pub fn write(
+    path: &Path,
+    world: &DemoWorld,
+    samples: &[Sample],
+    replayed: &Replayed,
+    report: &Report,
+    conversation: &Conversation,
+) -> Result<()> {
+    let page = page(world, samples, replayed, report, conversation)?;
     fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))?;
     println!("Wrote {}", path.display());
     Ok(())
 }
 
-fn page(world: &DemoWorld, samples: &[Sample], replayed: &Replayed, report: &Report) -> Result<String> {
+fn page(
+    world: &DemoWorld,
+    samples: &[Sample],
+    replayed: &Replayed,
+    report: &Report,
+    conversation: &Conversation,
+) -> Result<String> {
     let mut page = String::new();
     write!(
         page,
@@ -76,6 +90,8 @@ fn page(world: &DemoWorld, samples: &[Sample], replayed: &Replayed, report: &Rep
     let caption =
         "As the clients measured it. A call that is let in is reserved and recorded; one that is refused only asks.";
     section(&mut page, "Latency", caption, &by_latency(replayed)?, &[])?;
+    page.push_str("<h2>One conversation: what each path cost</h2>\n");
+    write_table(&mut page, &conversation.paths);
     page.push_str("</body>\n</html>\n");
     Ok(page)
 }

@@ -17,6 +17,7 @@ mod errors;
 pub mod expectation;
 mod raw;
 mod rest;
+mod talk;
 mod tally;
 mod world;
 
@@ -285,6 +286,7 @@ fn play(burst: &Burst, clients: usize, fault: Fault) -> Result<(Vec<Attempt>, Ta
             scope.spawn(|| company::housekeeper(burst)),
             scope.spawn(|| company::observer(burst)),
         ];
+        let talkers: Vec<_> = (0..talk::TALKERS).map(|number| scope.spawn(move || talk::talk(burst, number))).collect();
         let sabotage = chaos::saboteur(burst, fault);
         let panicked = |_| anyhow!("a thread panicked");
         let (mut attempts, mut all) = (Vec::new(), Tally::default());
@@ -293,7 +295,7 @@ fn play(burst: &Burst, clients: usize, fault: Fault) -> Result<(Vec<Attempt>, Ta
             attempts.extend(mine);
             all.merge(tally);
         }
-        for thread in company {
+        for thread in company.into_iter().chain(talkers) {
             all.merge(thread.join().map_err(panicked)?);
         }
         let (tally, ended) = sabotage?;

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::chaos::{Ended, end_prepared, prepared, wait_for_server};
 use super::expectation::{Attempt, Book, LedgerRow, Limits, Outcome, QuotaKey};
+use super::talk;
 use super::tally::Tally;
 use super::world::{Tenant, World};
 use crate::books::DIFFERENCES;
@@ -55,6 +56,7 @@ pub fn check(
     let mut wrong = ground.book.compare(&ledger(&mut client)?);
     tally.checked("acknowledged costs there once, all in each cycle", ground.book.acknowledged());
     wrong.extend(verify(&mut server, tally)?);
+    wrong.extend(talk::verify(&mut server, tally)?);
     let waves = if everything { ground.world.waves.len() } else { 2 };
     let tenants: Vec<Tenant> = ground.world.waves.iter().rev().take(waves).flatten().cloned().collect();
     wrong.extend(figures(&mut server, ground, &statements, &tenants, tally)?);

@@ -128,6 +128,7 @@ impl World {
         // A platform quota makes the locked mode serialise everything, so not every database has one.
         let (platform, crossing) = (number % 4 == 1 || number % 4 == 2, number.is_multiple_of(2));
         client.batch_execute(include_str!("storm.sql")).context("cannot furnish the database")?;
+        client.batch_execute(include_str!("talk.sql")).context("cannot furnish the conversations")?;
         client.batch_execute(
             "insert into copilot_internal.default_quotas (plan, resource_type, period, limit_usd)
                   values ('tight', 'llm', 'day', 0.5), ('tight', 'all', 'month', 3)",

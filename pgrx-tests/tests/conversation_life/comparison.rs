@@ -18,7 +18,7 @@ const PATHS: &str = "
                                   c.role, c.operation_id is not null, c.truncated, c.content), E'\\n' order by c.place)
          from public.get_path_context($1, p.id, $3, $4) with ordinality
               c (kind, message_id, role, content, parts, token_count, effective_sequence, is_pinned, operation_id,
-                 truncated, place)),
+                 truncated, removal_count, place)),
         (select string_agg(format('pinned %s %s', g.message_id, g.effective_sequence), E'\\n' order by g.effective_sequence)
          from public.get_pinned_messages($1, p.conversation_id, p.id) g),
         (select string_agg(format('ancestor %s %s', a.path_id, a.depth), E'\\n' order by a.depth desc)

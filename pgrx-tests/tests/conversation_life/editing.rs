@@ -104,6 +104,18 @@ impl Walk {
         kept
     }
 
+    /// What the writer of a summary has read, as an argument, and whether messages went since. Who says nothing is
+    /// refused where the summary tells of a message that went in the last hour.
+    pub fn removal_count(&mut self, path: PathNumber, tells_of_removed: bool) -> Result<(String, bool)> {
+        let sql = "select removal_count from copilot_internal.conversation_paths where id = $1";
+        let count: i32 = self.client.query_one(sql, &[&self.path_id(path)])?.get(0);
+        Ok(match self.random.random_range(0..6) {
+            0 => (String::new(), tells_of_removed),
+            1 if count > 0 => (format!(", p_removal_count => {}", count - 1), true),
+            _ => (format!(", p_removal_count => {count}"), false),
+        })
+    }
+
     pub fn compact(&mut self) -> Result<()> {
         let path = self.any_path();
         let list = self.chat.paths[path].list.clone();
@@ -116,14 +128,21 @@ impl Walk {
         let base = if self.chance(5) { None } else { governing.map(|number| self.chat.operations[number].id) };
         let summary = self.words();
         let request = self.request_id();
+        let tells_of_removed = list[..through].iter().any(|number| self.chat.messages[*number].is_deleted);
+        let (read, is_stale) = self.removal_count(path, tells_of_removed)?;
         let ids: Vec<String> = kept.iter().map(|number| self.message_id(*number).to_string()).collect();
         let mut sql = format!("select * from public.apply_compaction({}, ", self.tenant_and_chat());
         sql += &format!("'{}', '{}', 'semantic', ", self.path_id(path), self.message_id(list[through - 1]));
         sql += &format!("{}, p_kept_message_ids => '{{{}}}'", literal(&summary), ids.join(","));
         sql += &base.map_or(String::new(), |base| format!(", p_base_operation_id => '{base}'"));
         sql += &request.as_ref().map_or(String::new(), |request| format!(", p_request_id => '{request}'"));
-        sql += ")";
-        if let Some(refusal) = self.why_not_compact(path, through, &kept, base) {
+        sql += &format!("{read})");
+        let mut refusal = self.why_not_compact(path, through, &kept, base);
+        if refusal.is_none() && is_stale {
+            self.count("compact, stale");
+            refusal = Some("PT409");
+        }
+        if let Some(refusal) = refusal {
             self.count("compact, refused");
             return self.ask("compact", &sql, Some(refusal)).map(|_| ());
         }
@@ -132,7 +151,7 @@ impl Walk {
         if request.is_some() {
             let value = row.get::<_, Uuid>("operation_id").to_string();
             let (what, column) = ("compact again", "operation_id");
-            self.sent.push(Sent { what, sql, column, value, message: None, path: Some(path) });
+            self.sent.push(Sent { what, sql, column, value, path: Some(path) });
         }
         Ok(())
     }

@@ -28,7 +28,7 @@ const OWNER: u128 = 0xa;
 const STEPS: usize = 60;
 
 /// What must have come about, each so often in so many lives: a model that expects nothing agrees with everything.
-const MUST_HAPPEN: [(&str, usize); 31] = [
+const MUST_HAPPEN: [(&str, usize); 34] = [
     ("append", 8),
     ("append, refused", 1),
     ("append again", 2),
@@ -46,12 +46,15 @@ const MUST_HAPPEN: [(&str, usize); 31] = [
     ("merge of nothing", 1),
     ("merge again", 1),
     ("merge, refused", 1),
+    ("merge, stale", 1),
+    ("merge, some known", 1),
     ("pin", 1),
     ("unpin", 1),
     ("delete", 1),
     ("compact", 2),
     ("compact, not smaller", 1),
     ("compact, refused", 2),
+    ("compact, stale", 1),
     ("compact again", 1),
     ("revert", 1),
     ("archive", 1),

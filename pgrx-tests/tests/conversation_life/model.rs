@@ -270,6 +270,43 @@ impl Chat {
         from[common..].to_vec()
     }
 
+    /// Of these messages those that another path does not show, as original or copy; a unit of which a part is new
+    /// stays whole.
+    pub fn without_copied(
+        &self,
+        source: PathNumber,
+        target: PathNumber,
+        messages: Vec<MessageNumber>,
+    ) -> Vec<MessageNumber> {
+        let is_known = |number: MessageNumber| {
+            let copies = self.copies(number);
+            let mut shown = self.paths[target].list.iter().filter(|number| copies.contains(number));
+            shown.any(|number| !self.messages[*number].is_deleted)
+        };
+        let new: BTreeSet<MessageNumber> = messages.iter().copied().filter(|number| !is_known(*number)).collect();
+        let is_brought = |number: &MessageNumber| !self.unit_on(source, *number).is_disjoint(&new);
+        messages.into_iter().filter(is_brought).collect()
+    }
+
+    /// A message, what it was copied from, and all copies.
+    fn copies(&self, message: MessageNumber) -> BTreeSet<MessageNumber> {
+        let mut copies = BTreeSet::from([message]);
+        loop {
+            let before = copies.len();
+            for (number, other) in self.messages.iter().enumerate() {
+                if other.copied_from.is_some_and(|origin| copies.contains(&origin)) {
+                    copies.insert(number);
+                }
+                if copies.contains(&number) {
+                    copies.extend(other.copied_from);
+                }
+            }
+            if copies.len() == before {
+                return copies;
+            }
+        }
+    }
+
     /// Appends a message to the path that writes it.
     pub fn push(&mut self, message: Message) -> MessageNumber {
         let number = self.messages.len();

@@ -26,8 +26,7 @@ pub struct Sent {
     /// The column that tells what was made, and its value as text.
     pub column: &'static str,
     pub value: String,
-    /// A message that must not have been erased, and a path that must be there: else nothing remembers the request.
-    pub message: Option<MessageNumber>,
+    /// A path that must be there: else nothing remembers the request.
     pub path: Option<PathNumber>,
 }
 
@@ -195,10 +194,7 @@ impl Walk {
         let remembered: Vec<Sent> = self
             .sent
             .iter()
-            .filter(|sent| {
-                sent.message.is_none_or(|number| !self.chat.messages[number].is_erased)
-                    && sent.path.is_none_or(|number| !self.chat.paths[number].is_gone)
-            })
+            .filter(|sent| sent.path.is_none_or(|number| !self.chat.paths[number].is_gone))
             .cloned()
             .collect();
         if remembered.is_empty() {

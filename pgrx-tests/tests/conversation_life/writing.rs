@@ -54,12 +54,12 @@ impl Walk {
         let mut message = Message::new(row.get("message_id"), path, role, &content, tokens);
         message.is_finished = !is_draft;
         let made = message.id.to_string();
-        let number = self.chat.push(message);
+        self.chat.push(message);
         ensure!(row.get::<_, Uuid>("path_id") == self.path_id(path), "on another path");
         ensure!(row.get::<_, i32>("effective_sequence") as usize == self.chat.paths[path].list.len(), "numbered");
         if request.is_some() {
             let (what, column) = ("append again", "message_id");
-            self.sent.push(Sent { what, sql, column, value: made, message: Some(number), path: None });
+            self.sent.push(Sent { what, sql, column, value: made, path: None });
         }
         Ok(())
     }
@@ -98,9 +98,9 @@ impl Walk {
             let position = self.chat.position(path, number).unwrap_or_default();
             ensure!(row.get::<_, i32>("effective_sequence") as usize == position, "numbered");
         }
-        if request.is_some() && count == 1 {
+        if request.is_some() {
             let (what, column, value) = ("append again", "message_id", self.message_id(first).to_string());
-            self.sent.push(Sent { what, sql, column, value, message: Some(first), path: None });
+            self.sent.push(Sent { what, sql, column, value, path: None });
         }
         Ok(())
     }
@@ -162,7 +162,7 @@ impl Walk {
         }
         if request.is_some() {
             let (what, column) = ("branch again", "path_id");
-            self.sent.push(Sent { what, sql, column, value, message: None, path: Some(number) });
+            self.sent.push(Sent { what, sql, column, value, path: Some(number) });
         }
         Ok(())
     }
@@ -180,8 +180,11 @@ impl Walk {
             message.is_finished && !message.is_deleted
         };
         let mut merged: Vec<MessageNumber> = news.iter().copied().filter(|number| is_mergeable(self, number)).collect();
+        merged = self.without_copied(source, target, merged);
+        let tells_of_removed = news.iter().any(|number| self.chat.messages[*number].is_deleted);
+        let (read, is_stale) = self.removal_count(source, tells_of_removed)?;
         let (mode, arguments, what) = match self.random.random_range(0..3) {
-            0 => ("summary", format!(", p_summary_content => {}", literal(&summary)), "merge summary"),
+            0 => ("summary", format!(", p_summary_content => {}{read}", literal(&summary)), "merge summary"),
             1 if !merged.is_empty() => {
                 let named: Vec<MessageNumber> = merged.iter().copied().filter(|_| self.chance(2)).collect();
                 let named = if named.is_empty() { vec![merged[0]] } else { named };
@@ -201,7 +204,11 @@ impl Walk {
             !stays,
             argument(request.as_ref())
         );
-        let refusal = self.why_not_merge(source, target);
+        let mut refusal = self.why_not_merge(source, target);
+        if refusal.is_none() && mode == "summary" && is_stale {
+            self.count("merge, stale");
+            refusal = Some("PT409");
+        }
         if refusal.is_some() {
             self.count("merge, refused");
             return self.ask("merge", &sql, refusal).map(|_| ());
@@ -211,17 +218,10 @@ impl Walk {
         let copies: Vec<Uuid> = row.get("merged_message_ids");
         if mode == "summary" {
             ensure!(copies.is_empty(), "a summary and copies");
-            let mut message = Message::new(row.get("summary_message_id"), target, Role::System, &summary, None);
-            message.sums_up = news.into_iter().collect();
-            self.chat.push(message);
+            self.note_summary(row.get("summary_message_id"), target, &summary, news);
         } else {
             ensure!(copies.len() == merged.len(), "{} copies of {} messages", copies.len(), merged.len());
-            for (copy, number) in copies.iter().zip(&merged) {
-                let mut message = self.chat.messages[*number].clone();
-                (message.id, message.owner, message.copied_from) = (*copy, target, Some(*number));
-                message.sums_up.clear();
-                self.chat.push(message);
-            }
+            self.note_copies(&copies, target, &merged);
         }
         self.close_source(source, target, stays);
         if request.is_some() {
@@ -232,9 +232,38 @@ impl Walk {
             } else {
                 format!("{{{}}}", ids.join(","))
             };
-            self.sent.push(Sent { what: "merge again", sql, column, value, message: None, path: Some(source) });
+            self.sent.push(Sent { what: "merge again", sql, column, value, path: Some(source) });
         }
         Ok(())
+    }
+
+    fn without_copied(
+        &mut self,
+        source: PathNumber,
+        target: PathNumber,
+        messages: Vec<MessageNumber>,
+    ) -> Vec<MessageNumber> {
+        let before = messages.len();
+        let messages = self.chat.without_copied(source, target, messages);
+        if messages.len() < before {
+            self.count("merge, some known");
+        }
+        messages
+    }
+
+    fn note_summary(&mut self, id: Uuid, target: PathNumber, summary: &str, news: Vec<MessageNumber>) {
+        let mut message = Message::new(id, target, Role::System, summary, None);
+        message.sums_up = news.into_iter().collect();
+        self.chat.push(message);
+    }
+
+    fn note_copies(&mut self, copies: &[Uuid], target: PathNumber, merged: &[MessageNumber]) {
+        for (copy, number) in copies.iter().zip(merged) {
+            let mut message = self.chat.messages[*number].clone();
+            (message.id, message.owner, message.copied_from) = (*copy, target, Some(*number));
+            message.sums_up.clear();
+            self.chat.push(message);
+        }
     }
 
     fn why_not_merge(&self, source: PathNumber, target: PathNumber) -> Option<&'static str> {
