@@ -16,13 +16,13 @@ use uuid::Uuid;
 
 const DATABASE: &str = "tollgate";
 
-/// Debian 12 has PL/Proxy for its own Postgres alone.
-fn server(preload: bool) -> Result<Cluster> {
+/// A node or a router. Debian 12 has PL/Proxy for its own Postgres alone.
+fn server(is_node: bool) -> Result<Cluster> {
     let major = Major::Pg15;
     // A router must be closed also where everything is open by default.
     let default_privileges = DefaultPrivileges::Legacy;
     let options = ClusterOptions { major, default_privileges, ..ClusterOptions::default() };
-    Cluster::start(if preload { options } else { ClusterOptions { preload, ..options } })
+    Cluster::start(if is_node { options } else { ClusterOptions { preload: false, ..options } })
 }
 
 struct Fleet {

@@ -194,7 +194,8 @@ create function copilot_internal.router_function(
 begin atomic
     select pg_catalog.format(E'create function %s(%s)\n    returns %s\n    language %s security definer '
         'set search_path = pg_catalog, pg_temp as $router$%s$router$;\n'
-        'alter function %1$s(%6$s) owner to tollgate_router;\n', p_name, p_arguments, p_result, p_language, p_body, p_signature);
+        'alter function %1$s(%6$s) owner to tollgate_router;\n', p_name, p_arguments, p_result, p_language, p_body,
+        p_signature);
 end;
 comment on function copilot_internal.router_function(text, text, text, text, text, text) is
     'The SQL that makes a function of a router. It runs as the role that alone reaches the nodes. PL/Proxy''s are '
