@@ -27,7 +27,7 @@ select distinct tenant_id from claim_quota_events(p_tenant_id => :'zeta');
 select count(*) from claim_quota_events(p_tenant_id => :'zeta');
 select distinct tenant_id from claim_quota_events();
 select acknowledge_quota_events(array[:'event'::uuid], :'zeta'), acknowledge_quota_events(array[:'event'::uuid], :'acme');
-select reservation_id as hold from reserve_quota(:'acme', 'llm', 0.1, 'h') \gset
+select reservation_id as hold from reserve_quota(:'acme', 'e2b', 0.1, 'h') \gset
 
 \set VERBOSITY sqlstate
 select create_tenant('Acme', p_tenant_id => :'acme');
