@@ -132,6 +132,7 @@ fn edges(kind: &str) -> &'static [&'static str] {
             &["null", "'{}'", "'{null}'", "'{NaN}'", "'{0.5, 10}'", "'{{0.5}, {1}}'", "'{1e-16383}'", "'{Infinity}'"]
         }
         "uuid[]" => &["null", "'{}'", "'{null}'", "'{{00000000-0000-0000-0000-000000000000}}'"],
+        "text[]" => &["null", "'{}'", "'{null}'", "'{ordinal, recorded}'", "'{{a}, {b}}'"],
         "timestamp with time zone" => &[
             "null",
             "'infinity'",
