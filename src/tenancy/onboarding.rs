@@ -349,10 +349,8 @@ pub fn delete(spi: &Session, actor: Actor, tenant: Uuid) -> Result<bool> {
     if acting_role(actor, tenant)? != Role::Owner {
         return Err(not_owner());
     }
-    if actor == Actor::Server {
-        if !is_there(spi, tenant)? {
-            return Err(gone());
-        }
+    if actor == Actor::Server && !is_there(spi, tenant)? {
+        return Err(gone());
     }
     let locked = match (Locked::lock(spi, actor, tenant), actor) {
         (Err(Error::NotFound { .. }), Actor::Server) => return Ok(false),
