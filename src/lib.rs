@@ -54,7 +54,8 @@ pgrx::extension_sql_file!("../sql/schema/erasure.sql", name = "erasure", require
 pgrx::extension_sql_file!("../sql/schema/export.sql", name = "export", requires = ["erasure"]);
 pgrx::extension_sql_file!("../sql/schema/purge.sql", name = "purge", requires = ["export"]);
 pgrx::extension_sql_file!("../sql/schema/metrics.sql", name = "metrics", requires = ["purge"]);
-pgrx::extension_sql_file!("../sql/schema/grants.sql", name = "grants", requires = ["metrics"], finalize);
+pgrx::extension_sql_file!("../sql/schema/router.sql", name = "router", requires = ["metrics"]);
+pgrx::extension_sql_file!("../sql/schema/grants.sql", name = "grants", requires = ["router"], finalize);
 
 /// Runs once in every backend that loads the library.
 #[pg_guard]

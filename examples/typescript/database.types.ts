@@ -217,7 +217,7 @@ export type Database = {
         Returns: boolean
       }
       acknowledge_quota_events: {
-        Args: { p_event_ids: string[] }
+        Args: { p_event_ids: string[]; p_tenant_id?: string }
         Returns: number
       }
       check_and_record_quota_atomic: {
@@ -269,7 +269,7 @@ export type Database = {
         }[]
       }
       claim_quota_events: {
-        Args: { p_lease?: string; p_limit?: number }
+        Args: { p_lease?: string; p_limit?: number; p_tenant_id?: string }
         Returns: {
           acknowledged_at: string
           created_at: string
@@ -299,7 +299,7 @@ export type Database = {
         }[]
       }
       create_personal_tenant: {
-        Args: { p_user_email: string; p_user_id: string }
+        Args: { p_tenant_id?: string; p_user_email: string; p_user_id: string }
         Returns: string
       }
       create_tenant: {
@@ -308,6 +308,7 @@ export type Database = {
           p_owner_id?: string
           p_plan?: string
           p_slug?: string
+          p_tenant_id?: string
           p_type?: string
         }
         Returns: string
@@ -483,6 +484,7 @@ export type Database = {
           p_quota_id: string
           p_reason?: string
           p_starts_at?: string
+          p_tenant_id?: string
         }
         Returns: string
       }

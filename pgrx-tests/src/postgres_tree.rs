@@ -10,6 +10,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::asserting_postgres;
+use crate::debian::{self, Release};
 use crate::debian_postgres;
 use crate::layout;
 use crate::major::Major;
@@ -111,6 +112,9 @@ impl PostgresTree {
                 "there is no Postgres 16 here: no release of Debian that apt reaches has its packages or its source (12 has 15, 13 has 17, unstable has 18)"
             ),
         }
+        if major == Major::Pg15 && !private.has_extension("plproxy") {
+            add_plproxy(&private.prefix)?;
+        }
         let said = private.version().with_context(|| format!("the copy of Postgres {major} does not run"))?;
         if !said.contains(&format!(" {major}.")) {
             bail!("{} is no Postgres {major}: {said}", private.prefix.display());
@@ -142,6 +146,13 @@ impl PostgresTree {
     fn is_complete(&self) -> bool {
         self.server_headers().is_dir() && self.pg_isolation_regress().is_file() && self.version().is_ok()
     }
+}
+
+/// What routes calls to other servers in a test: unpacked into the tree, and not installed.
+fn add_plproxy(prefix: &Path) -> Result<()> {
+    let release = Release::open("bookworm")?;
+    debian::unpack(&release.package("postgresql-15-plproxy")?, prefix)?;
+    release.forget()
 }
 
 /// Makes a tree under a temporary name first, so that one which exists is a whole one.

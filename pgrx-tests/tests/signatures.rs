@@ -177,12 +177,18 @@ const FUNCTIONS: &[(&str, &str, &str, &str)] = &[
          is_active boolean, joined_at timestamp with time zone, is_current boolean)",
     ),
     ("verify_tenant_access", "stable", "p_user_id uuid, p_tenant_id uuid", "TABLE(has_access boolean, role text)"),
-    ("create_personal_tenant", "volatile", "p_user_id uuid, p_user_email text", "uuid"),
+    (
+        "create_personal_tenant",
+        "volatile",
+        "p_user_id uuid, p_user_email text, p_tenant_id uuid DEFAULT NULL::uuid",
+        "uuid",
+    ),
     (
         "create_tenant",
         "volatile",
         "p_name text, p_slug text DEFAULT NULL::text, p_type text DEFAULT 'team'::text, \
-         p_plan text DEFAULT 'free'::text, p_owner_id uuid DEFAULT NULL::uuid",
+         p_plan text DEFAULT 'free'::text, p_owner_id uuid DEFAULT NULL::uuid, \
+         p_tenant_id uuid DEFAULT NULL::uuid",
         "uuid",
     ),
     ("invite_member", "volatile", "p_tenant_id uuid, p_user_id uuid, p_role text DEFAULT 'member'::text", "boolean"),
@@ -213,7 +219,8 @@ const FUNCTIONS: &[(&str, &str, &str, &str)] = &[
         "raise_quota",
         "volatile",
         "p_quota_id uuid, p_amount_usd numeric, p_ends_at timestamp with time zone, \
-         p_starts_at timestamp with time zone DEFAULT NULL::timestamp with time zone, p_reason text DEFAULT NULL::text",
+         p_starts_at timestamp with time zone DEFAULT NULL::timestamp with time zone, p_reason text DEFAULT NULL::text, \
+         p_tenant_id uuid DEFAULT NULL::uuid",
         "uuid",
     ),
     (
@@ -233,12 +240,13 @@ const FUNCTIONS: &[(&str, &str, &str, &str)] = &[
     (
         "claim_quota_events",
         "volatile",
-        "p_limit integer DEFAULT 100, p_lease interval DEFAULT '00:01:00'::interval",
+        "p_limit integer DEFAULT 100, p_lease interval DEFAULT '00:01:00'::interval, \
+         p_tenant_id uuid DEFAULT NULL::uuid",
         "TABLE(id uuid, tenant_id uuid, quota_id uuid, event_type text, threshold numeric, \
          period_start timestamp with time zone, payload jsonb, created_at timestamp with time zone, \
          acknowledged_at timestamp with time zone)",
     ),
-    ("acknowledge_quota_events", "volatile", "p_event_ids uuid[]", "integer"),
+    ("acknowledge_quota_events", "volatile", "p_event_ids uuid[], p_tenant_id uuid DEFAULT NULL::uuid", "integer"),
     (
         "set_model_price",
         "volatile",

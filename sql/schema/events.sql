@@ -166,7 +166,7 @@ comment on function copilot_internal.delete_old_events(integer) is
     'Deletes at most so many events that were acknowledged, and whose period ended, more than 90 days ago. Run as the '
     'owner.';
 
-create function copilot_internal.claim_events(p_limit integer, p_lease interval)
+create function copilot_internal.claim_events(p_limit integer, p_lease interval, p_tenant_id uuid)
     returns table (id uuid, tenant_id uuid, quota_id uuid, event_type text, threshold numeric, period_start timestamptz,
         payload jsonb, created_at timestamptz, acknowledged_at timestamptz)
     language plpgsql volatile rows 100 set search_path = pg_catalog, pg_temp as $$
@@ -178,12 +178,17 @@ begin
     if p_lease is null or p_lease < interval '1 second' or p_lease > interval '1 day' then
         raise exception 'p_lease must be between 1 second and 1 day' using errcode = 'invalid_parameter_value';
     end if;
-    perform copilot_internal.catch_up_events_of_charged(100);
+    if p_tenant_id is null then
+        perform copilot_internal.catch_up_events_of_charged(100);
+    else
+        perform copilot_internal.catch_up_events(p_tenant_id, copilot_internal.lock_share());
+    end if;
     return query
     with next as (
         select e.id
         from copilot_internal.quota_events e
         where e.acknowledged_at is null and (e.claimed_until is null or e.claimed_until <= clock_timestamp())
+          and (p_tenant_id is null or e.tenant_id = p_tenant_id)
         order by e.created_at, e.threshold, e.id
         limit p_limit
         for update skip locked
@@ -199,19 +204,20 @@ begin
     from claimed c
     order by c.created_at, c.threshold, c.id;
 end $$;
-comment on function copilot_internal.claim_events(integer, interval) is
+comment on function copilot_internal.claim_events(integer, interval, uuid) is
     'What claim_quota_events does, for its kernel, which has asked who calls. Run as the owner.';
 
-create function public.claim_quota_events(p_limit integer default 100, p_lease interval default '1 minute')
+create function public.claim_quota_events(
+    p_limit integer default 100, p_lease interval default '1 minute', p_tenant_id uuid default null)
     returns table (id uuid, tenant_id uuid, quota_id uuid, event_type text, threshold numeric, period_start timestamptz,
         payload jsonb, created_at timestamptz, acknowledged_at timestamptz)
     language c volatile rows 100 as 'MODULE_PATHNAME', 'claim_quota_events_wrapper';
-comment on function public.claim_quota_events(integer, interval) is
-    'The oldest events that are neither acknowledged nor with another consumer, at most 1,000. They are the caller''s '
-    'for the time of p_lease (1 second to 1 day), and come again after it unless acknowledge_quota_events has named '
-    'them.';
+comment on function public.claim_quota_events(integer, interval, uuid) is
+    'The oldest events, of all or of one tenant, that are neither acknowledged nor with another consumer, at most '
+    '1,000. They are the caller''s for p_lease (1 second to 1 day), and then come again unless '
+    'acknowledge_quota_events has named them.';
 
-create function copilot_internal.acknowledge_events(p_event_ids uuid[]) returns integer
+create function copilot_internal.acknowledge_events(p_event_ids uuid[], p_tenant_id uuid) returns integer
     language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     v_count integer;
@@ -221,15 +227,15 @@ begin
     end if;
     update copilot_internal.quota_events e
     set acknowledged_at = clock_timestamp()
-    where e.id = any (p_event_ids) and e.acknowledged_at is null;
+    where e.id = any (p_event_ids) and e.acknowledged_at is null and (p_tenant_id is null or e.tenant_id = p_tenant_id);
     get diagnostics v_count = row_count;
     return v_count;
 end $$;
-comment on function copilot_internal.acknowledge_events(uuid[]) is
+comment on function copilot_internal.acknowledge_events(uuid[], uuid) is
     'What acknowledge_quota_events does, for its kernel, which has asked who calls. Run as the owner.';
 
-create function public.acknowledge_quota_events(p_event_ids uuid[]) returns integer
+create function public.acknowledge_quota_events(p_event_ids uuid[], p_tenant_id uuid default null) returns integer
     language c volatile as 'MODULE_PATHNAME', 'acknowledge_quota_events_wrapper';
-comment on function public.acknowledge_quota_events(uuid[]) is
+comment on function public.acknowledge_quota_events(uuid[], uuid) is
     'Says that these events are dealt with: claim_quota_events gives them no more. Returns how many were not '
-    'acknowledged before; unknown ids are passed over.';
+    'acknowledged before; unknown ids, and those of another tenant than is named, are passed over.';

@@ -23,11 +23,12 @@ comment on function copilot_internal.reprice(timestamptz, timestamptz, boolean, 
     'NULL or no row comes. p_dry_run tells.';
 
 create function copilot_internal.adjust_quota(
-    p_quota_id uuid, p_delta_usd numeric, p_request_id text, p_reason text default null)
+    p_quota_id uuid, p_delta_usd numeric, p_request_id text, p_reason text default null,
+    p_tenant_id uuid default null)
     returns table (adjustment_id uuid, current_spend_usd numeric, replayed boolean)
     language c volatile rows 1
     as 'MODULE_PATHNAME', 'adjust_quota_wrapper';
-comment on function copilot_internal.adjust_quota(uuid, numeric, text, text) is
+comment on function copilot_internal.adjust_quota(uuid, numeric, text, text, uuid) is
     'Corrects what the subject of a quota has spent in the present period by p_delta_usd (USD; below zero gives back, '
     'never more than was spent). As any charge it counts against every quota of the subject and resource, not only '
     'this one.';

@@ -63,7 +63,7 @@ comment on function public.set_quota(text, uuid, text, numeric, text, uuid, text
 
 create function public.raise_quota(
     p_quota_id uuid, p_amount_usd numeric, p_ends_at timestamptz, p_starts_at timestamptz default null,
-    p_reason text default null)
+    p_reason text default null, p_tenant_id uuid default null)
     returns uuid language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     v_id uuid;
@@ -83,7 +83,8 @@ begin
     if v_wrong is not null then
         raise exception '%', v_wrong using errcode = 'invalid_parameter_value';
     end if;
-    select q.tenant_id into v_tenant_id from metrics.quota_status q where q.quota_id = p_quota_id;
+    select q.tenant_id into v_tenant_id from metrics.quota_status q where q.quota_id = p_quota_id
+      and (p_tenant_id is null or q.tenant_id = p_tenant_id);
     if not found then
         raise exception 'there is no such quota' using errcode = 'no_data_found';
     end if;
@@ -92,6 +93,6 @@ begin
     returning o.id into v_id;
     return v_id;
 end $$;
-comment on function public.raise_quota(uuid, numeric, timestamptz, timestamptz, text) is
+comment on function public.raise_quota(uuid, numeric, timestamptz, timestamptz, text, uuid) is
     'Adds an amount (USD) to a quota''s limit from a moment (default now) until another, by the clock of the server. '
     'Returns the raise''s id in quota_overrides. Raises add up; at most 32 of a quota may not have ended.';

@@ -25,20 +25,22 @@ comment on function public.verify_tenant_access(uuid, uuid) is
     'Whether a user is an active member of a tenant, and with which role. An authenticated caller may ask only about '
     'themselves.';
 
-create function public.create_personal_tenant(p_user_id uuid, p_user_email text) returns uuid
-    language c volatile as 'MODULE_PATHNAME', 'create_personal_tenant_wrapper';
-comment on function public.create_personal_tenant(uuid, text) is
+create function public.create_personal_tenant(
+    p_user_id uuid, p_user_email text, p_tenant_id uuid default null)
+    returns uuid language c volatile as 'MODULE_PATHNAME', 'create_personal_tenant_wrapper';
+comment on function public.create_personal_tenant(uuid, text, uuid) is
     'The personal tenant of a user, made when there is none, and preferred when the user prefers none. An '
-    'authenticated caller gives their own id and the e-mail of their claims. One that was deleted comes back when the '
-    'server asks, and not otherwise.';
+    'authenticated caller gives their own id and the e-mail of their claims. The server brings a deleted one back, '
+    'and may choose a new one''s id.';
 
 create function public.create_tenant(
     p_name text, p_slug text default null, p_type text default 'team', p_plan text default 'free',
-    p_owner_id uuid default null)
+    p_owner_id uuid default null, p_tenant_id uuid default null)
     returns uuid language c volatile as 'MODULE_PATHNAME', 'create_tenant_wrapper';
-comment on function public.create_tenant(text, text, text, text, uuid) is
-    'Makes a tenant and returns its id; without a slug one is made from the name. For the server; an authenticated '
-    'caller makes as many as pg_tollgate.tenants_per_user says, on the plan free, and owns them.';
+comment on function public.create_tenant(text, text, text, text, uuid, uuid) is
+    'Makes a tenant and returns its id; without a slug one is made from the name. The server may choose the id (23505: '
+    'taken). An authenticated caller makes as many as pg_tollgate.tenants_per_user says, on the plan free, and owns '
+    'them.';
 
 create function public.invite_member(p_tenant_id uuid, p_user_id uuid, p_role text default 'member') returns boolean
     language c volatile as 'MODULE_PATHNAME', 'invite_member_wrapper';

@@ -74,7 +74,7 @@ begin
             ('execute', 'procedure copilot_internal.housekeep(interval)', array['service_role']),
             ('execute', 'function copilot_internal.price_problem(numeric, numeric, jsonb), '
                 'copilot_internal.policy_problem(text, text, jsonb, jsonb, jsonb, jsonb, text, jsonb, jsonb), '
-                'copilot_internal.adjust_quota(uuid, numeric, text, text), copilot_internal.charge_on_insert(), '
+                'copilot_internal.adjust_quota(uuid, numeric, text, text, uuid), copilot_internal.charge_on_insert(), '
                 'copilot_internal.reprice(timestamptz, timestamptz, boolean, bigint, text), '
                 'copilot_internal.read_price_list(jsonb), copilot_internal.price_list(text), '
                 'copilot_internal.price_values(numeric, numeric, jsonb), '
@@ -82,7 +82,13 @@ begin
                 'copilot_internal.export_model_pricing(timestamptz, text), '
                 'copilot_internal.maintain(integer, interval), copilot_internal.verify(), '
                 'copilot_internal.verify_counters(), '
-                'copilot_internal.reload_counters(), copilot_internal.pending(), copilot_internal.holdings()',
+                'copilot_internal.reload_counters(), copilot_internal.pending(), copilot_internal.holdings(), '
+                'copilot_internal.router_functions(), copilot_internal.router_views(), '
+                'copilot_internal.router_frame(integer), copilot_internal.router_own_body(text), '
+                'copilot_internal.router_batch_body(text, text[]), '
+                'copilot_internal.router_function(text, text, text, text, text, text), '
+                'copilot_internal.router_plproxy(integer), copilot_internal.router_citus(), '
+                'copilot_internal.router_sql(text, integer)',
                 array['service_role']),
             -- Looking, and what people do with their tenants: the kernels decide who may.
             ('execute', 'function public.check_quota_before_operation(uuid, text, numeric, uuid), '
@@ -95,8 +101,8 @@ begin
                 'public.get_llm_cost_estimate(text, text, text, text, uuid), '
                 'public.get_e2b_cost_estimate(text, text, text, text, uuid), '
                 'public.get_current_tenant_id(uuid), public.get_user_tenants(uuid), '
-                'public.verify_tenant_access(uuid, uuid), public.create_personal_tenant(uuid, text), '
-                'public.create_tenant(text, text, text, text, uuid), public.invite_member(uuid, uuid, text), '
+                'public.verify_tenant_access(uuid, uuid), public.create_personal_tenant(uuid, text, uuid), '
+                'public.create_tenant(text, text, text, text, uuid, uuid), public.invite_member(uuid, uuid, text), '
                 'public.accept_invitation(uuid, uuid), public.set_member_role(uuid, uuid, text), '
                 'public.remove_member(uuid, uuid), public.switch_tenant(uuid, uuid), public.delete_tenant(uuid), '
                 'public.resolve_llm_policy(uuid, text, uuid)', array['authenticated', 'service_role']),
@@ -115,8 +121,8 @@ begin
                 'public.extend_reservation(uuid, interval, numeric, text, uuid), '
                 'public.refund_cost(uuid, numeric, text, text, uuid), '
                 'public.set_quota(text, uuid, text, numeric, text, uuid, text, text, numeric, numeric[], boolean), '
-                'public.raise_quota(uuid, numeric, timestamptz, timestamptz, text), '
-                'public.claim_quota_events(integer, interval), public.acknowledge_quota_events(uuid[]), '
+                'public.raise_quota(uuid, numeric, timestamptz, timestamptz, text, uuid), '
+                'public.claim_quota_events(integer, interval, uuid), public.acknowledge_quota_events(uuid[], uuid), '
                 'public.set_model_price(text, text, numeric, numeric, timestamptz, jsonb, uuid), '
                 'public.set_llm_policy(uuid, jsonb), public.initialize_tenant_quotas(uuid), '
                 'public.erase_user(uuid, uuid), public.export_user_data(uuid, uuid, text, integer), '

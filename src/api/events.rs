@@ -9,20 +9,20 @@ use crate::error::Error;
 use crate::outbox;
 use crate::pg::call::{Argument, Call, signatures};
 use crate::pg::clock_timestamp;
-use crate::pg::spi::types::{BOOL, INT, INTERVAL, UUIDS};
+use crate::pg::spi::types::{BOOL, INT, INTERVAL, UUID, UUIDS};
 use crate::pg::spi::{self, Plan, Snapshot};
 use crate::pg::value::Value;
 
 signatures! {
-    ClaimQuotaEvents = claim_quota_events(p_limit, p_lease);
-    AcknowledgeQuotaEvents = acknowledge_quota_events(p_event_ids);
+    ClaimQuotaEvents = claim_quota_events(p_limit, p_lease, p_tenant_id);
+    AcknowledgeQuotaEvents = acknowledge_quota_events(p_event_ids, p_tenant_id);
     Maintain = maintain(p_limit, p_within);
     Housekeep = housekeep(p_within);
     CatchUpEvents = catch_up_events(p_tenant_id, p_limit);
 }
 
-static CLAIM_PLAN: Plan = Plan::new("select * from copilot_internal.claim_events($1, $2)", &[INT, INTERVAL]);
-static ACKNOWLEDGE_PLAN: Plan = Plan::new("select copilot_internal.acknowledge_events($1)", &[UUIDS]);
+static CLAIM_PLAN: Plan = Plan::new("select * from copilot_internal.claim_events($1, $2, $3)", &[INT, INTERVAL, UUID]);
+static ACKNOWLEDGE_PLAN: Plan = Plan::new("select copilot_internal.acknowledge_events($1, $2)", &[UUIDS, UUID]);
 static MAINTAIN_PLAN: Plan = Plan::new("select * from copilot_internal.run_maintenance($1, $2, 100)", &[INT, INTERVAL]);
 static HOUSEKEEP_PLAN: Plan = Plan::new("select * from copilot_internal.housekeeping_step($1)", &[BOOL]);
 /// What housekeep() leaves to the next call: others may be charging meanwhile.
@@ -45,7 +45,8 @@ fn claim_quota_events(fcinfo: pg_sys::FunctionCallInfo) {
     use ClaimQuotaEvents::*;
 
     let call = Call::<ClaimQuotaEvents>::new(fcinfo);
-    write_for_service_role(call, "claim events", &CLAIM_PLAN, &[call.value(p_limit), call.value(p_lease)]);
+    let arguments = [call.value(p_limit), call.value(p_lease), call.value(p_tenant_id)];
+    write_for_service_role(call, "claim events", &CLAIM_PLAN, &arguments);
 }
 
 #[pg_extern(sql = false)]
@@ -56,7 +57,7 @@ fn acknowledge_quota_events(fcinfo: pg_sys::FunctionCallInfo) -> i32 {
     call.kernel(|caller| {
         require_service_role_to(caller, "acknowledge events")?;
         spi::session_for_functions(|spi| {
-            let rows = spi.run_write(&ACKNOWLEDGE_PLAN, &[call.value(p_event_ids)])?;
+            let rows = spi.run_write(&ACKNOWLEDGE_PLAN, &[call.value(p_event_ids), call.value(p_tenant_id)])?;
             rows.first().ok_or_else(|| Error::internal("nothing was counted"))?.need(1)
         })
     })

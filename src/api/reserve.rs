@@ -24,7 +24,7 @@ signatures! {
     ExtendReservation = extend_reservation(p_reservation_id, p_ttl, p_additional_usd, p_request_id, p_tenant_id);
     ExpireReservations = expire_reservations(p_limit);
     RefundCost = refund_cost(p_cost_record_id, p_amount_usd, p_request_id, p_reason, p_tenant_id);
-    AdjustQuota = adjust_quota(p_quota_id, p_delta_usd, p_request_id, p_reason);
+    AdjustQuota = adjust_quota(p_quota_id, p_delta_usd, p_request_id, p_reason, p_tenant_id);
     Reprice = reprice(p_from, p_to, p_dry_run, p_limit, p_cursor);
 }
 
@@ -203,7 +203,8 @@ fn adjust_quota(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
         let delta = PicosDifference::parse(&text).map_err(|error| arguments::out_of_range("p_delta_usd", error))?;
         let request_id = arguments::required_text(call.text(p_request_id), "p_request_id")?;
         let reason = arguments::text(call.text(p_reason), "p_reason")?;
-        spi::session(|spi| corrections::adjust(spi, quota, delta, &request_id, reason.as_deref()))
+        let tenant = arguments::id(call.uuid(p_tenant_id), "p_tenant_id")?;
+        spi::session(|spi| corrections::adjust(spi, quota, tenant, delta, &request_id, reason.as_deref()))
     });
     call.row(&[adjustment.correction.id.into(), Value::usd(adjustment.spent), adjustment.correction.replayed.into()])
 }

@@ -17,8 +17,8 @@ signatures! {
     GetCurrentTenantId = get_current_tenant_id(p_user_id);
     GetUserTenants = get_user_tenants(p_user_id);
     VerifyTenantAccess = verify_tenant_access(p_user_id, p_tenant_id);
-    CreatePersonalTenant = create_personal_tenant(p_user_id, p_user_email);
-    CreateTenant = create_tenant(p_name, p_slug, p_type, p_plan, p_owner_id);
+    CreatePersonalTenant = create_personal_tenant(p_user_id, p_user_email, p_tenant_id);
+    CreateTenant = create_tenant(p_name, p_slug, p_type, p_plan, p_owner_id, p_tenant_id);
     InviteMember = invite_member(p_tenant_id, p_user_id, p_role);
     AcceptInvitation = accept_invitation(p_tenant_id, p_user_id);
     SetMemberRole = set_member_role(p_tenant_id, p_user_id, p_role);
@@ -105,7 +105,8 @@ fn create_personal_tenant(fcinfo: pg_sys::FunctionCallInfo) -> Uuid {
     call.kernel(|caller| {
         let actor = Actor::of(caller)?;
         let user = arguments::id(call.uuid(p_user_id), "p_user_id")?;
-        spi::session(|spi| tenancy::create_personal(spi, caller, actor, user, call.text(p_user_email)))
+        let chosen = arguments::id(call.uuid(p_tenant_id), "p_tenant_id")?;
+        spi::session(|spi| tenancy::create_personal(spi, caller, actor, (user, chosen), call.text(p_user_email)))
     })
 }
 
@@ -121,6 +122,7 @@ fn create_tenant(fcinfo: pg_sys::FunctionCallInfo) -> Uuid {
             kind: call.text(p_type),
             plan: call.text(p_plan),
             owner: arguments::id(call.uuid(p_owner_id), "p_owner_id")?,
+            id: arguments::id(call.uuid(p_tenant_id), "p_tenant_id")?,
         };
         tenancy::create(spi, actor, asked)
     })

@@ -285,8 +285,9 @@ fn stored(text: &str) -> Result<Picos> {
 
 const QUOTA: &str = "
     select q.scope, q.scope_id, q.tenant_id, q.resource_type, q.period
-    from copilot_internal.effective_quotas q where q.quota_id = $1";
-static QUOTA_PLAN: Plan = Plan::new(QUOTA, &[UUID]);
+    from copilot_internal.effective_quotas q
+    where q.quota_id = $1 and ($2::uuid is null or q.tenant_id = $2)";
+static QUOTA_PLAN: Plan = Plan::new(QUOTA, &[UUID, UUID]);
 
 const FIND_ADJUSTMENT: &str = "
     select c.id, (c.user_id, c.resource_type, c.cost_usd) is not distinct from ($3::uuid, $4::text, $5::numeric)
@@ -308,9 +309,9 @@ struct Adjusted {
 }
 
 impl Adjusted {
-    fn find(spi: &Session, quota: Uuid) -> Result<Self> {
+    fn find(spi: &Session, quota: Uuid, tenant: Option<Uuid>) -> Result<Self> {
         let missing = || Error::NotFound { message: "there is no such quota in force".to_owned() };
-        let rows = spi.run(&QUOTA_PLAN, Snapshot::Latest, &[quota.into()])?;
+        let rows = spi.run(&QUOTA_PLAN, Snapshot::Latest, &[quota.into(), tenant.into()])?;
         let row = rows.first().ok_or_else(missing)?;
         let scope = Scope::parse(&row.need::<String>(1)?);
         let scope = scope.ok_or_else(|| Error::internal("a quota has an unknown scope"))?;
@@ -330,11 +331,12 @@ impl Adjusted {
 pub fn adjust(
     spi: &Session,
     quota: Uuid,
+    tenant: Option<Uuid>,
     delta: PicosDifference,
     request_id: &str,
     reason: Option<&str>,
 ) -> Result<Adjustment> {
-    let adjusted = Adjusted::find(spi, quota)?;
+    let adjusted = Adjusted::find(spi, quota, tenant)?;
     let payer = adjusted.payer;
     let mode = AdmissionMode::open([payer.tenant])?;
     // One lock for all: an adjustment counts against every quota of its payer, and the platform's.

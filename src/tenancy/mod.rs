@@ -44,6 +44,14 @@ impl Actor {
             Self::Person(_) => Err(Error::forbidden("you may act for yourself only")),
         }
     }
+
+    /// The id that a new tenant is to have. Who routes calls chooses it, so that the machine that owns it is known before.
+    fn chosen_id(self, id: Option<Uuid>) -> Result<Option<Uuid>> {
+        match (self, id) {
+            (Self::Person(_), Some(_)) => Err(Error::forbidden("only the server chooses the id of a tenant")),
+            (_, id) => Ok(id),
+        }
+    }
 }
 
 const LOCK: &str = "select t.owner_id, t.type = 'personal' from copilot_internal.tenants t

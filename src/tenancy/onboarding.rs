@@ -20,9 +20,10 @@ const PERSONAL: &str = "
     where t.owner_id = $1 and t.type = 'personal'";
 const REVIVE: &str = "
     update copilot_internal.tenants set deleted_at = null, updated_at = pg_catalog.clock_timestamp() where id = $1";
-/// Waits for a transaction that is making a tenant with the same slug, or a personal one for the same owner.
+/// Waits for a transaction that is making a tenant with the same id or slug, or a personal one for the same owner.
 const MAKE: &str = "
-    insert into copilot_internal.tenants (name, slug, type, plan, owner_id, created_by) values ($1, $2, $3, $4, $5, $6)
+    insert into copilot_internal.tenants (id, name, slug, type, plan, owner_id, created_by)
+    values (coalesce($1, pg_catalog.gen_random_uuid()), $2, $3, $4, $5, $6, $7)
     on conflict do nothing returning id";
 /// Makes other transactions that create a tenant for the same user wait until this one ends.
 const SERIALISE: &str = "
@@ -66,7 +67,7 @@ const USERS: &str = "
 
 static PERSONAL_PLAN: Plan = Plan::new(PERSONAL, &[UUID]);
 static REVIVE_PLAN: Plan = Plan::new(REVIVE, &[UUID]);
-static MAKE_PLAN: Plan = Plan::new(MAKE, &[TEXT, TEXT, TEXT, TEXT, UUID, UUID]);
+static MAKE_PLAN: Plan = Plan::new(MAKE, &[UUID, TEXT, TEXT, TEXT, TEXT, UUID, UUID]);
 static SERIALISE_PLAN: Plan = Plan::new(SERIALISE, &[UUID]);
 static SERIALISE_ROW_PLAN: Plan = Plan::new(SERIALISE_ROW, &[UUID]);
 static MADE_PLAN: Plan = Plan::new(MADE, &[UUID, BIGINT]);
@@ -92,14 +93,15 @@ fn gone() -> Error {
     Error::NotFound { message: "there is no such tenant".to_owned() }
 }
 
-/// The one personal tenant of a user.
+/// The one personal tenant of a user. A new one has the id that was chosen for it.
 pub fn create_personal(
     spi: &Session,
     caller: &Caller,
     actor: Actor,
-    user: Option<Uuid>,
+    (user, chosen): (Option<Uuid>, Option<Uuid>),
     email: Option<String>,
 ) -> Result<Uuid> {
+    let chosen = actor.chosen_id(chosen)?;
     let user = user.ok_or_else(|| Error::invalid("p_user_id must not be NULL"))?;
     if actor != Actor::Server && actor != Actor::Person(user) {
         return Err(Error::forbidden("a personal tenant can be made for yourself only"));
@@ -126,7 +128,7 @@ pub fn create_personal(
     for number in 0..ATTEMPTS {
         // A list of tenants, or an address, must not show a user's e-mail.
         let slug = attempt(PERSONAL_TYPE, number, random_bits());
-        let made = make(spi, PERSONAL_NAME, &slug, PERSONAL_TYPE, FREE_PLAN, Some(user), creator)?;
+        let made = make(spi, chosen, (PERSONAL_NAME, &slug, PERSONAL_TYPE, FREE_PLAN), Some(user), creator)?;
         if let Some(id) = made {
             if preferred.is_none() {
                 members::prefer(spi, user, id)?;
@@ -224,16 +226,25 @@ fn serialise(spi: &Session, user: Uuid) -> Result<Option<Uuid>> {
 
 fn make(
     spi: &Session,
-    name: &str,
-    slug: &str,
-    kind: &str,
-    plan: &str,
+    id: Option<Uuid>,
+    (name, slug, kind, plan): (&str, &str, &str, &str),
     owner: Option<Uuid>,
     creator: Option<Uuid>,
 ) -> Result<Option<Uuid>> {
-    let values = [name.into(), slug.into(), kind.into(), plan.into(), owner.into(), creator.into()];
+    let values = [id.into(), name.into(), slug.into(), kind.into(), plan.into(), owner.into(), creator.into()];
     let rows = spi.run_write(&MAKE_PLAN, &values)?;
-    Ok(rows.first().and_then(|row| row.get(1)))
+    let made = rows.first().and_then(|row| row.get(1));
+    if let (None, Some(id)) = (made, id)
+        && is_there(spi, id)?
+    {
+        return Err(Error::Taken { message: "there is a tenant of this id".to_owned() });
+    }
+    Ok(made)
+}
+
+fn is_there(spi: &Session, tenant: Uuid) -> Result<bool> {
+    let rows = spi.run(&IS_THERE_PLAN, Snapshot::Latest, &[tenant.into()])?;
+    Ok(rows.first().and_then(|row| row.get(1)).unwrap_or(false))
 }
 
 /// The arguments of `create_tenant`, as they came.
@@ -243,6 +254,7 @@ pub struct NewTenant {
     pub kind: Option<String>,
     pub plan: Option<String>,
     pub owner: Option<Uuid>,
+    pub id: Option<Uuid>,
 }
 
 /// A tenant by order of the server, or of a person as far as the setting allows.
@@ -256,6 +268,7 @@ pub fn create(spi: &Session, actor: Actor, asked: NewTenant) -> Result<Uuid> {
             "p_slug must have 1 to 63 lower-case letters, digits and single hyphens between them",
         ));
     }
+    let id = actor.chosen_id(asked.id)?;
     let kind = label(asked.kind, "p_type")?;
     let plan = label(asked.plan, "p_plan")?;
     if kind == PERSONAL_TYPE {
@@ -297,7 +310,7 @@ pub fn create(spi: &Session, actor: Actor, asked: NewTenant) -> Result<Uuid> {
     let attempts = if asked.slug.is_some() { 1 } else { ATTEMPTS };
     for number in 0..attempts {
         let slug = asked.slug.clone().unwrap_or_else(|| attempt(&base, number, random_bits()));
-        if let Some(id) = make(spi, &name, &slug, &kind, &plan, owner, creator)? {
+        if let Some(id) = make(spi, id, (&name, &slug, &kind, &plan), owner, creator)? {
             if let (Some(None), Some(owner)) = (preferred, owner) {
                 members::prefer(spi, owner, id)?;
             }
@@ -336,11 +349,8 @@ pub fn delete(spi: &Session, actor: Actor, tenant: Uuid) -> Result<bool> {
     if acting_role(actor, tenant)? != Role::Owner {
         return Err(not_owner());
     }
-    if actor == Actor::Server {
-        let rows = spi.run(&IS_THERE_PLAN, Snapshot::Latest, &[tenant.into()])?;
-        if !rows.first().and_then(|row| row.get(1)).unwrap_or(false) {
-            return Err(gone());
-        }
+    if actor == Actor::Server && !is_there(spi, tenant)? {
+        return Err(gone());
     }
     let locked = match (Locked::lock(spi, actor, tenant), actor) {
         (Err(Error::NotFound { .. }), Actor::Server) => return Ok(false),
@@ -358,8 +368,7 @@ pub fn delete(spi: &Session, actor: Actor, tenant: Uuid) -> Result<bool> {
 
 /// Writes the defaults that apply as rows. Says how many.
 pub fn initialize_quotas(spi: &Session, tenant: Uuid) -> Result<usize> {
-    let rows = spi.run(&IS_THERE_PLAN, Snapshot::Latest, &[tenant.into()])?;
-    if !rows.first().and_then(|row| row.get(1)).unwrap_or(false) {
+    if !is_there(spi, tenant)? {
         return Err(gone());
     }
     Ok(spi.run_write(&INITIALIZE_PLAN, &[tenant.into()])?.written())

@@ -24,7 +24,7 @@ fn no_argument_of_any_function_is_an_internal_error() -> Result<()> {
     for row in &functions {
         let (function, names, types): (String, Option<Vec<String>>, Vec<String>) = (row.get(0), row.get(1), row.get(2));
         let (names, verb) = (names.unwrap_or_default(), row.get::<_, String>(3));
-        let good: Vec<String> = names.iter().zip(&types).map(|(name, kind)| usual(name, kind)).collect();
+        let good: Vec<String> = names.iter().zip(&types).map(|(name, kind)| usual(&function, name, kind)).collect();
         for (place, kind) in types.iter().enumerate() {
             for value in edges(kind) {
                 let mut arguments = good.clone();
@@ -50,14 +50,16 @@ fn no_argument_of_any_function_is_an_internal_error() -> Result<()> {
 }
 
 /// A good value of an argument.
-fn usual(name: &str, kind: &str) -> String {
+fn usual(function: &str, name: &str, kind: &str) -> String {
     let value = match (name, kind) {
+        // The tenant is there.
+        ("p_tenant_id", _) if function.starts_with("public.create_") => "null",
         ("p_tenant_id" | "p_scope_id", _) => TENANT,
         ("p_reservation_id", _) => "null",
         ("p_quota_id", _) => "(select quota_id from metrics.quota_status limit 1)",
         ("p_ends_at", _) => "'2900-01-01'",
         (_, "numeric[]") => "'{0.5}'",
-        (_, "uuid[]") => "'{}'",
+        (_, "uuid[]" | "text[]") => "'{}'",
         ("p_scope", _) => "'tenant'",
         ("p_resource_type", _) => "'llm'",
         ("p_period", _) => "'month'",
@@ -132,6 +134,7 @@ fn edges(kind: &str) -> &'static [&'static str] {
             &["null", "'{}'", "'{null}'", "'{NaN}'", "'{0.5, 10}'", "'{{0.5}, {1}}'", "'{1e-16383}'", "'{Infinity}'"]
         }
         "uuid[]" => &["null", "'{}'", "'{null}'", "'{{00000000-0000-0000-0000-000000000000}}'"],
+        "text[]" => &["null", "'{}'", "'{null}'", "'{ordinal, recorded}'", "'{{a}, {b}}'"],
         "timestamp with time zone" => &[
             "null",
             "'infinity'",
