@@ -43,3 +43,4 @@ pub mod table;
 pub mod torture;
 pub mod trace;
 mod watchdog;
+mod wheel_postgres;

@@ -69,7 +69,7 @@ struct DemoArguments {
 
 #[derive(Args)]
 struct TestArguments {
-    /// On this version of Postgres: 15, 16, 17, 18, or all that can be had here [default: 15, or what PG_TOLLGATE_PG says]
+    /// On this version of Postgres: 15, 16, 17, 18, or all [default: 15, or what PG_TOLLGATE_PG says]
     #[arg(long, value_name = "VERSION", value_parser = majors)]
     pg: Option<Majors>,
     /// Only this tier (may be repeated)
@@ -201,7 +201,7 @@ struct Majors(Vec<Major>);
 
 fn majors(text: &str) -> Result<Majors, String> {
     if text == "all" {
-        return Ok(Majors(vec![Major::Pg15, Major::Pg17, Major::Pg18]));
+        return Ok(Majors(Major::ALL.to_vec()));
     }
     major(text).map(|major| Majors(vec![major]))
 }
