@@ -25,12 +25,15 @@ pub mod major;
 pub mod model;
 pub mod package;
 pub mod pgbouncer;
+pub mod populated;
 pub mod postgres_tree;
 pub mod price_list;
 pub mod progress;
 pub mod reference;
+pub mod release;
 #[cfg(test)]
 mod released;
+pub mod scripts;
 pub mod server_user;
 pub mod session;
 pub mod setup;

@@ -86,7 +86,7 @@ fn the_debian_package_holds_the_same_files() -> Result<()> {
     let mut in_tarball = files(capture(Command::new("tar").arg("-tzf").arg(&package.tarball))?);
     in_tarball.retain(|name| !name.ends_with(".gz"));
     assert_eq!(in_deb, in_tarball);
-    for extension in package::extensions()? {
+    for extension in tollgate_tests::scripts::extensions()? {
         assert!(in_deb.contains(&format!("{extension}.control")), "{in_deb:?}");
     }
     let listing = capture(Command::new("dpkg-deb").arg("-c").arg(&package.deb))?;
