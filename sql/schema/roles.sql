@@ -106,6 +106,6 @@ end $$;
 create function copilot_internal.begin_script(p_version text) returns void
     language c volatile strict parallel unsafe as 'MODULE_PATHNAME', 'begin_script_wrapper';
 comment on function copilot_internal.begin_script(text) is
-    'Called first by each script of the extensions: refuses a library, and under pg_tollgate_conversations a pg_tollgate, '
-    'that is older than the script, and keeps charges waiting until it has ended.';
+    'Called first by every script: refuses a library or a pg_tollgate that is older than the script. Charges wait '
+    'until the script has ended.';
 select copilot_internal.begin_script(extversion) from pg_catalog.pg_extension where extname = 'pg_tollgate';

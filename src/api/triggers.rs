@@ -205,5 +205,6 @@ fn keep_ledger(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
 /// The first statement of each script of an extension of ours.
 #[pg_extern(sql = false)]
 fn begin_script(version: &str) {
+    require_service_role_to(&Caller::current(), "begin a script").unwrap_or_else(|error| error.raise());
     library::begin_script(version).unwrap_or_else(|error| error.raise());
 }

@@ -51,7 +51,7 @@ impl Objects {
 
     #[cold]
     fn ask(&'static self) -> Result<()> {
-        if is_in_script() && is_script_of(self.extension) {
+        if is_script_of(self.extension) {
             return Ok(());
         }
         self.known.begin(SCRIPT.into());
@@ -72,14 +72,13 @@ pub fn require_own_version() {
     CORE.require_own_version().unwrap_or_else(|error| error.raise());
 }
 
-fn is_in_script() -> bool {
-    // SAFETY: reads a variable of the process.
-    unsafe { pg_sys::creating_extension }
-}
-
+/// Whether a script of the extension is running.
 fn is_script_of(extension: &CStr) -> bool {
-    // SAFETY: in a transaction; looks a name up in the catalog.
-    unsafe { pg_sys::get_extension_oid(extension.as_ptr(), true) == pg_sys::CurrentExtensionObject }
+    // SAFETY: in a transaction; reads variables of the process, and looks a name up in the catalog.
+    unsafe {
+        pg_sys::creating_extension
+            && pg_sys::get_extension_oid(extension.as_ptr(), true) == pg_sys::CurrentExtensionObject
+    }
 }
 
 fn differs(extension: &CStr, found: &str) -> Error {
@@ -95,9 +94,6 @@ fn differs(extension: &CStr, found: &str) -> Error {
 
 /// Called by every script of an extension of ours, first of all.
 pub fn begin_script(of: &str) -> Result<()> {
-    if !is_in_script() {
-        return Err(Error::State { message: "this is called by an extension's script alone".to_owned() });
-    }
     // What the second calls in the first fits one version of it, or a later one until it is upgraded in turn.
     if is_script_of(CONVERSATIONS.extension)
         && let Some(core) = version_of(CORE.extension)
