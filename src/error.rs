@@ -20,6 +20,8 @@ pub enum Error {
     NotFound { message: String },
     /// `55000`: the thing that was named is not in a state for this.
     State { message: String },
+    /// `55000`: the library and the objects of the database are of two versions.
+    OtherVersion { message: String, hint: &'static str },
     /// `53400`: something that has a bound is used up.
     Limit { message: String, hint: &'static str },
     /// `0A000`: not in this kind of transaction or query.
@@ -60,6 +62,7 @@ impl Error {
             Self::Taken { message } => Self::Taken { message: lead(message) },
             Self::NotFound { message } => Self::NotFound { message: lead(message) },
             Self::State { message } => Self::State { message: lead(message) },
+            Self::OtherVersion { message, hint } => Self::OtherVersion { message: lead(message), hint },
             Self::Limit { message, hint } => Self::Limit { message: lead(message), hint },
             Self::Unsupported { message } => Self::Unsupported { message: lead(message) },
             Self::Internal { message } => Self::Internal { message: lead(message) },
@@ -81,6 +84,9 @@ impl Error {
             Self::Taken { message } => (PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION, message, None, None),
             Self::NotFound { message } => (PgSqlErrorCode::ERRCODE_NO_DATA_FOUND, message, None, None),
             Self::State { message } => (PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, message, None, None),
+            Self::OtherVersion { message, hint } => {
+                (PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, message, None, Some(hint))
+            }
             Self::Limit { message, hint } => {
                 (PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED, message, None, Some(hint))
             }

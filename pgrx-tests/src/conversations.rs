@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 
 use crate::layout;
 use crate::postgres_tree::PostgresTree;
+use crate::scripts::{scripts, upgrades};
 
 pub const NAME: &str = "pg_tollgate_conversations";
 
@@ -59,15 +60,19 @@ pub fn script() -> Result<String> {
     Ok(script)
 }
 
-/// Puts control file and script beside those of the first extension, in the version that the workspace has.
+/// Puts control file and scripts beside those of the first extension, in the version that the workspace has.
 pub fn install(postgres: &PostgresTree) -> Result<()> {
     let version = env!("CARGO_PKG_VERSION");
     let control = layout::root().join("sql/conversations").join(NAME).with_extension("control");
     let control = fs::read_to_string(&control).with_context(|| format!("cannot read {}", control.display()))?;
-    let files = [
+    let mut files = vec![
         (format!("{NAME}.control"), control.replace("@CARGO_VERSION@", version)),
         (format!("{NAME}--{version}.sql"), script()?),
     ];
+    for upgrade in scripts(&upgrades(), NAME)? {
+        let path = upgrades().join(&upgrade);
+        files.push((upgrade, fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?));
+    }
     for (name, text) in files {
         let path = postgres.extension_dir().join(name);
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;

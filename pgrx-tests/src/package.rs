@@ -16,6 +16,7 @@ use crate::layout;
 use crate::major::Major;
 use crate::postgres_tree::PostgresTree;
 use crate::progress::capture;
+use crate::scripts::{extensions, scripts};
 
 pub use library::Library;
 
@@ -54,22 +55,6 @@ fn version() -> &'static str {
     env!("CARGO_PKG_VERSION")
 }
 
-/// The names of the extensions, by their control files.
-pub fn extensions() -> Result<Vec<String>> {
-    let second = layout::root().join("sql/conversations");
-    let mut names = Vec::new();
-    for dir in [layout::root(), second] {
-        for entry in fs::read_dir(&dir).with_context(|| format!("cannot read {}", dir.display()))? {
-            let path = entry?.path();
-            if path.extension().is_some_and(|it| it == "control") {
-                names.extend(path.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
-            }
-        }
-    }
-    names.sort();
-    Ok(names)
-}
-
 /// `lib/`, `extension/` and what goes with them.
 fn collect(postgres: &PostgresTree, content: &Path) -> Result<Library> {
     let (lib, extension) = (content.join("lib"), content.join("extension"));
@@ -93,19 +78,6 @@ fn collect(postgres: &PostgresTree, content: &Path) -> Result<Library> {
         copy(&layout::root().join(file), &content.join(file))?;
     }
     Library::read(&library)
-}
-
-/// `name--*.sql`, and not those of an extension whose name begins alike.
-fn scripts(dir: &Path, name: &str) -> Result<Vec<String>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))? {
-        let file = entry?.file_name().to_string_lossy().into_owned();
-        if file.starts_with(&format!("{name}--")) && file.ends_with(".sql") {
-            found.push(file);
-        }
-    }
-    found.sort();
-    Ok(found)
 }
 
 /// Files that anybody may read, whatever the umask of who packs them.
@@ -160,15 +132,6 @@ fn debian_control(package: &str, major: Major, library: &Library, architecture: 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn scripts_are_those_of_one_extension() {
-        let dir = tempfile::tempdir().unwrap();
-        for file in ["a--1.sql", "a--1--2.sql", "a_b--1.sql", "a.control", "a--1.txt"] {
-            fs::write(dir.path().join(file), "").unwrap();
-        }
-        assert_eq!(scripts(dir.path(), "a").unwrap(), ["a--1--2.sql", "a--1.sql"]);
-    }
 
     #[test]
     fn every_extension_is_in_meta_json() {

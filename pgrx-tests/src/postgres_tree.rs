@@ -15,6 +15,7 @@ use crate::debian_postgres;
 use crate::layout;
 use crate::major::Major;
 use crate::progress::{Step, capture};
+use crate::wheel_postgres;
 
 /// Extensions of others, from packages of their own, that tests run beside ours on Debian's own version.
 const EXTENSIONS: [&str; 1] = ["pg_cron"];
@@ -108,9 +109,11 @@ impl PostgresTree {
                     replace(&private.prefix, |unfinished| debian_postgres::make(major, &private.prefix, unfinished))?;
                 }
             }
-            Major::Pg16 => bail!(
-                "there is no Postgres 16 here: no release of Debian that apt reaches has its packages or its source (12 has 15, 13 has 17, unstable has 18)"
-            ),
+            Major::Pg16 => {
+                if !private.is_complete() {
+                    replace(&private.prefix, wheel_postgres::make)?;
+                }
+            }
         }
         if major == Major::Pg15 && !private.has_extension("plproxy") {
             add_plproxy(&private.prefix)?;

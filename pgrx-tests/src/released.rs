@@ -1,5 +1,5 @@
-//! What was released is never edited: `sql/released/` holds each version's install script, and `SHA256SUMS` what was in
-//! them when they were frozen. Upgrade scripts of released versions are frozen with them.
+//! What was released is never edited: `sql/released/` holds each version's scripts, and `SHA256SUMS` what was in them when
+//! they were frozen. Every upgrade script begins in the same way.
 //!
 //! Nothing is released yet, so nothing is frozen. RELEASING.md says when a script is.
 
@@ -9,13 +9,12 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::layout;
-
-const SUMS: &str = "SHA256SUMS";
+use crate::release::{SUMS, dir};
+use crate::scripts::{extensions, scripts, upgrades};
 
 #[test]
 fn released_scripts_are_as_they_were() {
-    let dir = layout::root().join("sql/released");
-    assert_eq!(edited(&dir), Vec::<String>::new());
+    assert_eq!(edited(&dir()), Vec::<String>::new());
     if layout::root().join(".git").exists() {
         assert_eq!(changed_in_history("sql/released"), "", "commits that change or remove what was released");
     }
@@ -35,6 +34,41 @@ fn an_edit_is_noticed() {
     assert_eq!(edited(dir.path()), ["a--1.sql was edited"]);
     fs::remove_file(&script).unwrap();
     assert_eq!(edited(dir.path()), ["a--1.sql is gone"]);
+}
+
+/// The library refuses a newer script, and charges wait for it, only if it says so.
+#[test]
+fn upgrade_scripts_begin_as_they_must() {
+    for name in extensions().unwrap() {
+        for script in scripts(&upgrades(), &name).unwrap() {
+            let text = fs::read_to_string(upgrades().join(&script)).unwrap();
+            assert!(begins_well(&text, &name), "{script} does not begin with: {}", beginning(&name));
+            let frozen = fs::read_to_string(dir().join(&script));
+            assert!(
+                frozen.is_err() || frozen.is_ok_and(|frozen| frozen == text),
+                "{script} is released, and was edited"
+            );
+        }
+    }
+    let begin = beginning("a");
+    for good in [format!("{begin}\n"), format!("-- Why.\n\n{begin}\nselect 1;\n")] {
+        assert!(begins_well(&good, "a"), "{good}");
+        assert!(!begins_well(&good, "b"), "{good}");
+    }
+    assert!(!begins_well(&format!("select 1;\n{begin}\n"), "a"));
+}
+
+/// As the install scripts have it.
+fn beginning(extension: &str) -> String {
+    format!(
+        "select copilot_internal.begin_script(extversion) from pg_catalog.pg_extension where extname = '{extension}';"
+    )
+}
+
+fn begins_well(script: &str, extension: &str) -> bool {
+    let lines = script.lines().filter(|line| !line.trim_start().starts_with("--"));
+    let words: Vec<&str> = lines.flat_map(str::split_whitespace).collect();
+    words.join(" ").starts_with(&beginning(extension))
 }
 
 /// What is wrong with a directory of frozen files; nothing where there is none.

@@ -132,7 +132,7 @@ fn packages(major: Major) -> Result<()> {
 }
 
 fn missing_packages(major: Major) -> Vec<&'static str> {
-    let more = if major == Major::Pg15 { &[] } else { FOR_OTHERS };
+    let more = if major < Major::Pg17 { &[] } else { FOR_OTHERS };
     REQUIREMENTS.iter().chain(more).filter(|it| !(it.present)()).map(|it| it.package).collect()
 }
 

@@ -101,3 +101,11 @@ begin
         execute pg_catalog.format('grant usage on schema %I to tollgate_owner', v_schema.name);
     end loop;
 end $$;
+
+-- Library and script may be of two versions. An upgrade script begins with the same statement.
+create function copilot_internal.begin_script(p_version text) returns void
+    language c volatile strict parallel unsafe as 'MODULE_PATHNAME', 'begin_script_wrapper';
+comment on function copilot_internal.begin_script(text) is
+    'Called first by every script: refuses a library or a pg_tollgate that is older than the script. Charges wait '
+    'until the script has ended.';
+select copilot_internal.begin_script(extversion) from pg_catalog.pg_extension where extname = 'pg_tollgate';

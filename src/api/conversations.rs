@@ -8,6 +8,7 @@ use crate::conversations::{self, Right};
 use crate::error::{Error, Result};
 use crate::pg::call::{Call, signatures};
 use crate::pg::identity::{ActAsOwner, Caller};
+use crate::pg::library::CONVERSATIONS;
 use crate::pg::lock::{LockTarget, Strength};
 use crate::pg::{lock, new_id};
 
@@ -20,6 +21,7 @@ signatures! {
 fn authorised(call: Call<ConversationAccess>) -> Result<Option<Uuid>> {
     use ConversationAccess::*;
 
+    CONVERSATIONS.require_own_version()?;
     let caller = Caller::outer();
     let tenant = arguments::tenant(call.uuid(p_tenant_id))?;
     let user = arguments::id(call.uuid(p_user_id), "p_user_id")?;
@@ -49,7 +51,7 @@ fn can_access(fcinfo: pg_sys::FunctionCallInfo) -> bool {
     let _owner = ActAsOwner::of_function(fcinfo);
     match authorised(call) {
         Ok(_) => true,
-        Err(error @ Error::Internal { .. }) => error.raise(),
+        Err(error @ (Error::Internal { .. } | Error::OtherVersion { .. })) => error.raise(),
         Err(_) => false,
     }
 }
@@ -68,6 +70,7 @@ fn caller_sees_costs_of(fcinfo: pg_sys::FunctionCallInfo) -> bool {
 
 #[pg_extern(sql = false)]
 fn caller_serves_all() -> bool {
+    CONVERSATIONS.require_own_version().unwrap_or_else(|error| error.raise());
     Caller::outer().serves_all_tenants()
 }
 

@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::pg::call::Reply;
 use crate::pg::identity::{ActAsOwner, Caller};
 use crate::pg::invalidation::{Kind, Subject, announce};
+use crate::pg::library;
 use crate::pg::lock::{LockTarget, Strength};
 use crate::pg::memory::shared;
 use crate::pg::own_database;
@@ -24,8 +25,9 @@ fn no_tuple() -> Reply {
     Reply::new(pg_sys::Datum::null())
 }
 
-/// What the trigger manager tells a trigger.
+/// What the trigger manager tells a trigger. A row of another version's tables is not for it.
 fn trigger(fcinfo: pg_sys::FunctionCallInfo) -> &'static pg_sys::TriggerData {
+    library::require_own_version();
     // SAFETY: fcinfo is that of the running call; the context of a trigger's call, and of no other, is a TriggerData.
     unsafe {
         let context = (*fcinfo).context;
@@ -198,4 +200,11 @@ fn keep_ledger(fcinfo: pg_sys::FunctionCallInfo) -> Reply {
             .raise();
     }
     no_tuple()
+}
+
+/// The first statement of each script of an extension of ours.
+#[pg_extern(sql = false)]
+fn begin_script(version: &str) {
+    require_service_role_to(&Caller::current(), "begin a script").unwrap_or_else(|error| error.raise());
+    library::begin_script(version).unwrap_or_else(|error| error.raise());
 }

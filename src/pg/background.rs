@@ -6,6 +6,7 @@ use std::time::Duration;
 use pgrx::pg_sys;
 
 use super::identity::ActAs;
+use super::library;
 use super::own_database;
 
 // Postgres' own handlers of signals, as they are: what pgrx puts around a function is not for one of these.
@@ -254,10 +255,11 @@ pub fn try_lock_table(table: pg_sys::Oid) -> bool {
     unsafe { pg_sys::ConditionalLockRelationOid(table, pg_sys::RowExclusiveLock.cast_signed()) }
 }
 
-/// Whether the database has the extension, as far as messages have been handled.
+/// Whether the database has the extension, and of this library's version, as far as messages have been handled.
 pub fn has_extension() -> bool {
     // SAFETY: in a transaction; looks a name up in the catalog.
-    unsafe { pg_sys::get_extension_oid(c"pg_tollgate".as_ptr(), true) != pg_sys::InvalidOid }
+    let extension = unsafe { pg_sys::get_extension_oid(c"pg_tollgate".as_ptr(), true) };
+    extension != pg_sys::InvalidOid && library::CORE.require_own_version().is_ok()
 }
 
 /// The role that the extension's functions run as.

@@ -14,6 +14,7 @@ use serde_json::Value;
 use tollgate_core::json::Exact;
 
 use super::invalidation::roles_generation;
+use super::library;
 
 /// Claims longer than this are not read: no issuer writes them, and parsing is work that a caller should not order.
 const MAX_CLAIMS_BYTES: usize = 64 * 1024;
@@ -204,7 +205,8 @@ pub fn print_uuid(id: Uuid) -> String {
     text
 }
 
-/// While it lives, the backend has the rights of the function's owner. An ERROR restores the caller's rights with the
+/// While it lives, the backend has the rights of the function's owner, which all kernels need to reach tables. It is refused
+/// where these are of another version than the library. An ERROR restores the caller's rights with the
 /// (sub)transaction; any other way out restores them here.
 pub struct ActAsOwner {
     user: pg_sys::Oid,
@@ -213,6 +215,7 @@ pub struct ActAsOwner {
 
 impl ActAsOwner {
     pub fn of_function(fcinfo: pg_sys::FunctionCallInfo) -> Self {
+        library::require_own_version();
         // SAFETY: fcinfo is that of the running call, made through the function manager, so flinfo is set. The local
         // change forbids SET ROLE and friends until it is undone, as in a SECURITY DEFINER function.
         unsafe {

@@ -66,6 +66,8 @@ const NUMBERS: u32 = 4_096;
 const FIRST: u32 = 0xffff_0000;
 /// In each kind, the number after those of subjects stands for everybody.
 const NUMBERS_OF_KIND: u32 = 2 * NUMBERS;
+/// The number after those of all kinds: a script of the extension runs; see [`super::library`].
+pub const SCRIPT: u32 = FIRST + KINDS as u32 * NUMBERS_OF_KIND;
 
 impl Kind {
     /// As the triggers' first argument says it.
@@ -249,6 +251,11 @@ impl Watch {
         }
         self.relation.set(relation);
         self.holds.set(true);
+    }
+
+    /// What was found out is not to be kept.
+    pub fn end(&self) {
+        self.holds.set(false);
     }
 
     /// Whether the relation is as it was when this began, as far as messages have been handled.

@@ -13,6 +13,7 @@ pub mod jsonb;
 pub mod jsonb_node;
 pub mod jsonb_value;
 pub mod jsonb_writer;
+pub mod library;
 pub mod lock;
 pub mod memory;
 pub mod notify;

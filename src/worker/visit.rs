@@ -22,8 +22,6 @@ const TABLES: &str = "
     where c.relnamespace = pg_catalog.to_regnamespace('copilot_internal') and c.relkind = 'r'
       and exists (select from pg_catalog.pg_depend d
                   where d.classid = 'pg_catalog.pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
-      -- None where the extension is of a version that knows no workers.
-      and pg_catalog.to_regprocedure('copilot_internal.housekeeping_step(boolean)') is not null
     order by c.oid";
 
 const STEP: &str = "select * from copilot_internal.housekeeping_step($1)";

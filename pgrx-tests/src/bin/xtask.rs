@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use tollgate_tests::{
-    bench, demo, examples, history, install, lifecycle, lint, major::Major, model, package, reference, setup, suite,
-    torture,
+    bench, demo, examples, history, install, lifecycle, lint, major::Major, model, package, reference, release, setup,
+    suite, torture,
 };
 
 #[derive(Parser)]
@@ -33,6 +33,8 @@ enum Command {
     Test(TestArguments),
     /// Make what users install without a compiler: a tarball and a Debian package, below target/package/
     Package(PackageArguments),
+    /// Keep this version's scripts, and data of it, in sql/released/ for ever, and its upgrade tested; see RELEASING.md
+    Freeze,
     /// Measure what charging and checking cost, against locked quota rows, a bare insert and queries that check nothing
     Bench(BenchArguments),
     /// Charge from many clients while sessions are cancelled and killed and the server crashes, and check what is left
@@ -69,7 +71,7 @@ struct DemoArguments {
 
 #[derive(Args)]
 struct TestArguments {
-    /// On this version of Postgres: 15, 16, 17, 18, or all that can be had here [default: 15, or what PG_TOLLGATE_PG says]
+    /// On this version of Postgres: 15, 16, 17, 18, or all [default: 15, or what PG_TOLLGATE_PG says]
     #[arg(long, value_name = "VERSION", value_parser = majors)]
     pg: Option<Majors>,
     /// Only this tier (may be repeated)
@@ -201,7 +203,7 @@ struct Majors(Vec<Major>);
 
 fn majors(text: &str) -> Result<Majors, String> {
     if text == "all" {
-        return Ok(Majors(vec![Major::Pg15, Major::Pg17, Major::Pg18]));
+        return Ok(Majors(Major::ALL.to_vec()));
     }
     major(text).map(|major| Majors(vec![major]))
 }
@@ -253,6 +255,11 @@ fn run(command: Command) -> Result<bool> {
             let made = package::make(it.pg.unwrap_or_else(Major::in_use))?;
             println!("{}\n{}", made.tarball.display(), made.deb.display());
             println!("it needs glibc {} and {}", made.library.glibc_text(), made.library.needs.join(", "));
+        }
+        Command::Freeze => {
+            for name in release::freeze(&release::dir())? {
+                println!("sql/released/{name}");
+            }
         }
         Command::Bench(it) => bench::run(&it.options())?,
         Command::Torture(it) => {

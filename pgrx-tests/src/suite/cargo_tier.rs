@@ -118,7 +118,8 @@ fn file_name(title: &str) -> String {
 
 fn judge(text: &str, success: bool, output: &Output) -> Outcome {
     let counts = count(text);
-    let mut outcome = Outcome { passed: counts.passed, failed: counts.failed, ..Outcome::default() };
+    let skipped = counts.ignored + counts.filtered;
+    let mut outcome = Outcome { passed: counts.passed, failed: counts.failed, skipped, ..Outcome::default() };
     outcome.details = counted(text);
     if counts.ignored > 0 {
         outcome.problems.push(format!("{} tests are ignored; a test that does not run is not one", counts.ignored));

@@ -44,6 +44,8 @@ impl ServerMode {
 pub struct Outcome {
     pub passed: usize,
     pub failed: usize,
+    /// Tests that were there and did not run, each a failure of the tier.
+    pub skipped: usize,
     /// Why the tier is not good, beyond single tests: nothing ran, something was skipped, a file is missing.
     pub problems: Vec<String>,
     /// What to show of the failures.
@@ -67,6 +69,7 @@ impl Outcome {
     fn add(&mut self, part: Outcome) {
         self.passed += part.passed;
         self.failed += part.failed;
+        self.skipped += part.skipped;
         self.problems.extend(part.problems);
         self.details.push_str(&part.details);
     }
@@ -168,15 +171,17 @@ fn report(tier: &str, outcome: &Outcome) {
 }
 
 fn summarise(results: &[TierResult]) -> bool {
-    let mut table = Table::new(&["Postgres", "tier", "passed", "failed", "time"]);
+    let mut table = Table::new(&["Postgres", "tier", "run", "passed", "failed", "skipped", "time"]);
     for TierResult { major, tier, outcome, took } in results {
-        let time = format!("{:.1} s", took.as_secs_f64());
-        let (passed, failed) = (outcome.passed.to_string(), outcome.failures().to_string());
-        table.row(vec![major.to_string(), tier.to_string(), passed, failed, time]);
+        let figures = [outcome.passed + outcome.failed, outcome.passed, outcome.failures(), outcome.skipped];
+        let mut row = vec![major.to_string(), tier.to_string()];
+        row.extend(figures.map(|figure| figure.to_string()));
+        row.push(format!("{:.1} s", took.as_secs_f64()));
+        table.row(row);
     }
-    let passed: usize = results.iter().map(|result| result.outcome.passed).sum();
-    let failed: usize = results.iter().map(|result| result.outcome.failures()).sum();
-    println!("\n{}\n{passed} passed, {failed} failed", table.render());
+    let sum = |of: fn(&Outcome) -> usize| results.iter().map(|result| of(&result.outcome)).sum::<usize>();
+    let (passed, failed) = (sum(|outcome| outcome.passed), sum(Outcome::failures));
+    println!("\n{}\n{passed} passed, {failed} failed, {} skipped", table.render(), sum(|outcome| outcome.skipped));
     failed == 0 && passed > 0
 }
 

@@ -5,6 +5,7 @@ use tollgate_tests::support;
 mod crash;
 mod dump;
 mod install;
+mod other_version;
 mod picture;
 mod promotion;
 mod sample_app;

@@ -10,7 +10,7 @@ pub fn grants(client: &mut Client) -> Result<Vec<String>> {
     let sql = "
         with members as (
             select classid, objid from pg_depend where refclassid = 'pg_extension'::regclass and deptype = 'e'
-              and refobjid = (select oid from pg_extension where extname = 'pg_tollgate')
+              and refobjid in (select oid from pg_extension where extname like 'pg_tollgate%')
         ), acls as (
             select 'table ' || c.oid::regclass as name, c.relacl as acl, c.relowner as owner
             from pg_class c join members on objid = c.oid and classid = 'pg_class'::regclass
@@ -65,15 +65,19 @@ pub fn catalog(client: &mut Client) -> Result<Vec<String>> {
         select format('index %s', pg_get_indexdef(i.indexrelid)) from pg_index i join pg_class c on c.oid = i.indexrelid
         where c.relnamespace in (select oid from ours)
         union all
-        select format('trigger %s', pg_get_triggerdef(t.oid)) from pg_trigger t where not t.tgisinternal
+        select format('trigger %s %s', pg_get_triggerdef(t.oid), t.tgenabled) from pg_trigger t where not t.tgisinternal
         union all
         select format('comment on %s: %s', pg_describe_object(d.classoid, d.objoid, d.objsubid), d.description)
         from pg_description d left join pg_class c on c.oid = d.objoid and d.classoid = 'pg_class'::regclass
         left join pg_proc p on p.oid = d.objoid and d.classoid = 'pg_proc'::regclass
         where coalesce(c.relnamespace, p.pronamespace) in (select oid from ours)
         union all
-        select format('dumped %s where %s', t.oid::regclass, t.condition)
-        from pg_extension e, unnest(e.extconfig, e.extcondition) as t (oid, condition) where e.extname = 'pg_tollgate'
+        select format('dumped with %s: %s where %s', e.extname, t.oid::regclass, t.condition)
+        from pg_extension e, unnest(e.extconfig, e.extcondition) as t (oid, condition) where e.extname like 'pg_tollgate%'
+        union all
+        select format('member of %s: %s', e.extname, pg_describe_object(d.classid, d.objid, d.objsubid))
+        from pg_depend d join pg_extension e on e.oid = d.refobjid and d.refclassid = 'pg_extension'::regclass
+        where d.deptype = 'e' and e.extname like 'pg_tollgate%'
         union all
         select format('by default in %s for %s: %s', d.defaclnamespace::regnamespace, d.defaclrole::regrole, d.defaclacl)
         from pg_default_acl d
@@ -98,4 +102,15 @@ pub fn figures(client: &mut Client) -> Result<Vec<String>> {
         figures.extend(texts(client, &sql, &[])?);
     }
     Ok(figures)
+}
+
+/// Every row of every table, with the columns that it has.
+pub fn rows(client: &mut Client) -> Result<Vec<(String, Vec<String>)>> {
+    let tables = "
+        select format('select to_jsonb(r)::text from (select %s from %s) r order by 1',
+                      string_agg(quote_ident(a.attname), ', ' order by a.attnum), c.oid::regclass)
+        from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+        where c.relnamespace = 'copilot_internal'::regnamespace and c.relkind = 'r' and c.relname <> 'queue_starts'
+        group by c.oid, c.relname order by c.relname";
+    texts(client, tables, &[])?.into_iter().map(|sql| Ok((sql.clone(), texts(client, &sql, &[])?))).collect()
 }

