@@ -250,7 +250,7 @@ fn no_role_changes_the_ledger_whatever_it_was_granted() -> Result<()> {
         "select tgrelid::regclass::text from pg_trigger where tgname = 'keep_ledger' order by 1",
         &[],
     )?;
-    assert_eq!(tables.len(), 14, "{tables:?}");
+    assert_eq!(tables.len(), 15, "{tables:?}");
     let mut refused = 0;
     for role in ["writer", "granted", "service_role", "authenticated"] {
         for table in &tables {

@@ -198,7 +198,7 @@ begin
     return v_done + v_count;
 end $$;
 comment on function copilot_internal.erase_day(copilot_internal.erasures, text, date, integer) is
-    'Erases at most so many ledger rows of a user in a tenant on one UTC day, and the day''s rollups once no row is '
+    'Erases at most so many rows of a user in a tenant on one UTC day, and the day''s rollups once no row is '
     'left. Returns how many. The fold lock is held. Run as the owner.';
 
 -- At most so many rows of the tables that can be long. It looks at one day at least, and at no other past the moment.

@@ -281,8 +281,8 @@ create function copilot_internal.maintain(p_limit integer default 10000, p_withi
     language c volatile as 'MODULE_PATHNAME', 'maintain_wrapper';
 comment on function copilot_internal.maintain(integer, interval) is
     'Housekeeping: folds pending rows into the rollups, oldest and longest tails first, marks expired reservations, '
-    'writes missed events, deletes old ones, retires old ledger rows. Takes at most p_limit rows a task, and begins '
-    'no step after p_within. Safe to call at any time.';
+    'writes missed events, deletes old ones, retires old rows. At most p_limit rows a task; no step begins after '
+    'p_within. Safe at any time.';
 
 create procedure copilot_internal.housekeep(p_within interval default '50 seconds')
     language c as 'MODULE_PATHNAME', 'housekeep_wrapper';

@@ -141,9 +141,9 @@ create table copilot_internal.e2b_pricing (
     unique nulls not distinct (provider, sandbox_type, region, tenant_id, effective_from)
 );
 comment on table copilot_internal.e2b_pricing is
-    'Sandbox prices of the operator, effective-dated as model_pricing. A cost is the sum over the prices given. They '
-    'are USD for a second of duration, vCPU, GiB of memory or disk, or GPU; for a creation; for a GiB of egress. A '
-    'row for the region goes before one for all.';
+    'Sandbox prices of the operator, effective-dated as model_pricing. A cost is the sum over the prices given: USD '
+    'for a second of duration, vCPU, GiB or GPU, a creation, a GiB of egress. A row for the region goes before one for '
+    'all.';
 comment on column copilot_internal.e2b_pricing.provider is 'Whose sandbox it is, in any case.';
 comment on column copilot_internal.e2b_pricing.disk_gib_second_usd is
     'USD per GiB-second of disk; needs p_disk_gib_seconds.';
