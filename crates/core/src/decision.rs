@@ -368,6 +368,14 @@ mod tests {
     }
 
     #[test]
+    fn of_equal_quotas_that_block_the_longest_wait_is_told() {
+        let until = |end| Quota { bounds: Bounds { start: None, end }, ..quota(Scope::Tenant, Some(100), 100) };
+        let told = |ends: [Option<i64>; 3]| judge(&ends.map(until), 1, true).quota_index;
+        assert_eq!(told([Some(86_400), Some(2_678_400), Some(3_600)]), Some(1));
+        assert_eq!(told([Some(86_400), Some(3_600), None]), Some(2));
+    }
+
+    #[test]
     fn a_refusal_is_retryable_when_holds_alone_are_in_the_way() {
         let mut held = quota(Scope::Tenant, Some(100), 60);
         held.held = 30;

@@ -59,6 +59,7 @@ const WITH_HIDDEN: &[&str] = &[
     "llm_cost_records",
     "period_rollups",
     "purged_costs",
+    "retired_costs",
     "total_rollups",
 ];
 /// Views that people have no business with.

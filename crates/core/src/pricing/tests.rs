@@ -176,6 +176,12 @@ fn a_context_threshold_is_a_cliff() {
 }
 
 #[test]
+fn a_tier_has_the_name_that_prices_have_for_it() {
+    let names = [Tier::Standard, Tier::Batches, Tier::Flex, Tier::Decisions].map(Tier::as_str);
+    assert_eq!(names, ["standard", "batches", "flex", "decisions"]);
+}
+
+#[test]
 fn tiers_use_their_own_price_then_the_standard_one() {
     let price = model(json!({
         "input_cost_per_token": 4, "input_cost_per_token_priority": 7, "output_cost_per_token": 3,
