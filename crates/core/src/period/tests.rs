@@ -132,6 +132,18 @@ fn odd_offsets_and_skipped_days() {
 }
 
 #[test]
+fn a_month_of_utc_is_the_months_bounds_in_utc() {
+    for utc in ["2024-02-29 23:59", "2026-01-01 00:00", "2026-12-31 23:59", "1969-12-31 23:59"] {
+        let Bounds { start: Some(start), end: Some(end) } = bounds(Period::Month, &zone("UTC"), unix(utc)) else {
+            panic!("unbounded")
+        };
+        assert_eq!(utc_month(unix(utc)), (start, end), "{utc}");
+    }
+    assert_eq!(utc_month(unix("2024-02-29 23:59")), (unix("2024-02-01 00:00"), unix("2024-03-01 00:00")));
+    assert!(utc_month(i64::MIN).0 < 0 && utc_month(i64::MAX).0 > 0);
+}
+
+#[test]
 fn weeks_months_and_years_follow_the_calendar() {
     expect(Period::Week, "UTC", "2025-01-01 00:00", "2024-12-30 00:00", "2025-01-06 00:00");
     expect(Period::Week, "UTC", "1970-01-01 00:00", "1969-12-29 00:00", "1970-01-05 00:00");
