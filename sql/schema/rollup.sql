@@ -408,7 +408,7 @@ begin atomic
         union all
         select 'charge of a priced record (nano USD)', l.tenant_id, ceil(coalesce(l.cost_usd, 0) * 1000000000),
                l.charge_nanos
-        from ledger l where l.records > 0
+        from ledger l where l.records > 0 and l.written_in <> 'retired'
           and not exists (select from copilot_internal.cost_corrections c
                           where c.record_id = l.record_id and c.tenant_id = l.tenant_id)
         union all

@@ -7,14 +7,20 @@
 set timezone = 'UTC';
 insert into copilot_internal.tenants (id, name, owner_id, settings) values
     (:'acme', 'Acme', :'bob', '{}'), (:'keeps', 'Keeps', :'bob', '{"ledger_retention_days": 0}');
+-- The platform counts what providers bill, which is half of what acme pays for one model.
+set pg_tollgate.platform_counts = 'provider_cost';
 set role service_role;
+select set_model_price('acme', 'dear', 1, 1, '2020-01-01Z') is not null as priced;
+insert into copilot_internal.price_markups (tenant_id, factor, effective_from) values (:'acme', 2, '2020-01-01Z');
 select count(set_quota('tenant', t.id::uuid, 'all', 1000, 'lifetime')) from unnest(array[:'acme', :'keeps']) t (id);
 select set_quota('platform', null, 'all', 5000, 'lifetime') is not null as made;
 -- Costs that are rounded up to the nano-dollar one by one, in two hours of one day, by two users or none.
 select count(*) from (select record_llm_cost(t.id::uuid, 'acme', m.name, 10, 1, u.id::uuid, c.id::uuid, p_cost_usd => 0.0000000001,
         p_occurred_at => o.at::timestamptz, p_request_id => 'old-' || row_number() over ())
     from (values (:'acme'), (:'keeps')) t (id), (values (null), (:'bob')) u (id), (values (null), (:'chat')) c (id),
-        (values ('m'), ('n')) m (name), (values ('2026-01-31 22:59:59.9Z'), ('2026-01-31 23:44Z'), ('2026-01-31 23:46Z')) o (at)) r;
+        (values ('m'), ('n')) m (name), (values ('2026-01-31 22:59:59.9Z'), ('2026-01-31 23:44Z'), ('2026-01-31 23:46Z')) o (at),
+        generate_series(1, 3)) r;
+select cost_usd from record_llm_cost(:'acme', 'acme', 'dear', 1000000, 0, p_request_id => 'dear', p_occurred_at => '2026-01-31 23:00Z');
 select cost_status from record_llm_cost(:'acme', 'unheard', 'of', 1, 1, p_occurred_at => '2026-01-31 23:00Z');
 select count(*) from (select record_e2b_cost(:'acme', 'box', 'standard', 10, p_occurred_at => '2026-01-31 23:00Z')) r;
 select cost_usd from record_llm_cost(:'acme', 'acme', 'm', 1, 1, p_cost_usd => 1, p_request_id => 'refunded', p_occurred_at => '2026-01-31 23:00Z');
@@ -28,8 +34,9 @@ reset role;
 update copilot_internal.llm_cost_records set recorded_at = occurred_at;
 update copilot_internal.e2b_cost_records set recorded_at = occurred_at;
 update copilot_internal.cost_corrections set recorded_at = occurred_at;
-update copilot_internal.quota_charges set recorded_at = '2026-02-01Z', charged_at = '2026-02-01Z';
-update copilot_internal.pending_costs set charged_at = '2026-02-01Z' where source = 'charge';
+update copilot_internal.quota_charges set recorded_at = '2026-02-01Z', charged_at = '2026-02-01Z' where record_id is null;
+update copilot_internal.quota_charges set recorded_at = charged_at where record_id is not null;
+update copilot_internal.pending_costs p set charged_at = '2026-02-01Z' where source = 'charge' and tenant_id = :'acme';
 update copilot_internal.quota_reservations set expires_at = '2026-02-01 00:10Z', resolved_at = '2026-02-01Z' where state = 'committed';
 select recorded from record_llm_cost(:'acme', 'acme', 'm', 10, 1, p_cost_usd => 2, p_request_id => 'young');
 create temp view figures as
@@ -49,18 +56,19 @@ create temp view figures as
 create temp table before as select * from figures;
 select count(*) > 10 as many from before;
 -- Without a retention everything stays.
-select task from copilot_internal.maintain(1) where task = 'retire';
+select copilot_internal.retire_ledger(10000, 'infinity');
 -- With one, what is pending stays until it is folded. Then there is nothing left to do.
 set pg_tollgate.ledger_retention_days = 1;
-select task from copilot_internal.maintain(1) where task = 'retire';
+select copilot_internal.retire_ledger(10000, 'infinity');
 select task, done > 0 as some from copilot_internal.maintain(100000) where task in ('fold', 'retire');
 select task from copilot_internal.maintain() where task = 'retire';
 select count(*), count(*) filter (where tenant_id = :'keeps') as kept, count(*) filter (where request_id = 'young') as young from copilot_internal.llm_cost_records;
 select count(*) from copilot_internal.e2b_cost_records;
 select state, count(*) from copilot_internal.quota_reservations group by 1 order by 1;
+-- What the platform has counted of a record goes with it.
 select (select count(*) from copilot_internal.quota_charges) as charges, (select count(*) from copilot_internal.cost_corrections) as corrections;
-select source, provider, name, charged_at, occurred_at, records, cost_usd, charge_nanos, input_tokens, user_id is null as of_none, conversation_id is null as outside
-from copilot_internal.retired_costs order by 1, 2, 3, 4, 5, 10, 11, 7;
+select tenant_id is null as of_platform, source, provider, name, charged_at, occurred_at, records, cost_usd, charge_nanos, input_tokens, user_id is null as of_none, conversation_id is null as outside
+from copilot_internal.retired_costs order by 1, 2, 3, 4, 5, 6, 11, 12, 8;
 select b.*, f.value as now from before b full join figures f on f.figure = b.figure and f.value = b.value where b.value is null or f.value is null;
 select * from copilot_internal.verify();
 select * from copilot_internal.verify_counters();

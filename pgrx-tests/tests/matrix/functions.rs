@@ -181,6 +181,7 @@ const FUNCTIONS: &[(&str, For, &str)] = &[
     ("fold_plan", For::NoCaller, "copilot_internal.fold_plan(10, 10)"),
     ("fold_pending", For::NoCaller, "copilot_internal.fold_pending(10, clock_timestamp())"),
     ("retention_days", For::NoCaller, "copilot_internal.retention_days('{}')"),
+    ("add_up", For::NoCaller, "copilot_internal.add_up('llm_cost_records', 'llm', $T, '{}')"),
     ("retire_ledger", For::NoCaller, "copilot_internal.retire_ledger(10, clock_timestamp())"),
     ("retire_rows", For::NoCaller, "copilot_internal.retire_rows($T, clock_timestamp(), 10)"),
     ("forget_voided_starts", For::NoCaller, "copilot_internal.forget_voided_starts(10)"),
