@@ -89,40 +89,25 @@ create view copilot_internal.quota_standings with (security_invoker) as
     ) b
     cross join lateral (
         select coalesce(q.tenant_id, '00000000-0000-0000-0000-000000000000') as tenant_id,
-               case q.scope when 'user' then q.scope_id else '00000000-0000-0000-0000-000000000000' end as user_id
+               case q.scope when 'user' then q.scope_id else '00000000-0000-0000-0000-000000000000' end as user_id,
+               case q.resource_type when 'all' then array['llm', 'e2b', 'all'] else array[q.resource_type] end
+                   as resource_types
     ) o
     cross join lateral (
         select coalesce(sum(n.nanos), 0) as nanos
         from (
-            select f.nanos
-            from (values ('llm'), ('e2b'), ('all')) as w (resource_type)
+            select r.nanos
+            from (values ('quarter', b.first_moment, b.first_day), ('day', b.first_day, b.first_month),
+                         ('month', b.first_month, b.last_month), ('day', b.last_month, b.last_day),
+                         ('quarter', b.last_day, b.last_moment)) as v (grain, first, last)
             cross join lateral (
-                select r.nanos from copilot_internal.quota_rollups r
-                where r.tenant_id = o.tenant_id and r.user_id = o.user_id and r.resource_type = w.resource_type
-                  and r.grain = 'quarter' and r.bucket >= b.first_moment and r.bucket < b.first_day
-                  and b.first_moment < b.first_day
-                union all
-                select r.nanos from copilot_internal.quota_rollups r
-                where r.tenant_id = o.tenant_id and r.user_id = o.user_id and r.resource_type = w.resource_type
-                  and r.grain = 'day' and r.bucket >= b.first_day and r.bucket < b.first_month
-                  and b.first_day < b.first_month
-                union all
-                select r.nanos from copilot_internal.quota_rollups r
-                where r.tenant_id = o.tenant_id and r.user_id = o.user_id and r.resource_type = w.resource_type
-                  and r.grain = 'month' and r.bucket >= b.first_month and r.bucket < b.last_month
-                  and b.first_month < b.last_month
-                union all
-                select r.nanos from copilot_internal.quota_rollups r
-                where r.tenant_id = o.tenant_id and r.user_id = o.user_id and r.resource_type = w.resource_type
-                  and r.grain = 'day' and r.bucket >= b.last_month and r.bucket < b.last_day
-                  and b.last_month < b.last_day
-                union all
-                select r.nanos from copilot_internal.quota_rollups r
-                where r.tenant_id = o.tenant_id and r.user_id = o.user_id and r.resource_type = w.resource_type
-                  and r.grain = 'quarter' and r.bucket >= b.last_day and r.bucket < b.last_moment
-                  and b.last_day < b.last_moment
-            ) f
-            where q.resource_type in (w.resource_type, 'all')
+                select l.nanos from copilot_internal.quota_rollups l
+                where l.tenant_id = o.tenant_id and l.user_id = o.user_id
+                  and l.resource_type = any (o.resource_types)
+                  and l.grain = v.grain and l.bucket >= v.first and l.bucket < v.last
+                offset 0
+            ) r
+            where v.first < v.last
             union all
             select p.nanos from copilot_internal.pending_costs p
             where p.tenant_id = o.tenant_id and (q.scope <> 'user' or p.user_id = q.scope_id)
