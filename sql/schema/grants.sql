@@ -172,7 +172,7 @@ begin
             ('cost_quotas', v_tenant_filter),
             ('default_quotas', null),
             ('quota_overrides', v_tenant_filter),
-            -- Whom an event is about, as in quota_events_user_idx.
+            -- The user that an event is about, as in quota_events_user_idx.
             ('quota_events', v_tenant_filter || ' and (coalesce(payload ->> ''user_id'', case payload ->> ''scope'' '
                 || 'when ''user'' then payload ->> ''scope_id'' end, '''') in ('''', '
                 || '(select copilot_internal.caller_user())::text) or ' || v_shared || ')'),

@@ -8,7 +8,7 @@
 -- which conditions go only when they are leakproof, as comparisons of ids are.
 
 -- Joined, not summed: there is one rollup of each name, and mostly nothing pending. The platform's own rows are in the
--- arm of those whose tenants are known, so that a tenant whom a reader names is looked up by index.
+-- arm of those whose tenants are known, so that a tenant that a reader names is looked up by index.
 create view copilot_internal.visible_totals with (security_barrier) as
     select v.*
     from (

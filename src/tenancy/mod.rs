@@ -36,7 +36,7 @@ impl Actor {
         caller.subject().map(Self::Person).ok_or_else(|| Error::forbidden("you are not signed in"))
     }
 
-    /// The user for whom a call acts: the server must name one.
+    /// The user that a call acts for: the server must name one.
     pub fn acts_for(self, user: Option<Uuid>) -> Result<Uuid> {
         match self {
             Self::Server => user.ok_or_else(|| Error::invalid("p_user_id must not be NULL")),

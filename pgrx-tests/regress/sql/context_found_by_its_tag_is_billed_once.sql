@@ -1,5 +1,5 @@
--- A killer finds the sandbox of a stuck context by its tag, before or after its slow creator comes with its id. Whoever
--- is first bills it, and it is billed once.
+-- A killer finds the sandbox of a stuck context by its tag, before or after its slow creator comes with its id. The
+-- first of them bills it, and it is billed once.
 \set tenant a0000000-0000-4000-8000-000000000001
 \set owner b0000000-0000-4000-8000-000000000001
 \set VERBOSITY terse

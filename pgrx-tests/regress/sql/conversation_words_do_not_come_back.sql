@@ -68,7 +68,7 @@ select done from erase_message(:'tenant', :'chat', :'m5');
 select path_id = :'early' as early, tokens_before, error, metadata from copilot_internal.compaction_operations where state = 'failed' order by timestamp;
 select (select count(*) from copilot_internal.conversation_messages m where m::text like '%Rumpel%') as messages, (select count(*) from copilot_internal.compaction_operations o where o::text like '%Rumpel%') as operations, (select count(*) from copilot_internal.conversation_contexts c where c::text like '%Rumpel%') as contexts;
 select * from verify_conversations();
--- A conversation that was erased is not made again by a retry, whoever erased it.
+-- A conversation that was erased is not made again by a retry, even if another erased it.
 select conversation_id as second from create_conversation(:'tenant', :'owner', 'Rumpelstiltskin', p_request_id => 'made') \gset
 select done from erase_conversation(:'tenant', :'second');
 select from create_conversation(:'tenant', :'owner', 'Rumpelstiltskin', p_request_id => 'made');

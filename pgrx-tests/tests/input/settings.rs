@@ -168,7 +168,7 @@ fn a_mistake_that_was_stored_before_the_library_weakens_nothing() -> Result<()> 
     let cluster = Cluster::start(ClusterOptions { preload: false, extra_conf, ..ClusterOptions::default() })?;
     let stray = "'00000000-0000-0000-0000-000000000077'";
     let check = call("check_quota_before_operation", CHECK, &[("p_tenant_id", stray)]);
-    // Whom it is stored for, and whether it is a mistake.
+    // The role that it is stored for, and whether it is a mistake.
     let stored = [
         ("alter database {d} set pg_tollgate.no_quota = 'denyy'", true),
         ("alter database {d} set pg_tollgate.no_qouta = 'deny'", true),
