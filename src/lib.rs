@@ -55,7 +55,8 @@ pgrx::extension_sql_file!("../sql/schema/export.sql", name = "export", requires 
 pgrx::extension_sql_file!("../sql/schema/purge.sql", name = "purge", requires = ["export"]);
 pgrx::extension_sql_file!("../sql/schema/metrics.sql", name = "metrics", requires = ["purge"]);
 pgrx::extension_sql_file!("../sql/schema/router.sql", name = "router", requires = ["metrics"]);
-pgrx::extension_sql_file!("../sql/schema/grants.sql", name = "grants", requires = ["router"], finalize);
+pgrx::extension_sql_file!("../sql/schema/router_citus.sql", name = "router_citus", requires = ["router"]);
+pgrx::extension_sql_file!("../sql/schema/grants.sql", name = "grants", requires = ["router_citus"], finalize);
 
 /// Runs once in every backend that loads the library.
 #[pg_guard]

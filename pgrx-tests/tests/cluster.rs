@@ -307,6 +307,12 @@ fn a_batch_is_cut_by_node() -> Result<()> {
     assert!(message(&error).contains("record 2: "), "{}", message(&error));
     assert_eq!(charged(&mut fleet.node(0)?, tenants[0])?, "2 for 0.2");
     session.expect_sqlstate(&server, record, &[&serde_json::json!({})], "22023");
+    // Without request ids a part that was recorded would be recorded again with the next try.
+    let mut without = batch(["0.1", "0.1", "0.1"], "e");
+    without[1].as_object_mut().context("a record is an object")?.remove("request_id");
+    let error = session.expect_sqlstate(&server, record, &[&without], "22023");
+    assert!(message(&error).contains("record 2: "), "{}", message(&error));
+    assert_eq!(charged(&mut fleet.node(0)?, tenants[0])?, "2 for 0.2");
     Ok(())
 }
 
@@ -346,6 +352,51 @@ fn a_person_has_tenants_on_all_nodes() -> Result<()> {
     assert!(session.value::<bool>(&server, "select remove_member($1, $2)", &[&tenants[0], &user])?);
     assert_ne!(session.value::<Option<Uuid>>(&server, current, &[&user])?, Some(tenants[0]));
     session.expect_sqlstate(&server, "select * from get_user_tenants(null)", &[], "22023");
+    session.expect_sqlstate(&server, "select create_personal_tenant(null, 'a@example.com')", &[], "22023");
+    let chosen = "select create_personal_tenant($1, 'ann@example.com', p_tenant_id => gen_random_uuid())";
+    session.expect_sqlstate(&server, chosen, &[&user], "22023");
+    // One that was deleted comes back as it was, and one that belongs to an erased user goes to nobody.
+    assert!(session.value::<bool>(&server, "select delete_tenant($1)", &[&made[0]])?);
+    assert_eq!(session.value::<Uuid>(&server, make, &[&user])?, made[0]);
+    let erase = "select bool_and(finished) from erase_user($1, $2)";
+    assert!(session.value::<bool>(&server, erase, &[&user, &made[0]])?);
+    assert_ne!(session.value::<Uuid>(&server, make, &[&user])?, made[0]);
+    Ok(())
+}
+
+/// An invitation to own another's personal tenant, which nobody has accepted, is not the user's own.
+#[test]
+fn an_invitation_gives_nobody_a_personal_tenant() -> Result<()> {
+    let fleet = fleet()?;
+    let (server, mallory, victim) = (Caller::service(), id(0xc1), id(0xc2));
+    let mut session = fleet.session()?;
+    let make = "select create_personal_tenant($1, 'x@example.com')";
+    let theirs: Uuid = session.value(&server, make, &[&mallory])?;
+    assert!(session.value::<bool>(&server, "select invite_member($1, $2, 'owner')", &[&theirs, &victim])?);
+    assert_ne!(session.value::<Uuid>(&server, make, &[&victim])?, theirs);
+    assert!(session.value::<bool>(&server, "select accept_invitation($1, $2)", &[&theirs, &victim])?);
+    assert_ne!(session.value::<Uuid>(&server, make, &[&victim])?, theirs);
+    Ok(())
+}
+
+/// What is there before may be a trap, and what was printed for another number would send tenants elsewhere.
+#[test]
+fn a_router_is_set_up_where_nobody_else_writes_and_by_one_number() -> Result<()> {
+    let fleet = fleet()?;
+    fleet.router.create_database_without_extension("trap")?;
+    let mut trap = fleet.router.superuser("trap")?;
+    trap.batch_execute("create role stranger; create schema metrics authorization stranger")?;
+    let refused = trap.batch_execute(&fleet.sql()?).err().context("a stranger's schema is taken")?;
+    assert_eq!(sqlstate(&refused), "55000");
+    trap.batch_execute(
+        "rollback; alter schema metrics owner to current_user; grant create on schema metrics to stranger",
+    )?;
+    let refused = trap.batch_execute(&fleet.sql()?).err().context("an open schema is taken")?;
+    assert_eq!(sqlstate(&refused), "55000");
+    let other: String = fleet.node(0)?.query_one("select copilot_internal.router_sql('plproxy', 3)", &[])?.get(0);
+    let mut router = fleet.router.superuser(DATABASE)?;
+    let refused = router.batch_execute(&other).err().context("another number is taken")?;
+    assert_eq!(sqlstate(&refused), "55000");
     Ok(())
 }
 

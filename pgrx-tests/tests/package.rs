@@ -69,6 +69,13 @@ fn five_commands_lead_from_the_tarball_to_an_answer() -> Result<()> {
     let took = started.elapsed();
     println!("counted: package: {:.1} s from the tarball to the first answered call", took.as_secs_f64());
     assert!(took < Duration::from_secs(60), "{took:?}");
+    // An upgrade puts the files in place while sessions have the library loaded.
+    let copy: String = commands.lines().take(4).map(|line| format!("{line}\n")).collect();
+    shell = Command::new("sh");
+    shell.args(["-euc", &copy]).current_dir(&downloads);
+    shell.env("PATH", format!("{}:{path}", bare.bindir().display()));
+    capture(&mut shell)?;
+    assert!(!client.query_one(charge, &[&id(1)])?.get::<_, bool>(0));
     assert_verified(&mut client);
     Ok(())
 }

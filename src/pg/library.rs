@@ -9,7 +9,8 @@
 //! refuses a library that is older than the script, announces it, and takes the platform's lock to the end of its
 //! transaction. In the locked mode each charge has that lock too: one that was under way has ended before the script
 //! goes on, and one that waited asks anew, after it has handled messages (`admission/locked.rs`). In escrow all processes
-//! have one library, and there is no charge under way that the script has to wait for: before it none was admitted.
+//! have one library, and there is no charge under way that the script has to wait for: before it none was admitted. A
+//! transaction that has read a table, and then charges, may meet the script the other way round: `40P01` for one of them.
 
 use std::ffi::CStr;
 use std::hint::black_box;
