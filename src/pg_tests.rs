@@ -374,8 +374,14 @@ mod tests {
     #[pg_test]
     fn arguments_are_named_as_in_sql() {
         // pgrx reads the arguments of these.
-        const READ_BY_PGRX: [&str; 5] =
-            ["begin_script", "is_time_zone", "reload_tenant_counters", "try_fold_lock", "try_path_lock"];
+        const READ_BY_PGRX: [&str; 6] = [
+            "begin_script",
+            "is_time_zone",
+            "reload_tenant_counters",
+            "try_corrections_lock",
+            "try_fold_lock",
+            "try_path_lock",
+        ];
         // Those of the second extension, which is not installed here.
         run(&include_str!("../sql/conversations/access.sql").replace("MODULE_PATHNAME", "$libdir/pg_tollgate"));
         let named: BTreeMap<String, String> = crate::api::signatures()

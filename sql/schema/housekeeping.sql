@@ -229,11 +229,6 @@ begin
     task := 'old events';
     done := copilot_internal.delete_old_events(p_limit);
     return next;
-    task := 'retire';
-    done := copilot_internal.retire_ledger(p_limit, v_until);
-    if done > 0 then
-        return next;
-    end if;
     -- Of those who have spent something, once an hour.
     task := 'estimate';
     done := 0;
@@ -252,6 +247,12 @@ begin
     return next;
     task := 'triggers';
     done := copilot_internal.arm_triggers();
+    if done > 0 then
+        return next;
+    end if;
+    -- Last, since refunds of these tenants wait from then on.
+    task := 'retire';
+    done := copilot_internal.retire_ledger(p_limit, v_until);
     if done > 0 then
         return next;
     end if;

@@ -85,8 +85,9 @@ comment on function copilot_internal.add_up(text, text, uuid, uuid[]) is
     'Replaces rows of a ledger table by sums in retired_costs. They are not pending. Run as the owner.';
 
 -- A call goes with its corrections, its hold, and what the platform alone counted of it; a charge goes with its hold.
--- Each stays while a part of it is pending, or younger. A correction that is made meanwhile stays by itself. The fold
--- lock, taken in an earlier statement, keeps folds, erasures and purges of the tenant away. The platform's is not
+-- Each stays while a part of it is pending, or younger. The fold lock, taken in an earlier statement, keeps folds,
+-- erasures and purges of the tenant away, and the lock of corrections refunds and reprices, which sum up what a record
+-- was corrected by. A correction that an older snapshot does not show stays by itself. The platform's fold lock is not
 -- needed: a row of its own that is not pending is in its rollups.
 create function copilot_internal.retire_rows(p_tenant_id uuid, p_before timestamptz, p_limit integer) returns bigint
     language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
@@ -139,7 +140,7 @@ begin
 end $$;
 comment on function copilot_internal.retire_rows(uuid, timestamptz, integer) is
     'Adds up at most so many calls and charges of a tenant from before a moment, and removes them. Returns how many. '
-    'The fold lock is held. Run as the owner.';
+    'The locks of folds and corrections are held. Run as the owner.';
 
 -- Any hundred tenants in a call: so each has its turn, whatever fails for others.
 create function copilot_internal.retire_ledger(p_limit integer, p_until timestamptz) returns bigint
@@ -165,8 +166,17 @@ begin
                                   where r.tenant_id = v_tenant_id and r.occurred_at < v_before)
             and not exists (select from copilot_internal.quota_charges r
                             where r.tenant_id = v_tenant_id and r.charged_at < v_before)
-            or not copilot_internal.try_fold_lock(v_tenant_id);
-        v_done := v_done + copilot_internal.retire_rows(v_tenant_id, v_before, (p_limit - v_done)::integer);
+            or not copilot_internal.try_fold_lock(v_tenant_id)
+            or not copilot_internal.try_corrections_lock(v_tenant_id);
+        begin
+            v_done := v_done + copilot_internal.retire_rows(v_tenant_id, v_before, (p_limit - v_done)::integer);
+        exception
+            when serialization_failure or deadlock_detected then
+                raise;
+            when others then
+                -- A foreign key or a trigger of others, mostly. Nothing else waits for it.
+                raise warning 'the ledger of tenant % was not added up: %', v_tenant_id, sqlerrm;
+        end;
     end loop;
     return v_done;
 end $$;

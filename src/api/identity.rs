@@ -56,6 +56,12 @@ fn try_fold_lock(tenant: Uuid) -> bool {
     taken
 }
 
+#[pg_extern(sql = false)]
+fn try_corrections_lock(tenant: Uuid) -> bool {
+    require_service_role_to(&Caller::current(), "change records").unwrap_or_else(|error| error.raise());
+    lock::LockTarget::Corrections(lock::key(tenant)).try_lock(lock::Strength::Exclusive)
+}
+
 /// The moment that a period is asked for, in Unix seconds.
 fn finite(at: Option<Timestamp>) -> Result<i64> {
     match arguments::required(at, "p_at")? {

@@ -132,7 +132,6 @@ impl Corrected {
     fn lock(&self) {
         lock::LockTarget::Corrections(lock::key(self.tenant)).lock(lock::Strength::Shared);
         lock::LockTarget::Correction(*self.id.as_bytes()).lock(lock::Strength::Exclusive);
-        spi::see_own_rows();
     }
 
     /// See [`append`].
@@ -205,10 +204,18 @@ fn append(
     Ok(false)
 }
 
-/// The record and its cost.
+/// The record and its cost, with its locks. Before they are there it may go, or become another person's.
+fn lock_record(spi: &Session, id: Uuid, tenant: Option<Uuid>) -> Result<(AdmissionMode, Corrected, Charged)> {
+    AdmissionMode::open_for_housekeeping()?;
+    let (found, _) = find_record(spi, id, tenant)?;
+    let mode = AdmissionMode::open([Some(found.tenant)])?;
+    found.lock();
+    let (record, cost) = find_record(spi, id, Some(found.tenant))?;
+    Ok((mode, record, cost))
+}
+
 fn find_record(spi: &Session, id: Uuid, tenant: Option<Uuid>) -> Result<(Corrected, Charged)> {
     let missing = || Error::NotFound { message: "there is no such cost record".to_owned() };
-    AdmissionMode::open_for_housekeeping()?;
     spi::see_own_rows();
     let rows = spi.run(&RECORD_PLAN, Snapshot::Latest, &[id.into(), tenant.into()])?;
     let row = rows.first().ok_or_else(missing)?;
@@ -240,10 +247,8 @@ pub fn refund(
     request_id: &str,
     reason: Option<&str>,
 ) -> Result<Correction> {
-    let (record, cost) = find_record(spi, record, tenant)?;
+    let (mode, record, cost) = lock_record(spi, record, tenant)?;
     let tenant = record.tenant;
-    let mode = AdmissionMode::open([Some(tenant)])?;
-    record.lock();
     loop {
         spi::see_own_rows();
         let key = [tenant.into(), request_id.into(), record.id.into(), Value::numeric(&amount.to_string())];

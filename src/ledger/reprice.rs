@@ -7,7 +7,8 @@
 //!
 //! # Locks
 //! Before it corrects a page it takes what a charge takes for the tenant, and then the tenant's lock of corrections, which
-//! refunds share. So it has two locks a tenant, in the order of tenants, whatever it corrects.
+//! refunds share, and without which no record moves or goes. So it has two locks a tenant, in the order of tenants, whatever
+//! it corrects. It corrects by what it has read under them.
 
 use std::collections::BTreeMap;
 
@@ -118,32 +119,16 @@ const RECORD_TYPES: [pgrx::pg_sys::Oid; 4] = [UUID, MOMENT, MOMENT, UUID];
 static CALLS_PLAN: Plan = Plan::new(CALLS, &RECORD_TYPES);
 static SESSIONS_PLAN: Plan = Plan::new(SESSIONS, &RECORD_TYPES);
 
-/// What is left of a record's costs, and what of it is by earlier calls of this kind.
-const CORRECTED: &str = "
-    select coalesce(sum(c.cost_usd), 0)::text as every,
-           coalesce(sum(c.cost_usd) filter (where c.request_id = 'reprice:' || c.id), 0)::text as ours,
-           coalesce(sum(coalesce(c.provider_cost_usd, c.cost_usd)), 0)::text as every_billed,
-           coalesce(sum(coalesce(c.provider_cost_usd, c.cost_usd))
-               filter (where c.request_id = 'reprice:' || c.id), 0)::text as ours_billed
-    from (select * from copilot_internal.cost_corrections k where k.record_id = $1 offset 0) c
-    where c.tenant_id = $2";
-columns! {
-    CorrectedColumn(every, ours, every_billed, ours_billed)
-}
-static CORRECTED_PLAN: Plan = Plan::new(CORRECTED, &[UUID, UUID]);
-
-/// One of a record's two costs: what it was recorded with, with what was corrected by earlier calls of this kind, and with
-/// whatever was corrected.
+/// One of a record's two costs: with what was corrected by earlier calls of this kind, and with whatever was corrected.
 #[derive(Clone, Copy)]
 struct Amount {
-    recorded: Picos,
     present: PicosDifference,
     net: PicosDifference,
 }
 
 impl Amount {
     fn new(recorded: Picos, ours: PicosDifference, every: PicosDifference) -> Self {
-        Self { recorded, present: recorded.with(ours), net: recorded.with(every) }
+        Self { present: recorded.with(ours), net: recorded.with(every) }
     }
 
     /// What there is to correct. What was refunded is not given back again.
@@ -266,13 +251,17 @@ impl Walk {
                 if self.has_come_far(locked.is_some()) {
                     return Ok(Some(place));
                 }
-                let page = self.page(place)?;
+                let mut page = self.page(place)?;
+                if self.left.is_some() && locked.is_none() && !page.found.is_empty() {
+                    locked = Some(self.lock(tenant)?);
+                    page = self.page(place)?;
+                }
                 self.looked_at += page.read;
                 let most = self.left.map_or(page.found.len(), |left| left.min(page.found.len()));
                 let found = &page.found[..most];
                 found.iter().for_each(|one| self.note(one));
-                if self.left.is_some() && !found.is_empty() {
-                    self.correct(tenant, &mut locked, found)?;
+                if let Some(mode) = &locked {
+                    self.correct(mode, found)?;
                 }
                 // Behind the last that was corrected, where more was found.
                 let last = page.found.get(most).and_then(|_| found.last()).map(|one| place_of(&one.record));
@@ -298,17 +287,17 @@ impl Walk {
         sum.after += one.target.paid.get();
     }
 
-    /// Corrects some of a tenant's records, with its locks, which it takes the first time.
-    fn correct(&mut self, tenant: Uuid, locked: &mut Option<AdmissionMode>, found: &[Found]) -> Result<()> {
-        let mode = match locked {
-            Some(mode) => mode,
-            None => {
-                let mode = AdmissionMode::open([Some(tenant)])?;
-                lock::LockTarget::Corrections(lock::key(tenant)).lock(lock::Strength::Exclusive);
-                self.corrected_tenants += 1;
-                locked.insert(mode)
-            }
-        };
+    /// Takes a tenant's locks.
+    fn lock(&mut self, tenant: Uuid) -> Result<AdmissionMode> {
+        let mode = AdmissionMode::open([Some(tenant)])?;
+        lock::LockTarget::Corrections(lock::key(tenant)).lock(lock::Strength::Exclusive);
+        self.corrected_tenants += 1;
+        spi::see_own_rows();
+        Ok(mode)
+    }
+
+    /// Corrects some of a tenant's records. Its locks are held, and the records were read under them.
+    fn correct(&mut self, mode: &AdmissionMode, found: &[Found]) -> Result<()> {
         spi::see_own_rows();
         spi::session(|spi| {
             for one in found {
@@ -461,35 +450,25 @@ fn now(record: &Corrected, used: &Used) -> Result<Option<Charged>> {
     }
 }
 
-/// Writes what is missing to the target, under the tenant's lock of corrections; gives it in pico-dollars.
+/// Writes what is missing to the target; gives it in pico-dollars.
 fn correct_one(spi: &Session, mode: &AdmissionMode, one: &Found) -> Result<Option<i128>> {
     let record = &one.record;
-    let rows = spi.run(&CORRECTED_PLAN, Snapshot::Latest, &[record.id.into(), record.tenant.into()])?;
-    let row = rows.first().ok_or_else(|| Error::internal("a sum gave no row"))?;
-    let sum = |column: CorrectedColumn| -> Result<PicosDifference> {
-        PicosDifference::parse(&row.need::<String>(column)?)
-            .map_err(|_| Error::internal("a correction has no proper cost"))
-    };
-    let amount = |recorded, by_us, by_all| Ok::<_, Error>(Amount::new(recorded, sum(by_us)?, sum(by_all)?));
-    let paid = amount(one.paid.recorded, CorrectedColumn::ours, CorrectedColumn::every)?;
-    let billed = amount(one.billed.recorded, CorrectedColumn::ours_billed, CorrectedColumn::every_billed)?;
+    let Some((delta, billed_delta)) = one.missing() else { return Ok(None) };
     // In the ledger a sandbox has no provider.
     let provider = if record.source == "e2b" { String::new() } else { record.provider.clone() };
     let record = Corrected { provider, source: record.source.clone(), name: record.name.clone(), ..*record };
-    let one = Found { record, paid, billed, target: one.target };
-    let Some((delta, billed_delta)) = one.missing() else { return Ok(None) };
-    let left = paid.net.plus(delta).ceil_nanos();
+    let left = one.paid.net.plus(delta).ceil_nanos();
     let id = new_record_id();
     let new = NewCorrection {
         id,
         usd: Value::numeric(&delta.to_string()),
         billed: Value::numeric(&billed_delta.to_string()),
-        nanos: left - paid.net.ceil_nanos(),
-        platform_extra: billed.net.plus(billed_delta).ceil_nanos() - left,
+        nanos: left - one.paid.net.ceil_nanos(),
+        platform_extra: one.billed.net.plus(billed_delta).ceil_nanos() - left,
         request_id: &format!("{MARK}{id}"),
         reason: Some("repriced"),
     };
-    if one.record.correct(spi, mode, &new)? {
+    if record.correct(spi, mode, &new)? {
         Ok(Some(delta.get()))
     } else {
         Err(Error::internal("a correction met another with its own id"))

@@ -41,7 +41,8 @@ pub enum LockTarget {
     Tenant([u8; 16]),
     /// The moving of one tenant's pending rows into rollups.
     Fold([u8; 16]),
-    /// The corrections of one tenant's records together. Refunds share it, and then take that of their record.
+    /// A tenant's records: who corrects many, or moves or removes any, has it alone. Refunds share it, and then take that of
+    /// their record. A record is read after the lock.
     Corrections([u8; 16]),
     /// The corrections of one record; with the nil UUID, all adjustments of quotas.
     Correction([u8; 16]),

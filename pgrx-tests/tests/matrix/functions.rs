@@ -188,6 +188,7 @@ const FUNCTIONS: &[(&str, For, &str)] = &[
     ("sole_tenant", For::NoCaller, "copilot_internal.sole_tenant($U)"),
     ("expire_reservations", For::NoCaller, "copilot_internal.expire_reservations(10)"),
     ("await_fold_lock", For::NoCaller, "copilot_internal.await_fold_lock($T)"),
+    ("await_row_locks", For::NoCaller, "copilot_internal.await_row_locks($T)"),
     ("move_lines", For::NoCaller, "copilot_internal.move_lines($T, 'llm', '{}', null)"),
     ("left_of_person", For::NoCaller, "copilot_internal.left_of_person($U, $T)"),
     ("tenants_of_person", For::NoCaller, "copilot_internal.tenants_of_person($U)"),
@@ -213,6 +214,7 @@ const FUNCTIONS: &[(&str, For, &str)] = &[
     ("reload_tenant_counters", For::NoCaller, "copilot_internal.reload_tenant_counters($T)"),
     ("trigger_in_the_way", For::NoCaller, "copilot_internal.trigger_in_the_way(true)"),
     ("refuse_triggers", For::NoCaller, "copilot_internal.refuse_triggers(true)"),
+    ("try_corrections_lock", For::NoCaller, "copilot_internal.try_corrections_lock($T)"),
     ("try_fold_lock", For::NoCaller, "copilot_internal.try_fold_lock($T)"),
 ];
 
