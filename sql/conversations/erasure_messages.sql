@@ -191,13 +191,30 @@ begin
         attachments := attachments || copilot_internal.empty_message(p_tenant_id, v_message, null);
         erased := erased + 1;
     end loop;
-    update copilot_internal.conversation_messages m set user_id = null, pinned_by = null
-    from copilot_internal.conversation_paths p
-    where p.conversation_id = p_conversation_id and p.tenant_id = p_tenant_id and m.path_id = p.id
-      and m.tenant_id = p.tenant_id and m.user_id = p_user_id;
 end $$;
 comment on function copilot_internal.erase_messages_of_user(uuid, uuid, uuid) is
     'Empties what a user wrote in a conversation, and what tells of it. Run as the owner.';
+
+-- A sandbox that runs is billed to nobody in particular from then on.
+create function copilot_internal.forget_user(p_tenant_id uuid, p_conversation_id uuid, p_user_id uuid) returns void
+    language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+    update copilot_internal.conversation_messages m
+    set user_id = nullif(m.user_id, p_user_id), pinned_by = nullif(m.pinned_by, p_user_id),
+        deleted_by = nullif(m.deleted_by, p_user_id)
+    from copilot_internal.conversation_paths p
+    where p.conversation_id = p_conversation_id and p.tenant_id = p_tenant_id and m.path_id = p.id
+      and m.tenant_id = p.tenant_id and p_user_id in (m.user_id, m.pinned_by, m.deleted_by);
+    update copilot_internal.compaction_operations o
+    set user_id = nullif(o.user_id, p_user_id), reverted_by = nullif(o.reverted_by, p_user_id)
+    where o.conversation_id = p_conversation_id and o.tenant_id = p_tenant_id
+      and p_user_id in (o.user_id, o.reverted_by);
+    update copilot_internal.execution_contexts x set user_id = null
+    where x.conversation_id = p_conversation_id and x.tenant_id = p_tenant_id and x.user_id = p_user_id;
+end $$;
+comment on function copilot_internal.forget_user(uuid, uuid, uuid) is
+    'Takes a user''s id out of a conversation: who wrote, pinned, deleted, compacted, or used a sandbox. Run as the '
+    'owner, with the conversation locked.';
 
 create function copilot_internal.erase_conversation_of_user(
     p_tenant_id uuid, p_conversation_id uuid, p_actor uuid, p_limit integer,
@@ -275,6 +292,7 @@ begin
             from copilot_internal.erase_messages_of_user(p_tenant_id, v_conversation.id, p_user_id) s;
             v_cursor := v_conversation.id;
         end if;
+        perform copilot_internal.forget_user(p_tenant_id, v_conversation.id, p_user_id);
         erased := erased + v_step.erased;
         attachments := attachments || v_step.attachments;
     end loop;
@@ -286,6 +304,8 @@ begin
     if done then
         delete from copilot_internal.conversation_configs g
         where g.tenant_id = p_tenant_id and g.user_id = p_user_id;
+        update copilot_internal.conversation_configs g set updated_by = null
+        where g.tenant_id = p_tenant_id and g.updated_by = p_user_id;
     end if;
     update copilot_internal.conversation_erasures e set cursor = v_cursor where e.id = v_erasure;
     perform copilot_internal.note_step(v_erasure, erased, done);

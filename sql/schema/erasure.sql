@@ -108,7 +108,7 @@ comment on function copilot_internal.tenants_of_person(uuid) is
 
 -- No sum moves but by move_lines(). Words by which no price goes are dropped, and prices come to the same. What a
 -- sandbox was called gives way to a digest: one that is recorded from time to time stays one. reprice() knows its own
--- corrections by their request ids.
+-- corrections by their request ids, and an execution context its bill, so that it is billed once.
 create function copilot_internal.erase_rows(p_erasure copilot_internal.erasures, p_source text, p_ids uuid[])
     returns integer
     language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
@@ -130,7 +130,8 @@ begin
             where r.id = any (p_ids) and r.tenant_id = c_tenant;
         when 'e2b' then
             update copilot_internal.e2b_cost_records r
-            set user_id = c_pseudonym, conversation_id = null, path_id = null, request_id = null, metadata = '{}',
+            set user_id = c_pseudonym, conversation_id = null, path_id = null, metadata = '{}',
+                request_id = case when r.request_id ~ '^execution_context:[0-9a-f-]{36}$' then r.request_id end,
                 pricing = copilot_internal.pricing_alone(r.pricing),
                 region = (select p.region from copilot_internal.e2b_pricing p where p.region = r.region limit 1),
                 sandbox_id = encode(sha256(convert_to(p_erasure.salt::text || r.sandbox_id, 'UTF8')), 'hex')
