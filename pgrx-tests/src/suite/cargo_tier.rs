@@ -21,7 +21,8 @@ use crate::setup::Toolbox;
 pub const QUICK: &str = "PG_TOLLGATE_QUICK";
 
 /// Tests that no mode changes, or that start servers of the mode they are about: they run once, in this one's tier.
-const ONCE: [(&str, ServerMode); 7] = [
+const ONCE: [(&str, ServerMode); 8] = [
+    ("folding_servers", ServerMode::Locked),
     ("harness", ServerMode::Locked),
     ("package", ServerMode::Preloaded),
     ("signatures", ServerMode::Locked),

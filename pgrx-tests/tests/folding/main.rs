@@ -1,13 +1,7 @@
-//! Folding that keeps up: `maintain()`, `housekeep()` and the workers take turns, end in time, stand in nobody's way,
-//! and lose nothing.
+//! Folding that keeps up: `maintain()` and `housekeep()` take turns, end in time, and lose nothing. In the mode of the tier.
 
 use tollgate_tests::support;
 
-mod cron;
-mod exact;
 mod order;
-mod requests;
-mod start;
 mod turns;
-mod worker;
 mod world;

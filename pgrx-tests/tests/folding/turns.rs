@@ -8,10 +8,15 @@ use tollgate_tests::session::sqlstate;
 use uuid::Uuid;
 
 use crate::support::{Database, assert_verified, id, texts};
-use crate::world::{pend, pend_for, pending, pending_of};
+use crate::world::{pend, pend_for, pending};
 
 const LATE: Uuid = Uuid::from_u128(u128::MAX - 0xff);
 const PLATFORM: Uuid = Uuid::nil();
+
+fn pending_of(client: &mut postgres::Client, tenant: Uuid) -> Result<i64> {
+    let sql = "select count(*) from copilot_internal.pending_costs where tenant_id = $1";
+    Ok(client.query_one(sql, &[&tenant])?.get(0))
+}
 
 fn folded(client: &mut postgres::Client, call: &str) -> Result<i64> {
     let sql = format!("select done from copilot_internal.{call} where task = 'fold'");

@@ -4,8 +4,9 @@ use anyhow::Result;
 use tollgate_tests::cluster::{Cluster, ClusterOptions};
 use tollgate_tests::session::sqlstate;
 
+use crate::servers::conf;
 use crate::support::{assert_verified, id, limit, make_tenant};
-use crate::world::{conf, pend, pending, until};
+use crate::world::{pend, pending, until};
 
 fn time_outs_end(preload: bool) -> Result<()> {
     let cluster = Cluster::start(ClusterOptions { preload, extra_conf: conf(1), ..ClusterOptions::default() })?;
@@ -15,7 +16,7 @@ fn time_outs_end(preload: bool) -> Result<()> {
     limit(&mut client, id(1), "llm", "100")?;
     // As a restored database, or one whose housekeeping has been forgotten: no transaction has told of them.
     client.batch_execute("set session_replication_role = replica")?;
-    pend(&mut client, id(1), 300_000)?;
+    pend(&mut client, id(1), 100_000)?;
     client.batch_execute("reset session_replication_role")?;
     let sql = "select recorded from public.record_llm_cost($1, 'p', 'm', 1, 1, p_cost_usd => 0.01, p_enforce => true)";
     let mut time_outs = 0;

@@ -8,8 +8,9 @@ use anyhow::Result;
 use postgres::{Client, IsolationLevel};
 use tollgate_tests::cluster::{Cluster, ClusterOptions};
 
+use crate::servers::conf;
 use crate::support::{assert_verified, differences, id, limit, make_tenant, texts};
-use crate::world::{conf, until};
+use crate::world::until;
 
 const WRITERS: usize = 12;
 const FOLDERS: usize = 3;

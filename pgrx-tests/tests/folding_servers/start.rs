@@ -4,8 +4,9 @@ use anyhow::{Result, ensure};
 use postgres::Client;
 use tollgate_tests::cluster::{Cluster, ClusterOptions};
 
+use crate::servers::conf;
 use crate::support::{USD, assert_verified, charged_nanos, differences, id, limit, make_tenant, texts};
-use crate::world::{conf, pending};
+use crate::world::pending;
 
 /// A server without the library preloaded, and a tenant with a limit in USD.
 fn prepared(usd: &str) -> Result<(Cluster, String, Client)> {

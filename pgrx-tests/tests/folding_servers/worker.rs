@@ -8,8 +8,9 @@ use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
 use tollgate_tests::cluster::{Cluster, once_unused};
 
+use crate::servers::{LAUNCHER, WORKER, processes, server, worker_in};
 use crate::support::{assert_verified, id, make_tenant, texts};
-use crate::world::{LAUNCHER, WORKER, pend, pending, processes, server, until, worker_in};
+use crate::world::{pend, pending, until};
 
 /// So many rows that a worker is in the middle of them for a while.
 const LONG: i64 = 150_000;
