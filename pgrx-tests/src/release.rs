@@ -43,14 +43,17 @@ pub fn freeze(to: &Path) -> Result<Vec<String>> {
         names.extend(arriving.into_iter().filter(|script| script.ends_with(&format!("--{version}.sql"))));
     }
     names.push(data_of(version));
+    let released = fs::read_to_string(to.join(SUMS)).unwrap_or_default();
     for name in &names {
-        ensure!(!to.join(name).exists(), "{name} is released, and stays as it is: the version is {version}");
+        // What has no sum is of a call that was interrupted.
+        let is_released = released.lines().any(|line| line.ends_with(&format!("  {name}")));
+        ensure!(!is_released, "{name} is released, and stays as it is: the version is {version}");
     }
+    fs::write(to.join(data_of(version)), data(postgres)?).context("cannot write the data")?;
     for name in &names[..names.len() - 1] {
         let from = postgres.extension_dir().join(name);
         fs::copy(&from, to.join(name)).with_context(|| format!("cannot copy {}", from.display()))?;
     }
-    fs::write(to.join(data_of(version)), data(postgres)?).context("cannot write the data")?;
     let sums = capture(Command::new("sha256sum").args(&names).current_dir(to))?;
     let file = OpenOptions::new().create(true).append(true).open(to.join(SUMS));
     file.and_then(|mut file| file.write_all(sums.as_bytes())).with_context(|| format!("cannot write {SUMS}"))?;

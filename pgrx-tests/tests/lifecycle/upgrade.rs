@@ -113,6 +113,8 @@ fn what_was_upgraded_is_as_what_is_created() -> Result<()> {
 #[test]
 fn a_frozen_version_is_upgraded_with_its_data() -> Result<()> {
     let (server, dir) = (Server::start()?, tempfile::tempdir()?);
+    // What a call leaves that is interrupted is written anew.
+    fs::write(dir.path().join(release::data_of(THIS)), "half")?;
     let names = release::freeze(dir.path())?;
     assert!(names.len() >= 3, "{names:?}");
     let again = release::freeze(dir.path()).expect_err("a version is frozen once");
