@@ -107,7 +107,7 @@ impl Exact {
         }
     }
 
-    /// The product; `None` when 128 bits do not hold its digits.
+    /// The product; `None` when 128 bits do not hold that of their digits.
     pub fn times(self, other: Self) -> Option<Self> {
         if let (Form::Decimal(one), Form::Decimal(two)) = (self.0, other.0)
             && let Some(product) = product(one, two)
