@@ -1,10 +1,11 @@
 //! What is asked of admission, and its answer.
 
-use tollgate_escrow::journal::Level;
+use tollgate_escrow::journal::{self, Level};
 use tollgate_escrow::table::{Delta, Pin};
 
-use crate::pg::Timestamp;
-use crate::pg::transaction::Unwritten;
+use crate::pg::transaction::{AdmittedAmounts, Unwritten};
+use crate::pg::{Timestamp, to_unix_seconds};
+use crate::quota::definitions::quarter;
 use crate::quota::{Payer, QuotaUsage};
 use tollgate_core::decision::{Scope, Spending, Verdict};
 
@@ -45,6 +46,24 @@ impl Charge {
         self.amount.saturating_add(if scope == Scope::Platform { self.platform_extra } else { 0 })
     }
 
+    /// How the journal knows what it is counted by.
+    pub fn noted(&self) -> journal::Charge {
+        journal::Charge {
+            tenant: self.payer.tenant_key(),
+            user: self.payer.user_key(),
+            resource: self.payer.resource as u8,
+            quarter: quarter(to_unix_seconds(self.at)),
+        }
+    }
+
+    fn amounts(&self) -> AdmittedAmounts {
+        AdmittedAmounts {
+            spent: self.spent(Scope::Tenant),
+            by_platform: self.spent(Scope::Platform),
+            held: self.held(),
+        }
+    }
+
     /// What is spent and held together.
     pub fn wanted(&self) -> Spending {
         let wanted = |scope| self.spent(scope).saturating_add(self.held());
@@ -81,8 +100,9 @@ pub struct Admission {
 }
 
 impl Admission {
-    pub fn admitted(usage: QuotaUsage, verdict: Verdict, hold: Option<Hold>, counted: Counted) -> Self {
-        Self { usage, verdict, admitted: true, hold, unwritten: Some(Unwritten::begin()), counted }
+    pub fn admitted(usage: QuotaUsage, verdict: Verdict, charge: &Charge, counted: Counted) -> Self {
+        let unwritten = Some(Unwritten::begin(charge.noted(), charge.amounts()));
+        Self { usage, verdict, admitted: true, hold: charge.hold, unwritten, counted }
     }
 
     pub fn refused(usage: QuotaUsage, verdict: Verdict) -> Self {

@@ -15,7 +15,7 @@ use crate::pg::spi::{Session, Snapshot};
 use crate::pg::transaction::{Advance, level, own_slot, with};
 use crate::pg::{Timestamp, clock_timestamp, own_database, to_unix_seconds};
 use crate::quota::Payer;
-use crate::quota::definitions::{self, Definition, Definitions, EpochPair, TenantRow, Window, quarter};
+use crate::quota::definitions::{self, Definition, Definitions, EpochPair, TenantRow, Window};
 use crate::quota::sums::{self, Sum};
 use tollgate_core::decision::{Quota, Scope};
 
@@ -33,7 +33,7 @@ pub enum CounterSource {
 /// Why a step is taken again from the beginning.
 pub enum Retry {
     Again,
-    /// The tables have to be read, and the journal has a charge that they do not show yet.
+    /// The tables have to be read, and the journal has a charge of the quota that they do not show yet.
     WhenWritten,
     Failed(Error),
 }
@@ -133,7 +133,7 @@ impl<'a> QuotaCounter<'a> {
         let [tenant, platform] = epochs;
         let epoch = if self.partition == PLATFORM { platform } else { tenant };
         if self.definition.is_own || with(|state| state.has_closed(self.partition)) {
-            if with(|state| state.has_unwritten()) {
+            if self.counts_unwritten() {
                 return Err(Retry::WhenWritten);
             }
             if self.definition.is_own && self.waits_for_earlier(epoch, LockWait::Wait) {
@@ -181,7 +181,7 @@ impl<'a> QuotaCounter<'a> {
         wait: LockWait,
         tail: &mut i64,
     ) -> std::result::Result<Option<Handle>, Retry> {
-        if with(|state| state.has_unwritten()) {
+        if self.counts_unwritten() {
             return match wait {
                 LockWait::Try => Ok(None),
                 LockWait::Wait => Err(Retry::WhenWritten),
@@ -296,15 +296,12 @@ impl<'a> QuotaCounter<'a> {
 
     /// Whether the quota counts a charge that this transaction has made.
     pub fn counts(&self, charge: &journal::Charge) -> bool {
-        let bounds = self.window.bounds;
-        let whose = match self.definition.scope {
-            Scope::Platform => true,
-            Scope::Tenant => charge.tenant == self.payer.tenant_key(),
-            Scope::User => charge.tenant == self.payer.tenant_key() && charge.user == self.payer.user_key(),
-        };
-        let within = bounds.start.is_none_or(|start| quarter(start) <= charge.quarter)
-            && bounds.end.is_none_or(|end| charge.quarter < quarter(end));
-        whose && within && (self.definition.counts_all() || charge.resource == self.payer.resource as u8)
+        self.definition.counts(self.payer, self.window.bounds, charge)
+    }
+
+    /// Whether the tables show too little for this quota.
+    fn counts_unwritten(&self) -> bool {
+        with(|state| state.unwritten().iter().any(|unwritten| self.counts(&unwritten.charge)))
     }
 
     /// The quota from its counter, if that is there and counts no hold that has expired, without pinning it.

@@ -10,6 +10,7 @@ use tollgate_escrow::table::{Delta, Pin};
 
 use super::charge::{Admission, Charge, Counted};
 use super::counter::{CounterSource, Expiry, LockWait, QuotaCounter, Retry};
+use super::unwritten;
 use super::waiting::{barrier, lock_row, partitions, wait_for, wait_for_active_hold, withdraw};
 use crate::error::{Error, Result};
 use crate::pg::invalidation::handle_messages;
@@ -17,8 +18,8 @@ use crate::pg::lock::{self, Strength};
 use crate::pg::memory::Shared;
 use crate::pg::spi::{Session, Snapshot};
 use crate::pg::transaction::{identity, level, own_slot, with};
-use crate::pg::{Timestamp, clock_timestamp, nil, own_database, to_unix_seconds};
-use crate::quota::definitions::{self, Definitions, EpochPair, TenantRow, quarter};
+use crate::pg::{Timestamp, clock_timestamp, nil, own_database};
+use crate::quota::definitions::{self, Definitions, EpochPair, TenantRow};
 use crate::quota::sums::Sums;
 use crate::quota::{Payer, QuotaUsage};
 use tollgate_core::decision::{Mode, Quota};
@@ -26,12 +27,7 @@ use tollgate_core::decision::{Mode, Quota};
 /// The charge as the journal knows it. What is given up and counted by no user's quota is entered without a user, and what
 /// only the platform counts without a tenant.
 fn noted(charge: &Charge) -> impl Iterator<Item = (journal::Charge, Delta)> {
-    let own = journal::Charge {
-        tenant: charge.payer.tenant_key(),
-        user: charge.payer.user_key(),
-        resource: charge.payer.resource as u8,
-        quarter: quarter(to_unix_seconds(charge.at)),
-    };
+    let own = charge.noted();
     let given_up = charge.gives_up.map_or(0, |hold| hold.amount);
     let (with_own, apart) = if charge.user_held { (given_up, 0) } else { (0, given_up) };
     let nobodys = journal::Charge { user: *nil().as_bytes(), ..own };
@@ -142,7 +138,7 @@ fn try_admit(
             retract(shared, attempt.charge, &counted);
             return Err(Retry::Again);
         }
-        return Ok(Admission::admitted(usage, verdict, attempt.charge.hold, counted));
+        return Ok(Admission::admitted(usage, verdict, &attempt.charge, counted));
     }
 }
 
@@ -454,9 +450,9 @@ pub fn quota_usage(
             Some(quota) => quota,
             None => {
                 let bounds = counter.window.bounds;
-                let (sum, counts_all) = (sums.get(spi, payer, definition.scope, bounds)?, definition.counts_all());
+                let sum = sums.get(spi, payer, definition.scope, bounds)?;
                 usage.tail = usage.tail.max(sum.tail);
-                definition.counting(bounds, sum.spent(counts_all), sum.held(counts_all))
+                unwritten::counting(definition, payer, &sum)
             }
         });
     }

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use pgrx::Uuid;
 
 use super::charge::{Admission, Charge, Counted};
+use super::unwritten;
 use crate::error::Result;
 use crate::pg::lock::{self, Strength};
 use crate::pg::spi::{Session, Snapshot};
@@ -35,8 +36,7 @@ fn stand(
     for definition in &definitions.all {
         let bounds = definition.window_at(to_unix_seconds(at)).bounds;
         let sum = sums.get(spi, payer, definition.scope, bounds)?;
-        let counts_all = definition.counts_all();
-        usage.quotas.push(definition.counting(bounds, sum.spent(counts_all), sum.held(counts_all)));
+        usage.quotas.push(unwritten::counting(definition, payer, &sum));
         usage.tail = usage.tail.max(sum.tail);
     }
     usage.definitions = Some(Rc::clone(definitions));
@@ -55,7 +55,7 @@ pub fn admit(spi: &Session, charge: Charge) -> Result<Admission> {
     if charge.enforce && !verdict.allowed {
         return Ok(Admission::refused(usage, verdict));
     }
-    Ok(Admission::admitted(usage, verdict, charge.hold, Counted::default()))
+    Ok(Admission::admitted(usage, verdict, &charge, Counted::default()))
 }
 
 /// The same for one of many charges that are not enforced, by sums that are read once: the locks of all payers are held,
@@ -73,7 +73,7 @@ pub fn admit_in_run(spi: &Session, charge: Charge, sums: &mut Sums, unwritten: b
     let usage = stand(spi, &definitions, charge.payer, charge.at, sums)?;
     sums.add(charge.payer, charge.at, |scope| charge.spent(scope));
     let verdict = usage.decide(charge.wanted(), false);
-    Ok(Some(Admission::admitted(usage, verdict, None, Counted::default())))
+    Ok(Some(Admission::admitted(usage, verdict, &charge, Counted::default())))
 }
 
 thread_local! {

@@ -8,6 +8,7 @@ mod counter;
 mod differing;
 mod escrow;
 mod locked;
+mod unwritten;
 mod waiting;
 
 use pgrx::Uuid;

@@ -154,10 +154,10 @@ impl<'a> Attempt<'a> {
         asked: &Charge,
         mut admission: Admission,
     ) -> Result<Option<Outcome>> {
-        let _unwritten = admission.unwritten.take();
         let id = new_record_id();
         let expires_at = admission.hold.map_or(moments.recorded_at, |hold| hold.expires);
         let reservation = self.reservation.as_ref().map(|reservation| reservation.id);
+        let _unwritten = admission.unwritten.take().map(|unwritten| unwritten.will_be_in(id, reservation));
         let row = Row { id, cost, moments, user: self.payer.user, reservation, expires_at };
         if !self.record.source().table.insert(&self.record.row(&row)?)? {
             self.mode.retract(*asked, &admission);
@@ -257,7 +257,7 @@ impl<'a> Attempt<'a> {
         if !admission.admitted {
             return self.refuse(&cost, admission);
         }
-        let _unwritten = admission.unwritten.take();
+        let _unwritten = admission.unwritten.take().map(|unwritten| unwritten.will_be_in(stored.id, None));
         let expires_at = admission.hold.map_or(now, |hold| hold.expires);
         reservation.renew(self.spi, cost.nanos, now, expires_at)?;
         self.mode.row_written();

@@ -193,7 +193,7 @@ fn append(
     row: &[Value],
 ) -> Result<bool> {
     let mut admission = mode.admit(spi, asked)?;
-    let _unwritten = admission.unwritten.take();
+    let _unwritten = admission.unwritten.take().map(|unwritten| unwritten.will_be_in(new.id, None));
     if source.table.insert(row)? {
         leave_pending(source, new.id, &asked)?;
         direct_charge::count_for_platform(record, &asked)?;

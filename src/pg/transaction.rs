@@ -10,9 +10,9 @@ use std::cell::UnsafeCell;
 use std::panic::catch_unwind;
 
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
-use pgrx::{PgLogLevel, PgSqlErrorCode, ereport, pg_guard, pg_sys};
+use pgrx::{PgLogLevel, PgSqlErrorCode, Uuid, ereport, pg_guard, pg_sys};
 use tollgate_escrow::epochs::PLATFORM;
-use tollgate_escrow::journal::{Journal, Level};
+use tollgate_escrow::journal::{Charge, Journal, Level};
 use tollgate_escrow::registry::Identity;
 use tollgate_escrow::table::{Pin, Table};
 
@@ -43,8 +43,8 @@ pub struct TransactionState {
     leaves_pending: bool,
     /// What is called if it ends while it is reading for long. It can neither fail nor allocate, and takes no lock.
     if_cut_off: Option<fn()>,
-    /// How many of its charges are admitted and not in the tables yet: triggers run in between.
-    unwritten: u32,
+    /// Its charges that are admitted and not in the tables yet: triggers run in between.
+    unwritten: Vec<UnwrittenCharge>,
     /// The database that it drops, which it can do only by itself.
     pub dropped: u32,
     /// The earliest expiry that it has published as active, rolled back or not; 0 is none.
@@ -77,7 +77,7 @@ static STATE: State = State(UnsafeCell::new(TransactionState {
     alters_triggers: false,
     leaves_pending: false,
     if_cut_off: None,
-    unwritten: 0,
+    unwritten: Vec::new(),
     dropped: 0,
     first_expiry: 0,
     advance: None,
@@ -184,8 +184,9 @@ impl TransactionState {
         self.if_cut_off = call;
     }
 
-    pub fn has_unwritten(&self) -> bool {
-        self.unwritten > 0
+    /// What is admitted and not in the tables yet.
+    pub fn unwritten(&self) -> &[UnwrittenCharge] {
+        &self.unwritten
     }
 
     pub fn note_closed(&mut self, partition: usize, level: Level) {
@@ -246,7 +247,7 @@ impl TransactionState {
         self.changed = 0;
         self.arrived = 0;
         self.charged = [0; PARTITIONS];
-        self.unwritten = 0;
+        self.unwritten.clear();
         self.dropped = 0;
         self.first_expiry = 0;
     }
@@ -275,17 +276,45 @@ impl TransactionState {
     }
 }
 
-/// From when a charge is admitted until all its rows are there. What is loaded in between, by a trigger on the ledger, has
-/// the charge in the journal and not in the tables.
+/// A charge between its admission and the last of its rows.
+pub struct UnwrittenCharge {
+    pub charge: Charge,
+    pub amounts: AdmittedAmounts,
+    /// Its row, and the hold that it gives up. `None` where no trigger can run in between.
+    pub rows: Option<[Uuid; 2]>,
+}
+
+/// What a charge comes to, in nano-dollars.
+#[derive(Clone, Copy)]
+pub struct AdmittedAmounts {
+    /// What quotas of a tenant or a user count as spent.
+    pub spent: i64,
+    /// What quotas of the platform count as spent.
+    pub by_platform: i64,
+    pub held: i64,
+}
+
+/// From when a charge is admitted until all its rows are there. What a trigger on the ledger loads or sums in between has
+/// to know of the charge, which the tables do not show.
 pub struct Unwritten {
     /// Where the transaction stays to its end once the rows are there, unless the charge has come to nothing.
     entered: Option<[usize; 2]>,
 }
 
 impl Unwritten {
-    pub fn begin() -> Self {
-        with(|state| state.unwritten += 1);
+    pub fn begin(charge: Charge, amounts: AdmittedAmounts) -> Self {
+        with(|state| state.unwritten.push(UnwrittenCharge { charge, amounts, rows: None }));
         Self { entered: None }
+    }
+
+    /// Which rows will show the charge, of the last that was admitted.
+    pub fn will_be_in(self, row: Uuid, gives_up: Option<Uuid>) -> Self {
+        with(|state| {
+            if let Some(charge) = state.unwritten.last_mut() {
+                charge.rows = Some([row, gives_up.unwrap_or(row)]);
+            }
+        });
+        self
     }
 
     pub fn then_stays_in(mut self, partitions: [usize; 2]) -> Self {
@@ -296,7 +325,8 @@ impl Unwritten {
 
 impl Drop for Unwritten {
     fn drop(&mut self) {
-        with(|state| state.unwritten = state.unwritten.saturating_sub(1));
+        // Those of a batch end together. Any other ends before what was admitted before it.
+        with(|state| state.unwritten.pop());
         let Some((shared, entered)) = shared().zip(self.entered) else { return };
         for partition in entered.into_iter().filter(|partition| with(|state| state.has_charged(*partition))) {
             shared.registry.stay(own_slot(), partition);

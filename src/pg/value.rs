@@ -187,6 +187,12 @@ impl From<Uuid> for Value {
     }
 }
 
+impl From<Vec<Uuid>> for Value {
+    fn from(ids: Vec<Uuid>) -> Self {
+        Self(ids.into_datum())
+    }
+}
+
 impl From<&str> for Value {
     fn from(text: &str) -> Self {
         Self(text.into_datum())

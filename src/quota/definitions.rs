@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use pgrx::Uuid;
+use tollgate_escrow::journal::Charge;
 use tollgate_escrow::table::Handle;
 
 use super::Payer;
@@ -302,6 +303,18 @@ impl Definition {
 
     pub fn counts_all(&self) -> bool {
         self.resource_type == ALL_RESOURCES
+    }
+
+    /// Whether it is one of the charges that it counts in a period, as a quota of the payer.
+    pub fn counts(&self, payer: Payer, bounds: Bounds, charge: &Charge) -> bool {
+        let whose = match self.scope {
+            Scope::Platform => true,
+            Scope::Tenant => charge.tenant == payer.tenant_key(),
+            Scope::User => charge.tenant == payer.tenant_key() && charge.user == payer.user_key(),
+        };
+        let within = bounds.start.is_none_or(|start| quarter(start) <= charge.quarter)
+            && bounds.end.is_none_or(|end| charge.quarter < quarter(end));
+        whose && within && (self.counts_all() || charge.resource == payer.resource as u8)
     }
 
     /// The quota with what it has counted in a period.

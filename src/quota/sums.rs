@@ -7,7 +7,7 @@ use pgrx::Uuid;
 use super::Payer;
 use super::span::Span;
 use crate::error::{Error, Result};
-use crate::pg::spi::types::{MOMENT, TEXT, UUID};
+use crate::pg::spi::types::{MOMENT, TEXT, UUID, UUIDS};
 use crate::pg::spi::{Plan, Session, Snapshot};
 use crate::pg::transaction::with;
 use crate::pg::value::Value;
@@ -57,24 +57,25 @@ const SPENT: &str = "
         where p.tenant_id = $1 and p.record_id >= coalesce((
             select n.first_id from copilot_internal.checked_queue_starts n
             where n.tenant_id = $1 order by n.since desc limit 1), '00000000-0000-0000-0000-000000000000')
+          and p.record_id <> all ($11)
         group by p.resource_type
         union all
         select p.resource_type, sum(p.nanos), 0, 0
         from copilot_internal.pending_costs p
         where $1 = '00000000-0000-0000-0000-000000000000' and p.tenant_id > '00000000-0000-0000-0000-000000000000'
-          and p.charged_at >= $4 and p.charged_at < $7
+          and p.charged_at >= $4 and p.charged_at < $7 and p.record_id <> all ($11)
         group by p.resource_type
         union all
         select h.resource_type, 0, h.held_nanos, 0
         from copilot_internal.quota_reservations h
         where h.state = 'held' and h.tenant_id = $1 and h.expires_at > $8
-          and h.reserved_at >= $4 and h.reserved_at < $7
+          and h.reserved_at >= $4 and h.reserved_at < $7 and h.id <> all ($11)
           and ($2 = '00000000-0000-0000-0000-000000000000' or h.user_id = $2)
         union all
         select h.resource_type, 0, h.held_nanos, 0
         from copilot_internal.quota_reservations h
         where $1 = '00000000-0000-0000-0000-000000000000' and h.state = 'held' and h.expires_at > $8
-          and h.reserved_at >= $4 and h.reserved_at < $7
+          and h.reserved_at >= $4 and h.reserved_at < $7 and h.id <> all ($11)
     ) s";
 
 /// Holds that expire in a stretch of time, and when the first expires after it: of the resource, of all.
@@ -100,7 +101,8 @@ const EXPIRED: &str = "
           and e.reserved_at >= $4 and e.reserved_at < $5
     ) h";
 
-static SPENT_PLAN: Plan = Plan::new(SPENT, &[UUID, UUID, TEXT, MOMENT, MOMENT, MOMENT, MOMENT, MOMENT, MOMENT, MOMENT]);
+static SPENT_PLAN: Plan =
+    Plan::new(SPENT, &[UUID, UUID, TEXT, MOMENT, MOMENT, MOMENT, MOMENT, MOMENT, MOMENT, MOMENT, UUIDS]);
 static EXPIRED_PLAN: Plan = Plan::new(EXPIRED, &[UUID, UUID, TEXT, MOMENT, MOMENT, MOMENT, MOMENT]);
 
 /// What has been spent and is held in one scope and period: the quotas of a payer that share both share it.
@@ -148,7 +150,7 @@ impl Sum {
         self.held.of(counts_all)
     }
 
-    /// Holds are counted that expire after the horizon.
+    /// Holds are counted that expire after the horizon. What is not written yet is left out, also of what is there.
     pub fn read(
         spi: &Session,
         payer: Payer,
@@ -164,7 +166,11 @@ impl Sum {
         let [first_month, last_month, horizon] = [span.first_month, span.last_month, horizon].map(Value::timestamp);
         // The next would be cancelled too, over the same rows.
         with(|state| state.call_if_cut_off(Some(worker::request_after_abort)));
-        let parameters = [tenant, user, resource, start, first_day, last_day, end, horizon, first_month, last_month];
+        let without =
+            with(|state| state.unwritten().iter().filter_map(|charge| charge.rows).flatten().collect::<Vec<_>>());
+        let without = Value::from(without);
+        let parameters =
+            [tenant, user, resource, start, first_day, last_day, end, horizon, first_month, last_month, without];
         let rows = spi.run(&SPENT_PLAN, snapshot, &parameters)?;
         with(|state| state.call_if_cut_off(None));
         let row = rows.first().ok_or_else(|| Error::internal("a sum gave no row"))?;
