@@ -9,7 +9,7 @@ create function public.fee() returns trigger language plpgsql security definer s
 begin
     if pg_trigger_depth() = 1 then
         update public.fee f set answer = (
-            select format('%s %s %s', r.recorded, r.remaining_usd, r.quota_status) from public.record_llm_cost(
+            select case when r.recorded then 'recorded' else 'refused' end from public.record_llm_cost(
                 f.tenant, 'p', 'fee', 1, 1, p_cost_usd => f.fee, p_enforce => f.enforce) r);
     end if;
     return new;
@@ -36,14 +36,15 @@ select reservation_id as hold from reserve_quota(:'one', 'llm', 8.4, 'hold') \gs
 select answer from public.fee;
 drop trigger before_hold on copilot_internal.quota_reservations;
 create trigger before_cost before insert on copilot_internal.llm_cost_records for each row execute function public.fee();
+update public.fee set fee = 0.4;
 select recorded, remaining_usd from record_llm_cost(:'one', 'p', 'm', 1, 1, p_cost_usd => 8.2, p_reservation_id => :'hold');
 select answer from public.fee;
 update public.fee set fee = 0.1;
-select recorded, remaining_usd from record_llm_cost(:'one', 'p', 'm', 1, 1, p_cost_usd => 0.05, p_enforce => true, p_request_id => 'a');
+select recorded, remaining_usd from record_llm_cost(:'one', 'p', 'm', 1, 1, p_cost_usd => 0.25, p_enforce => true, p_request_id => 'a');
 select answer from public.fee;
 drop trigger before_cost on copilot_internal.llm_cost_records;
 create trigger before_correction before insert on copilot_internal.cost_corrections for each row execute function public.fee();
-update public.fee set fee = 0.06;
+update public.fee set fee = 0.04;
 select refund_cost(id, 0.02, 'b') is not null as refunded from copilot_internal.llm_cost_records where request_id = 'a';
 select answer from public.fee;
 drop trigger before_correction on copilot_internal.cost_corrections;
