@@ -39,6 +39,9 @@ const DIFFERENCES: &str = "
         on q.tenant_id = l.tenant_id
     where (l.figures, l.figures, l.figures, l.nanos) is distinct from (s.figures, v.figures, d.figures, q.nanos)";
 
+/// So many transactions of each session for one look. A machine that is slow to look is not to be slower each time.
+const WRITTEN_A_LOOK: usize = 3;
+
 /// What is kept and what is taken back, by savepoints and as a whole; some of it stays open for a moment.
 fn write(client: &mut Client, session: usize, number: usize) -> Result<()> {
     let tenant = id(1 + ((session + number) % TENANTS as usize) as u128);
@@ -89,9 +92,16 @@ fn is_exact_under_fire(preload: bool) -> Result<()> {
     elsewhere.batch_execute("begin isolation level repeatable read; select pg_current_xact_id()")?;
     let (done, folds, looks) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
     let found = thread::scope(|scope| -> Result<Vec<String>> {
-        let (cluster, database, done, folds) = (&cluster, database.as_str(), &done, &folds);
+        let (cluster, database, done, folds, looks) = (&cluster, database.as_str(), &done, &folds, &looks);
         let writers = (0..WRITERS).map(|session| {
-            scope.spawn(move || again(cluster, database, done, |client, number| write(client, session, number)))
+            scope.spawn(move || {
+                again(cluster, database, done, |client, number| {
+                    while number > WRITTEN_A_LOOK * (looks.load(Ordering::SeqCst) + 1) && !done.load(Ordering::SeqCst) {
+                        thread::sleep(Duration::from_millis(5));
+                    }
+                    write(client, session, number)
+                })
+            })
         });
         let mut threads: Vec<_> = writers.collect();
         threads.extend((0..FOLDERS).map(|folder| {
