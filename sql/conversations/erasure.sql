@@ -14,6 +14,8 @@ create table copilot_internal.conversation_erasures (
     row_count bigint not null default 0,
     cursor uuid,
     request_id_digest bytea,
+    cost_record_count bigint,
+    costs_settled_at timestamptz,
     check ((conversation_id is not null) = (kind in ('message', 'conversation'))),
     check ((message_id is not null) = (kind = 'message')),
     check ((user_id is not null) = (kind = 'user'))
@@ -21,6 +23,8 @@ create table copilot_internal.conversation_erasures (
 create index conversation_erasures_tenant_id_idx on copilot_internal.conversation_erasures (tenant_id, requested_at);
 create unique index conversation_erasures_open_idx on copilot_internal.conversation_erasures
     (tenant_id, kind, coalesce(message_id, conversation_id, user_id)) where completed_at is null;
+create index conversation_erasures_unsettled_idx on copilot_internal.conversation_erasures (completed_at)
+    where kind = 'conversation' and completed_at is not null and costs_settled_at is null;
 create index conversation_erasures_request_id_idx
     on copilot_internal.conversation_erasures (tenant_id, request_id_digest) where request_id_digest is not null;
 comment on table copilot_internal.conversation_erasures is
@@ -38,6 +42,10 @@ comment on column copilot_internal.conversation_erasures.row_count is 'Rows that
 comment on column copilot_internal.conversation_erasures.cursor is 'How far it has come, by conversation.';
 comment on column copilot_internal.conversation_erasures.request_id_digest is
     'SHA-256 of the request id that the conversation was made with: its retry makes it no second time.';
+comment on column copilot_internal.conversation_erasures.cost_record_count is
+    'Records of what the conversation cost, when upkeep last looked for words in them.';
+comment on column copilot_internal.conversation_erasures.costs_settled_at is
+    'When upkeep looked for the last time.';
 
 -- What parts say of files: the application deletes these itself.
 create function copilot_internal.attachments_of(p_parts jsonb[]) returns jsonb
@@ -92,10 +100,11 @@ begin
     where c.id = p_conversation_id and c.tenant_id = p_tenant_id;
     with gone as (
         delete from copilot_internal.conversation_messages m
-        where (m.id, m.tenant_id) in (
-            select o.id, o.tenant_id from copilot_internal.conversation_paths p
+        -- By their places: nobody changes them while the conversation is locked and its paths are closed.
+        where m.tenant_id = p_tenant_id and m.ctid = any (array(
+            select o.ctid from copilot_internal.conversation_paths p
             join copilot_internal.conversation_messages o on o.path_id = p.id and o.tenant_id = p.tenant_id
-            where p.conversation_id = p_conversation_id and p.tenant_id = p_tenant_id limit p_limit)
+            where p.conversation_id = p_conversation_id and p.tenant_id = p_tenant_id limit p_limit))
         returning m.parts
     )
     select count(*), array_agg(g.parts) filter (where g.parts is not null) into erased, v_parts from gone g;
@@ -105,7 +114,7 @@ begin
       and (x.released_at is null or copilot_internal.awaits_sandbox(x));
     done := false;
     if erased < p_limit then
-        if copilot_internal.redact_conversation_costs(p_tenant_id, p_conversation_id) is null then
+        if copilot_internal.redact_conversation_costs(p_tenant_id, array[p_conversation_id]) is null then
             -- Somebody folds the tenant's costs: the next call goes on.
             return next;
             return;
@@ -236,3 +245,83 @@ end;
 comment on function public.erase_conversation(uuid, uuid, uuid) is
     'Erases a conversation for good: hidden at once, about 10,000 messages a call; call it again until done. Sandboxes '
     'are billed first. attachments are storage keys for you to delete. For who owns it, and service_role.';
+
+-- # Late costs
+-- A charge takes no lock that an erasure could wait for without waiting for the whole tenant. So it may be under way
+-- beside an erasure, or come after it, with words in its task and metadata. Upkeep looks again, under the fold lock,
+-- which it tries:
+-- 1. after the erasure is complete, and then whenever the conversation has another number of records;
+-- 2. a last time when that was an hour ago, and every transaction is over that is older than the first look, which
+--    wrote this row. That is asked in the snapshot of the count, and words are emptied in a later one: what is counted,
+--    or seen to be over, is emptied.
+-- So a charge that was written before the erasure was complete loses its words, however long its transaction is open,
+-- and so does each that is committed within an hour.
+create function copilot_internal.redact_late_costs_of(p_tenant_id uuid, p_erasure_ids uuid[]) returns bigint
+    language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+    v_looks uuid[];
+    v_last uuid[];
+    v_conversations uuid[];
+    v_counts bigint[];
+    v_done bigint;
+begin
+    with found as (
+        select e.id, e.conversation_id, coalesce(l.records, 0) as records,
+               e.cost_record_count is distinct from coalesce(l.records, 0) as is_changed,
+               e.cost_record_count is not null and e.completed_at < clock_timestamp() - interval '1 hour'
+                   and age(e.xmin) > age(pg_snapshot_xmin(pg_current_snapshot())::xid) as is_last
+        from copilot_internal.conversation_erasures e
+        left join (
+            select l.conversation_id, sum(l.record_count)::bigint as records
+            from copilot_internal.conversation_lines l
+            where l.tenant_id = p_tenant_id and l.conversation_id in (
+                select o.conversation_id from copilot_internal.conversation_erasures o where o.id = any (p_erasure_ids))
+            group by l.conversation_id
+        ) l on l.conversation_id = e.conversation_id
+        where e.id = any (p_erasure_ids)
+    )
+    select array_agg(f.id), array_agg(f.id) filter (where f.is_last), array_agg(f.conversation_id),
+           array_agg(f.records)
+    into v_looks, v_last, v_conversations, v_counts
+    from found f where f.is_changed or f.is_last;
+    if v_looks is null then
+        return 0;
+    end if;
+    v_done := copilot_internal.redact_conversation_costs(p_tenant_id, v_conversations);
+    if v_done is null then
+        -- Somebody folds the tenant's costs: the next call looks again.
+        return 0;
+    end if;
+    update copilot_internal.conversation_erasures e
+    set cost_record_count = f.records,
+        costs_settled_at = case when e.id = any (v_last) then clock_timestamp() end
+    from unnest(v_looks, v_counts) as f (id, records)
+    where e.id = f.id;
+    return v_done;
+end $$;
+comment on function copilot_internal.redact_late_costs_of(uuid, uuid[]) is
+    'Looks again for words in costs of erased conversations of a tenant; returns how many records had some. Run as the '
+    'owner.';
+
+create function copilot_internal.redact_late_costs(p_limit integer) returns bigint
+    language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+    v_tenant record;
+    v_done bigint := 0;
+begin
+    for v_tenant in
+        select w.tenant_id, array_agg(w.id) as erasure_ids
+        from (
+            select e.id, e.tenant_id from copilot_internal.conversation_erasures e
+            where e.kind = 'conversation' and e.completed_at is not null and e.costs_settled_at is null
+            order by e.completed_at limit p_limit for no key update skip locked
+        ) w
+        group by w.tenant_id order by w.tenant_id
+    loop
+        v_done := v_done + copilot_internal.redact_late_costs_of(v_tenant.tenant_id, v_tenant.erasure_ids);
+    end loop;
+    return v_done;
+end $$;
+comment on function copilot_internal.redact_late_costs(integer) is
+    'Looks again for words in costs of conversations that were erased in the last hour; returns how many records had '
+    'some. Run as the owner.';

@@ -80,6 +80,9 @@ begin
     task := 'release';
     done := copilot_internal.release_forgotten(least(p_limit, 1000));
     return next;
+    task := 'redact';
+    done := copilot_internal.redact_late_costs(p_limit);
+    return next;
     task := 'drafts';
     done := copilot_internal.close_drafts(p_limit);
     return next;
@@ -106,4 +109,5 @@ begin atomic
 end;
 comment on function public.maintain_conversations(integer) is
     'Upkeep of conversations, about p_limit rows a task: bills forgotten sandboxes, closes drafts, archives and erases '
-    'by the settings, goes on with erasures. Safe to call at any time. For service_role.';
+    'by the settings, goes on with erasures. It empties costs that come late. Safe to call at any time. For '
+    'service_role.';

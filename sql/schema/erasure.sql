@@ -471,16 +471,16 @@ comment on function public.erase_user(uuid, uuid) is
     'words. A call changes about 10,000 rows: repeat it until finished. Sums stay exact. 55000 while the user owns a '
     'tenant. For service_role.';
 
--- What a conversation's costs say in words. No sum moves, and the fold lock keeps them from being moved meanwhile. The
+-- What the costs of conversations say in words. No sum moves, and the fold lock keeps them from being moved meanwhile. The
 -- ledger has no index by conversation: whether there is anything to look for, the rollups and the queue tell.
-create function copilot_internal.redact_conversation_costs(p_tenant_id uuid, p_conversation_id uuid) returns bigint
+create function copilot_internal.redact_conversation_costs(p_tenant_id uuid, p_conversation_ids uuid[]) returns bigint
     language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     v_llm bigint;
     v_e2b bigint;
 begin
     if not exists (select from copilot_internal.conversation_lines l
-                   where l.tenant_id = p_tenant_id and l.conversation_id = p_conversation_id)
+                   where l.tenant_id = p_tenant_id and l.conversation_id = any (p_conversation_ids))
     then
         return 0;
     end if;
@@ -489,16 +489,16 @@ begin
         return null;
     end if;
     update copilot_internal.llm_cost_records r set task = null, metadata = '{}'
-    where r.tenant_id = p_tenant_id and r.conversation_id = p_conversation_id
+    where r.tenant_id = p_tenant_id and r.conversation_id = any (p_conversation_ids)
       and (r.task is not null or r.metadata <> '{}');
     get diagnostics v_llm = row_count;
     update copilot_internal.e2b_cost_records r set metadata = '{}'
-    where r.tenant_id = p_tenant_id and r.conversation_id = p_conversation_id and r.metadata <> '{}';
+    where r.tenant_id = p_tenant_id and r.conversation_id = any (p_conversation_ids) and r.metadata <> '{}';
     get diagnostics v_e2b = row_count;
     return v_llm + v_e2b;
 end $$;
-comment on function copilot_internal.redact_conversation_costs(uuid, uuid) is
-    'Empties task and metadata of a conversation''s costs; returns how many rows it changed, NULL while somebody folds '
+comment on function copilot_internal.redact_conversation_costs(uuid, uuid[]) is
+    'Empties task and metadata of what conversations cost; returns how many rows it changed, NULL while somebody folds '
     'the tenant''s. Run as the owner.';
 
 create function copilot_internal.redact_costs(p_tenant_id uuid, p_conversation_id uuid) returns bigint
@@ -509,7 +509,7 @@ begin
     if p_tenant_id is null or p_conversation_id is null then
         raise exception 'p_tenant_id and p_conversation_id must be given' using errcode = 'invalid_parameter_value';
     end if;
-    v_done := copilot_internal.redact_conversation_costs(p_tenant_id, p_conversation_id);
+    v_done := copilot_internal.redact_conversation_costs(p_tenant_id, array[p_conversation_id]);
     if v_done is null then
         raise exception 'the tenant''s costs are being folded' using errcode = 'lock_not_available',
             hint = 'Call it again.';

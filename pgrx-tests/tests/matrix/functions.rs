@@ -207,7 +207,7 @@ const FUNCTIONS: &[(&str, For, &str)] = &[
     ("purge_rest", For::NoCaller, "copilot_internal.purge_rest($NEW, 10)"),
     ("purge_rows", For::NoCaller, "copilot_internal.purge_rows('00000000-0000-0000-0000-00000000de1e')"),
     ("redact_costs", For::NoCaller, "copilot_internal.redact_costs($T, $U)"),
-    ("redact_conversation_costs", For::NoCaller, "copilot_internal.redact_conversation_costs($T, $U)"),
+    ("redact_conversation_costs", For::NoCaller, "copilot_internal.redact_conversation_costs($T, array[$U::uuid])"),
     ("tier_understood", For::NoCaller, "copilot_internal.tier_understood('flex')"),
     ("usage_understood", For::NoCaller, "copilot_internal.usage_understood('openai', 1, 1, '{}')"),
     ("pricing_alone", For::NoCaller, "copilot_internal.pricing_alone('{}')"),
