@@ -190,12 +190,20 @@ end;
 comment on function copilot_internal.message_position(uuid, uuid, uuid) is
     'The effective number of a message along a path; NULL when the path does not show it. Run as the owner.';
 
+create function copilot_internal.tokens_of(p_token_count integer, p_content text, p_parts jsonb) returns bigint
+    language sql immutable
+begin atomic
+    select coalesce(p_token_count,
+        (coalesce(pg_catalog.octet_length(p_content), 0) + coalesce(pg_catalog.octet_length(p_parts::text), 0))
+            / 4)::bigint;
+end;
+comment on function copilot_internal.tokens_of(integer, text, jsonb) is
+    'Tokens that a message with this count, content and parts counts as.';
+
 create function copilot_internal.message_tokens(p_message copilot_internal.conversation_messages) returns bigint
     language sql immutable
 begin atomic
-    select coalesce((p_message).token_count,
-        (coalesce(pg_catalog.octet_length((p_message).content), 0)
-         + coalesce(pg_catalog.octet_length((p_message).parts::text), 0)) / 4)::bigint;
+    select copilot_internal.tokens_of((p_message).token_count, (p_message).content, (p_message).parts);
 end;
 comment on function copilot_internal.message_tokens(copilot_internal.conversation_messages) is
     'Tokens that a message counts as: the caller''s count, else a quarter of its octets.';
@@ -251,7 +259,8 @@ begin atomic
             from copilot_internal.conversation_paths c
             join copilot_internal.conversation_messages n
               on n.path_id = c.id and n.tenant_id = c.tenant_id and n.sequence_in_path = 1
-            where c.branch_point_message_id = f.id and c.tenant_id = f.tenant_id
+            where c.parent_path_id = f.path_id and c.tenant_id = f.tenant_id
+              and c.branch_sequence = f.sequence_in_path
         ) o
         where f.role in ('assistant', 'tool') and o.role = 'tool'
     )

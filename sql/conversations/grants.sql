@@ -54,7 +54,8 @@ create function copilot_internal.conversation_function_roles() returns table (na
     select f.name, array['service_role'] || case f.is_for_people when true then '{authenticated}' else '{}' end::text[]
     from (values
         ('create_conversation', true), ('list_conversations', true), ('set_conversation_sharing', true),
-        ('can_read_conversation', true), ('append_message', true), ('append_messages', false),
+        ('can_read_conversation', true), ('append_message', true), ('append_plain_message', true),
+        ('append_messages', false),
         ('finish_message', false), ('get_path_messages', true), ('get_path_context', true),
         ('branch_from_message', true), ('set_active_path', true), ('ensure_primary_path', true),
         ('update_path', true), ('merge_path', true), ('delete_message', true), ('resolve_path_messages', true),

@@ -1,17 +1,16 @@
 -- History is what people read, context what models are shown.
 
--- From which number a page begins: so many live messages before a number, however many deleted ones lie between.
-create function copilot_internal.page_start(
-    p_tenant_id uuid, p_path_id uuid, p_last integer, p_limit integer, p_include_deleted boolean) returns integer
+-- A page is read by the library, src/conversations/page.rs. Where deleted messages lie in its range, it asks how far it
+-- must reach.
+
+create function copilot_internal.page_start(p_tenant_id uuid, p_path_id uuid, p_last integer, p_limit integer)
+    returns integer
     language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     v_high integer := p_last;
     v_low integer := p_last;
     v_need integer := p_limit;
 begin
-    if p_include_deleted then
-        return greatest(p_last - p_limit, 0);
-    end if;
     while v_need > 0 and v_high > 0 loop
         v_low := greatest(v_high - v_need, 0);
         v_need := v_need - (
@@ -21,12 +20,12 @@ begin
     end loop;
     return v_low;
 end $$;
-comment on function copilot_internal.page_start(uuid, uuid, integer, integer, boolean) is
-    'The effective number before a page that ends at a number. Run as the owner.';
+comment on function copilot_internal.page_start(uuid, uuid, integer, integer) is
+    'The effective number before a page of so many messages that are not deleted and end at a number. Run as the '
+    'owner.';
 
 create function copilot_internal.page_end(
-    p_tenant_id uuid, p_path_id uuid, p_first integer, p_last integer, p_limit integer, p_include_deleted boolean)
-    returns integer
+    p_tenant_id uuid, p_path_id uuid, p_first integer, p_last integer, p_limit integer) returns integer
     language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     v_low integer := p_first - 1;
@@ -37,82 +36,34 @@ begin
         v_high := least(v_low + v_need, p_last);
         v_need := v_need - (
             select count(*) from copilot_internal.lineage_messages(p_tenant_id, p_path_id, v_low + 1, v_high) l
-            where p_include_deleted or (l.message).deleted_at is null);
+            where (l.message).deleted_at is null);
         v_low := v_high;
     end loop;
     return v_high;
 end $$;
-comment on function copilot_internal.page_end(uuid, uuid, integer, integer, integer, boolean) is
-    'The effective number with which a page ends that begins at a number. Run as the owner.';
+comment on function copilot_internal.page_end(uuid, uuid, integer, integer, integer) is
+    'The effective number with which a page of so many messages that are not deleted ends, when it begins at a number. '
+    'Run as the owner.';
 
-create function copilot_internal.history_rows(
-    p_tenant_id uuid, p_path_id uuid, p_first integer, p_last integer, p_include_deleted boolean)
-    returns table (id uuid, conversation_id uuid, path_id uuid, tenant_id uuid, user_id uuid, role text, content text,
-        metadata jsonb, sequence_in_path integer, is_branch_point boolean, branched_to_paths uuid[], message_type text,
-        created_at timestamptz, effective_sequence integer, is_pinned boolean, pinned_at timestamptz, pinned_by uuid,
-        deleted_at timestamptz, finished_at timestamptz, parts jsonb, token_count integer)
-    language plpgsql stable set search_path = pg_catalog, pg_temp as $$
-#variable_conflict use_column
-begin
-    return query
-        select (l.message).id, (l.message).conversation_id, (l.message).path_id, (l.message).tenant_id,
-               (l.message).user_id, (l.message).role, (l.message).content, (l.message).metadata,
-               (l.message).sequence_in_path, b.branches <> '{}', b.branches, (l.message).message_type,
-               (l.message).created_at, l.effective_position, (l.message).is_pinned, (l.message).pinned_at,
-               (l.message).pinned_by, (l.message).deleted_at, (l.message).finished_at, (l.message).parts,
-               (l.message).token_count
-        from copilot_internal.lineage_messages(p_tenant_id, p_path_id, p_first, p_last) l
-        cross join lateral (
-            select array(select p.id from copilot_internal.conversation_paths p
-                         where p.branch_point_message_id = (l.message).id and p.tenant_id = p_tenant_id
-                         order by p.created_at, p.id) as branches
-            -- Looked up once, and not for each column.
-            offset 0
-        ) b
-        where p_include_deleted or (l.message).deleted_at is null
-        order by l.effective_position;
-end $$;
-comment on function copilot_internal.history_rows(uuid, uuid, integer, integer, boolean) is
-    'The messages of a path from one effective number to another, as people read them. Run as the owner.';
-
-create function copilot_internal.check_page(p_limit integer, p_before integer, p_after integer) returns void
-    language plpgsql stable set search_path = pg_catalog, pg_temp as $$
-begin
-    perform copilot_internal.check_limit(p_limit, 1000);
-    if p_before < 1 or p_after < 0 then
-        raise exception 'p_before must be at least 1, and p_after at least 0' using errcode = 'invalid_parameter_value';
-    elsif p_before is not null and p_after is not null then
-        raise exception 'a page goes on before or after a number' using errcode = 'invalid_parameter_value';
-    end if;
-end $$;
-comment on function copilot_internal.check_page(integer, integer, integer) is 'Raises 22023 for a page of no sense.';
-
--- A plan serves every range: to plan each anew takes longer than to read it.
+-- The same functions under both names: one that is written in SQL would be planned anew by each statement.
 create function copilot_internal.resolve_path_messages(
     p_path_id uuid, p_limit integer default 1000, p_before integer default null)
     returns table (id uuid, conversation_id uuid, path_id uuid, tenant_id uuid, user_id uuid, role text, content text,
         metadata jsonb, sequence_in_path integer, is_branch_point boolean, branched_to_paths uuid[], message_type text,
         created_at timestamptz, effective_sequence integer, is_pinned boolean, pinned_at timestamptz, pinned_by uuid,
         deleted_at timestamptz)
-    language plpgsql stable security definer set search_path = pg_catalog, pg_temp
-    set plan_cache_mode = force_generic_plan as $$
-#variable_conflict use_column
-declare
-    v_path copilot_internal.conversation_paths;
-    v_last integer;
-    v_start integer;
-begin
-    v_path := copilot_internal.readable_path(null, p_path_id, null);
-    perform copilot_internal.check_page(p_limit, p_before, null);
-    v_last := least(p_before - 1, v_path.inherited_count + v_path.last_sequence);
-    v_start := copilot_internal.page_start(v_path.tenant_id, p_path_id, v_last, p_limit, false);
-    return query
-        select h.id, h.conversation_id, h.path_id, h.tenant_id, h.user_id, h.role, h.content, h.metadata,
-               h.sequence_in_path, h.is_branch_point, h.branched_to_paths, h.message_type, h.created_at,
-               h.effective_sequence, h.is_pinned, h.pinned_at, h.pinned_by, h.deleted_at
-        from copilot_internal.history_rows(v_path.tenant_id, p_path_id, v_start + 1, v_last, false) h;
-end $$;
+    language c stable rows 50 as 'MODULE_PATHNAME', 'resolve_path_messages_wrapper';
 comment on function copilot_internal.resolve_path_messages(uuid, integer, integer) is
+    'The newest p_limit messages of a path before a number, inherited ones too, in order. Deleted ones are left out.';
+
+create function public.resolve_path_messages(
+    p_path_id uuid, p_limit integer default 1000, p_before integer default null)
+    returns table (id uuid, conversation_id uuid, path_id uuid, tenant_id uuid, user_id uuid, role text, content text,
+        metadata jsonb, sequence_in_path integer, is_branch_point boolean, branched_to_paths uuid[], message_type text,
+        created_at timestamptz, effective_sequence integer, is_pinned boolean, pinned_at timestamptz, pinned_by uuid,
+        deleted_at timestamptz)
+    language c stable rows 50 as 'MODULE_PATHNAME', 'resolve_path_messages_wrapper';
+comment on function public.resolve_path_messages(uuid, integer, integer) is
     'The newest p_limit messages of a path before a number, inherited ones too, in order. Deleted ones are left out.';
 
 create function copilot_internal.get_path_messages(
@@ -122,39 +73,20 @@ create function copilot_internal.get_path_messages(
         metadata jsonb, sequence_in_path integer, is_branch_point boolean, branched_to_paths uuid[], message_type text,
         created_at timestamptz, effective_sequence integer, is_pinned boolean, pinned_at timestamptz, pinned_by uuid,
         deleted_at timestamptz, finished_at timestamptz, has_more boolean, parts jsonb, token_count integer)
-    language plpgsql stable security definer set search_path = pg_catalog, pg_temp
-    set plan_cache_mode = force_generic_plan as $$
-#variable_conflict use_column
-declare
-    v_path copilot_internal.conversation_paths;
-    v_total integer;
-    v_start integer;
-    v_end integer;
-begin
-    if p_tenant_id is null or p_include_deleted is null then
-        perform copilot_internal.refuse_input('p_tenant_id and p_include_deleted must not be NULL');
-    end if;
-    v_path := copilot_internal.readable_path(p_tenant_id, p_path_id, p_user_id);
-    perform copilot_internal.check_page(p_limit, p_before, p_after);
-    if p_include_deleted then
-        perform copilot_internal.access(p_tenant_id, v_path.conversation_id, p_user_id, 'manage');
-    end if;
-    v_total := v_path.inherited_count + v_path.last_sequence;
-    if p_after is null then
-        v_end := least(p_before - 1, v_total);
-        v_start := copilot_internal.page_start(p_tenant_id, p_path_id, v_end, p_limit, p_include_deleted);
-    else
-        v_start := least(p_after, v_total);
-        v_end := copilot_internal.page_end(p_tenant_id, p_path_id, v_start + 1, v_total, p_limit, p_include_deleted);
-    end if;
-    return query
-        select h.id, h.conversation_id, h.path_id, h.tenant_id, h.user_id, h.role, h.content, h.metadata,
-               h.sequence_in_path, h.is_branch_point, h.branched_to_paths, h.message_type, h.created_at,
-               h.effective_sequence, h.is_pinned, h.pinned_at, h.pinned_by, h.deleted_at, h.finished_at,
-               case when p_after is null then v_start > 0 else v_end < v_total end, h.parts, h.token_count
-        from copilot_internal.history_rows(p_tenant_id, p_path_id, v_start + 1, v_end, p_include_deleted) h;
-end $$;
+    language c stable rows 50 as 'MODULE_PATHNAME', 'get_path_messages_wrapper';
 comment on function copilot_internal.get_path_messages(uuid, uuid, integer, integer, integer, boolean, uuid) is
+    'A page of what a path shows people: the newest messages, those before a number, or those after one. Deleted ones '
+    'are for those who manage the conversation.';
+
+create function public.get_path_messages(
+    p_tenant_id uuid, p_path_id uuid, p_limit integer default 50, p_before integer default null,
+    p_after integer default null, p_include_deleted boolean default false, p_user_id uuid default null)
+    returns table (id uuid, conversation_id uuid, path_id uuid, tenant_id uuid, user_id uuid, role text, content text,
+        metadata jsonb, sequence_in_path integer, is_branch_point boolean, branched_to_paths uuid[], message_type text,
+        created_at timestamptz, effective_sequence integer, is_pinned boolean, pinned_at timestamptz, pinned_by uuid,
+        deleted_at timestamptz, finished_at timestamptz, has_more boolean, parts jsonb, token_count integer)
+    language c stable rows 50 as 'MODULE_PATHNAME', 'get_path_messages_wrapper';
+comment on function public.get_path_messages(uuid, uuid, integer, integer, integer, boolean, uuid) is
     'A page of what a path shows people: the newest messages, those before a number, or those after one. Deleted ones '
     'are for those who manage the conversation.';
 

@@ -173,6 +173,47 @@ comment on function copilot_internal.append_message(uuid, uuid, text, text, uuid
     'Appends a message to a path, else to the active one. People write as user. A draft holds the place of an answer '
     'until finish_message.';
 
+create function copilot_internal.append_plain_message(
+    p_tenant_id uuid, p_conversation_id uuid, p_role text, p_content text, p_user_id uuid default null,
+    p_path_id uuid default null, p_parts jsonb default null, p_metadata jsonb default '{}',
+    p_message_type text default 'standard', p_token_count integer default null,
+    p_expected_last_message_id uuid default null, p_request_id text default null, p_trace_id text default null,
+    p_root_span_name text default null, p_root_span_id text default null, p_draft boolean default false)
+    returns table (message_id uuid, path_id uuid, sequence_in_path integer, effective_sequence integer,
+                   created_at timestamptz, replayed boolean)
+    language c volatile rows 1 as 'MODULE_PATHNAME', 'append_plain_message_wrapper';
+comment on function copilot_internal.append_plain_message(uuid, uuid, text, text, uuid, uuid, jsonb, jsonb, text,
+    integer, uuid, text, text, text, text, boolean) is
+    'What append_message does with a plain message, that is no retry, to an open conversation. Otherwise it gives '
+    'NULLs and does nothing.';
+
+create function public.append_message(
+    p_tenant_id uuid, p_conversation_id uuid, p_role text, p_content text, p_user_id uuid default null,
+    p_path_id uuid default null, p_parts jsonb default null, p_metadata jsonb default '{}',
+    p_message_type text default 'standard', p_token_count integer default null,
+    p_expected_last_message_id uuid default null, p_request_id text default null, p_trace_id text default null,
+    p_root_span_name text default null, p_root_span_id text default null, p_draft boolean default false)
+    returns table (message_id uuid, path_id uuid, sequence_in_path integer, effective_sequence integer,
+                   created_at timestamptz, replayed boolean)
+    language plpgsql volatile rows 1 set search_path = pg_catalog, pg_temp as $$
+begin
+    select * into message_id, path_id, sequence_in_path, effective_sequence, created_at, replayed
+    from copilot_internal.append_plain_message(p_tenant_id, p_conversation_id, p_role, p_content, p_user_id,
+        p_path_id, p_parts, p_metadata, p_message_type, p_token_count, p_expected_last_message_id, p_request_id,
+        p_trace_id, p_root_span_name, p_root_span_id, p_draft);
+    if message_id is null then
+        select * into message_id, path_id, sequence_in_path, effective_sequence, created_at, replayed
+        from copilot_internal.append_message(p_tenant_id, p_conversation_id, p_role, p_content, p_user_id,
+            p_path_id, p_parts, p_metadata, p_message_type, p_token_count, p_expected_last_message_id, p_request_id,
+            p_trace_id, p_root_span_name, p_root_span_id, p_draft);
+    end if;
+    return next;
+end $$;
+comment on function public.append_message(uuid, uuid, text, text, uuid, uuid, jsonb, jsonb, text, integer,
+    uuid, text, text, text, text, boolean) is
+    'Appends a message to a path, else to the active one. People write as user. A draft holds the place of an answer '
+    'until finish_message.';
+
 create function copilot_internal.write_message(
     p copilot_internal.conversation_messages, p_sequence integer, p_at timestamptz)
     returns copilot_internal.conversation_messages

@@ -78,14 +78,14 @@ comment on function copilot_internal.advance_path(uuid, uuid, uuid, uuid, intege
 create function copilot_internal.note_activity(p_tenant_id uuid, p_conversation_id uuid, p_at timestamptz) returns void
     language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
-    perform from copilot_internal.conversations c
-    where c.id = p_conversation_id and c.tenant_id = p_tenant_id
-      and (c.last_message_at is null or c.last_message_at < p_at - interval '1 second')
-    for no key update skip locked;
-    if found then
-        update copilot_internal.conversations c set last_message_at = p_at, updated_at = p_at
-        where c.id = p_conversation_id and c.tenant_id = p_tenant_id;
-    end if;
+    with free as (
+        select c.id, c.tenant_id from copilot_internal.conversations c
+        where c.id = p_conversation_id and c.tenant_id = p_tenant_id
+          and (c.last_message_at is null or c.last_message_at < p_at - interval '1 second')
+        for no key update skip locked
+    )
+    update copilot_internal.conversations c set last_message_at = p_at, updated_at = p_at
+    from free f where c.id = f.id and c.tenant_id = f.tenant_id;
 end $$;
 comment on function copilot_internal.note_activity(uuid, uuid, timestamptz) is
     'Notes a message in the conversation''s row, where it is not locked. Run as the owner.';
@@ -177,11 +177,18 @@ create function copilot_internal.inherited_counts(
     out open_message_count integer, out open_token_count bigint)
     language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
-    v_through integer := (copilot_internal.governing_operation((p_path).tenant_id, p_parent_id)).through_position;
-    v_through_own integer := (copilot_internal.governing_operation((p_path).tenant_id, (p_path).id)).through_position;
-    v_base record;
+    -- Most conversations have no operation: then none is looked for along the path.
+    c_is_compacted constant boolean := exists (
+        select from copilot_internal.compaction_operations o
+        where o.conversation_id = (p_path).conversation_id and o.tenant_id = (p_path).tenant_id);
+    v_through integer;
+    v_through_own integer;
 begin
-    if v_through is not distinct from v_through_own and not exists (
+    if c_is_compacted then
+        v_through := (copilot_internal.governing_operation((p_path).tenant_id, p_parent_id)).through_position;
+        v_through_own := (copilot_internal.governing_operation((p_path).tenant_id, (p_path).id)).through_position;
+    end if;
+    if not c_is_compacted or v_through is not distinct from v_through_own and not exists (
         select from copilot_internal.conversation_path_segments s
         join copilot_internal.compaction_operations o
             on o.path_id = s.source_path_id and o.tenant_id = s.tenant_id

@@ -110,9 +110,11 @@ create unique index conversation_paths_primary_idx on copilot_internal.conversat
     where is_primary;
 create index conversation_paths_conversation_idx
     on copilot_internal.conversation_paths (conversation_id, tenant_id, created_at);
-create index conversation_paths_branch_point_idx
-    on copilot_internal.conversation_paths (branch_point_message_id, tenant_id)
-    where branch_point_message_id is not null;
+-- Where a path branches off: its parent's message of that number is branch_point_message_id. A page shows its branches
+-- in this order.
+create index conversation_paths_parent_idx
+    on copilot_internal.conversation_paths (parent_path_id, tenant_id, branch_sequence, created_at, id)
+    where parent_path_id is not null;
 create index conversation_paths_candidates_idx
     on copilot_internal.conversation_paths (activity_day, compaction_checked_at, size_class desc, id)
     where size_class >= 5 and is_active and archived_at is null;

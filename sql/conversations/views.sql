@@ -20,7 +20,8 @@ create view public.conversation_messages_view with (security_invoker) as
     join copilot_internal.conversation_messages m on m.path_id = p.id and m.tenant_id = p.tenant_id
     cross join lateral (
         select array(select n.id from copilot_internal.conversation_paths n
-                     where n.branch_point_message_id = m.id and n.tenant_id = m.tenant_id
+                     where n.parent_path_id = m.path_id and n.tenant_id = m.tenant_id
+                       and n.branch_sequence = m.sequence_in_path
                      order by n.created_at, n.id) as branches
     ) b
     where m.deleted_at is null;

@@ -471,8 +471,8 @@ comment on function public.erase_user(uuid, uuid) is
     'words. A call changes about 10,000 rows: repeat it until finished. Sums stay exact. 55000 while the user owns a '
     'tenant. For service_role.';
 
--- What the costs of conversations say in words. No sum moves, and the fold lock keeps them from being moved meanwhile. The
--- ledger has no index by conversation: whether there is anything to look for, the rollups and the queue tell.
+-- What the costs of conversations say in words. No sum moves, and the fold lock keeps them from being moved meanwhile.
+-- The ledger has no index by conversation: whether there is anything to look for, the rollups and the queue tell.
 create function copilot_internal.redact_conversation_costs(p_tenant_id uuid, p_conversation_ids uuid[]) returns bigint
     language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare

@@ -9,6 +9,7 @@ use pgrx::callconv::{BoxRet, FcInfo};
 use pgrx::datum::Datum;
 use pgrx::{FromDatum, Uuid, pg_sys};
 
+use super::row_set::RowSet;
 use super::value::{GivenJson, Interval, Value, output};
 use super::{Timestamp, identity, spi};
 use crate::error::{self, Error};
@@ -127,6 +128,10 @@ impl<A: Argument> Call<A> {
         self.raw(argument).and_then(|datum| unsafe { <&str>::from_datum(datum, false) }).map(read)
     }
 
+    pub fn integer(self, argument: A) -> Option<i32> {
+        self.read(argument)
+    }
+
     pub fn bigint(self, argument: A) -> Option<i64> {
         self.read(argument)
     }
@@ -204,6 +209,13 @@ impl<A> Call<A> {
                 pg_sys::tuplestore_puttuple((*info).setResult, row.tuple());
             }
         }
+    }
+
+    /// The set of rows that the function gives back, to be filled by queries whose columns are those of the SQL
+    /// signature.
+    pub fn row_set(self) -> RowSet {
+        // SAFETY: the call is running.
+        unsafe { RowSet::of_call(self.0) }
     }
 
     /// Forms the one result row, in the column order of the SQL signature.

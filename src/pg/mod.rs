@@ -19,6 +19,7 @@ pub mod memory;
 pub mod notify;
 pub mod numeric;
 pub mod queue;
+pub mod row_set;
 pub mod shape;
 pub mod spi;
 pub mod stored_settings;

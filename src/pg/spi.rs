@@ -10,6 +10,7 @@ use std::panic::AssertUnwindSafe;
 use pgrx::pg_sys::panic::CaughtError;
 use pgrx::{FromDatum, PgSqlErrorCode, PgTryBuilder, pg_sys};
 
+use super::row_set::RowSet;
 use super::value::Value;
 use crate::error::{Error, Result};
 use crate::version;
@@ -293,6 +294,32 @@ impl Session {
             // SAFETY: SPI is open, and the arrays have one entry a parameter.
             unsafe { pg_sys::SPI_execute_plan(prepared, values, nulls, false, 0) }
         })
+    }
+
+    /// Runs a query in the snapshot of the calling statement, straight into a set of rows; gives their number.
+    pub fn run_into(&self, set: &RowSet, plan: &Plan, parameters: &[Value]) -> Result<usize> {
+        let rows = self.execute(plan, parameters, |prepared, _, _| {
+            // SAFETY: SPI is open; the list has as many places as it was made for, and the plan as many parameters.
+            unsafe {
+                let list = pg_sys::makeParamList(i32::try_from(parameters.len()).unwrap_or(0));
+                let places = (*list).params.as_mut_slice(parameters.len());
+                for ((place, value), kind) in places.iter_mut().zip(parameters).zip(plan.types) {
+                    place.value = value.datum();
+                    place.isnull = value.is_null();
+                    place.pflags = pg_sys::PARAM_FLAG_CONST as u16;
+                    place.ptype = *kind;
+                }
+                let options = pg_sys::SPIExecuteOptions {
+                    params: list,
+                    read_only: true,
+                    must_return_tuples: true,
+                    dest: set.receiver(),
+                    ..Default::default()
+                };
+                pg_sys::SPI_execute_plan_extended(prepared, &raw const options)
+            }
+        })?;
+        Ok(rows.written())
     }
 
     fn execute(

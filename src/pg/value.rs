@@ -168,6 +168,20 @@ impl GivenJson {
         self.0
     }
 
+    pub fn value(&self) -> Value {
+        Value(Some(self.0))
+    }
+
+    pub fn is_within(&self, bounds: &Bounds) -> bool {
+        // SAFETY: it is a jsonb.
+        unsafe { Document::within(self.0, bounds) }.is_ok()
+    }
+
+    pub fn is_object_within(&self, bounds: &Bounds) -> bool {
+        // SAFETY: it is a jsonb.
+        unsafe { Document::within(self.0, bounds) }.is_ok_and(|document| document.is_object() == Some(true))
+    }
+
     /// Takes it when it is within its bounds, or says which one it exceeds.
     pub fn within(self, bounds: &Bounds) -> Result<Json, Excess> {
         // SAFETY: it is a jsonb.
@@ -224,6 +238,12 @@ where
     fn from(value: Option<T>) -> Self {
         value.map_or(Self::NULL, Self::from)
     }
+}
+
+/// The bytes of a text, however it is stored; `None` for NULL.
+pub fn stored_bytes(text: Value) -> Option<usize> {
+    // SAFETY: the SQL signature says that it is a text. Its size is read, and with it that of its header.
+    text.0.map(|datum| unsafe { pg_sys::toast_raw_datum_size(datum) } - pg_sys::VARHDRSZ)
 }
 
 /// What a type's output function prints of a datum.

@@ -1,8 +1,13 @@
-//! What a caller may do with a conversation. All else about conversations is SQL, in `sql/conversations/`.
+//! What a caller may do with a conversation, and what is done so often that it is not left to SQL: a plain append, and a
+//! page of the history. All else about conversations is SQL, in `sql/conversations/`.
+
+pub mod append;
+pub mod page;
 
 use pgrx::Uuid;
 
 use crate::error::{Error, Result};
+use crate::pg::Timestamp;
 use crate::pg::identity::Caller;
 use crate::pg::spi::types::UUID;
 use crate::pg::spi::{self, Plan, Snapshot, columns};
@@ -10,12 +15,15 @@ use crate::tenancy::access::{self, Role};
 
 const CONVERSATION: &str = "
     select c.user_id, c.effective_audience as audience, c.tenant_access = 'edit' as is_editable,
-           c.erasing_at is not null as is_erasing
+           c.erasing_at is not null as is_erasing,
+           c.erasing_at is null and c.archived_at is null
+               and (c.expires_at is null or c.expires_at > pg_catalog.clock_timestamp()) as is_open,
+           c.active_path_id, c.last_message_at
     from copilot_internal.conversations c
     where c.id = $1 and c.tenant_id = $2";
 
 columns! {
-    ConversationColumn(user_id, audience, is_editable, is_erasing)
+    ConversationColumn(user_id, audience, is_editable, is_erasing, is_open, active_path_id, last_message_at)
 }
 
 static CONVERSATION_PLAN: Plan = Plan::new(CONVERSATION, &[UUID, UUID]);
@@ -73,6 +81,15 @@ struct Audience {
     is_erasing: bool,
 }
 
+/// A conversation as it is at this moment.
+struct Conversation {
+    audience: Audience,
+    /// It takes changes.
+    is_open: bool,
+    active_path: Option<Uuid>,
+    last_message_at: Option<Timestamp>,
+}
+
 /// Checks that a member of the tenant may do this.
 fn check(user: Uuid, role: Role, audience: &Audience, right: Right) -> Result<()> {
     let is_own = audience.owner == Some(user);
@@ -125,20 +142,32 @@ pub fn authorise(
     user: Option<Uuid>,
     right: Right,
 ) -> Result<Option<Uuid>> {
+    authorised(caller, tenant, conversation, user, right).map(|(acting, _)| acting)
+}
+
+/// The same, with the conversation.
+fn authorised(
+    caller: &Caller,
+    tenant: Uuid,
+    conversation: Uuid,
+    user: Option<Uuid>,
+    right: Right,
+) -> Result<(Option<Uuid>, Conversation)> {
     let acting = match acting(caller, user) {
         Err(_) if user.is_none() => return Err(unknown()),
         acting => acting?,
     };
     // Looked up before the conversation, so that strangers learn nothing of it.
     let role = acting.map(|user| access::role(tenant, user)?.ok_or_else(unknown)).transpose()?;
-    let audience = read(tenant, conversation)?.ok_or_else(unknown)?;
+    let found = read(tenant, conversation)?.ok_or_else(unknown)?;
+    let audience = &found.audience;
     if audience.is_erasing && right == Right::Read {
         return Err(unknown());
     }
     if let (Some(user), Some(role)) = (acting, role) {
-        check(user, role, &audience, right)?;
+        check(user, role, audience, right)?;
     }
-    Ok(acting)
+    Ok((acting, found))
 }
 
 /// Whether the caller may know what a conversation cost. A plain member may where they may read it; where conversations are
@@ -152,7 +181,7 @@ pub fn sees_costs(caller: &Caller, tenant: Uuid, conversation: Uuid) -> Result<b
     if role.is_admin() || !are_stored()? {
         return Ok(true);
     }
-    let audience = read(tenant, conversation)?;
+    let audience = read(tenant, conversation)?.map(|found| found.audience);
     Ok(audience.is_some_and(|it| !it.is_erasing && check(user, role, &it, Right::Read).is_ok()))
 }
 
@@ -164,20 +193,26 @@ fn are_stored() -> Result<bool> {
 }
 
 /// What others have committed counts at once, as it does for memberships.
-fn read(tenant: Uuid, conversation: Uuid) -> Result<Option<Audience>> {
+fn read(tenant: Uuid, conversation: Uuid) -> Result<Option<Conversation>> {
     spi::session(|spi| {
         let rows = spi.run(&CONVERSATION_PLAN, Snapshot::Latest, &[conversation.into(), tenant.into()])?;
-        let audience = |row: spi::Row| {
+        let found = |row: spi::Row| {
             let shared_with: String = row.need(ConversationColumn::audience)?;
             let is_editable: bool = row.need(ConversationColumn::is_editable)?;
-            Ok(Audience {
+            let audience = Audience {
                 owner: row.get(ConversationColumn::user_id),
                 is_private: shared_with == "private",
                 is_editable: shared_with == "tenant" && is_editable,
                 is_erasing: row.need(ConversationColumn::is_erasing)?,
+            };
+            Ok(Conversation {
+                audience,
+                is_open: row.need(ConversationColumn::is_open)?,
+                active_path: row.get(ConversationColumn::active_path_id),
+                last_message_at: row.get(ConversationColumn::last_message_at),
             })
         };
-        rows.first().map(audience).transpose()
+        rows.first().map(found).transpose()
     })
 }
 
