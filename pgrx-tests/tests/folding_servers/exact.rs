@@ -79,6 +79,23 @@ fn again(
     Ok(())
 }
 
+/// Compares until it has looked often enough, and at last the rollups with the ledger. Gives what was different.
+fn look(reader: &mut Client, looks: &AtomicUsize) -> Result<Vec<String>> {
+    let began = Instant::now();
+    let mut found = Vec::new();
+    loop {
+        let look = looks.fetch_add(1, Ordering::SeqCst);
+        if look >= LOOKS || look > LEAST && began.elapsed() >= LONGEST {
+            break;
+        }
+        let mut snapshot = reader.build_transaction().isolation_level(IsolationLevel::RepeatableRead).start()?;
+        found.extend(snapshot.query(DIFFERENCES, &[])?.iter().map(|row| row.get::<_, String>(0)));
+        snapshot.commit()?;
+    }
+    found.extend(differences(reader)?);
+    Ok(found)
+}
+
 fn is_exact_under_fire(preload: bool) -> Result<()> {
     let cluster = Cluster::start(ClusterOptions { preload, extra_conf: conf(2), ..ClusterOptions::default() })?;
     let database = cluster.fresh_database()?;
@@ -111,28 +128,12 @@ fn is_exact_under_fire(preload: bool) -> Result<()> {
                 again(cluster, database, done, |client, _| {
                     client.batch_execute(call)?;
                     folds.fetch_add(1, Ordering::SeqCst);
-                    thread::sleep(Duration::from_millis(5));
+                    thread::sleep(Duration::from_millis(25));
                     Ok(())
                 })
             })
         }));
-        let mut look = || -> Result<Vec<String>> {
-            let began = Instant::now();
-            let mut found = Vec::new();
-            loop {
-                let look = looks.fetch_add(1, Ordering::SeqCst);
-                if look >= LOOKS || look > LEAST && began.elapsed() >= LONGEST {
-                    break;
-                }
-                let mut snapshot =
-                    reader.build_transaction().isolation_level(IsolationLevel::RepeatableRead).start()?;
-                found.extend(snapshot.query(DIFFERENCES, &[])?.iter().map(|row| row.get::<_, String>(0)));
-                snapshot.commit()?;
-            }
-            found.extend(differences(&mut reader)?);
-            Ok(found)
-        };
-        let found = look();
+        let found = look(&mut reader, looks);
         done.store(true, Ordering::SeqCst);
         for thread in threads {
             thread.join().unwrap_or_else(|_| anyhow::bail!("a session panicked"))?;
