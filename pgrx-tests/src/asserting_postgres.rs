@@ -63,12 +63,15 @@ pub fn make(unfinished: &Path) -> Result<()> {
         command.args(["-s", "-C", part, "install", &destination]);
         run_checked(&format!("Installing its {part}"), "some seconds", &log, &mut command)?;
     }
-    // Supabase's schemas want it, and its build wants a library's headers: Debian's own does as well.
+    // Supabase's schemas want them, and their builds want headers of other libraries: Debian's own do as well.
     let extension = format!("{shared}/extension");
     let files = [
         (format!("{programs}/lib"), "uuid-ossp.so"),
+        (format!("{programs}/lib"), "pgcrypto.so"),
         (extension.clone(), "uuid-ossp.control"),
-        (extension, "uuid-ossp--1.1.sql"),
+        (extension.clone(), "uuid-ossp--1.1.sql"),
+        (extension.clone(), "pgcrypto.control"),
+        (extension, "pgcrypto--1.3.sql"),
     ];
     for (dir, file) in files {
         let (from, to) = (Path::new("/").join(&dir).join(file), unfinished.join(&dir).join(file));

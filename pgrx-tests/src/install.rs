@@ -14,6 +14,7 @@ use crate::layout;
 use crate::major::Major;
 use crate::postgres_tree::PostgresTree;
 use crate::progress::run_checked;
+use crate::scripts::remove_others;
 use crate::setup::setup_for;
 
 /// Set by xtask for the tests it starts to the version of Postgres in which the extension is installed already.
@@ -57,6 +58,7 @@ fn install(major: Major) -> Result<PostgresTree> {
     let sources = newest(&SOURCES.map(|source| layout::root().join(source)))?;
     run_checked(&format!("Building and installing pg_tollgate for Postgres {major}"), usual, &log, &mut command)?;
     conversations::install(&postgres)?;
+    remove_others(&postgres.extension_dir())?;
     let stamp = stamp(&postgres, sources)?;
     let file = stamp_file(major);
     fs::write(&file, stamp).with_context(|| format!("cannot write {}", file.display()))?;

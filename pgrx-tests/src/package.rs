@@ -9,14 +9,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use crate::install;
 use crate::layout;
 use crate::major::Major;
 use crate::postgres_tree::PostgresTree;
 use crate::progress::capture;
-use crate::scripts::{extensions, scripts};
+use crate::scripts::{current, extensions};
 
 pub use library::Library;
 
@@ -66,11 +66,7 @@ fn collect(postgres: &PostgresTree, content: &Path) -> Result<Library> {
     for name in extensions()? {
         let from = postgres.extension_dir();
         copy(&from.join(format!("{name}.control")), &extension.join(format!("{name}.control")))?;
-        let scripts = scripts(&from, &name)?;
-        if scripts.is_empty() {
-            bail!("{name} has no install script in {}", from.display());
-        }
-        for script in scripts {
+        for script in current(&name)? {
             copy(&from.join(&script), &extension.join(&script))?;
         }
     }
@@ -145,6 +141,20 @@ mod tests {
         }
         for key in ["name", "abstract", "maintainer", "license", "meta-spec"] {
             assert!(!meta[key].is_null(), "{key}");
+        }
+    }
+
+    /// The files that users are told to install.
+    #[test]
+    fn documents_name_this_version() {
+        for page in ["README.md", "docs/how-to/install.md"] {
+            let text = fs::read_to_string(layout::root().join(page)).unwrap();
+            let files = ["pg_tollgate-", "pg-tollgate_"].iter().flat_map(|name| text.split(name).skip(1));
+            let versions: Vec<&str> = files.filter(|rest| rest.starts_with(|it: char| it.is_ascii_digit())).collect();
+            assert!(!versions.is_empty(), "{page} names no file");
+            for found in versions {
+                assert!(found.starts_with(version()), "{page} names {}", found.lines().next().unwrap_or_default());
+            }
         }
     }
 

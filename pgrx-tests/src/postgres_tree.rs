@@ -20,6 +20,9 @@ use crate::wheel_postgres;
 /// Extensions of others, from packages of their own, that tests run beside ours on Debian's own version.
 const EXTENSIONS: [&str; 1] = ["pg_cron"];
 
+/// Extensions that Supabase's schemas have.
+const SUPABASE: [&str; 2] = ["uuid-ossp", "pgcrypto"];
+
 #[derive(Clone, Debug)]
 pub struct PostgresTree {
     major: Major,
@@ -147,7 +150,8 @@ impl PostgresTree {
 
     /// A copy of part of one is as good as none.
     fn is_complete(&self) -> bool {
-        self.server_headers().is_dir() && self.pg_isolation_regress().is_file() && self.version().is_ok()
+        let has_files = self.server_headers().is_dir() && self.pg_isolation_regress().is_file();
+        has_files && SUPABASE.iter().all(|name| self.has_extension(name)) && self.version().is_ok()
     }
 }
 

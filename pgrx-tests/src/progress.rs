@@ -4,16 +4,29 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, IsTerminal, Write};
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 /// Without a terminal, a long step says this often that it is still at it.
 const STILL_AT_IT: Duration = Duration::from_secs(60);
 
 /// How much of a failed command's output is shown; the rest stays in its log.
 const TAIL_LINES: usize = 40;
+
+/// Steps that run side by side have a line each.
+static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+
+/// Prints a result, above the spinners, in one piece.
+pub fn say(text: &str) {
+    BARS.suspend(|| println!("{text}"));
+}
+
+fn remark(text: &str) {
+    BARS.suspend(|| eprintln!("{text}"));
+}
 
 /// One step with a spinner. Ends with `done`; dropped without it, the spinner only disappears.
 pub struct Step {
@@ -27,7 +40,7 @@ impl Step {
     /// `usual` says what to expect, such as "about 7 minutes, once".
     pub fn start(title: &str, usual: &str) -> Step {
         let bar = io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::new_spinner();
+            let bar = BARS.add(ProgressBar::new_spinner());
             let style = ProgressStyle::with_template("{spinner} {prefix} {elapsed} {wide_msg}");
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
             bar.set_prefix(format!("{title} ({usual})"));
@@ -35,7 +48,7 @@ impl Step {
             bar
         });
         if bar.is_none() {
-            eprintln!("{title} ({usual}) ...");
+            remark(&format!("{title} ({usual}) ..."));
         }
         let now = Instant::now();
         Step { title: title.to_string(), bar, started: now, last_said: now }
@@ -46,7 +59,8 @@ impl Step {
         match &self.bar {
             Some(bar) => bar.set_message(line.trim().to_string()),
             None if self.last_said.elapsed() >= STILL_AT_IT => {
-                eprintln!("  {} s: {}", self.started.elapsed().as_secs(), line.trim());
+                let seconds = self.started.elapsed().as_secs();
+                remark(&format!("  {}, {seconds} s: {}", self.title, line.trim()));
                 self.last_said = Instant::now();
             }
             None => {}
@@ -57,7 +71,7 @@ impl Step {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
-        eprintln!("{}: done in {:.1} s", self.title, self.started.elapsed().as_secs_f64());
+        remark(&format!("{}: done in {:.1} s", self.title, self.started.elapsed().as_secs_f64()));
     }
 }
 

@@ -41,9 +41,43 @@ pub fn scripts(dir: &Path, name: &str) -> Result<Vec<String>> {
     Ok(found)
 }
 
+/// What a server has of an extension: the install script of this version, and every upgrade.
+pub fn current(name: &str) -> Result<Vec<String>> {
+    let mut current = scripts(&upgrades(), name)?;
+    current.push(format!("{name}--{}.sql", env!("CARGO_PKG_VERSION")));
+    Ok(current)
+}
+
+/// Removes what builds of other versions have left in a directory.
+pub fn remove_others(dir: &Path) -> Result<()> {
+    for name in extensions()? {
+        let current = current(&name)?;
+        for script in scripts(dir, &name)?.into_iter().filter(|script| !current.contains(script)) {
+            fs::remove_file(dir.join(&script)).with_context(|| format!("cannot remove {script}"))?;
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn scripts_of_other_versions_are_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let name = &extensions().unwrap()[0];
+        let kept = current(name).unwrap();
+        let others = [format!("{name}--0.0.0.sql"), format!("{name}--0.0.0--0.0.1.sql")];
+        for script in kept.iter().chain(&others).chain(&["plpgsql--1.0.sql".to_string()]) {
+            fs::write(dir.path().join(script), "").unwrap();
+        }
+        remove_others(dir.path()).unwrap();
+        let mut wanted = kept.clone();
+        wanted.sort();
+        assert_eq!(scripts(dir.path(), name).unwrap(), wanted);
+        assert!(dir.path().join("plpgsql--1.0.sql").exists());
+    }
 
     #[test]
     fn scripts_are_those_of_one_extension() {

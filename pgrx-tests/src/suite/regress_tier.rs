@@ -68,7 +68,8 @@ impl FileTier {
             fs::remove_dir_all(&results).with_context(|| format!("cannot remove {}", results.display()))?;
         }
         let mut outcome = Outcome { problems: self.forgotten()?, ..Outcome::default() };
-        let mut step = Step::start(&format!("Files: {}", tests.len()), "about half a second each");
+        let title = format!("Files of {}: {}", self.mode.tier(self.name), tests.len());
+        let mut step = Step::start(&title, "about half a second each");
         for test in &tests {
             step.note(test);
             let passed = if bless || self.expected(test).is_file() {
@@ -78,7 +79,7 @@ impl FileTier {
                 outcome.details.push_str(&format!("-- {test}\nhas no expected file; --bless makes one\n"));
                 false
             };
-            println!("{} {test}", if passed { "ok    " } else { "FAILED" });
+            outcome.list.push_str(&format!("{} {test}\n", if passed { "ok    " } else { "FAILED" }));
             if passed { outcome.passed += 1 } else { outcome.failed += 1 }
         }
         step.done();
