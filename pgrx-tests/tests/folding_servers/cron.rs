@@ -1,7 +1,8 @@
-//! The real pg_cron, as Debian packages it, calls `housekeep()`.
+//! The real pg_cron, as Debian packages it, calls `housekeep()`. It is there for Postgres 15 alone.
 
 use anyhow::Result;
 use tollgate_tests::cluster::{Cluster, ClusterOptions};
+use tollgate_tests::major::Major;
 
 use crate::support::{assert_verified, id, make_tenant, texts};
 use crate::world::{pend, pending, until};
@@ -14,7 +15,8 @@ fn is_folded_by_the_clock(in_workers: bool) -> Result<()> {
     if in_workers {
         extra_conf.push(("cron.use_background_workers".to_string(), "on".to_string()));
     }
-    let cluster = Cluster::start(ClusterOptions { preload: false, extra_conf, ..ClusterOptions::default() })?;
+    let major = Major::Pg15;
+    let cluster = Cluster::start(ClusterOptions { major, preload: false, extra_conf, ..ClusterOptions::default() })?;
     if !in_workers {
         // Its own sessions come as those of any client.
         cluster.configure("cron.host", &cluster.dir().display().to_string())?;
