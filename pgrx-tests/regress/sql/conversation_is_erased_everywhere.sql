@@ -9,12 +9,16 @@ insert into copilot_internal.tenant_memberships (tenant_id, user_id) values (:'t
 set role service_role;
 select conversation_id as chat, path_id as path from create_conversation(:'tenant', :'owner', 'A chat') \gset
 reset role;
+create function pg_temp.hits(relation name, pattern text) returns bigint language plpgsql as $$
+declare v_hits bigint;
+begin
+    execute format('select count(*) from copilot_internal.%I r where r::text ~* %L', relation, pattern) into v_hits;
+    return v_hits;
+end $$;
 create temp view found as
     select c.relname, q.hits
     from pg_class c
-    cross join lateral (select (xpath('/row/n/text()', query_to_xml(format(
-        'select count(*) as n from copilot_internal.%I r where r::text ~* %L', c.relname, 'secret'),
-        false, true, '')))[1]::text::bigint as hits) q
+    cross join lateral (select pg_temp.hits(c.relname, 'secret') as hits) q
     where c.relnamespace = 'copilot_internal'::regnamespace and c.relkind = 'r' and q.hits > 0;
 set role service_role;
 update copilot_internal.conversations set title = 'secret', metadata = '{"a": "secret"}', jurisdictions = '{secret}';

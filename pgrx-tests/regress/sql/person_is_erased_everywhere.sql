@@ -6,12 +6,16 @@
 set timezone = 'UTC';
 insert into copilot_internal.tenants (id, name, owner_id) values (:'tenant', 'Acme', :'owner');
 insert into copilot_internal.tenant_memberships (tenant_id, user_id) values (:'tenant', :'bob');
+create function pg_temp.hits(relation name, pattern text) returns bigint language plpgsql as $$
+declare v_hits bigint;
+begin
+    execute format('select count(*) from copilot_internal.%I r where r::text ~* %L', relation, pattern) into v_hits;
+    return v_hits;
+end $$;
 create temp view found as
     select c.relname, q.hits
     from pg_class c
-    cross join lateral (select (xpath('/row/n/text()', query_to_xml(format(
-        'select count(*) as n from copilot_internal.%I r where r::text ~* %L', c.relname, 'b0000000-0000-4000-8000-0000000000b0|bob'),
-        false, true, '')))[1]::text::bigint as hits) q
+    cross join lateral (select pg_temp.hits(c.relname, 'b0000000-0000-4000-8000-0000000000b0|bob') as hits) q
     where c.relnamespace = 'copilot_internal'::regnamespace and c.relkind = 'r' and q.hits > 0;
 grant select on found to service_role;
 set role service_role;

@@ -47,9 +47,14 @@ select * from copilot_internal.verify();
 select * from copilot_internal.verify_counters();
 select platform, total_cost from spent;
 reset role;
+create function pg_temp.hits(relation name, pattern text) returns bigint language plpgsql as $$
+declare v_hits bigint;
+begin
+    execute format('select count(*) from copilot_internal.%I r where r::text ~ %L', relation, pattern) into v_hits;
+    return v_hits;
+end $$;
 select relname from pg_class c
-cross join lateral (select (xpath('/row/n/text()', query_to_xml(format('select count(*) as n from copilot_internal.%I r where r::text ~ %L', c.relname, :'gone'),
-    false, true, '')))[1]::text::bigint as hits) q
+cross join lateral (select pg_temp.hits(c.relname, :'gone') as hits) q
 where c.relnamespace = 'copilot_internal'::regnamespace and c.relkind = 'r' and q.hits > 0;
 select resource_type, charged_at, occurred_at, cost_usd, charge_nanos from copilot_internal.purged_costs where charged_at < '2026-02-01Z' order by 1, 2, 3;
 select sum(cost_usd), sum(charge_nanos) from copilot_internal.purged_costs;

@@ -4,7 +4,7 @@ use anyhow::Result;
 use postgres::Client;
 use tollgate_tests::session::{Caller, Session, message, sqlstate};
 
-use crate::support::{Database, id, make_tenant, text};
+use crate::support::{Database, id, make_tenant, text, texts};
 
 /// A database with one tenant, and the application's server connected.
 pub fn prepared() -> Result<(Database, Session)> {
@@ -57,10 +57,13 @@ pub const LONG: &str = "repeat('x', 501)";
 /// How many rows every table has: what a refused call must leave as it was.
 pub fn counts(client: &mut Client) -> Result<String> {
     let sql = "
-        select string_agg(relname || ' ' || (xpath('//n/text()', query_to_xml(
-                   format('select count(*) as n from copilot_internal.%I', relname), true, true, '')))[1], ', ' order by relname)
+        select string_agg(format('select %L || count(*) from copilot_internal.%I', relname || ' ', relname),
+                          ' union all ')
         from pg_class where relnamespace = 'copilot_internal'::regnamespace and relkind = 'r'";
-    text(client, sql, &[])
+    let sql = text(client, sql, &[])?;
+    let mut counts = texts(client, &sql, &[])?;
+    counts.sort();
+    Ok(counts.join(", "))
 }
 
 /// Each must be refused with this SQLSTATE, in one sentence of our own, and change nothing.
