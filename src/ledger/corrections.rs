@@ -208,7 +208,7 @@ fn append(
 fn lock_record(spi: &Session, id: Uuid, tenant: Option<Uuid>) -> Result<(AdmissionMode, Corrected, Charged)> {
     AdmissionMode::open_for_housekeeping()?;
     let (found, _) = find_record(spi, id, tenant)?;
-    // In locked mode the tenant's charges wait from the next line on: not for whoever adds up its ledger.
+    // In locked mode the tenant's charges wait from the next line on: not for those who add up its ledger.
     lock::LockTarget::Corrections(lock::key(found.tenant)).pass();
     let mode = AdmissionMode::open([Some(found.tenant)])?;
     found.lock();
