@@ -383,7 +383,15 @@ mod tests {
             "try_path_lock",
         ];
         // Those of the second extension, which is not installed here.
-        run(&include_str!("../sql/conversations/access.sql").replace("MODULE_PATHNAME", "$libdir/pg_tollgate"));
+        for file in [
+            include_str!("../sql/conversations/access.sql"),
+            include_str!("../sql/conversations/history.sql"),
+            include_str!("../sql/conversations/messages.sql"),
+        ] {
+            for statement in file.split(";\n").filter(|statement| statement.contains("MODULE_PATHNAME")) {
+                run(&statement.replace("MODULE_PATHNAME", "$libdir/pg_tollgate"));
+            }
+        }
         let named: BTreeMap<String, String> = crate::api::signatures()
             .flat_map(|signature| signature.functions.iter().map(|name| (name, signature.arguments.join(" "))))
             .map(|(name, arguments)| (name.to_string(), arguments))
