@@ -22,7 +22,7 @@ end;
 comment on function copilot_internal.copies_of(uuid, uuid) is
     'A message, what it was copied from, and all copies. Run as the owner.';
 
--- The summary that a merge wrote tells of what its source showed then and its target did not.
+-- Who wrote the summary of a merge has read all that its source showed then, also what its target shows.
 create function copilot_internal.summaries_of(p_tenant_id uuid, p_message_id uuid) returns setof uuid
     language sql stable
 begin atomic
@@ -34,11 +34,10 @@ begin atomic
       on s.id = p.merge_summary_message_id and s.tenant_id = p.tenant_id
      and s.conversation_id = p.conversation_id and s.message_type = 'merge_summary'
     where m.id = p_message_id and m.tenant_id = p_tenant_id and m.created_at <= p.merged_at
-      and copilot_internal.message_position(p_tenant_id, p.id, m.id)
-          > copilot_internal.last_common(p_tenant_id, p.id, p.merged_to_path_id);
+      and copilot_internal.message_position(p_tenant_id, p.id, m.id) is not null;
 end;
 comment on function copilot_internal.summaries_of(uuid, uuid) is
-    'The summaries of merges that tell of a message. Run as the owner.';
+    'The summaries of merges that may tell of a message. Run as the owner.';
 
 create function copilot_internal.traces_of(p_tenant_id uuid, p_message_id uuid) returns uuid[]
     language plpgsql stable set search_path = pg_catalog, pg_temp as $$

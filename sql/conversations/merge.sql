@@ -236,8 +236,7 @@ begin
         -- Also where nothing is brought: the target may become the active path.
         perform copilot_internal.require_taking_path(p_tenant_id, p_conversation_id, p_target_path_id);
         if p_merge_mode = 'summary' then
-            perform copilot_internal.check_read(v_source, p_removal_count,
-                copilot_internal.last_common(p_tenant_id, p_source_path_id, p_target_path_id) + 1, 2147483647);
+            perform copilot_internal.check_read(v_source, p_removal_count, 1, 2147483647);
             summary_message_id := copilot_internal.add_summary(p_tenant_id, p_conversation_id, p_source_path_id,
                 p_target_path_id, v_user, p_summary_content);
             merged_message_ids := '{}';

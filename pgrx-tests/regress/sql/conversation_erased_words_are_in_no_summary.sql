@@ -19,6 +19,14 @@ select done, erased from erase_message(:'tenant', :'chat', :'secret');
 select count(*) from copilot_internal.conversation_messages where content like '%Rumpel%';
 select state, summary from copilot_internal.compaction_operations;
 select replayed from merge_path(:'tenant', :'chat', :'twig', :'main', 'summary', p_summary_content => 'Rumpelstiltskin told a name', p_archive_source => false, p_request_id => 'merge');
+-- Who wrote a summary has also read what both paths show.
+select message_id as shared from append_message(:'tenant', :'chat', 'user', 'My name is Rumpelstiltskin') \gset
+select path_id as other from branch_from_message(:'tenant', :'chat', :'shared') \gset
+select message_id as answer from append_message(:'tenant', :'chat', 'user', 'Good day', p_path_id => :'other') \gset
+select removal_count from get_path_context(:'tenant', :'other') limit 1 \gset
+select summary_message_id is not null as merged from merge_path(:'tenant', :'chat', :'other', :'main', 'summary', p_summary_content => 'Rumpelstiltskin was greeted', p_removal_count => :removal_count);
+select done, erased from erase_message(:'tenant', :'chat', :'shared');
+select count(*) from copilot_internal.conversation_messages where content like '%Rumpel%';
 -- A call and its results, which go on on a branch.
 select message_id as call from append_message(:'tenant', :'chat', 'assistant', 'call') \gset
 select path_id as inner from branch_from_message(:'tenant', :'chat', :'call') \gset

@@ -43,7 +43,7 @@ pub struct Message {
     pub is_deleted: bool,
     pub is_erased: bool,
     pub copied_from: Option<MessageNumber>,
-    /// What a merge's summary stands for.
+    /// What the writer of a merge's summary has read.
     pub sums_up: BTreeSet<MessageNumber>,
 }
 

@@ -181,10 +181,11 @@ impl Walk {
         };
         let mut merged: Vec<MessageNumber> = news.iter().copied().filter(|number| is_mergeable(self, number)).collect();
         merged = self.without_copied(source, target, merged);
-        let tells_of_removed = news.iter().any(|number| self.chat.messages[*number].is_deleted);
-        let (read, is_stale) = self.removal_count(source, tells_of_removed)?;
+        let read = self.chat.paths[source].list.clone();
+        let tells_of_removed = read.iter().any(|number| self.chat.messages[*number].is_deleted);
+        let (removals, is_stale) = self.removal_count(source, tells_of_removed)?;
         let (mode, arguments, what) = match self.random.random_range(0..3) {
-            0 => ("summary", format!(", p_summary_content => {}{read}", literal(&summary)), "merge summary"),
+            0 => ("summary", format!(", p_summary_content => {}{removals}", literal(&summary)), "merge summary"),
             1 if !merged.is_empty() => {
                 let named: Vec<MessageNumber> = merged.iter().copied().filter(|_| self.chance(2)).collect();
                 let named = if named.is_empty() { vec![merged[0]] } else { named };
@@ -218,7 +219,7 @@ impl Walk {
         let copies: Vec<Uuid> = row.get("merged_message_ids");
         if mode == "summary" {
             ensure!(copies.is_empty(), "a summary and copies");
-            self.note_summary(row.get("summary_message_id"), target, &summary, news);
+            self.note_summary(row.get("summary_message_id"), target, &summary, read);
         } else {
             ensure!(copies.len() == merged.len(), "{} copies of {} messages", copies.len(), merged.len());
             self.note_copies(&copies, target, &merged);
@@ -251,9 +252,9 @@ impl Walk {
         messages
     }
 
-    fn note_summary(&mut self, id: Uuid, target: PathNumber, summary: &str, news: Vec<MessageNumber>) {
+    fn note_summary(&mut self, id: Uuid, target: PathNumber, summary: &str, read: Vec<MessageNumber>) {
         let mut message = Message::new(id, target, Role::System, summary, None);
-        message.sums_up = news.into_iter().collect();
+        message.sums_up = read.into_iter().collect();
         self.chat.push(message);
     }
 
