@@ -164,6 +164,20 @@ pub unsafe fn begin_index_scan(
     }
 }
 
+/// Sets what handles a signal of this process.
+///
+/// # Safety
+/// The handler does what a signal handler may do.
+pub unsafe fn handle_signal(signal: u32, handler: unsafe extern "C-unwind" fn(i32)) {
+    // SAFETY: as promised by the caller. Since 18 the server's own function has another name.
+    unsafe {
+        #[cfg(not(feature = "pg18"))]
+        pg_sys::pqsignal(signal.cast_signed(), Some(handler));
+        #[cfg(feature = "pg18")]
+        pg_sys::pqsignal_be(signal.cast_signed(), Some(handler));
+    }
+}
+
 /// Every setting that the server knows. Since 16 it makes a list for the caller.
 pub fn settings() -> Vec<&'static pg_sys::config_generic> {
     // SAFETY: the server has as many as it says, and keeps them for its life.

@@ -8,6 +8,7 @@ use pgrx::pg_sys;
 use super::identity::ActAs;
 use super::library;
 use super::own_database;
+use crate::version;
 
 // Postgres' own handlers of signals, as they are: what pgrx puts around a function is not for one of these.
 unsafe extern "C-unwind" {
@@ -123,8 +124,8 @@ pub fn connect(database: u32) {
     // SAFETY: called once, first of all, by a process that Postgres has just started. `die` is how a session ends, also
     // in the middle of a query.
     unsafe {
-        pg_sys::pqsignal(pg_sys::SIGTERM.cast_signed(), Some(die));
-        pg_sys::pqsignal(pg_sys::SIGHUP.cast_signed(), Some(SignalHandlerForConfigReload));
+        version::handle_signal(pg_sys::SIGTERM, die);
+        version::handle_signal(pg_sys::SIGHUP, SignalHandlerForConfigReload);
         pg_sys::BackgroundWorkerUnblockSignals();
         pg_sys::BackgroundWorkerInitializeConnectionByOid(pg_sys::Oid::from(database), pg_sys::InvalidOid, 0);
         for (name, value) in SETTINGS {
