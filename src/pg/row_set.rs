@@ -17,6 +17,7 @@ unsafe extern "C-unwind" {
 /// A set that is being filled.
 pub struct RowSet {
     store: *mut pg_sys::Tuplestorestate,
+    columns: pg_sys::TupleDesc,
     /// The memory that the set lives in.
     context: pg_sys::MemoryContext,
 }
@@ -34,7 +35,11 @@ impl RowSet {
                 !info.is_null() && (*info).type_ == pg_sys::NodeTag::T_ReturnSetInfo && !(*info).expectedDesc.is_null();
             // What the calling query expects need not be looked up in the catalog.
             pg_sys::InitMaterializedSRF(fcinfo, if is_expected { pg_sys::MAT_SRF_USE_EXPECTED_DESC } else { 0 });
-            Self { store: (*info).setResult, context: (*(*info).econtext).ecxt_per_query_memory }
+            Self {
+                store: (*info).setResult,
+                columns: (*info).setDesc,
+                context: (*(*info).econtext).ecxt_per_query_memory,
+            }
         }
     }
 
@@ -44,13 +49,14 @@ impl RowSet {
         unsafe { pg_sys::tuplestore_clear(self.store) }
     }
 
-    /// What takes the rows of one query, in the current memory context. The query's columns must be those of the set.
+    /// What takes the rows of one query, in the current memory context. Raises where a column of the query is of another
+    /// type than the set's: somebody has altered a table.
     pub fn receiver(&self) -> *mut pg_sys::DestReceiver {
         // SAFETY: the receiver is made for a set, and gets this one.
         unsafe {
             let receiver = pg_sys::CreateDestReceiver(pg_sys::CommandDest::DestTuplestore);
-            let (as_they_are, unnamed) = (std::ptr::null_mut(), std::ptr::null());
-            SetTuplestoreDestReceiverParams(receiver, self.store, self.context, false, as_they_are, unnamed);
+            let complaint = c"a column is of another type than the extension ships".as_ptr();
+            SetTuplestoreDestReceiverParams(receiver, self.store, self.context, false, self.columns, complaint);
             receiver
         }
     }
