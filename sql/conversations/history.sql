@@ -45,7 +45,6 @@ comment on function copilot_internal.page_end(uuid, uuid, integer, integer, inte
     'The effective number with which a page of so many messages that are not deleted ends, when it begins at a number. '
     'Run as the owner.';
 
--- The same functions under both names: one that is written in SQL would be planned anew by each statement.
 create function copilot_internal.resolve_path_messages(
     p_path_id uuid, p_limit integer default 1000, p_before integer default null)
     returns table (id uuid, conversation_id uuid, path_id uuid, tenant_id uuid, user_id uuid, role text, content text,
@@ -54,16 +53,6 @@ create function copilot_internal.resolve_path_messages(
         deleted_at timestamptz)
     language c stable rows 50 as 'MODULE_PATHNAME', 'resolve_path_messages_wrapper';
 comment on function copilot_internal.resolve_path_messages(uuid, integer, integer) is
-    'The newest p_limit messages of a path before a number, inherited ones too, in order. Deleted ones are left out.';
-
-create function public.resolve_path_messages(
-    p_path_id uuid, p_limit integer default 1000, p_before integer default null)
-    returns table (id uuid, conversation_id uuid, path_id uuid, tenant_id uuid, user_id uuid, role text, content text,
-        metadata jsonb, sequence_in_path integer, is_branch_point boolean, branched_to_paths uuid[], message_type text,
-        created_at timestamptz, effective_sequence integer, is_pinned boolean, pinned_at timestamptz, pinned_by uuid,
-        deleted_at timestamptz)
-    language c stable rows 50 as 'MODULE_PATHNAME', 'resolve_path_messages_wrapper';
-comment on function public.resolve_path_messages(uuid, integer, integer) is
     'The newest p_limit messages of a path before a number, inherited ones too, in order. Deleted ones are left out.';
 
 create function copilot_internal.get_path_messages(
@@ -75,18 +64,6 @@ create function copilot_internal.get_path_messages(
         deleted_at timestamptz, finished_at timestamptz, has_more boolean, parts jsonb, token_count integer)
     language c stable rows 50 as 'MODULE_PATHNAME', 'get_path_messages_wrapper';
 comment on function copilot_internal.get_path_messages(uuid, uuid, integer, integer, integer, boolean, uuid) is
-    'A page of what a path shows people: the newest messages, those before a number, or those after one. Deleted ones '
-    'are for those who manage the conversation.';
-
-create function public.get_path_messages(
-    p_tenant_id uuid, p_path_id uuid, p_limit integer default 50, p_before integer default null,
-    p_after integer default null, p_include_deleted boolean default false, p_user_id uuid default null)
-    returns table (id uuid, conversation_id uuid, path_id uuid, tenant_id uuid, user_id uuid, role text, content text,
-        metadata jsonb, sequence_in_path integer, is_branch_point boolean, branched_to_paths uuid[], message_type text,
-        created_at timestamptz, effective_sequence integer, is_pinned boolean, pinned_at timestamptz, pinned_by uuid,
-        deleted_at timestamptz, finished_at timestamptz, has_more boolean, parts jsonb, token_count integer)
-    language c stable rows 50 as 'MODULE_PATHNAME', 'get_path_messages_wrapper';
-comment on function public.get_path_messages(uuid, uuid, integer, integer, integer, boolean, uuid) is
     'A page of what a path shows people: the newest messages, those before a number, or those after one. Deleted ones '
     'are for those who manage the conversation.';
 
