@@ -368,7 +368,7 @@ begin
         return 0;
     end if;
     v_done := copilot_internal.erase_short(v_erasure);
-    if not copilot_internal.await_row_locks(p_tenant_id) then
+    if not copilot_internal.await_fold_lock(p_tenant_id, true) then
         return v_done;
     end if;
     v_done := v_done + copilot_internal.erase_long(v_erasure, p_limit, p_until);

@@ -30,39 +30,24 @@ comment on function copilot_internal.try_corrections_lock(uuid) is
     'Keeps refunds and reprices away from a tenant''s records until the transaction ends, unless there is one under '
     'way. Run as the owner.';
 
--- A fold is in a transaction of somebody else, who may keep it open.
-create function copilot_internal.await_fold_lock(p_tenant_id uuid) returns boolean
+-- Others have these locks in transactions that they may keep open.
+create function copilot_internal.await_fold_lock(p_tenant_id uuid, p_with_corrections boolean default false)
+    returns boolean
     language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
     for v_attempt in 1..100 loop
-        if copilot_internal.try_fold_lock(p_tenant_id) then
+        if copilot_internal.try_fold_lock(p_tenant_id)
+           and (not p_with_corrections or copilot_internal.try_corrections_lock(p_tenant_id))
+        then
             return true;
         end if;
         perform pg_sleep(0.02);
     end loop;
     return false;
 end $$;
-comment on function copilot_internal.await_fold_lock(uuid) is
-    'try_fold_lock, tried for up to two seconds. Run as the owner.';
-
--- A correction repeats what its record says, and sums up those before it: neither may move meanwhile.
-create function copilot_internal.await_row_locks(p_tenant_id uuid) returns boolean
-    language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
-begin
-    if not copilot_internal.await_fold_lock(p_tenant_id) then
-        return false;
-    end if;
-    for v_attempt in 1..100 loop
-        if copilot_internal.try_corrections_lock(p_tenant_id) then
-            return true;
-        end if;
-        perform pg_sleep(0.02);
-    end loop;
-    return false;
-end $$;
-comment on function copilot_internal.await_row_locks(uuid) is
-    'What is held while ledger rows of a tenant change or go: the locks of folds and corrections, each tried for up to '
-    'two seconds. Run as the owner.';
+comment on function copilot_internal.await_fold_lock(uuid, boolean) is
+    'try_fold_lock, tried for up to two seconds. While ledger rows change or go, with try_corrections_lock: a '
+    'correction repeats what its record says, and sums up those before it. Run as the owner.';
 
 -- The caller has the fold lock, took it in an earlier statement, and changes the rows in a later one: until then
 -- ledger_lines tells what they counted as. A row is either pending or in the rollups.

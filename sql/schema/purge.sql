@@ -159,7 +159,7 @@ begin
         perform copilot_internal.expire_reservations(c_step);
     end if;
     changed := 0;
-    if copilot_internal.await_row_locks(p_tenant_id)
+    if copilot_internal.await_fold_lock(p_tenant_id, true)
        and copilot_internal.await_fold_lock('00000000-0000-0000-0000-000000000000')
     then
         changed := copilot_internal.purge_ledger(p_tenant_id, c_step);

@@ -188,7 +188,6 @@ const FUNCTIONS: &[(&str, For, &str)] = &[
     ("sole_tenant", For::NoCaller, "copilot_internal.sole_tenant($U)"),
     ("expire_reservations", For::NoCaller, "copilot_internal.expire_reservations(10)"),
     ("await_fold_lock", For::NoCaller, "copilot_internal.await_fold_lock($T)"),
-    ("await_row_locks", For::NoCaller, "copilot_internal.await_row_locks($T)"),
     ("move_lines", For::NoCaller, "copilot_internal.move_lines($T, 'llm', '{}', null)"),
     ("left_of_person", For::NoCaller, "copilot_internal.left_of_person($U, $T)"),
     ("tenants_of_person", For::NoCaller, "copilot_internal.tenants_of_person($U)"),
