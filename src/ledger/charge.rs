@@ -157,7 +157,7 @@ impl<'a> Attempt<'a> {
         let id = new_record_id();
         let expires_at = admission.hold.map_or(moments.recorded_at, |hold| hold.expires);
         let reservation = self.reservation.as_ref().map(|reservation| reservation.id);
-        let _unwritten = admission.unwritten.take().map(|unwritten| unwritten.will_be_in(id, reservation));
+        let unwritten = admission.unwritten.take().map(|unwritten| unwritten.will_be_in(id, reservation));
         let row = Row { id, cost, moments, user: self.payer.user, reservation, expires_at };
         if !self.record.source().table.insert(&self.record.row(&row)?)? {
             self.mode.retract(*asked, &admission);
@@ -179,6 +179,8 @@ impl<'a> Attempt<'a> {
             }
             outcome.settled = Some(settled);
         }
+        // A trigger on events finds all in the tables.
+        drop(unwritten);
         if !held {
             outbox::note(self.spi, self.payer, &outcome.usage)?;
         }

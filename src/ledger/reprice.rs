@@ -292,13 +292,11 @@ impl Walk {
         let mode = AdmissionMode::open([Some(tenant)])?;
         lock::LockTarget::Corrections(lock::key(tenant)).lock(lock::Strength::Exclusive);
         self.corrected_tenants += 1;
-        spi::see_own_rows();
         Ok(mode)
     }
 
     /// Corrects some of a tenant's records. Its locks are held, and the records were read under them.
     fn correct(&mut self, mode: &AdmissionMode, found: &[Found]) -> Result<()> {
-        spi::see_own_rows();
         spi::session(|spi| {
             for one in found {
                 let adjustment = correct_one(spi, mode, one)?;
@@ -312,8 +310,9 @@ impl Walk {
         Ok(())
     }
 
-    /// The records after a place that cost something else now.
+    /// The records after a place that cost something else now, with all that this command has corrected.
     fn page(&self, after: Place) -> Result<Page> {
+        spi::see_own_rows();
         let plan = if after.resource == Resource::Llm { &CALLS_PLAN } else { &SESSIONS_PLAN };
         let from = Value::timestamp(after.at.max(self.from));
         let parameters = [after.tenant.into(), from, Value::timestamp(self.to), after.id.into()];
