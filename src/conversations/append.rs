@@ -99,7 +99,8 @@ pub struct Place {
 }
 
 impl Message {
-    /// Whether it is certainly none that would be refused for what it holds.
+    /// Whether it is certainly none that would be refused for what it holds. `check_message` has the same rules; a golden
+    /// file compares the two.
     fn is_plain(&self) -> bool {
         let is_role = matches!(&*self.role, "system" | "user" | "assistant" | "tool" | "developer");
         let is_kind = matches!(&*self.kind, "standard" | "merge_summary" | "branch_point" | "system");
