@@ -14,8 +14,13 @@ pub fn counting(definition: &Definition, payer: Payer, sum: &Sum) -> Quota {
         for charge in state.unwritten().iter().filter(|charge| charge.rows.is_some()) {
             if definition.counts(payer, sum.bounds, &charge.charge) {
                 let amounts = charge.amounts;
-                let spent = if quota.scope == Scope::Platform { amounts.by_platform } else { amounts.spent };
-                quota.spent = quota.spent.saturating_add(spent);
+                let spent = match quota.scope {
+                    // A row of its own says what the platform counts beyond the others, and may be there already.
+                    Scope::Platform => amounts.by_platform.max(amounts.spent),
+                    Scope::Tenant | Scope::User => amounts.spent,
+                };
+                // What is given back counts with its rows. A fold may have put them among the others.
+                quota.spent = quota.spent.saturating_add(spent.max(0));
                 quota.held = quota.held.saturating_add(amounts.held);
             }
         }

@@ -179,7 +179,7 @@ impl<'a> Attempt<'a> {
             }
             outcome.settled = Some(settled);
         }
-        // A trigger on events finds all in the tables.
+        // A trigger on an event finds all of it in the tables.
         drop(unwritten);
         if !held {
             outbox::note(self.spi, self.payer, &outcome.usage)?;

@@ -6,6 +6,7 @@ use pgrx::Uuid;
 
 use super::direct_charge;
 use super::pending::leave_pending;
+use super::under_way::{Subject, UnderWay};
 use super::{Charged, Source};
 use crate::admission::{AdmissionMode, Charge, quota_usage};
 use crate::error::{Error, Result};
@@ -129,9 +130,10 @@ static EXTRA_PLAN: Plan = Plan::new(EXTRA, &[UUID]);
 
 impl Corrected {
     /// Corrections of one record come one after the other, and not while all of the tenant are repriced.
-    fn lock(&self) {
+    fn lock(&self) -> Result<UnderWay> {
         lock::LockTarget::Corrections(lock::key(self.tenant)).lock(lock::Strength::Shared);
         lock::LockTarget::Correction(*self.id.as_bytes()).lock(lock::Strength::Exclusive);
+        UnderWay::begin(Subject::Record { tenant: self.tenant, id: self.id })
     }
 
     /// See [`append`].
@@ -205,15 +207,15 @@ fn append(
 }
 
 /// The record and its cost, with its locks. Before they are there it may go, or become another person's.
-fn lock_record(spi: &Session, id: Uuid, tenant: Option<Uuid>) -> Result<(AdmissionMode, Corrected, Charged)> {
+fn lock_record(spi: &Session, id: Uuid, tenant: Option<Uuid>) -> Result<(AdmissionMode, UnderWay, Corrected, Charged)> {
     AdmissionMode::open_for_housekeeping()?;
     let (found, _) = find_record(spi, id, tenant)?;
     // In locked mode the tenant's charges wait from the next line on: not for those who add up its ledger.
     lock::LockTarget::Corrections(lock::key(found.tenant)).pass();
     let mode = AdmissionMode::open([Some(found.tenant)])?;
-    found.lock();
+    let under_way = found.lock()?;
     let (record, cost) = find_record(spi, id, Some(found.tenant))?;
-    Ok((mode, record, cost))
+    Ok((mode, under_way, record, cost))
 }
 
 fn find_record(spi: &Session, id: Uuid, tenant: Option<Uuid>) -> Result<(Corrected, Charged)> {
@@ -249,7 +251,7 @@ pub fn refund(
     request_id: &str,
     reason: Option<&str>,
 ) -> Result<Correction> {
-    let (mode, record, cost) = lock_record(spi, record, tenant)?;
+    let (mode, _under_way, record, cost) = lock_record(spi, record, tenant)?;
     let tenant = record.tenant;
     loop {
         spi::see_own_rows();
@@ -348,6 +350,7 @@ pub fn adjust(
     let mode = AdmissionMode::open([payer.tenant])?;
     // One lock for all: an adjustment counts against every quota of its payer, and the platform's.
     lock::LockTarget::Correction(*nil().as_bytes()).lock(lock::Strength::Exclusive);
+    let _under_way = UnderWay::begin(Subject::Adjustments)?;
     // Request ids are unique per function; those of check_and_record_quota_atomic are in the same column.
     let request_id = format!("adjust_quota:{request_id}");
     let (usd, resource) = (Value::numeric(&delta.to_string()), payer.resource.as_str());

@@ -75,7 +75,7 @@ pub fn extend(spi: &Session, id: Uuid, tenant: Option<Uuid>, asked: &Extension) 
     let hold = Hold { amount: reserved.ceil_nanos(), expires: reservation.extended_to(ttl, now) };
     // More time alone takes no room, whatever a limit has become since.
     let enforce = expired || hold.amount > reservation.nanos;
-    let admission = mode.admit(spi, reservation.change(Some(hold), enforce))?;
+    let mut admission = mode.admit(spi, reservation.change(Some(hold), enforce))?;
     let verdict = admission.verdict;
     if !admission.admitted {
         mode.count_outcome(if verdict.retryable { Statistic::RetryableRefusal } else { Statistic::Refusal });
@@ -90,6 +90,7 @@ pub fn extend(spi: &Session, id: Uuid, tenant: Option<Uuid>, asked: &Extension) 
             replayed: false,
         });
     }
+    let _unwritten = admission.unwritten.take().map(|unwritten| unwritten.will_be_in(reservation.id, None));
     let expires_at = admission.hold.map_or(hold.expires, |hold| hold.expires);
     reservation.store_extension(spi, asked, reserved, expires_at)?;
     mode.count_outcome(Statistic::Admission);

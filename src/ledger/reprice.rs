@@ -16,6 +16,7 @@ use pgrx::Uuid;
 
 use super::corrections::{Corrected, NewCorrection};
 use super::report::{Tariff, price};
+use super::under_way::{Subject, UnderWay};
 use super::{Charged, Cost, llm};
 use crate::admission::AdmissionMode;
 use crate::error::{Error, Result};
@@ -260,7 +261,7 @@ impl Walk {
                 let most = self.left.map_or(page.found.len(), |left| left.min(page.found.len()));
                 let found = &page.found[..most];
                 found.iter().for_each(|one| self.note(one));
-                if let Some(mode) = &locked {
+                if let Some((mode, _)) = &locked {
                     self.correct(mode, found)?;
                 }
                 // Behind the last that was corrected, where more was found.
@@ -288,11 +289,12 @@ impl Walk {
     }
 
     /// Takes a tenant's locks.
-    fn lock(&mut self, tenant: Uuid) -> Result<AdmissionMode> {
+    fn lock(&mut self, tenant: Uuid) -> Result<(AdmissionMode, UnderWay)> {
         let mode = AdmissionMode::open([Some(tenant)])?;
         lock::LockTarget::Corrections(lock::key(tenant)).lock(lock::Strength::Exclusive);
+        let under_way = UnderWay::begin(Subject::Records { tenant })?;
         self.corrected_tenants += 1;
-        Ok(mode)
+        Ok((mode, under_way))
     }
 
     /// Corrects some of a tenant's records. Its locks are held, and the records were read under them.

@@ -6,6 +6,7 @@
 
 use pgrx::{Uuid, pg_sys};
 
+use super::under_way::{Subject, UnderWay};
 use crate::admission::{AdmissionMode, Charge, Hold};
 use crate::error::{Error, Result};
 use crate::pg::Timestamp;
@@ -71,6 +72,7 @@ pub struct Reservation {
     pub ttl: i64,
     pub state: State,
     pub settled: Option<Settlement>,
+    _under_way: UnderWay,
 }
 
 pub static RESERVATIONS: Table = Table::new(
@@ -169,6 +171,7 @@ pub fn mode_of(spi: &Session, id: Uuid, tenant: Option<Uuid>) -> Result<Admissio
 impl Reservation {
     /// Reads and locks the row. The admission mode is open.
     pub fn lock(spi: &Session, id: Uuid, tenant: Option<Uuid>) -> Result<Self> {
+        let under_way = UnderWay::begin(Subject::Hold(id))?;
         spi::see_own_rows();
         let rows = spi.run_write(&LOCK_PLAN, &[id.into(), tenant.into()])?;
         let row = rows.first().ok_or_else(unknown)?;
@@ -196,6 +199,7 @@ impl Reservation {
             ttl: row.need(LockedColumn::ttl)?,
             state,
             settled: (state != State::Held).then_some(settled),
+            _under_way: under_way,
         })
     }
 

@@ -5,6 +5,7 @@ use pgrx::Uuid;
 use super::charge::charge;
 use super::direct_charge::DirectCharge;
 use super::reservation::{Reservation, Settlement, State, mode_of};
+use super::under_way::{Subject, UnderWay};
 use crate::admission::AdmissionMode;
 use crate::error::{Error, Result};
 use crate::pg::clock_timestamp;
@@ -84,14 +85,17 @@ const EXPIRED: &str = "
     for update skip locked";
 static EXPIRED_PLAN: Plan = Plan::new(EXPIRED, &[MOMENT, BIGINT]);
 
-/// Marks reservations that have expired, skipping those that another transaction has locked. No figure depends on it: a
+/// Marks reservations that have expired, skipping those that another transaction has locked, or
+/// a call that fired the trigger which asks. No figure depends on it: a
 /// charge that needs the room has it already. In the escrow mode it is a release like any other, since counters may
 /// still count them.
 pub fn expire(spi: &Session, most: i64) -> Result<i64> {
     let mode = AdmissionMode::open_for_housekeeping()?;
     let now = clock_timestamp();
     let rows = spi.run_write(&EXPIRED_PLAN, &[Value::timestamp(now), most.into()])?;
-    let found: Vec<(Uuid, Uuid)> = rows.iter().map(|row| Ok((row.need(1)?, row.need(2)?))).collect::<Result<_>>()?;
+    let mut found: Vec<(Uuid, Uuid)> =
+        rows.iter().map(|row| Ok((row.need(1)?, row.need(2)?))).collect::<Result<_>>()?;
+    found.retain(|(id, _)| !UnderWay::meets(Subject::Hold(*id)));
     for (id, tenant) in &found {
         let reservation = Reservation::lock(spi, *id, Some(*tenant))?;
         if mode.keeps_counters() {

@@ -1,0 +1,63 @@
+//! What a call has read and is about to change. No lock keeps out a trigger that it fires: that runs in the same
+//! transaction, and would change what the call has read. So it is refused.
+
+use std::cell::RefCell;
+
+use pgrx::Uuid;
+
+use crate::error::{Error, Result};
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    /// A reservation that is settled, given up or extended.
+    Hold(Uuid),
+    /// A record that is corrected.
+    Record { tenant: Uuid, id: Uuid },
+    /// All records of a tenant, which are repriced.
+    Records { tenant: Uuid },
+    /// What quotas have counted. An adjustment may concern several, so there is one at a time.
+    Adjustments,
+}
+
+impl Subject {
+    fn meets(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Record { tenant, .. }, Self::Records { tenant: all })
+            | (Self::Records { tenant: all }, Self::Record { tenant, .. }) => tenant == all,
+            _ => self == other,
+        }
+    }
+}
+
+thread_local! {
+    /// Of the calls of this session that have not returned.
+    static SUBJECTS: RefCell<Vec<Subject>> = const { RefCell::new(Vec::new()) };
+}
+
+/// From before a call reads its subject until it has written what follows. An ERROR ends it, too.
+pub struct UnderWay(Subject);
+
+impl UnderWay {
+    pub fn begin(subject: Subject) -> Result<Self> {
+        if Self::meets(subject) {
+            return Err(Error::State { message: "a trigger cannot change what its statement is changing".to_owned() });
+        }
+        SUBJECTS.with_borrow_mut(|subjects| subjects.push(subject));
+        Ok(Self(subject))
+    }
+
+    /// Whether a call works on the subject.
+    pub fn meets(subject: Subject) -> bool {
+        SUBJECTS.with_borrow(|subjects| subjects.iter().any(|other| subject.meets(*other)))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        SUBJECTS.with_borrow_mut(|subjects| {
+            if let Some(place) = subjects.iter().position(|subject| *subject == self.0) {
+                subjects.swap_remove(place);
+            }
+        });
+    }
+}
