@@ -288,7 +288,7 @@ impl Walk {
         sum.after += one.target.paid.get();
     }
 
-    /// Takes a tenant's locks.
+    /// Takes a tenant's locks, and keeps triggers away from its records.
     fn lock(&mut self, tenant: Uuid) -> Result<(AdmissionMode, UnderWay)> {
         let mode = AdmissionMode::open([Some(tenant)])?;
         lock::LockTarget::Corrections(lock::key(tenant)).lock(lock::Strength::Exclusive);

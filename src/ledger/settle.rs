@@ -85,10 +85,9 @@ const EXPIRED: &str = "
     for update skip locked";
 static EXPIRED_PLAN: Plan = Plan::new(EXPIRED, &[MOMENT, BIGINT]);
 
-/// Marks reservations that have expired, skipping those that another transaction has locked, or
-/// a call that fired the trigger which asks. No figure depends on it: a
-/// charge that needs the room has it already. In the escrow mode it is a release like any other, since counters may
-/// still count them.
+/// Marks reservations that have expired, skipping those that another transaction has locked, and those of a call whose
+/// trigger asks. No figure depends on it: a charge that needs the room has it already. In the escrow mode it is a release
+/// like any other, since counters may still count them.
 pub fn expire(spi: &Session, most: i64) -> Result<i64> {
     let mode = AdmissionMode::open_for_housekeeping()?;
     let now = clock_timestamp();

@@ -28,7 +28,7 @@ create temp table bombs as
     group by kind;
 grant select on bombs to authenticated;
 select kind, pg_column_size(document) < 16384 as is_short from bombs order by kind;
-set statement_timeout = '1s';
+set statement_timeout = '5s';
 select call, kind, pg_temp.said(call, document)
 from bombs, (values
     ('select normalize_llm_usage(''openai'', $1)'),

@@ -23,9 +23,9 @@ table standing;
 -- Expired, marked or not.
 select reservation_id as id from reserve_quota(:'tenant', 'llm', 2, 'r2', p_ttl => '1 second') \gset
 select pg_sleep(1.1);
-select allowed, replayed, state, reserved_usd, expires_at > clock_timestamp() as lives, reservation_id = :'id' as same from reserve_quota(:'tenant', 'llm', 2, 'r2', p_ttl => '1 second');
+select allowed, replayed, state, reserved_usd, expires_at > clock_timestamp() as lives, reservation_id = :'id' as same from reserve_quota(:'tenant', 'llm', 2, 'r2', p_ttl => '3 seconds');
 table standing;
-select pg_sleep(1.1);
+select pg_sleep(3.1);
 select done from copilot_internal.maintain() where task = 'expire';
 select allowed, replayed, state, reservation_id = :'id' as same from reserve_quota(:'tenant', 'llm', 2, 'r2', p_ttl => '1 second');
 -- Committed: the operation was done and charged.

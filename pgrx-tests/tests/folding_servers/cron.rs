@@ -34,10 +34,12 @@ fn is_folded_by_the_clock(in_workers: bool) -> Result<()> {
     )?;
     let runs = "select status || ': ' || coalesce(return_message, '') from cron.job_run_details
                 where status in ('succeeded', 'failed')";
-    until("the minute is over", || Ok(!texts(&mut admin, runs, &[])?.is_empty()))?;
-    let runs = texts(&mut admin, runs, &[])?;
-    assert!(runs.iter().all(|run| run.starts_with("succeeded")), "{runs:?}");
-    assert!(pending(&mut client)? < 100, "{runs:?}");
+    // A call ends within its minute, on a busy machine before it has folded all.
+    until("calls have folded it", || {
+        let runs = texts(&mut admin, runs, &[])?;
+        assert!(runs.iter().all(|run| run.starts_with("succeeded")), "{runs:?}");
+        Ok(!runs.is_empty() && pending(&mut client)? < 100)
+    })?;
     assert_verified(&mut client);
     Ok(())
 }

@@ -12,8 +12,10 @@ fn time_outs_end(preload: bool) -> Result<()> {
     let cluster = Cluster::start(ClusterOptions { preload, extra_conf: conf(1), ..ClusterOptions::default() })?;
     let database = cluster.fresh_database()?;
     let mut client = cluster.superuser(&database)?;
-    make_tenant(&mut client, id(1))?;
-    limit(&mut client, id(1), "llm", "100")?;
+    for tenant in [id(1), id(2)] {
+        make_tenant(&mut client, tenant)?;
+        limit(&mut client, tenant, "llm", "100")?;
+    }
     // As a restored database, or one whose housekeeping has been forgotten: no transaction has told of them.
     client.batch_execute("set session_replication_role = replica")?;
     pend(&mut client, id(1), 100_000)?;
@@ -23,6 +25,8 @@ fn time_outs_end(preload: bool) -> Result<()> {
     until("a charge is in time", || {
         // Who is cut off may never come back.
         let mut caller = cluster.superuser(&database)?;
+        // What a session does once would take the time on a busy machine.
+        caller.query("select allowed from public.check_quota_before_operation($1, 'llm', 0)", &[&id(2)])?;
         caller.batch_execute("set statement_timeout = '15ms'")?;
         match caller.query_one(sql, &[&id(1)]) {
             Ok(row) => Ok(row.get(0)),
