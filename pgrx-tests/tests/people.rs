@@ -110,12 +110,12 @@ fn an_erasure_goes_on_after_a_crash_in_bounded_steps() -> Result<()> {
     let pid: i32 = client.query_one("select pg_backend_pid()", &[])?.get(0);
     let mut killer = cluster.superuser("people")?;
     let killed = thread::scope(|scope| {
-        scope.spawn(|| {
+        let killer = scope.spawn(|| {
             thread::sleep(Duration::from_millis(60));
             killer.execute("select pg_terminate_backend($1)", &[&pid])
         });
         client.batch_execute("begin").and_then(|()| step(&mut client, ERASE, id(BOB))).and_then(|_| {
-            thread::sleep(Duration::from_millis(300));
+            killer.join().expect("the killer panicked").expect("the session is killed");
             client.batch_execute("commit")
         })
     });
