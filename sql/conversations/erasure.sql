@@ -145,8 +145,9 @@ begin
     if not found then
         return;
     end if;
+    -- A sandbox that is just asked for has its path's key: it is waited for, and ended with the others.
     perform from copilot_internal.conversation_paths p
-    where p.conversation_id = p_conversation_id and p.tenant_id = p_tenant_id order by p.id for no key update;
+    where p.conversation_id = p_conversation_id and p.tenant_id = p_tenant_id order by p.id for update;
     update copilot_internal.conversation_paths p
     set archived_at = coalesce(p.archived_at, clock_timestamp()), name = null, description = null, request_id = null,
         merge_request_id = null
@@ -182,7 +183,12 @@ begin
     v_done := v_done + v_count;
     delete from copilot_internal.execution_contexts x
     where x.conversation_id = p_conversation_id and x.tenant_id = p_tenant_id and x.released_at is not null
-      and not copilot_internal.awaits_sandbox(x);
+      and x.late_for_context_id is null and not copilot_internal.awaits_sandbox(x);
+    get diagnostics v_count = row_count;
+    v_done := v_done + v_count;
+    delete from copilot_internal.execution_contexts x
+    where x.conversation_id = p_conversation_id and x.tenant_id = p_tenant_id and x.released_at is not null
+      and x.late_for_context_id is not null and not copilot_internal.explains_a_bill(x);
     get diagnostics v_count = row_count;
     v_done := v_done + v_count;
     delete from copilot_internal.conversation_paths p

@@ -177,6 +177,8 @@ begin
     attachments := '[]';
     perform from copilot_internal.conversations c
     where c.id = p_conversation_id and c.tenant_id = p_tenant_id for no key update;
+    -- What the user is just writing is waited for, and seen by the next statement.
+    perform copilot_internal.lock_paths(p_tenant_id, p_conversation_id);
     for v_message in
         select t.id from (
             select distinct u.id from copilot_internal.conversation_paths p

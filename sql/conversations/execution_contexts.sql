@@ -266,6 +266,17 @@ end;
 comment on function copilot_internal.awaits_sandbox(copilot_internal.execution_contexts) is
     'Whether a sandbox may still be activated for a context that has none, within an hour of its beginning.';
 
+-- Without it another sandbox that comes too late would take the bill for its own, and never be billed.
+create function copilot_internal.explains_a_bill(p_context copilot_internal.execution_contexts) returns boolean
+    language sql volatile
+begin atomic
+    select exists (select from copilot_internal.execution_contexts c
+                   where c.id = (p_context).late_for_context_id and c.tenant_id = (p_context).tenant_id);
+end;
+comment on function copilot_internal.explains_a_bill(copilot_internal.execution_contexts) is
+    'Whether a sandbox that came too late is billed under the key of another context that is still there. Run as the '
+    'owner.';
+
 create function copilot_internal.end_contexts(
     p_tenant_id uuid, p_conversation_id uuid, p_path_id uuid, p_reason text) returns integer
     language plpgsql volatile set search_path = pg_catalog, pg_temp as $$

@@ -340,7 +340,7 @@ begin
         where (c.id, c.tenant_id) in (
             select o.id, o.tenant_id from copilot_internal.execution_contexts o
             where o.released_at <= clock_timestamp() - make_interval(days => p_days_old)
-              and not copilot_internal.awaits_sandbox(o)
+              and not copilot_internal.awaits_sandbox(o) and not copilot_internal.explains_a_bill(o)
             order by o.released_at limit p_limit for update skip locked)
         returning c.id
     )

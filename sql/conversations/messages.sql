@@ -228,6 +228,10 @@ begin
     values (p.id, p.conversation_id, p.path_id, p.tenant_id, p.user_id, p.role, p.content, p.parts, p.metadata,
         p.token_count, p.sequence_in_path, p.message_type, p.finished_at, p.request_id, p.trace_id, p.root_span_name,
         p.root_span_id, p.created_at);
+    if not found then
+        raise exception 'a trigger keeps the message from being stored'
+            using errcode = 'object_not_in_prerequisite_state';
+    end if;
     return p;
 end $$;
 comment on function copilot_internal.write_message(copilot_internal.conversation_messages, integer, timestamptz) is

@@ -33,10 +33,13 @@ begin
     end if;
     select p.* into v_path from copilot_internal.conversation_paths p
     where p.id = p_path_id and (p_tenant_id is null or p.tenant_id = p_tenant_id);
+    -- A path that is not there is as one of no conversation: for it, too, the caller may be refused for other reasons.
+    perform copilot_internal.access(
+        coalesce(v_path.tenant_id, p_tenant_id, '00000000-0000-0000-0000-000000000000'),
+        coalesce(v_path.conversation_id, '00000000-0000-0000-0000-000000000000'), p_user_id, 'read');
     if v_path.id is null then
         perform copilot_internal.refuse_unknown('conversation');
     end if;
-    perform copilot_internal.access(v_path.tenant_id, v_path.conversation_id, p_user_id, 'read');
     return v_path;
 end $$;
 comment on function copilot_internal.readable_path(uuid, uuid, uuid) is

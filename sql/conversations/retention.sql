@@ -41,10 +41,19 @@ create function copilot_internal.try_lock_conversation(p_tenant_id uuid, p_conve
 begin
     perform from copilot_internal.conversations c
     where c.id = p_conversation_id and c.tenant_id = p_tenant_id for update skip locked;
-    return found;
+    if not found then
+        return false;
+    end if;
+    -- An append that is open has its path, and a sandbox that is just asked for has the path's key.
+    return (select count(*) from (
+                select from copilot_internal.conversation_paths p
+                where p.conversation_id = p_conversation_id and p.tenant_id = p_tenant_id
+                order by p.id for update skip locked) l)
+         = (select count(*) from copilot_internal.conversation_paths p
+            where p.conversation_id = p_conversation_id and p.tenant_id = p_tenant_id);
 end $$;
 comment on function copilot_internal.try_lock_conversation(uuid, uuid) is
-    'Locks a conversation if it is there and no other has it. Run as the owner.';
+    'Locks a conversation and its paths if it is there and no other has any of them. Run as the owner.';
 
 create function copilot_internal.archive_inactive(p_limit integer) returns bigint
     language plpgsql volatile set search_path = pg_catalog, pg_temp as $$

@@ -27,8 +27,8 @@ comment on function copilot_internal.pricing_alone(jsonb) is
 create function copilot_internal.try_corrections_lock(p_tenant_id uuid) returns boolean
     language c volatile strict as 'MODULE_PATHNAME', 'try_corrections_lock_wrapper';
 comment on function copilot_internal.try_corrections_lock(uuid) is
-    'Keeps refunds and reprices away from a tenant''s records until the transaction ends, unless there is one under '
-    'way. Run as the owner.';
+    'Keeps refunds and reprices away from a tenant''s records until the transaction ends. False while there is one, or '
+    'where a trigger asks whose statement charges. Run as the owner.';
 
 -- Others have these locks in transactions that they may keep open.
 create function copilot_internal.await_fold_lock(p_tenant_id uuid, p_with_corrections boolean default false)

@@ -7,6 +7,7 @@ use pgrx::{Uuid, pg_extern, pg_sys};
 use super::require_service_role_to;
 use crate::arguments;
 use crate::error::{Error, Result};
+use crate::ledger::under_way::UnderWay;
 use crate::pg::call::{Call, Reply, signatures};
 use crate::pg::identity::Caller;
 use crate::pg::value::Value;
@@ -59,7 +60,7 @@ fn try_fold_lock(tenant: Uuid) -> bool {
 #[pg_extern(sql = false)]
 fn try_corrections_lock(tenant: Uuid) -> bool {
     require_service_role_to(&Caller::current(), "change records").unwrap_or_else(|error| error.raise());
-    lock::LockTarget::Corrections(lock::key(tenant)).try_lock(lock::Strength::Exclusive)
+    !UnderWay::is_any() && lock::LockTarget::Corrections(lock::key(tenant)).try_lock(lock::Strength::Exclusive)
 }
 
 /// The moment that a period is asked for, in Unix seconds.

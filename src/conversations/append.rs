@@ -22,9 +22,9 @@ use crate::pg::{Timestamp, new_id, nil};
 
 const LOCK: &str = "
     select true from copilot_internal.conversation_paths p
-    where p.id = $1 and p.tenant_id = $2 for no key update";
+    where p.id = $1 and p.tenant_id = $2 and p.conversation_id = $3 for no key update";
 
-static LOCK_PLAN: Plan = Plan::new(LOCK, &[UUID, UUID]);
+static LOCK_PLAN: Plan = Plan::new(LOCK, &[UUID, UUID, UUID]);
 
 const TWIN: &str = "
     select true from copilot_internal.conversation_messages m where m.tenant_id = $1 and m.request_id = $2";
@@ -140,7 +140,7 @@ pub fn append(caller: &Caller, message: &Message) -> Result<Option<Place>> {
 fn write(message: &Message, path: Uuid, author: Option<Uuid>, conversation: &Conversation) -> Result<Option<Place>> {
     let place = spi::session(|spi| {
         if let Some(request_id) = &message.request_id {
-            spi.run_write(&LOCK_PLAN, &[path.into(), message.tenant.into()])?;
+            spi.run_write(&LOCK_PLAN, &[path.into(), message.tenant.into(), message.conversation.into()])?;
             let twins = spi.run(&TWIN_PLAN, Snapshot::Latest, &[message.tenant.into(), (&**request_id).into()])?;
             if twins.len() > 0 {
                 return Ok(None);

@@ -6,7 +6,7 @@
 
 use pgrx::Uuid;
 
-use super::{Right, authorise, unknown};
+use super::{Right, acting, authorise, unknown};
 use crate::arguments;
 use crate::error::{Error, Result};
 use crate::pg::identity::Caller;
@@ -192,8 +192,11 @@ impl Asked {
 
 /// Writes the page into the set, in the order of the numbers.
 pub fn read(caller: &Caller, form: &'static Form, asked: &Asked, set: &RowSet) -> Result<()> {
-    let path = find(arguments::required(asked.path, "p_path_id")?, asked.tenant)?.ok_or_else(unknown)?;
+    let id = arguments::required(asked.path, "p_path_id")?;
     let user = arguments::id(asked.user, "p_user_id")?;
+    // Before the path is looked for: what the caller is told must not say whether it is there.
+    acting(caller, user)?;
+    let path = find(id, asked.tenant)?.ok_or_else(unknown)?;
     authorise(caller, path.tenant, path.conversation, user, Right::Read)?;
     let limit = asked.limit()?;
     if asked.with_deleted {

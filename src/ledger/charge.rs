@@ -6,6 +6,7 @@ use tollgate_escrow::registry::Statistic;
 use super::direct_charge;
 use super::pending::leave_pending;
 use super::reservation::{Reservation, State};
+use super::under_way::UnderWay;
 use super::{Cost, Moments, Outcome, Record, RecordTerms, Row, Stored};
 use crate::admission::{Admission, AdmissionMode, Charge, Hold, quota_usage};
 use crate::error::{Error, Result};
@@ -158,6 +159,7 @@ impl<'a> Attempt<'a> {
         let expires_at = admission.hold.map_or(moments.recorded_at, |hold| hold.expires);
         let reservation = self.reservation.as_ref().map(|reservation| reservation.id);
         let unwritten = admission.unwritten.take().map(|unwritten| unwritten.will_be_in(id, reservation));
+        let _under_way = UnderWay::of_new(self.payer.tenant.unwrap_or_else(nil), id);
         let row = Row { id, cost, moments, user: self.payer.user, reservation, expires_at };
         if !self.record.source().table.insert(&self.record.row(&row)?)? {
             self.mode.retract(*asked, &admission);

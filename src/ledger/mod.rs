@@ -19,7 +19,7 @@ mod reservation;
 pub mod reserve;
 mod run;
 pub mod settle;
-mod under_way;
+pub mod under_way;
 
 use std::iter;
 

@@ -1,5 +1,5 @@
-//! What a call has read and is about to change. No lock keeps out a trigger that it fires: that runs in the same
-//! transaction, and would change what the call has read. So it is refused.
+//! What a call of this session has read and is about to change, or is writing. No lock keeps out a trigger that it fires:
+//! that runs in the same transaction, and would change what the call has read. So it is refused.
 
 use std::cell::RefCell;
 
@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 pub enum Subject {
     /// A reservation that is settled, given up or extended.
     Hold(Uuid),
-    /// A record that is corrected.
+    /// A record that is written or corrected.
     Record { tenant: Uuid, id: Uuid },
     /// All records of a tenant, which are repriced.
     Records { tenant: Uuid },
@@ -42,8 +42,22 @@ impl UnderWay {
         if Self::meets(subject) {
             return Err(Error::State { message: "a trigger cannot change what its statement is changing".to_owned() });
         }
+        Ok(Self::of(subject))
+    }
+
+    /// Of a new record, which no other call can have read.
+    pub fn of_new(tenant: Uuid, id: Uuid) -> Self {
+        Self::of(Subject::Record { tenant, id })
+    }
+
+    fn of(subject: Subject) -> Self {
         SUBJECTS.with_borrow_mut(|subjects| subjects.push(subject));
-        Ok(Self(subject))
+        Self(subject)
+    }
+
+    /// Whether any call is. Then no row of the ledger moves or goes: the call goes on with those that it has read.
+    pub fn is_any() -> bool {
+        SUBJECTS.with_borrow(|subjects| !subjects.is_empty())
     }
 
     /// Whether a call works on the subject.

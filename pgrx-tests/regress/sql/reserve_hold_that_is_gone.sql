@@ -21,16 +21,16 @@ select allowed, status, replayed, state, reservation_id, blocked_scope, reason f
 select * from reserve_quota(:'tenant', 'llm', 7, 'r1');
 table standing;
 -- Expired, marked or not.
-select reservation_id as id from reserve_quota(:'tenant', 'llm', 2, 'r2', p_ttl => '1 second') \gset
-select pg_sleep(1.1);
+select reservation_id as id from reserve_quota(:'tenant', 'llm', 2, 'r2', p_ttl => '3 seconds') \gset
+select pg_sleep(3.1);
 select allowed, replayed, state, reserved_usd, expires_at > clock_timestamp() as lives, reservation_id = :'id' as same from reserve_quota(:'tenant', 'llm', 2, 'r2', p_ttl => '3 seconds');
 table standing;
 select pg_sleep(3.1);
 select done from copilot_internal.maintain() where task = 'expire';
-select allowed, replayed, state, reservation_id = :'id' as same from reserve_quota(:'tenant', 'llm', 2, 'r2', p_ttl => '1 second');
+select allowed, replayed, state, reservation_id = :'id' as same from reserve_quota(:'tenant', 'llm', 2, 'r2', p_ttl => '3 seconds');
 -- Committed: the operation was done and charged.
 select status, charged_usd from commit_reservation(:'id', 1.5);
-select allowed, replayed, state, reservation_id = :'id' as same from reserve_quota(:'tenant', 'llm', 2, 'r2', p_ttl => '1 second');
+select allowed, replayed, state, reservation_id = :'id' as same from reserve_quota(:'tenant', 'llm', 2, 'r2', p_ttl => '3 seconds');
 table standing;
 
 -- A cost on a hold that is gone was spent: it is recorded, and the reason says what the hold was.

@@ -89,5 +89,41 @@ create trigger after_event after insert on copilot_internal.quota_events for eac
 select recorded, cost_usd from record_llm_cost(:'two', 'acme', 'n', 1000000, 0, p_enforce => true);
 select answer from public.answer;
 drop trigger after_event on copilot_internal.quota_events;
+-- A record that is being written is corrected by nobody: what the platform leaves out of it is not there yet.
+truncate public.deed, public.answer;
+create function public.refund_it() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    perform public.refund_cost(new.id, 1, 'at once');
+    return new;
+exception when object_not_in_prerequisite_state then
+    insert into public.answer values (sqlerrm);
+    return new;
+end $$;
+create trigger refund_it after insert on copilot_internal.llm_cost_records for each row execute function public.refund_it();
+select recorded, cost_usd from record_llm_cost(:'two', 'acme', 'n', 100000, 0);
+select answer from public.answer;
+drop trigger refund_it on copilot_internal.llm_cost_records;
+select * from copilot_internal.verify();
+-- No row is erased or purged under a call that goes on with it.
+drop trigger before_hold on copilot_internal.quota_reservations;
+truncate public.deed, public.answer;
+\set user b0000000-0000-4000-8000-000000000001
+select cost_record_id as record from record_llm_cost(:'one', 'p', 'm', 1, 1, :'user', p_cost_usd => 0.3) \gset
+insert into public.deed values (format('select finished::text from public.erase_user(%L)', :'user'));
+create trigger before_correction before insert on copilot_internal.cost_corrections
+    for each row execute function public.deed();
+select refund_cost(:'record', 0.1, 'erased beside') is not null as refunded;
+select answer from public.answer;
+drop trigger before_correction on copilot_internal.cost_corrections;
+select finished from erase_user(:'user');
+select count(*) from copilot_internal.ledger_lines where user_id = :'user';
+truncate public.deed, public.answer;
+select delete_tenant(:'two') is not null as deleted;
+insert into public.deed values (format('select finished::text from public.purge_tenant(%L)', :'two'));
+create trigger after_cost after insert on copilot_internal.llm_cost_records for each row execute function public.deed();
+select recorded from record_llm_cost(:'two', 'p', 'm', 1, 1, p_cost_usd => 0.3);
+select answer from public.answer;
+drop trigger after_cost on copilot_internal.llm_cost_records;
+select finished from purge_tenant(:'two');
 select * from copilot_internal.verify();
 select * from copilot_internal.verify_counters();
