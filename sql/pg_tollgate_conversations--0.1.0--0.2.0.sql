@@ -1,2 +1,133 @@
 select copilot_internal.begin_script(extversion)
 from pg_catalog.pg_extension where extname = 'pg_tollgate_conversations';
+
+-- A sandbox that is asked for beside an erasure does not wait for it.
+create function copilot_internal.keep_path(p_tenant_id uuid, p_path_id uuid) returns void
+    language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+    perform from copilot_internal.conversation_paths p
+    where p.id = p_path_id and p.tenant_id = p_tenant_id for key share skip locked;
+    if not found then
+        raise exception 'the path is closed' using errcode = 'PT409', detail = 'erased';
+    end if;
+end $$;
+comment on function copilot_internal.keep_path(uuid, uuid) is
+    'Keeps a path until the transaction ends; PT409 where it is being erased. Run as the owner.';
+alter function copilot_internal.keep_path(uuid, uuid) owner to tollgate_owner;
+revoke all on function copilot_internal.keep_path(uuid, uuid)
+    from public, anon, authenticated, service_role, metrics_reader, pg_read_all_data;
+
+create or replace function copilot_internal.acquire_execution_context(
+    p_tenant_id uuid, p_conversation_id uuid, p_path_id uuid, p_user_id uuid default null,
+    p_sandbox_type text default 'standard', p_region text default null, p_ttl interval default '30 minutes',
+    p_estimated_cost_usd numeric default null, p_request_id text default null, p_trace_id text default null,
+    p_span_id text default null)
+    returns table (outcome text, context_id uuid, sandbox_id text, expires_at timestamptz, reservation_id uuid,
+        retry_after_seconds integer, reason text, blocked_scope text, remaining_usd numeric)
+    language plpgsql volatile security definer rows 1 set search_path = pg_catalog, pg_temp as $$
+#variable_conflict use_column
+declare
+    v_found record;
+    v_new copilot_internal.execution_contexts;
+    v_claim record;
+begin
+    perform copilot_internal.require_server('acquire a sandbox');
+    perform copilot_internal.check_acquire_arguments(p_path_id, p_sandbox_type, p_region, p_ttl, p_estimated_cost_usd,
+        array[p_request_id, p_trace_id, p_span_id]);
+    perform copilot_internal.access(p_tenant_id, p_conversation_id, p_user_id, 'write');
+    perform copilot_internal.require_open_conversation(p_tenant_id, p_conversation_id);
+    perform copilot_internal.require_open_path(p_tenant_id, p_conversation_id, p_path_id);
+    select f.outcome, (f.context).* into v_found
+    from copilot_internal.look_for_context(p_tenant_id, p_path_id, p_request_id, clock_timestamp() + p_ttl) f;
+    if v_found.outcome is null then
+        if not copilot_internal.try_path_lock(p_tenant_id, p_path_id) then
+            return query select 'wait', null::uuid, null::text, null::timestamptz, null::uuid, 1,
+                'another request is acquiring it', null::text, null::numeric;
+            return;
+        end if;
+        perform copilot_internal.keep_path(p_tenant_id, p_path_id);
+        -- The twin may have come to its end between the look and the lock.
+        select f.outcome, (f.context).* into v_found
+        from copilot_internal.look_for_context(p_tenant_id, p_path_id, p_request_id, clock_timestamp() + p_ttl) f;
+    end if;
+    if v_found.outcome is not null then
+        return query select case v_found.outcome when 'kept' then 'reuse' else v_found.outcome end, v_found.id,
+            case when v_found.outcome in ('reuse', 'kept') then v_found.sandbox_id end, v_found.expires_at,
+            v_found.reservation_id, case v_found.outcome when 'wait' then 1 end,
+            case v_found.outcome when 'wait' then 'another request is creating or changing it'
+                                 when 'kept' then 'the quota leaves no room for more time' end,
+            null::text, null::numeric;
+        return;
+    end if;
+
+    v_new.id := gen_random_uuid();
+    v_new.tenant_id := p_tenant_id;
+    v_new.conversation_id := p_conversation_id;
+    v_new.path_id := p_path_id;
+    v_new.created_at := clock_timestamp();
+    v_new.expires_at := v_new.created_at + p_ttl;
+    v_new.max_expires_at := v_new.created_at + interval '24 hours';
+    v_new.creating_until := v_new.created_at + interval '2 minutes';
+    v_new.user_id := p_user_id;
+    v_new.sandbox_type := p_sandbox_type;
+    v_new.region := p_region;
+    v_new.request_id := p_request_id;
+    v_new.trace_id := p_trace_id;
+    v_new.span_id := p_span_id;
+    v_new.estimated_cost_usd := coalesce(p_estimated_cost_usd, copilot_internal.price_of_context(
+        p_tenant_id, p_sandbox_type, p_region, extract(epoch from p_ttl)));
+    if v_new.estimated_cost_usd is null then
+        if current_setting('pg_tollgate.unpriced', true) is distinct from 'allow' then
+            return query select 'refused', null::uuid, null::text, null::timestamptz, null::uuid, null::integer,
+                format('no price is known for sandboxes of type "%s"', p_sandbox_type), null::text, null::numeric;
+            return;
+        end if;
+        v_new.estimated_cost_usd := 0;
+    end if;
+    begin
+        select c.* into v_claim from copilot_internal.claim_context(v_new, p_ttl) c;
+    exception when sqlstate 'TG001' or unique_violation then
+        return query select 'wait', null::uuid, null::text, null::timestamptz, null::uuid, 1,
+            'another request is creating or changing it', null::text, null::numeric;
+        return;
+    end;
+    if not v_claim.allowed then
+        return query select 'refused', null::uuid, null::text, null::timestamptz, null::uuid,
+            v_claim.retry_after_seconds, v_claim.reason, v_claim.blocked_scope, v_claim.remaining_usd;
+        return;
+    end if;
+    return query select 'create', v_new.id, null::text, v_new.expires_at, v_claim.reservation_id, null::integer,
+        null::text, null::text, v_claim.remaining_usd;
+end $$;
+
+create or replace function copilot_internal.check_new_context() returns trigger
+    language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_role constant name := case current_setting('role') when 'none' then session_user else current_setting('role') end;
+    v_check record;
+begin
+    if new.reservation_id is not null or new.terminated_at is not null
+       or (select r.rolsuper from pg_roles r where r.rolname = v_role)
+    then
+        return new;
+    end if;
+    if new.sandbox_status not in ('creating', 'ready') then
+        raise exception 'a context does not begin as one that has ended' using errcode = 'invalid_parameter_value';
+    end if;
+    perform copilot_internal.require_open_conversation(new.tenant_id, new.conversation_id);
+    perform copilot_internal.require_open_path(new.tenant_id, new.conversation_id, new.path_id);
+    perform copilot_internal.keep_path(new.tenant_id, new.path_id);
+    new.expires_at := least(new.expires_at, new.created_at + interval '1 hour');
+    if new.sandbox_status = 'ready' then
+        new.ready_at := coalesce(new.ready_at, clock_timestamp());
+    end if;
+    select c.* into v_check
+    from copilot_internal.room_for_context(new.tenant_id, coalesce(copilot_internal.price_of_context(new.tenant_id,
+        new.sandbox_type, new.region, greatest(extract(epoch from new.expires_at - clock_timestamp()), 0)), 0),
+        new.user_id) c;
+    if not v_check.allowed then
+        perform copilot_internal.raise_refusal(jsonb_build_object('reason', v_check.reason, 'scope',
+            v_check.blocked_scope, 'remaining_usd', v_check.remaining_usd), v_check.retry_after_seconds);
+    end if;
+    return new;
+end $$;

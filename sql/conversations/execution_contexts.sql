@@ -211,6 +211,7 @@ begin
     end if;
     perform copilot_internal.require_open_conversation(new.tenant_id, new.conversation_id);
     perform copilot_internal.require_open_path(new.tenant_id, new.conversation_id, new.path_id);
+    perform copilot_internal.keep_path(new.tenant_id, new.path_id);
     new.expires_at := least(new.expires_at, new.created_at + interval '1 hour');
     if new.sandbox_status = 'ready' then
         new.ready_at := coalesce(new.ready_at, clock_timestamp());

@@ -189,6 +189,19 @@ end $$;
 comment on function copilot_internal.require_open_path(uuid, uuid, uuid) is
     'P0002 for a path that is not there, PT409 for one that is closed. Run as the owner.';
 
+-- An erasure alone has a path's key, and deletes the path. So nobody who has set money aside waits for one.
+create function copilot_internal.keep_path(p_tenant_id uuid, p_path_id uuid) returns void
+    language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+    perform from copilot_internal.conversation_paths p
+    where p.id = p_path_id and p.tenant_id = p_tenant_id for key share skip locked;
+    if not found then
+        raise exception 'the path is closed' using errcode = 'PT409', detail = 'erased';
+    end if;
+end $$;
+comment on function copilot_internal.keep_path(uuid, uuid) is
+    'Keeps a path until the transaction ends; PT409 where it is being erased. Run as the owner.';
+
 create function copilot_internal.acquire_execution_context(
     p_tenant_id uuid, p_conversation_id uuid, p_path_id uuid, p_user_id uuid default null,
     p_sandbox_type text default 'standard', p_region text default null, p_ttl interval default '30 minutes',
@@ -217,6 +230,7 @@ begin
                 'another request is acquiring it', null::text, null::numeric;
             return;
         end if;
+        perform copilot_internal.keep_path(p_tenant_id, p_path_id);
         -- The twin may have come to its end between the look and the lock.
         select f.outcome, (f.context).* into v_found
         from copilot_internal.look_for_context(p_tenant_id, p_path_id, p_request_id, clock_timestamp() + p_ttl) f;
