@@ -114,6 +114,14 @@ impl<'a> Session<'a> {
         self.connection = Some(connection);
     }
 
+    /// Ends a transaction that has failed. A cancellation may strike the rollback itself: then the session ends.
+    pub fn roll_back(&mut self) {
+        let ended = self.run("setting", Circumstances::default(), |it| it.client.batch_execute("rollback"));
+        if !matches!(ended, Some(Ok(()))) {
+            self.connection = None;
+        }
+    }
+
     fn connect(&self) -> Result<Connection, Error> {
         let mut config = self.burst.cluster.config(&self.burst.world.database, SUPERUSER);
         let mut client = config.options(OPTIONS).application_name(CLIENT).connect(NoTls)?;

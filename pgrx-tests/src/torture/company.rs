@@ -119,7 +119,7 @@ pub fn housekeeper(burst: &Burst) -> Tally {
         session.within_timeout("maintain", |session| {
             let ended = session.run("maintain", Circumstances::default(), |it| it.client.batch_execute(&sql));
             if let Some(Err(_)) = ended {
-                session.run("setting", Circumstances::default(), |it| it.client.batch_execute("rollback"));
+                session.roll_back();
             }
         });
         pause(&mut rng, 5..40);

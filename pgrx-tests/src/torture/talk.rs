@@ -27,7 +27,7 @@ pub fn talk(burst: &Burst, number: u64) -> Tally {
         session.within_timeout("talk", |session| {
             let ended = session.run("talk", Circumstances::default(), |it| it.client.batch_execute(&sql));
             if let Some(Err(_)) = ended {
-                session.run("setting", Circumstances::default(), |it| it.client.batch_execute("rollback"));
+                session.roll_back();
             }
         });
         thread::sleep(Duration::from_millis(rng.random_range(1..15)));
