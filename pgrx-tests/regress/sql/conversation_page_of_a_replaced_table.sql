@@ -1,5 +1,6 @@
 -- A table that somebody has put in the place of the extension's, with a column of another type, gives no page: 42804.
 \set tenant a0000000-0000-4000-8000-000000000001
+\set VERBOSITY terse
 create extension pg_tollgate_conversations;
 insert into copilot_internal.tenants (id, name) values (:'tenant', 'Acme');
 select conversation_id as chat, path_id as path from create_conversation(:'tenant') \gset
