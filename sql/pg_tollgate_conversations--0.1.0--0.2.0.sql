@@ -1,20 +1,19 @@
 select copilot_internal.begin_script(extversion)
 from pg_catalog.pg_extension where extname = 'pg_tollgate_conversations';
 
--- A sandbox that is asked for beside an erasure does not wait for it.
-create function copilot_internal.keep_path(p_tenant_id uuid, p_path_id uuid) returns void
+-- Who asks for a sandbox beside an erasure does not wait for it, and upkeep keeps no lock of what it passes over.
+create function copilot_internal.try_keep_path(p_tenant_id uuid, p_path_id uuid) returns boolean
     language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
     perform from copilot_internal.conversation_paths p
     where p.id = p_path_id and p.tenant_id = p_tenant_id for key share skip locked;
-    if not found then
-        raise exception 'the path is closed' using errcode = 'PT409', detail = 'erased';
-    end if;
+    return found;
 end $$;
-comment on function copilot_internal.keep_path(uuid, uuid) is
-    'Keeps a path until the transaction ends; PT409 where it is being erased. Run as the owner.';
-alter function copilot_internal.keep_path(uuid, uuid) owner to tollgate_owner;
-revoke all on function copilot_internal.keep_path(uuid, uuid)
+comment on function copilot_internal.try_keep_path(uuid, uuid) is
+    'Keeps a path until the transaction ends, unless its conversation is just being archived or erased. Run as the '
+    'owner.';
+alter function copilot_internal.try_keep_path(uuid, uuid) owner to tollgate_owner;
+revoke all on function copilot_internal.try_keep_path(uuid, uuid)
     from public, anon, authenticated, service_role, metrics_reader, pg_read_all_data;
 
 create or replace function copilot_internal.acquire_execution_context(
@@ -30,6 +29,7 @@ declare
     v_found record;
     v_new copilot_internal.execution_contexts;
     v_claim record;
+    v_reason text;
 begin
     perform copilot_internal.require_server('acquire a sandbox');
     perform copilot_internal.check_acquire_arguments(p_path_id, p_sandbox_type, p_region, p_ttl, p_estimated_cost_usd,
@@ -40,12 +40,15 @@ begin
     select f.outcome, (f.context).* into v_found
     from copilot_internal.look_for_context(p_tenant_id, p_path_id, p_request_id, clock_timestamp() + p_ttl) f;
     if v_found.outcome is null then
-        if not copilot_internal.try_path_lock(p_tenant_id, p_path_id) then
-            return query select 'wait', null::uuid, null::text, null::timestamptz, null::uuid, 1,
-                'another request is acquiring it', null::text, null::numeric;
+        v_reason := case
+            when not copilot_internal.try_path_lock(p_tenant_id, p_path_id) then 'another request is acquiring it'
+            when not copilot_internal.try_keep_path(p_tenant_id, p_path_id)
+            then 'the conversation is being archived or erased' end;
+        if v_reason is not null then
+            return query select 'wait', null::uuid, null::text, null::timestamptz, null::uuid, 1, v_reason,
+                null::text, null::numeric;
             return;
         end if;
-        perform copilot_internal.keep_path(p_tenant_id, p_path_id);
         -- The twin may have come to its end between the look and the lock.
         select f.outcome, (f.context).* into v_found
         from copilot_internal.look_for_context(p_tenant_id, p_path_id, p_request_id, clock_timestamp() + p_ttl) f;
@@ -116,7 +119,12 @@ begin
     end if;
     perform copilot_internal.require_open_conversation(new.tenant_id, new.conversation_id);
     perform copilot_internal.require_open_path(new.tenant_id, new.conversation_id, new.path_id);
-    perform copilot_internal.keep_path(new.tenant_id, new.path_id);
+    -- As in acquire_execution_context, which would else wait for the row with money set aside.
+    if not copilot_internal.try_path_lock(new.tenant_id, new.path_id) then
+        raise exception 'another request is acquiring it' using errcode = 'lock_not_available';
+    elsif not copilot_internal.try_keep_path(new.tenant_id, new.path_id) then
+        raise exception 'the conversation is being archived or erased' using errcode = 'lock_not_available';
+    end if;
     new.expires_at := least(new.expires_at, new.created_at + interval '1 hour');
     if new.sandbox_status = 'ready' then
         new.ready_at := coalesce(new.ready_at, clock_timestamp());
@@ -130,4 +138,29 @@ begin
             v_check.blocked_scope, 'remaining_usd', v_check.remaining_usd), v_check.retry_after_seconds);
     end if;
     return new;
+end $$;
+
+create or replace function copilot_internal.try_lock_conversation(p_tenant_id uuid, p_conversation_id uuid)
+    returns boolean
+    language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+    perform from copilot_internal.conversations c
+    where c.id = p_conversation_id and c.tenant_id = p_tenant_id for update skip locked;
+    if not found then
+        return false;
+    end if;
+    -- An append that is open has its path, and a sandbox that is just asked for has the path's key.
+    if (select count(*) from (
+            select from copilot_internal.conversation_paths p
+            where p.conversation_id = p_conversation_id and p.tenant_id = p_tenant_id
+            order by p.id for update skip locked) l)
+       < (select count(*) from copilot_internal.conversation_paths p
+          where p.conversation_id = p_conversation_id and p.tenant_id = p_tenant_id)
+    then
+        raise exception 'somebody has a path' using errcode = 'TG001';
+    end if;
+    return true;
+exception when sqlstate 'TG001' then
+    -- The locks that were taken are given back.
+    return false;
 end $$;

@@ -211,7 +211,12 @@ begin
     end if;
     perform copilot_internal.require_open_conversation(new.tenant_id, new.conversation_id);
     perform copilot_internal.require_open_path(new.tenant_id, new.conversation_id, new.path_id);
-    perform copilot_internal.keep_path(new.tenant_id, new.path_id);
+    -- As in acquire_execution_context, which would else wait for the row with money set aside.
+    if not copilot_internal.try_path_lock(new.tenant_id, new.path_id) then
+        raise exception 'another request is acquiring it' using errcode = 'lock_not_available';
+    elsif not copilot_internal.try_keep_path(new.tenant_id, new.path_id) then
+        raise exception 'the conversation is being archived or erased' using errcode = 'lock_not_available';
+    end if;
     new.expires_at := least(new.expires_at, new.created_at + interval '1 hour');
     if new.sandbox_status = 'ready' then
         new.ready_at := coalesce(new.ready_at, clock_timestamp());

@@ -189,18 +189,17 @@ end $$;
 comment on function copilot_internal.require_open_path(uuid, uuid, uuid) is
     'P0002 for a path that is not there, PT409 for one that is closed. Run as the owner.';
 
--- An erasure alone has a path's key, and deletes the path. So nobody who has set money aside waits for one.
-create function copilot_internal.keep_path(p_tenant_id uuid, p_path_id uuid) returns void
+-- Upkeep and erasures alone lock a path's key. Nobody who has set money aside waits for them.
+create function copilot_internal.try_keep_path(p_tenant_id uuid, p_path_id uuid) returns boolean
     language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
     perform from copilot_internal.conversation_paths p
     where p.id = p_path_id and p.tenant_id = p_tenant_id for key share skip locked;
-    if not found then
-        raise exception 'the path is closed' using errcode = 'PT409', detail = 'erased';
-    end if;
+    return found;
 end $$;
-comment on function copilot_internal.keep_path(uuid, uuid) is
-    'Keeps a path until the transaction ends; PT409 where it is being erased. Run as the owner.';
+comment on function copilot_internal.try_keep_path(uuid, uuid) is
+    'Keeps a path until the transaction ends, unless its conversation is just being archived or erased. Run as the '
+    'owner.';
 
 create function copilot_internal.acquire_execution_context(
     p_tenant_id uuid, p_conversation_id uuid, p_path_id uuid, p_user_id uuid default null,
@@ -215,6 +214,7 @@ declare
     v_found record;
     v_new copilot_internal.execution_contexts;
     v_claim record;
+    v_reason text;
 begin
     perform copilot_internal.require_server('acquire a sandbox');
     perform copilot_internal.check_acquire_arguments(p_path_id, p_sandbox_type, p_region, p_ttl, p_estimated_cost_usd,
@@ -225,12 +225,15 @@ begin
     select f.outcome, (f.context).* into v_found
     from copilot_internal.look_for_context(p_tenant_id, p_path_id, p_request_id, clock_timestamp() + p_ttl) f;
     if v_found.outcome is null then
-        if not copilot_internal.try_path_lock(p_tenant_id, p_path_id) then
-            return query select 'wait', null::uuid, null::text, null::timestamptz, null::uuid, 1,
-                'another request is acquiring it', null::text, null::numeric;
+        v_reason := case
+            when not copilot_internal.try_path_lock(p_tenant_id, p_path_id) then 'another request is acquiring it'
+            when not copilot_internal.try_keep_path(p_tenant_id, p_path_id)
+            then 'the conversation is being archived or erased' end;
+        if v_reason is not null then
+            return query select 'wait', null::uuid, null::text, null::timestamptz, null::uuid, 1, v_reason,
+                null::text, null::numeric;
             return;
         end if;
-        perform copilot_internal.keep_path(p_tenant_id, p_path_id);
         -- The twin may have come to its end between the look and the lock.
         select f.outcome, (f.context).* into v_found
         from copilot_internal.look_for_context(p_tenant_id, p_path_id, p_request_id, clock_timestamp() + p_ttl) f;

@@ -45,12 +45,19 @@ begin
         return false;
     end if;
     -- An append that is open has its path, and a sandbox that is just asked for has the path's key.
-    return (select count(*) from (
-                select from copilot_internal.conversation_paths p
-                where p.conversation_id = p_conversation_id and p.tenant_id = p_tenant_id
-                order by p.id for update skip locked) l)
-         = (select count(*) from copilot_internal.conversation_paths p
-            where p.conversation_id = p_conversation_id and p.tenant_id = p_tenant_id);
+    if (select count(*) from (
+            select from copilot_internal.conversation_paths p
+            where p.conversation_id = p_conversation_id and p.tenant_id = p_tenant_id
+            order by p.id for update skip locked) l)
+       < (select count(*) from copilot_internal.conversation_paths p
+          where p.conversation_id = p_conversation_id and p.tenant_id = p_tenant_id)
+    then
+        raise exception 'somebody has a path' using errcode = 'TG001';
+    end if;
+    return true;
+exception when sqlstate 'TG001' then
+    -- The locks that were taken are given back.
+    return false;
 end $$;
 comment on function copilot_internal.try_lock_conversation(uuid, uuid) is
     'Locks a conversation and its paths if it is there and no other has any of them. Run as the owner.';
