@@ -6,7 +6,7 @@ use pgrx::Uuid;
 
 use super::direct_charge;
 use super::pending::leave_pending;
-use super::under_way::{Subject, UnderWay};
+use super::under_way::{Affected, UnderWay};
 use super::{Charged, Source};
 use crate::admission::{AdmissionMode, Charge, quota_usage};
 use crate::error::{Error, Result};
@@ -133,7 +133,7 @@ impl Corrected {
     fn lock(&self) -> Result<UnderWay> {
         lock::LockTarget::Corrections(lock::key(self.tenant)).lock(lock::Strength::Shared);
         lock::LockTarget::Correction(*self.id.as_bytes()).lock(lock::Strength::Exclusive);
-        UnderWay::begin(Subject::Record { tenant: self.tenant, id: self.id })
+        UnderWay::begin(Affected::Record { tenant: self.tenant, id: self.id })
     }
 
     /// See [`append`].
@@ -350,7 +350,7 @@ pub fn adjust(
     let mode = AdmissionMode::open([payer.tenant])?;
     // One lock for all: an adjustment counts against every quota of its payer, and the platform's.
     lock::LockTarget::Correction(*nil().as_bytes()).lock(lock::Strength::Exclusive);
-    let _under_way = UnderWay::begin(Subject::Adjustments)?;
+    let _under_way = UnderWay::begin(Affected::Adjustments)?;
     // Request ids are unique per function; those of check_and_record_quota_atomic are in the same column.
     let request_id = format!("adjust_quota:{request_id}");
     let (usd, resource) = (Value::numeric(&delta.to_string()), payer.resource.as_str());

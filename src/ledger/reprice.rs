@@ -16,7 +16,7 @@ use pgrx::Uuid;
 
 use super::corrections::{Corrected, NewCorrection};
 use super::report::{Tariff, price};
-use super::under_way::{Subject, UnderWay};
+use super::under_way::{Affected, UnderWay};
 use super::{Charged, Cost, llm};
 use crate::admission::AdmissionMode;
 use crate::error::{Error, Result};
@@ -292,7 +292,7 @@ impl Walk {
     fn lock(&mut self, tenant: Uuid) -> Result<(AdmissionMode, UnderWay)> {
         let mode = AdmissionMode::open([Some(tenant)])?;
         lock::LockTarget::Corrections(lock::key(tenant)).lock(lock::Strength::Exclusive);
-        let under_way = UnderWay::begin(Subject::Records { tenant })?;
+        let under_way = UnderWay::begin(Affected::Records { tenant })?;
         self.corrected_tenants += 1;
         Ok((mode, under_way))
     }

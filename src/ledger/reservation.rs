@@ -6,7 +6,7 @@
 
 use pgrx::{Uuid, pg_sys};
 
-use super::under_way::{Subject, UnderWay};
+use super::under_way::{Affected, UnderWay};
 use crate::admission::{AdmissionMode, Charge, Hold};
 use crate::error::{Error, Result};
 use crate::pg::Timestamp;
@@ -171,7 +171,7 @@ pub fn mode_of(spi: &Session, id: Uuid, tenant: Option<Uuid>) -> Result<Admissio
 impl Reservation {
     /// Reads and locks the row. The admission mode is open.
     pub fn lock(spi: &Session, id: Uuid, tenant: Option<Uuid>) -> Result<Self> {
-        let under_way = UnderWay::begin(Subject::Hold(id))?;
+        let under_way = UnderWay::begin(Affected::Hold(id))?;
         spi::see_own_rows();
         let rows = spi.run_write(&LOCK_PLAN, &[id.into(), tenant.into()])?;
         let row = rows.first().ok_or_else(unknown)?;

@@ -5,7 +5,7 @@ use pgrx::Uuid;
 use super::charge::charge;
 use super::direct_charge::DirectCharge;
 use super::reservation::{Reservation, Settlement, State, mode_of};
-use super::under_way::{Subject, UnderWay};
+use super::under_way::{Affected, UnderWay};
 use crate::admission::AdmissionMode;
 use crate::error::{Error, Result};
 use crate::pg::clock_timestamp;
@@ -94,7 +94,7 @@ pub fn expire(spi: &Session, most: i64) -> Result<i64> {
     let rows = spi.run_write(&EXPIRED_PLAN, &[Value::timestamp(now), most.into()])?;
     let mut found: Vec<(Uuid, Uuid)> =
         rows.iter().map(|row| Ok((row.need(1)?, row.need(2)?))).collect::<Result<_>>()?;
-    found.retain(|(id, _)| !UnderWay::meets(Subject::Hold(*id)));
+    found.retain(|(id, _)| !UnderWay::meets(Affected::Hold(*id)));
     for (id, tenant) in &found {
         let reservation = Reservation::lock(spi, *id, Some(*tenant))?;
         if mode.keeps_counters() {

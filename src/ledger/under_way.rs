@@ -8,7 +8,7 @@ use pgrx::Uuid;
 use crate::error::{Error, Result};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Subject {
+pub enum Affected {
     /// A reservation that is settled, given up or extended.
     Hold(Uuid),
     /// A record that is written or corrected.
@@ -19,7 +19,7 @@ pub enum Subject {
     Adjustments,
 }
 
-impl Subject {
+impl Affected {
     fn meets(self, other: Self) -> bool {
         match (self, other) {
             (Self::Record { tenant, .. }, Self::Records { tenant: all })
@@ -31,14 +31,14 @@ impl Subject {
 
 thread_local! {
     /// Of the calls of this session that have not returned.
-    static SUBJECTS: RefCell<Vec<Subject>> = const { RefCell::new(Vec::new()) };
+    static SUBJECTS: RefCell<Vec<Affected>> = const { RefCell::new(Vec::new()) };
 }
 
 /// From before a call reads its subject until it has written what follows. An ERROR ends it, too.
-pub struct UnderWay(Subject);
+pub struct UnderWay(Affected);
 
 impl UnderWay {
-    pub fn begin(subject: Subject) -> Result<Self> {
+    pub fn begin(subject: Affected) -> Result<Self> {
         if Self::meets(subject) {
             return Err(Error::State { message: "a trigger cannot change what its statement is changing".to_owned() });
         }
@@ -47,10 +47,10 @@ impl UnderWay {
 
     /// Of a new record, which no other call can have read.
     pub fn of_new(tenant: Uuid, id: Uuid) -> Self {
-        Self::of(Subject::Record { tenant, id })
+        Self::of(Affected::Record { tenant, id })
     }
 
-    fn of(subject: Subject) -> Self {
+    fn of(subject: Affected) -> Self {
         SUBJECTS.with_borrow_mut(|subjects| subjects.push(subject));
         Self(subject)
     }
@@ -61,7 +61,7 @@ impl UnderWay {
     }
 
     /// Whether a call works on the subject.
-    pub fn meets(subject: Subject) -> bool {
+    pub fn meets(subject: Affected) -> bool {
         SUBJECTS.with_borrow(|subjects| subjects.iter().any(|other| subject.meets(*other)))
     }
 }
