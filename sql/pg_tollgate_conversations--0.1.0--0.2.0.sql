@@ -10,7 +10,7 @@ begin
     return found;
 end $$;
 comment on function copilot_internal.try_keep_path(uuid, uuid) is
-    'Keeps a path until the transaction ends, unless its conversation is just being archived or erased. Run as the '
+    'Keeps a path until the transaction ends, unless it is just being changed or closed. Run as the '
     'owner.';
 alter function copilot_internal.try_keep_path(uuid, uuid) owner to tollgate_owner;
 revoke all on function copilot_internal.try_keep_path(uuid, uuid)
@@ -43,7 +43,7 @@ begin
         v_reason := case
             when not copilot_internal.try_path_lock(p_tenant_id, p_path_id) then 'another request is acquiring it'
             when not copilot_internal.try_keep_path(p_tenant_id, p_path_id)
-            then 'the conversation is being archived or erased' end;
+            then 'the path is being changed or closed' end;
         if v_reason is not null then
             return query select 'wait', null::uuid, null::text, null::timestamptz, null::uuid, 1, v_reason,
                 null::text, null::numeric;
@@ -123,7 +123,7 @@ begin
     if not copilot_internal.try_path_lock(new.tenant_id, new.path_id) then
         raise exception 'another request is acquiring it' using errcode = 'lock_not_available';
     elsif not copilot_internal.try_keep_path(new.tenant_id, new.path_id) then
-        raise exception 'the conversation is being archived or erased' using errcode = 'lock_not_available';
+        raise exception 'the path is being changed or closed' using errcode = 'lock_not_available';
     end if;
     new.expires_at := least(new.expires_at, new.created_at + interval '1 hour');
     if new.sandbox_status = 'ready' then
@@ -163,4 +163,128 @@ begin
 exception when sqlstate 'TG001' then
     -- The locks that were taken are given back.
     return false;
+end $$;
+
+-- What closes a path waits for a sandbox that is just asked for. Paths are locked before contexts.
+create or replace function copilot_internal.lock_paths(p_tenant_id uuid, p_conversation_id uuid) returns void
+    language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+    perform from copilot_internal.conversation_paths p
+    where p.conversation_id = p_conversation_id and p.tenant_id = p_tenant_id order by p.id for update;
+end $$;
+comment on function copilot_internal.lock_paths(uuid, uuid) is
+    'Locks the paths of a conversation in their order, with their keys. Run as the owner.';
+
+create or replace function copilot_internal.lock_to_merge(
+    p_tenant_id uuid, p_conversation_id uuid, p_source_path_id uuid, p_target_path_id uuid)
+    returns copilot_internal.conversation_paths
+    language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+    v_path copilot_internal.conversation_paths;
+    v_source copilot_internal.conversation_paths;
+    v_count integer := 0;
+begin
+    for v_path in
+        select p.* from copilot_internal.conversation_paths p
+        where p.id in (p_source_path_id, p_target_path_id) and p.tenant_id = p_tenant_id
+          and p.conversation_id = p_conversation_id
+        order by p.id for update
+    loop
+        v_count := v_count + 1;
+        if v_path.id = p_source_path_id then
+            v_source := v_path;
+        end if;
+    end loop;
+    if v_count < 2 then
+        perform copilot_internal.refuse_unknown('path');
+    end if;
+    return v_source;
+end $$;
+
+create or replace function copilot_internal.update_path(
+    p_tenant_id uuid, p_path_id uuid, p_name text default null, p_description text default null,
+    p_is_active boolean default null, p_user_id uuid default null)
+    returns table (updated_at timestamptz)
+    language plpgsql volatile security definer rows 1 set search_path = pg_catalog, pg_temp as $$
+#variable_conflict use_column
+declare
+    v_path copilot_internal.conversation_paths;
+begin
+    v_path := copilot_internal.readable_path(p_tenant_id, p_path_id, p_user_id);
+    perform copilot_internal.access(p_tenant_id, v_path.conversation_id, p_user_id, 'write');
+    perform copilot_internal.check_text(p_name, 'p_name', 255);
+    perform copilot_internal.check_text(p_description, 'p_description', 2000);
+    perform copilot_internal.lock_open_conversation(p_tenant_id, v_path.conversation_id);
+    -- With its key: a sandbox that is just asked for is waited for, and ended with the others.
+    select p.* into v_path from copilot_internal.conversation_paths p
+    where p.id = p_path_id and p.tenant_id = p_tenant_id for update;
+    if p_is_active and v_path.merged_at is not null then
+        perform copilot_internal.refuse_path(p_tenant_id, v_path.conversation_id, p_path_id);
+    elsif not p_is_active and v_path.is_primary then
+        perform copilot_internal.refuse_input('the primary path stays active');
+    elsif not p_is_active and v_path.is_active then
+        perform copilot_internal.end_contexts(p_tenant_id, v_path.conversation_id, p_path_id, 'path inactive');
+    end if;
+    return query
+        update copilot_internal.conversation_paths p
+        set name = coalesce(p_name, p.name), description = coalesce(p_description, p.description),
+            is_active = coalesce(p_is_active, p.is_active), updated_at = clock_timestamp()
+        where p.id = p_path_id and p.tenant_id = p_tenant_id
+        returning p.updated_at;
+end $$;
+
+create or replace function copilot_internal.activate_execution_context(p_context_id uuid, p_sandbox_id text)
+    returns table (activated boolean, sandbox_status text, expires_at timestamptz)
+    language plpgsql volatile security definer rows 1 set search_path = pg_catalog, pg_temp as $$
+#variable_conflict use_column
+declare
+    v_context copilot_internal.execution_contexts;
+begin
+    perform copilot_internal.require_server('activate a context');
+    if p_sandbox_id is null or length(p_sandbox_id) not between 1 and 200 then
+        raise exception 'p_sandbox_id must have 1 to 200 characters' using errcode = 'invalid_parameter_value';
+    end if;
+    v_context := copilot_internal.context_by_id(p_context_id);
+    -- One that comes too late gets a row of its own, which needs the path's key. Paths are locked before contexts.
+    perform from copilot_internal.conversation_paths p
+    where p.id = v_context.path_id and p.tenant_id = v_context.tenant_id for key share;
+    select c.* into v_context from copilot_internal.execution_contexts c
+    where c.id = p_context_id and c.tenant_id = v_context.tenant_id for no key update;
+    if not found then
+        v_context := copilot_internal.context_by_id(p_context_id);
+    end if;
+    perform copilot_internal.refuse_shared_sandbox(v_context, p_sandbox_id);
+    if v_context.terminated_at is null and v_context.sandbox_status = 'creating'
+       and v_context.reservation_id is not null and v_context.created_at < clock_timestamp() - interval '15 minutes'
+    then
+        -- The hold is for its time and fifteen minutes: a sandbox that came later would run without.
+        update copilot_internal.execution_contexts c
+        set sandbox_status = 'error', terminated_at = clock_timestamp(), termination_reason = 'stuck'
+        where c.id = p_context_id and c.tenant_id = v_context.tenant_id
+        returning c.* into v_context;
+    end if;
+    if v_context.terminated_at is null and v_context.sandbox_status = 'creating'
+       and coalesce(v_context.sandbox_id, p_sandbox_id) = p_sandbox_id
+    then
+        begin
+            -- The sandbox's own time-out began when it was made, not before the row.
+            update copilot_internal.execution_contexts c
+            set sandbox_status = 'ready', sandbox_id = p_sandbox_id, ready_at = clock_timestamp(),
+                last_used_at = clock_timestamp(), creating_until = null,
+                expires_at = least(clock_timestamp() + (c.expires_at - c.created_at), c.max_expires_at)
+            where c.id = p_context_id and c.tenant_id = v_context.tenant_id
+            returning c.* into v_context;
+        exception when unique_violation then
+            -- Another context has had it since it was looked for.
+            perform copilot_internal.refuse_shared_sandbox(v_context, p_sandbox_id);
+            raise;
+        end;
+        activated := true;
+    else
+        activated := v_context.terminated_at is null and v_context.sandbox_id = p_sandbox_id;
+        if not activated then
+            perform copilot_internal.note_orphan(v_context, p_sandbox_id);
+        end if;
+    end if;
+    return query select activated, v_context.sandbox_status, v_context.expires_at;
 end $$;

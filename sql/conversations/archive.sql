@@ -4,10 +4,10 @@ create function copilot_internal.lock_paths(p_tenant_id uuid, p_conversation_id 
     language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
     perform from copilot_internal.conversation_paths p
-    where p.conversation_id = p_conversation_id and p.tenant_id = p_tenant_id order by p.id for no key update;
+    where p.conversation_id = p_conversation_id and p.tenant_id = p_tenant_id order by p.id for update;
 end $$;
 comment on function copilot_internal.lock_paths(uuid, uuid) is
-    'Locks the paths of a conversation in their order. Run as the owner.';
+    'Locks the paths of a conversation in their order, with their keys. Run as the owner.';
 
 -- Also where the application archives by an update of its own. An append has its path's row to the end of its
 -- transaction: it comes before, or finds the path closed.

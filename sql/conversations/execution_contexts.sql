@@ -215,7 +215,7 @@ begin
     if not copilot_internal.try_path_lock(new.tenant_id, new.path_id) then
         raise exception 'another request is acquiring it' using errcode = 'lock_not_available';
     elsif not copilot_internal.try_keep_path(new.tenant_id, new.path_id) then
-        raise exception 'the conversation is being archived or erased' using errcode = 'lock_not_available';
+        raise exception 'the path is being changed or closed' using errcode = 'lock_not_available';
     end if;
     new.expires_at := least(new.expires_at, new.created_at + interval '1 hour');
     if new.sandbox_status = 'ready' then

@@ -189,7 +189,7 @@ end $$;
 comment on function copilot_internal.require_open_path(uuid, uuid, uuid) is
     'P0002 for a path that is not there, PT409 for one that is closed. Run as the owner.';
 
--- Upkeep and erasures alone lock a path's key. Nobody who has set money aside waits for them.
+-- What changes or closes a path locks its key, and an append does not. Nobody who has set money aside waits for them.
 create function copilot_internal.try_keep_path(p_tenant_id uuid, p_path_id uuid) returns boolean
     language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
@@ -198,7 +198,7 @@ begin
     return found;
 end $$;
 comment on function copilot_internal.try_keep_path(uuid, uuid) is
-    'Keeps a path until the transaction ends, unless its conversation is just being archived or erased. Run as the '
+    'Keeps a path until the transaction ends, unless it is just being changed or closed. Run as the '
     'owner.';
 
 create function copilot_internal.acquire_execution_context(
@@ -228,7 +228,7 @@ begin
         v_reason := case
             when not copilot_internal.try_path_lock(p_tenant_id, p_path_id) then 'another request is acquiring it'
             when not copilot_internal.try_keep_path(p_tenant_id, p_path_id)
-            then 'the conversation is being archived or erased' end;
+            then 'the path is being changed or closed' end;
         if v_reason is not null then
             return query select 'wait', null::uuid, null::text, null::timestamptz, null::uuid, 1, v_reason,
                 null::text, null::numeric;

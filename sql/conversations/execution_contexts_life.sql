@@ -70,8 +70,14 @@ begin
         raise exception 'p_sandbox_id must have 1 to 200 characters' using errcode = 'invalid_parameter_value';
     end if;
     v_context := copilot_internal.context_by_id(p_context_id);
+    -- One that comes too late gets a row of its own, which needs the path's key. Paths are locked before contexts.
+    perform from copilot_internal.conversation_paths p
+    where p.id = v_context.path_id and p.tenant_id = v_context.tenant_id for key share;
     select c.* into v_context from copilot_internal.execution_contexts c
     where c.id = p_context_id and c.tenant_id = v_context.tenant_id for no key update;
+    if not found then
+        v_context := copilot_internal.context_by_id(p_context_id);
+    end if;
     perform copilot_internal.refuse_shared_sandbox(v_context, p_sandbox_id);
     if v_context.terminated_at is null and v_context.sandbox_status = 'creating'
        and v_context.reservation_id is not null and v_context.created_at < clock_timestamp() - interval '15 minutes'

@@ -149,7 +149,7 @@ begin
         select p.* from copilot_internal.conversation_paths p
         where p.id in (p_source_path_id, p_target_path_id) and p.tenant_id = p_tenant_id
           and p.conversation_id = p_conversation_id
-        order by p.id for no key update
+        order by p.id for update
     loop
         v_count := v_count + 1;
         if v_path.id = p_source_path_id then

@@ -174,8 +174,9 @@ begin
     perform copilot_internal.check_text(p_name, 'p_name', 255);
     perform copilot_internal.check_text(p_description, 'p_description', 2000);
     perform copilot_internal.lock_open_conversation(p_tenant_id, v_path.conversation_id);
+    -- With its key: a sandbox that is just asked for is waited for, and ended with the others.
     select p.* into v_path from copilot_internal.conversation_paths p
-    where p.id = p_path_id and p.tenant_id = p_tenant_id for no key update;
+    where p.id = p_path_id and p.tenant_id = p_tenant_id for update;
     if p_is_active and v_path.merged_at is not null then
         perform copilot_internal.refuse_path(p_tenant_id, v_path.conversation_id, p_path_id);
     elsif not p_is_active and v_path.is_primary then
