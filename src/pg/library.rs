@@ -3,7 +3,8 @@
 //! # Protocol
 //! Files are replaced, the server is started again, and `alter extension … update` runs, each at a moment of its own: for
 //! a while library and objects may be of two versions. Meanwhile nothing of ours reads or writes tables: it is refused
-//! with `55000`, before any effect ([`CORE`], [`CONVERSATIONS`]). So no code meets rows of another version than its own.
+//! with `55000`, before any effect ([`CORE`], [`CONVERSATIONS`]). So no code meets rows of another version than its own. What
+//! an application writes into tables of conversations by itself, their triggers in SQL take at any time.
 //!
 //! A session asks the catalog once, and again when it hears of a script. Every script begins with [`begin_script`]. That
 //! refuses a library that is older than the script, announces it, and takes the platform's lock to the end of its
